@@ -1,0 +1,66 @@
+/* What differs between instruction sets: the trap that fills unused memory, and the self-test's function. */
+#ifndef EXECBUF_ARCH_H
+#define EXECBUF_ARCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* EXECBUF_TRAP: one trap instruction, as the bytes that are repeated; EXECBUF_TRAP_SIZE of them.
+ *
+ * execbuf_arch_constant: writes a function "int f(void)" that returns value, which is less than 2048, and
+ * returns its length, at most EXECBUF_CONSTANT_SIZE. */
+#define EXECBUF_CONSTANT_SIZE 8
+
+#if defined(__x86_64__) || defined(_M_X64) || defined(__i386__) || defined(_M_IX86)
+
+#define EXECBUF_TRAP_SIZE 1
+static const uint8_t EXECBUF_TRAP[EXECBUF_TRAP_SIZE] = {0xcc}; /* int3 */
+
+static inline size_t execbuf_arch_constant(uint8_t *code, uint32_t value) {
+    code[0] = 0xb8; /* mov eax, imm32 */
+    code[1] = (uint8_t)value;
+    code[2] = (uint8_t)(value >> 8);
+    code[3] = 0;
+    code[4] = 0;
+    code[5] = 0xc3; /* ret */
+    return 6;
+}
+
+#elif defined(__aarch64__) || defined(_M_ARM64) || defined(__riscv)
+
+static inline void execbuf_arch_word(uint8_t *code, uint32_t instruction) {
+    code[0] = (uint8_t)instruction;
+    code[1] = (uint8_t)(instruction >> 8);
+    code[2] = (uint8_t)(instruction >> 16);
+    code[3] = (uint8_t)(instruction >> 24);
+}
+
+#if defined(__riscv)
+
+#define EXECBUF_TRAP_SIZE 4
+static const uint8_t EXECBUF_TRAP[EXECBUF_TRAP_SIZE] = {0x73, 0x00, 0x10, 0x00}; /* ebreak */
+
+static inline size_t execbuf_arch_constant(uint8_t *code, uint32_t value) {
+    execbuf_arch_word(code, 0x00000513U | value << 20); /* addi a0, zero, value */
+    execbuf_arch_word(code + 4, 0x00008067U);           /* ret */
+    return 8;
+}
+
+#else
+
+#define EXECBUF_TRAP_SIZE 4
+static const uint8_t EXECBUF_TRAP[EXECBUF_TRAP_SIZE] = {0x00, 0x00, 0x20, 0xd4}; /* brk #0 */
+
+static inline size_t execbuf_arch_constant(uint8_t *code, uint32_t value) {
+    execbuf_arch_word(code, 0x52800000U | value << 5); /* mov w0, #value */
+    execbuf_arch_word(code + 4, 0xd65f03c0U);          /* ret */
+    return 8;
+}
+
+#endif
+
+#else
+#error "execbuf knows x86, AArch64 and RISC-V; another instruction set needs its lines in arch.h"
+#endif
+
+#endif

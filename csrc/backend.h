@@ -1,0 +1,33 @@
+/*
+ * The ladder: tries the platform's backends in order, lets each prove itself, and remembers which one
+ * works. Ranges of pages are as prim.h describes them.
+ */
+#ifndef EXECBUF_BACKEND_H
+#define EXECBUF_BACKEND_H
+
+#include "prim/prim.h"
+
+/* Fills size bytes at memory with trap instructions. Both are multiples of 16. */
+void execbuf_fill_trap(uint8_t *memory, size_t size);
+
+/* To be called before pages are staged: whether code can be published at all.
+ *
+ * Returns: EXECBUF_OK, EXECBUF_E_UNSUPPORTED, EXECBUF_E_READ_IMPLIES_EXEC or EXECBUF_E_NO_MEMORY. */
+execbuf_status execbuf_backend_check(execbuf_error *error);
+
+/* Commits staged pages by the given backend, or by the first that works if it is NONE. Ends what
+ * execbuf_prim_begin_write began. On failure the pages are still staged.
+ *
+ * Returns: EXECBUF_OK; EXECBUF_E_NO_MEMORY if every attempt failed for want of something;
+ *          EXECBUF_E_DENIED. */
+execbuf_status execbuf_backend_commit(execbuf_backend backend, void *base, size_t size, execbuf_error *error);
+
+/* Overwrites length bytes at target, which lie within the committed pages at base, by the given backend, or
+ * by the first that works if it is NONE.
+ *
+ * Returns: EXECBUF_OK; EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED with the pages as they were;
+ *          EXECBUF_E_LOST with the pages' old content, staged. */
+execbuf_status execbuf_backend_rewrite(execbuf_backend backend, void *base, size_t size, uint8_t *target,
+                                       const void *code, size_t length, execbuf_error *error);
+
+#endif

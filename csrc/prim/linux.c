@@ -1,0 +1,255 @@
+/* Linux and Android, every architecture. */
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* mremap, MAP_ANONYMOUS, personality */
+#endif
+
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "posix.h"
+
+/* Numbers that older headers lack; each is part of the kernel's ABI. */
+#ifndef PR_GET_MDWE
+#define PR_GET_MDWE 66 /* Linux 6.3, include/uapi/linux/prctl.h */
+#endif
+#ifndef PR_MDWE_REFUSE_EXEC_GAIN
+#define PR_MDWE_REFUSE_EXEC_GAIN 1
+#endif
+#ifndef MFD_CLOEXEC
+#define MFD_CLOEXEC 0x0001U
+#endif
+#ifndef MFD_ALLOW_SEALING
+#define MFD_ALLOW_SEALING 0x0002U
+#endif
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3, include/uapi/linux/memfd.h */
+#endif
+#ifndef F_ADD_SEALS
+#define F_ADD_SEALS 1033
+#define F_SEAL_SEAL 0x0001
+#define F_SEAL_SHRINK 0x0002
+#define F_SEAL_GROW 0x0004
+#define F_SEAL_WRITE 0x0008
+#endif
+
+/* Staged pages are mapped without PROT_READ, because the READ_IMPLIES_EXEC personality, which a program
+ * may set at any time, adds PROT_EXEC to whatever has PROT_READ (do_mmap in mm/mmap.c). x86 and AArch64
+ * can read such pages all the same. RISC-V has no write-only pages, and kernels before 6.1 refuse them. */
+#if defined(__riscv)
+#define STAGED (PROT_READ | PROT_WRITE)
+#else
+#define STAGED PROT_WRITE
+#endif
+#define COMMITTED (PROT_READ | PROT_EXEC)
+
+execbuf_prim_info execbuf_prim_query(void) {
+    execbuf_prim_info info = {
+        .page_size = posix_page_size(),
+        .can_replace = true,
+        .backend_count = 3,
+        .backends = {EXECBUF_BACKEND_FLIP, EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_ALIAS},
+    };
+    return info;
+}
+
+execbuf_status execbuf_prim_check_process(execbuf_prim_result *result) {
+    int persona = personality(0xffffffff); /* asks, changes nothing */
+    if (persona != -1 && ((unsigned)persona & READ_IMPLIES_EXEC) != 0) {
+        *result = execbuf_prim_failed("personality", 0);
+        return EXECBUF_E_READ_IMPLIES_EXEC;
+    }
+    return EXECBUF_OK;
+}
+
+execbuf_prim_result execbuf_prim_check_backend(execbuf_backend backend) {
+    if (backend == EXECBUF_BACKEND_FLIP) {
+        if (EXECBUF_FAULT("prctl")) {
+            return execbuf_prim_failed("prctl(PR_GET_MDWE)", EXECBUF_INJECTED_ERRNO);
+        }
+        int mdwe = prctl(PR_GET_MDWE, 0L, 0L, 0L, 0L);
+        if (mdwe > 0 && (mdwe & PR_MDWE_REFUSE_EXEC_GAIN) != 0) {
+            return execbuf_prim_failed("prctl(PR_GET_MDWE)", EACCES);
+        }
+    }
+    return execbuf_prim_ok();
+}
+
+void execbuf_prim_begin_write(void) {}
+void execbuf_prim_end_write(void) {}
+
+execbuf_prim_result execbuf_prim_stage(size_t size, void **base) {
+    *base = posix_mmap(NULL, size, STAGED, MAP_PRIVATE, -1);
+    return *base != NULL ? execbuf_prim_ok() : posix_failed("mmap");
+}
+
+/* memfd_create by number, since glibc before 2.27 and some other C libraries lack the function. */
+static int open_memfd(unsigned flags) {
+    if (EXECBUF_FAULT("memfd_create")) {
+        errno = EXECBUF_INJECTED_ERRNO;
+        return -1;
+    }
+    return (int)syscall(SYS_memfd_create, "execbuf", flags);
+}
+
+/* Writes all of it, or fails. By way of a copy, since qemu-user lets no system call read from pages that were
+ * mapped without PROT_READ. */
+static execbuf_prim_result write_all(int fd, const char *bytes, size_t size) {
+    char copy[4096];
+    for (size_t done = 0; done < size;) {
+        size_t copied = size - done < sizeof copy ? size - done : sizeof copy;
+        memcpy(copy, bytes + done, copied);
+        if (EXECBUF_FAULT("write")) {
+            return execbuf_prim_failed("write", EXECBUF_INJECTED_ERRNO);
+        }
+        ssize_t written = write(fd, copy, copied);
+        if (written > 0) {
+            done += (size_t)written;
+        } else if (written == 0 || errno != EINTR) {
+            return written == 0 ? execbuf_prim_failed("write", EIO) : posix_failed("write");
+        }
+    }
+    return execbuf_prim_ok();
+}
+
+static execbuf_prim_result seal(int fd) {
+    if (EXECBUF_FAULT("fcntl")) {
+        return execbuf_prim_failed("fcntl(F_ADD_SEALS)", EXECBUF_INJECTED_ERRNO);
+    }
+    int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    return fcntl(fd, F_ADD_SEALS, seals) == 0 ? execbuf_prim_ok() : posix_failed("fcntl(F_ADD_SEALS)");
+}
+
+/* A memfd that is written, sealed for ever, then mapped RX over the staged pages. No mapping of it is
+ * ever writable, so W^X policies that look at one mapping after the other have nothing to refuse. */
+static execbuf_prim_result commit_memfd(void *base, size_t size) {
+    /* Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills; so look before. */
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < size) {
+        return execbuf_prim_failed("getrlimit(RLIMIT_FSIZE)", EFBIG);
+    }
+    /* NOEXEC_SEAL forbids execve of the file, not mapping it executable, and is the only kind there is
+     * under vm.memfd_noexec=2. Kernels before 6.3 do not know it. */
+    int fd = open_memfd(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL) {
+        fd = open_memfd(MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    }
+    if (fd < 0) {
+        return posix_failed("memfd_create");
+    }
+    execbuf_prim_result result = write_all(fd, (const char *)base, size);
+    if (result.call == NULL) {
+        result = seal(fd);
+    }
+    if (result.call == NULL && posix_mmap(base, size, COMMITTED, MAP_PRIVATE | MAP_FIXED, fd) == NULL) {
+        result = posix_failed("mmap");
+    }
+    (void)close(fd); /* Linux frees the descriptor whatever close returns */
+    return result;
+}
+
+/* mremap; NULL and errno on failure. */
+static void *remap(void *from, size_t old_size, size_t size, int flags, void *to) {
+    if (EXECBUF_FAULT("mremap")) {
+        errno = EXECBUF_INJECTED_ERRNO;
+        return NULL;
+    }
+    void *base = mremap(from, old_size, size, flags, to);
+    return base == MAP_FAILED ? NULL : base;
+}
+
+execbuf_prim_result execbuf_prim_replace(void *target, void *source, size_t size) {
+    if (remap(source, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, target) == NULL) {
+        return posix_failed("mremap");
+    }
+    return execbuf_prim_ok();
+}
+
+/* Fills the shared pages at alias, which are RX, from the staged pages at base. */
+static execbuf_prim_result fill_through_alias(void *rx, const void *base, size_t size) {
+    /* An old size of 0 makes a second mapping of a shared one (mremap(2)); valgrind and qemu-user refuse. */
+    void *rw = remap(rx, 0, size, MREMAP_MAYMOVE, NULL);
+    if (rw == NULL) {
+        return posix_failed("mremap");
+    }
+    /* While the second mapping is still RX: no child of a fork is to inherit it writable. */
+    execbuf_prim_result result = execbuf_prim_ok();
+    if (EXECBUF_FAULT("madvise") || madvise(rw, size, MADV_DONTFORK) != 0) {
+        result = posix_failed("madvise(MADV_DONTFORK)");
+    }
+    if (result.call == NULL) {
+        result = posix_mprotect(rw, size, STAGED);
+    }
+    if (result.call == NULL) {
+        memcpy(rw, base, size);
+    }
+    execbuf_prim_result unmapped = posix_munmap(rw, size);
+    if (unmapped.call != NULL) {
+        (void)munmap(rw, size); /* nothing better is left to do */
+    }
+    return result.call == NULL ? unmapped : result;
+}
+
+/* Shared anonymous pages that are RX from the start and never anything else at their own address. Takes no
+ * file descriptor and no file size, so it works where the memfd way does not. */
+static execbuf_prim_result commit_alias(void *base, size_t size) {
+    void *rx = posix_mmap(NULL, size, COMMITTED, MAP_SHARED, -1);
+    if (rx == NULL) {
+        return posix_failed("mmap");
+    }
+    execbuf_prim_result result = fill_through_alias(rx, base, size);
+    if (result.call == NULL) {
+        result = execbuf_prim_replace(base, rx, size);
+    }
+    if (result.call != NULL) {
+        (void)munmap(rx, size);
+    }
+    return result;
+}
+
+/* Cache maintenance and barrier. x86 needs neither: its instruction caches are coherent, and mapping or
+ * protecting pages at a place that held other code interrupts every processor that could have run it. */
+static void synchronize(char *base, size_t size) {
+#if defined(__x86_64__) || defined(__i386__)
+    (void)base;
+    (void)size;
+#else
+#if defined(__riscv)
+    /* fence.i alone would reach this hart only; flags 0 asks for all threads (riscv/cmodx.rst). */
+    (void)syscall(SYS_riscv_flush_icache, base, base + size, 0UL);
+#else
+    __builtin___clear_cache(base, base + size);
+#endif
+    /* Other processors may have fetched old instructions already (Arm ARM, B2.2.5, wants an ISB on each).
+     * Kernels before 4.16 have no such barrier; there the first return from the kernel does it. */
+    (void)syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+    (void)syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+#endif
+}
+
+execbuf_prim_result execbuf_prim_commit(execbuf_backend backend, void *base, size_t size) {
+    execbuf_prim_result result = execbuf_prim_failed("commit", EINVAL);
+    switch (backend) {
+    /* Refused under PR_SET_MDWE and by the seccomp filter of systemd's MemoryDenyWriteExecute=. */
+    case EXECBUF_BACKEND_FLIP: result = posix_mprotect(base, size, COMMITTED); break;
+    case EXECBUF_BACKEND_MEMFD: result = commit_memfd(base, size); break;
+    case EXECBUF_BACKEND_ALIAS: result = commit_alias(base, size); break;
+    case EXECBUF_BACKEND_NONE:
+    case EXECBUF_BACKEND_MAP_JIT: break;
+    }
+    if (result.call == NULL) {
+        synchronize((char *)base, size);
+    }
+    return result;
+}
+
+execbuf_prim_result execbuf_prim_reopen(void *base, size_t size) {
+    (void)base;
+    (void)size;
+    return execbuf_prim_failed("reopen", ENOSYS);
+}

@@ -1,0 +1,14 @@
+/* The one place that picks a platform. EXECBUF_PRIM_STUB asks for the stub on any platform, for tests. */
+#if defined(EXECBUF_PRIM_STUB)
+#include "stub.c" /* NOLINT(bugprone-suspicious-include) */
+#elif defined(_WIN32)
+#include "windows.c" /* NOLINT(bugprone-suspicious-include) */
+#elif defined(__linux__)
+#include "linux.c" /* NOLINT(bugprone-suspicious-include) */
+#elif defined(__APPLE__)
+#include "apple.c" /* NOLINT(bugprone-suspicious-include) */
+#elif defined(__unix__)
+#include "unix.c" /* NOLINT(bugprone-suspicious-include) */
+#else
+#include "stub.c" /* NOLINT(bugprone-suspicious-include) */
+#endif

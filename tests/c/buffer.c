@@ -1,0 +1,279 @@
+/* The C API, function by function. */
+
+#include "check.h"
+
+static void new_publishes_code_that_runs(void) {
+    code one = returning(1);
+    execbuf buffer;
+    execbuf_error error;
+    CHECK(execbuf_new(&buffer, one.bytes, one.length, &error) == EXECBUF_OK);
+    CHECK(error.status == EXECBUF_OK && error.culprit == NULL && error.attempt_count == 0);
+    CHECK(execbuf_length(&buffer) == one.length);
+    CHECK((uintptr_t)buffer.entry % 16 == 0);
+    CHECK(memcmp(buffer.entry, one.bytes, one.length) == 0);
+    CHECK(call(&buffer, 0) == 1);
+    (void)look();
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    CHECK(buffer.entry == NULL && buffer.length == 0 && buffer.id == 0);
+}
+
+static void code_is_surrounded_by_traps(void) {
+    code one = returning(1);
+    execbuf buffer;
+    CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
+    const uint8_t *entry = (const uint8_t *)buffer.entry;
+#if defined(__x86_64__) || defined(__i386__)
+    const uint8_t trap[4] = {0xcc, 0xcc, 0xcc, 0xcc}; /* int3 */
+#else
+    const uint8_t trap[4] = {0x00, 0x00, 0x20, 0xd4}; /* brk #0 */
+#endif
+    for (size_t at = 0; at < 16; at++) {
+        CHECK(entry[(ptrdiff_t)at - 16] == trap[at % 4]);
+    }
+    for (size_t at = one.length; at < 4096 - 16; at++) {
+        CHECK(entry[at] == trap[at % 4]);
+    }
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+static void reserve_tells_the_address_before_publish(void) {
+    code two = returning(2);
+    execbuf buffer;
+    CHECK(execbuf_reserve(&buffer, 100000, NULL) == EXECBUF_OK);
+    const void *entry = buffer.entry;
+    CHECK(entry != NULL && execbuf_length(&buffer) == 0 && execbuf_entry(&buffer, 0) == NULL);
+    maps reserved = look();
+    CHECK(execbuf_publish(&buffer, two.bytes, two.length, NULL) == EXECBUF_OK);
+    CHECK(buffer.entry == entry && execbuf_length(&buffer) == two.length && call(&buffer, 0) == 2);
+    maps published = look();
+    (void)reserved;
+    (void)published;
+#if defined(__linux__)
+    CHECK(reserved.bytes == 0 || reserved.bytes - published.bytes == 98304); /* 25 pages are down to 1 */
+#endif
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+static void a_reserved_buffer_can_be_freed_unpublished(void) {
+    execbuf buffer;
+    CHECK(execbuf_reserve(&buffer, 1, NULL) == EXECBUF_OK);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+static void rewrite_changes_only_what_it_is_given(void) {
+    code one = returning(1);
+    code two = returning(2);
+    code three = returning(3);
+    uint8_t both[16 + 8] = {0};
+    memcpy(both, one.bytes, one.length);
+    memcpy(both + 16, two.bytes, two.length);
+    execbuf buffer;
+    CHECK(execbuf_new(&buffer, both, 16 + two.length, NULL) == EXECBUF_OK);
+    CHECK(call(&buffer, 0) == 1 && call(&buffer, 16) == 2);
+    CHECK(execbuf_rewrite(&buffer, 16, three.bytes, three.length, NULL) == EXECBUF_OK);
+    CHECK(call(&buffer, 0) == 1 && call(&buffer, 16) == 3);
+    (void)look();
+    /* From itself, overlapping nothing. */
+    CHECK(execbuf_rewrite(&buffer, 0, (const uint8_t *)buffer.entry + 16, three.length, NULL) == EXECBUF_OK);
+    CHECK(call(&buffer, 0) == 3 && call(&buffer, 16) == 3);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+static void rewrite_crosses_pages(void) {
+    static uint8_t big[5 * 4096];
+    memset(big, 0, sizeof big);
+    code one = returning(1);
+    memcpy(big, one.bytes, one.length);
+    execbuf buffer;
+    CHECK(execbuf_new(&buffer, big, sizeof big, NULL) == EXECBUF_OK);
+    static uint8_t middle[2 * 4096];
+    memset(middle, 0x5a, sizeof middle);
+    CHECK(execbuf_rewrite(&buffer, 4096 - 100, middle, sizeof middle, NULL) == EXECBUF_OK);
+    memcpy(big + 4096 - 100, middle, sizeof middle);
+    CHECK(memcmp(buffer.entry, big, sizeof big) == 0 && call(&buffer, 0) == 1);
+    (void)look();
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+static void expect(const execbuf_error *error, execbuf_status returned, execbuf_status wanted,
+                   const char *culprit) {
+    CHECK(returned == wanted && error->status == wanted);
+    CHECK(error->culprit != NULL && strcmp(error->culprit, culprit) == 0);
+    CHECK(error->os_error == 0 && error->attempt_count == 0);
+}
+
+static void null_is_named(void) {
+    code one = returning(1);
+    execbuf buffer;
+    execbuf_error error;
+    expect(&error, execbuf_new(NULL, one.bytes, 1, &error), EXECBUF_E_NULL, "out");
+    expect(&error, execbuf_new(&buffer, NULL, 1, &error), EXECBUF_E_NULL, "code");
+    CHECK(buffer.entry == NULL && buffer.id == 0);
+    expect(&error, execbuf_reserve(NULL, 1, &error), EXECBUF_E_NULL, "out");
+    expect(&error, execbuf_publish(NULL, one.bytes, 1, &error), EXECBUF_E_NULL, "buffer");
+    expect(&error, execbuf_publish(&buffer, NULL, 1, &error), EXECBUF_E_NULL, "code");
+    expect(&error, execbuf_rewrite(NULL, 0, one.bytes, 1, &error), EXECBUF_E_NULL, "buffer");
+    expect(&error, execbuf_rewrite(&buffer, 0, NULL, 1, &error), EXECBUF_E_NULL, "code");
+    CHECK(execbuf_new(NULL, NULL, 0, NULL) == EXECBUF_E_NULL);
+    CHECK(execbuf_entry(NULL, 0) == NULL && execbuf_length(NULL) == 0);
+    CHECK(execbuf_free(NULL) == EXECBUF_OK && execbuf_free(&buffer) == EXECBUF_OK);
+    CHECK(execbuf_error_describe(NULL, NULL, 0) == 0);
+}
+
+static void sizes_are_checked(void) {
+    code one = returning(1);
+    execbuf buffer;
+    execbuf_error error;
+    expect(&error, execbuf_new(&buffer, one.bytes, 0, &error), EXECBUF_E_EMPTY, "length");
+    expect(&error, execbuf_reserve(&buffer, 0, &error), EXECBUF_E_EMPTY, "capacity");
+    expect(&error, execbuf_new(&buffer, one.bytes, SIZE_MAX, &error), EXECBUF_E_TOO_LARGE, "length");
+    expect(&error, execbuf_reserve(&buffer, SIZE_MAX, &error), EXECBUF_E_TOO_LARGE, "capacity");
+    expect(&error, execbuf_reserve(&buffer, PTRDIFF_MAX, &error), EXECBUF_E_TOO_LARGE, "capacity");
+    expect(&error, execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX + 1, &error), EXECBUF_E_TOO_LARGE, "capacity");
+    /* The largest that is tried: more than there is. */
+    CHECK(execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX - (1 << 20), &error) == EXECBUF_E_NO_MEMORY);
+    CHECK(error.culprit != NULL && error.os_error != 0);
+    CHECK(buffer.entry == NULL && buffer.id == 0);
+
+    CHECK(execbuf_reserve(&buffer, 4, NULL) == EXECBUF_OK);
+    uint8_t five[5] = {0};
+    expect(&error, execbuf_publish(&buffer, five, 0, &error), EXECBUF_E_EMPTY, "length");
+    expect(&error, execbuf_publish(&buffer, five, 5, &error), EXECBUF_E_CAPACITY, "length");
+    CHECK(execbuf_publish(&buffer, five, 4, &error) == EXECBUF_OK);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+static void rewrite_stays_inside(void) {
+    code one = returning(1);
+    execbuf buffer;
+    execbuf_error error;
+    CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
+    const uint8_t zeros[16] = {0};
+    expect(&error, execbuf_rewrite(&buffer, 0, zeros, one.length + 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
+    expect(&error, execbuf_rewrite(&buffer, one.length, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
+    expect(&error, execbuf_rewrite(&buffer, one.length + 1, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "offset");
+    expect(&error, execbuf_rewrite(&buffer, SIZE_MAX, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "offset");
+    expect(&error, execbuf_rewrite(&buffer, 1, zeros, SIZE_MAX, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
+    expect(&error, execbuf_rewrite(&buffer, 0, zeros, 0, &error), EXECBUF_E_EMPTY, "length");
+    CHECK(call(&buffer, 0) == 1);
+    CHECK(execbuf_entry(&buffer, one.length) == NULL && execbuf_entry(&buffer, SIZE_MAX) == NULL);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+static void states_are_checked(void) {
+    code one = returning(1);
+    execbuf buffer;
+    execbuf_error error;
+    CHECK(execbuf_reserve(&buffer, 16, NULL) == EXECBUF_OK);
+    expect(&error, execbuf_rewrite(&buffer, 0, one.bytes, 1, &error), EXECBUF_E_NOT_PUBLISHED, "buffer");
+    CHECK(execbuf_publish(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
+    expect(&error, execbuf_publish(&buffer, one.bytes, one.length, &error), EXECBUF_E_PUBLISHED, "buffer");
+    CHECK(call(&buffer, 0) == 1);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+static void stale_foreign_and_altered_handles_are_refused(void) {
+    code one = returning(1);
+    execbuf buffer;
+    execbuf neighbour;
+    execbuf_error error;
+    CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
+    CHECK(execbuf_new(&neighbour, one.bytes, one.length, NULL) == EXECBUF_OK);
+    execbuf altered = buffer;
+    altered.entry = (const uint8_t *)buffer.entry + 1; /* an interior pointer */
+    CHECK(execbuf_free(&altered) == EXECBUF_E_STALE && altered.entry != NULL);
+    altered = buffer;
+    altered.id = neighbour.id;
+    CHECK(execbuf_free(&altered) == EXECBUF_E_STALE);
+    altered.id = 0;
+    CHECK(execbuf_free(&altered) == EXECBUF_E_STALE);
+    altered.id = UINT64_MAX;
+    CHECK(execbuf_free(&altered) == EXECBUF_E_STALE);
+
+    execbuf copy = buffer;
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK); /* all zero by now */
+    CHECK(execbuf_free(&copy) == EXECBUF_E_STALE);
+    expect(&error, execbuf_rewrite(&copy, 0, one.bytes, 1, &error), EXECBUF_E_STALE, "buffer");
+    expect(&error, execbuf_publish(&copy, one.bytes, 1, &error), EXECBUF_E_STALE, "buffer");
+    /* A new buffer takes the record, and perhaps the address, of the one that was freed. */
+    CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
+    CHECK(execbuf_free(&copy) == EXECBUF_E_STALE);
+    CHECK(call(&buffer, 0) == 1 && call(&neighbour, 0) == 1);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK && execbuf_free(&neighbour) == EXECBUF_OK);
+}
+
+static void thousands_of_buffers_live_and_leave_nothing(void) {
+    enum { COUNT = 3000 };
+    static execbuf buffers[COUNT];
+    maps before = {0, 0};
+    for (int round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            code made = returning(i % 2048);
+            CHECK(execbuf_new(&buffers[i], made.bytes, made.length, NULL) == EXECBUF_OK);
+        }
+        for (uint32_t i = 0; i < COUNT; i++) {
+            CHECK(call(&buffers[i], 0) == (int)(i % 2048));
+        }
+        for (uint32_t i = 0; i < COUNT; i++) {
+            /* In another order than they were made. */
+            CHECK(execbuf_free(&buffers[i * 7 % COUNT]) == EXECBUF_OK);
+        }
+        if (round == 0) {
+            before = look(); /* the table has its size by now */
+        }
+    }
+    CHECK(same(before, look()));
+}
+
+static void names_and_messages_are_complete(void) {
+#define STATUS_CHECK(name, value, message)                                                                   \
+    CHECK((int)(name) == (value) && strcmp(execbuf_status_name(name), #name) == 0);                          \
+    CHECK(strcmp(execbuf_status_message(name), message) == 0);
+    EXECBUF_STATUS_MAP(STATUS_CHECK)
+#undef STATUS_CHECK
+    CHECK(strcmp(execbuf_status_name((execbuf_status)-999), "EXECBUF_E_?") == 0);
+    CHECK(strcmp(execbuf_status_message((execbuf_status)-999), "unknown status") == 0);
+    CHECK(strcmp(execbuf_backend_name(EXECBUF_BACKEND_MEMFD), "memfd") == 0);
+    CHECK(strcmp(execbuf_backend_name((execbuf_backend)99), "?") == 0);
+    CHECK(strcmp(execbuf_version(), EXECBUF_VERSION) == 0);
+}
+
+static void describe_writes_like_snprintf(void) {
+    execbuf_error error = {EXECBUF_E_EMPTY, 0, "length", 0, {{EXECBUF_BACKEND_NONE, 0, NULL}}};
+    char text[300];
+    const char *whole = "the code is empty; give at least one byte (length)";
+    CHECK(execbuf_error_describe(&error, text, sizeof text) == strlen(whole));
+    CHECK(strcmp(text, whole) == 0);
+    CHECK(execbuf_error_describe(&error, NULL, 0) == strlen(whole));
+    CHECK(execbuf_error_describe(&error, text, 9) == strlen(whole) && strcmp(text, "the code") == 0);
+    CHECK(execbuf_error_describe(&error, text, 1) == strlen(whole) && text[0] == '\0');
+    error.status = EXECBUF_E_DENIED;
+    error.attempt_count = 2;
+    error.attempts[0].backend = EXECBUF_BACKEND_FLIP;
+    error.attempts[0].call = "mprotect";
+    error.attempts[0].os_error = 123456;
+    error.attempts[1].backend = EXECBUF_BACKEND_MEMFD;
+    error.attempts[1].call = "self-test";
+    (void)execbuf_error_describe(&error, text, sizeof text);
+    CHECK(strstr(text, "(flip: mprotect: error 123456; memfd: self-test)") != NULL);
+}
+
+int main(void) {
+    RUN(new_publishes_code_that_runs);
+    RUN(code_is_surrounded_by_traps);
+    RUN(reserve_tells_the_address_before_publish);
+    RUN(a_reserved_buffer_can_be_freed_unpublished);
+    RUN(rewrite_changes_only_what_it_is_given);
+    RUN(rewrite_crosses_pages);
+    RUN(null_is_named);
+    RUN(sizes_are_checked);
+    RUN(rewrite_stays_inside);
+    RUN(states_are_checked);
+    RUN(stale_foreign_and_altered_handles_are_refused);
+    RUN(thousands_of_buffers_live_and_leave_nothing);
+    RUN(names_and_messages_are_complete);
+    RUN(describe_writes_like_snprintf);
+    (void)printf("ok\n");
+    return 0;
+}

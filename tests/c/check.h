@@ -1,0 +1,136 @@
+/* What the C tests share: a check that stops the program, machine code to publish, and a look at the maps. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "execbuf.h"
+
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            (void)fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                  \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+/* Names a test before it runs, so that a crash says where. */
+#define RUN(test)                                                                                            \
+    do {                                                                                                     \
+        (void)printf("%s\n", #test);                                                                         \
+        (void)fflush(stdout);                                                                                \
+        test();                                                                                              \
+    } while (0)
+
+typedef int (*int_function)(void);
+
+/* Code for "int f(void) { return value; }", 0 <= value < 2048; every architecture's has CODE_LENGTH bytes or
+ * fewer, and starts with bytes that hold the value. */
+typedef struct code {
+    uint8_t bytes[8];
+    size_t length;
+} code;
+
+static inline code returning(uint32_t value) {
+    code made = {{0}, 0};
+#if defined(__x86_64__) || defined(__i386__)
+    const uint8_t bytes[] = {
+        0xb8, (uint8_t)value, (uint8_t)(value >> 8), 0, 0, /* mov eax, value */
+        0xc3,                                              /* ret */
+    };
+#elif defined(__aarch64__)
+    uint32_t mov = 0x52800000U | value << 5; /* mov w0, #value */
+    const uint8_t bytes[] = {
+        (uint8_t)mov, (uint8_t)(mov >> 8), (uint8_t)(mov >> 16), (uint8_t)(mov >> 24),
+        0xc0,         0x03,                0x5f,                 0xd6, /* ret */
+    };
+#else
+#error "the C tests know x86 and AArch64"
+#endif
+    memcpy(made.bytes, bytes, sizeof bytes);
+    made.length = sizeof bytes;
+    return made;
+}
+
+static inline int call(const execbuf *buffer, size_t offset) {
+    int_function function = (int_function)execbuf_entry(buffer, offset);
+    CHECK(function != NULL);
+    return function();
+}
+
+/* Counts this process's mappings and the bytes mapped, and checks that none is writable and executable.
+ * Without a way to look, both counts are 0. */
+typedef struct maps {
+    size_t count;
+    size_t bytes;
+} maps;
+
+static inline int same(maps one, maps other) {
+    return one.count == other.count && one.bytes == other.bytes;
+}
+
+#if defined(_WIN32)
+#include <windows.h>
+static inline maps look(void) {
+    maps seen = {0, 0};
+    MEMORY_BASIC_INFORMATION info;
+    for (char *at = NULL; VirtualQuery(at, &info, sizeof info) == sizeof info;
+         at = (char *)info.BaseAddress + info.RegionSize) {
+        if (info.State == MEM_COMMIT) {
+            CHECK((info.Protect & 0xff) != PAGE_EXECUTE_READWRITE);
+            CHECK((info.Protect & 0xff) != PAGE_EXECUTE_WRITECOPY);
+            /* Only our kind of memory; the heap and stacks come and go. */
+            if (info.Type == MEM_PRIVATE && (info.Protect & 0xff) == PAGE_EXECUTE_READ) {
+                seen.count++;
+                seen.bytes += info.RegionSize;
+            }
+        }
+    }
+    return seen;
+}
+#elif defined(__linux__)
+#include <fcntl.h>
+#include <unistd.h>
+static inline maps look(void) {
+    /* No stdio: its buffers would come and go between two looks. */
+    static char text[1 << 20];
+    size_t length = 0;
+    int fd = open("/proc/self/maps", O_RDONLY);
+    CHECK(fd >= 0);
+    for (ssize_t got; (got = read(fd, text + length, sizeof text - 1 - length)) > 0;) {
+        length += (size_t)got;
+    }
+    (void)close(fd);
+    CHECK(length < sizeof text - 1);
+    text[length] = '\0';
+    maps seen = {0, 0};
+    const char *preloaded = getenv("LD_PRELOAD");
+    if (preloaded != NULL && strstr(preloaded, "vgpreload") != NULL) {
+        static int said = 0;
+        if (!said++) {
+            (void)fprintf(stderr, "SKIP: no look at the maps: they show valgrind's own\n");
+        }
+        return seen;
+    }
+    for (char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
+        unsigned long long start;
+        unsigned long long end;
+        char protection[5];
+        CHECK(sscanf(line, "%llx-%llx %4s", &start, &end, protection) == 3);
+        CHECK(strstr(protection, "wx") == NULL);
+        seen.count++;
+        seen.bytes += (size_t)(end - start);
+    }
+    return seen;
+}
+#else
+static inline maps look(void) {
+    maps seen = {0, 0};
+    return seen;
+}
+#endif
+
+#endif
