@@ -94,8 +94,8 @@ const char *execbuf_status_message(execbuf_status status);
  * each has to prove itself (write, call, rewrite, call) before it is used. No backend ever makes a page
  * that is writable and executable at once. */
 typedef enum execbuf_backend {
-    /* No backend: the value of an unused entry. */
-    EXECBUF_BACKEND_NONE = 0,
+    /* No backend. Negative, so that the enum's type is int for every compiler. */
+    EXECBUF_BACKEND_NONE = -1,
     /* The pages' protection is changed from RW to RX: mprotect or VirtualProtect. */
     EXECBUF_BACKEND_FLIP = 1,
     /* Linux: the bytes are written to a memfd, which is sealed against writing and mapped RX. */

@@ -3,7 +3,7 @@
 #include "inplace.h"
 
 execbuf_prim_info execbuf_prim_query(void) {
-    execbuf_prim_info info = {4096, false, 0, {EXECBUF_BACKEND_NONE}};
+    execbuf_prim_info info = {4096, false, 0, {EXECBUF_BACKEND_NONE}}; /* a size that some page has */
     return info;
 }
 

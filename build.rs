@@ -1,0 +1,78 @@
+//! Compiles the C core, and with the `bindgen` feature generates its bindings anew.
+
+use std::env;
+use std::path::Path;
+
+/// The C files, relative to `csrc/`. The platform's file is included by `prim/prim.c`.
+const SOURCES: [&str; 5] = ["backend.c", "buffer.c", "prim/prim.c", "status.c", "table.c"];
+
+fn main() {
+    let csrc = Path::new(&variable("CARGO_MANIFEST_DIR")).join("csrc");
+    println!("cargo::rerun-if-changed=csrc");
+    println!("cargo::metadata=include={}", csrc.join("include").display());
+    // For the tests, which build C programs for the same target.
+    println!("cargo::rustc-env=EXECBUF_TARGET={}", variable("TARGET"));
+    println!("cargo::rustc-env=EXECBUF_HOST={}", variable("HOST"));
+
+    // docs.rs and Miri run nothing that is linked, and may have no C compiler for the target.
+    let linked = env::var_os("DOCS_RS").is_none() && env::var("CARGO_CFG_MIRI").is_err();
+    if linked {
+        compile(&csrc);
+    }
+    #[cfg(feature = "bindgen")]
+    bindings::generate(&csrc);
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|error| panic!("cargo sets {name}: {error}"))
+}
+
+fn compile(csrc: &Path) {
+    let mut build = cc::Build::new();
+    build.std("c11").include(csrc.join("include"));
+    build.files(SOURCES.map(|file| csrc.join(file)));
+    build.compile("execbuf");
+    // glibc before 2.34 and the BSDs keep pthread_atfork in a library of its own; others ignore the option.
+    let unix = env::var_os("CARGO_CFG_UNIX").is_some();
+    if unix && variable("CARGO_CFG_TARGET_OS") != "android" {
+        println!("cargo::rustc-link-lib=pthread");
+    }
+}
+
+#[cfg(feature = "bindgen")]
+mod bindings {
+    use std::path::{Path, PathBuf};
+
+    use super::variable;
+
+    /// Writes `OUT_DIR/bindings.rs` for the target, and one more for every other target whose bindings the tests
+    /// compare.
+    pub(super) fn generate(csrc: &Path) {
+        let out = PathBuf::from(variable("OUT_DIR"));
+        write(csrc, &variable("TARGET"), &out.join("bindings.rs"));
+        for target in ["x86_64-pc-windows-gnu", "x86_64-pc-windows-msvc", "aarch64-unknown-linux-gnu"] {
+            write(csrc, target, &out.join(format!("bindings-{target}.rs")));
+        }
+    }
+
+    fn write(csrc: &Path, target: &str, file: &Path) {
+        let header = csrc.join("include/execbuf.h");
+        bindgen::Builder::default()
+            .header(header.to_str().expect("a path in UTF-8"))
+            // Freestanding headers are enough, and libclang has them for every target.
+            .clang_args(["-ffreestanding", "-fparse-all-comments", "-target", target])
+            .allowlist_type("execbuf.*")
+            .allowlist_function("execbuf_.*")
+            .allowlist_var("EXECBUF_.*")
+            .default_enum_style(bindgen::EnumVariation::NewType { is_bitfield: false, is_global: false })
+            .no_copy("execbuf")
+            .layout_tests(false)
+            .use_core()
+            .merge_extern_blocks(true)
+            .formatter(bindgen::Formatter::Prettyplease)
+            .generate()
+            .unwrap_or_else(|error| panic!("{}: {error}", header.display()))
+            .write_to_file(file)
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+}

@@ -1,0 +1,290 @@
+//! The owner of a piece of published code.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::mem;
+use core::ptr;
+use core::slice;
+
+use crate::error::{Error, check};
+use crate::ffi;
+use crate::fn_ptr::FnPtr;
+use crate::function::{Function, OwnedFunction};
+
+/// One piece of published machine code, in memory of its own.
+///
+/// The code starts at a multiple of 16. The memory around it holds trap instructions, from 16 bytes before the
+/// first byte to the end of the last page, so code that runs over its end stops there.
+///
+/// Dropping the buffer unmaps it; that cannot fail. The borrow checker sees to it that no [`Function`] of it is
+/// left.
+///
+/// # Threads and fork
+///
+/// An `ExecBuffer` is `Send` and `Sync`: it is only read after it is made, except by [`rewrite`](Self::rewrite),
+/// which needs `&mut`. After `fork` both processes can call and rewrite what was published before, and neither
+/// sees what the other changes.
+///
+/// # Examples
+///
+/// See the [crate's page](crate).
+#[must_use = "the code is unmapped when the buffer is dropped"]
+pub struct ExecBuffer {
+    /// Names a published buffer that nobody else frees.
+    raw: ffi::execbuf,
+}
+
+// SAFETY: The handle names memory that belongs to the process, not to a thread, and the C functions may be called
+// from any thread.
+unsafe impl Send for ExecBuffer {}
+// SAFETY: Through `&ExecBuffer` the code is only read and called; the functions that change it take `&mut`.
+unsafe impl Sync for ExecBuffer {}
+
+impl ExecBuffer {
+    /// Copies machine code into memory of its own and makes it executable.
+    ///
+    /// # Errors
+    ///
+    /// - [`Empty`](crate::ErrorKind::Empty): there are no bytes.
+    /// - [`TooLarge`](crate::ErrorKind::TooLarge): there are nearly `isize::MAX` bytes.
+    /// - [`NoMemory`](crate::ErrorKind::NoMemory): the system has no memory, address space or mappings left.
+    /// - [`Denied`](crate::ErrorKind::Denied): the system refuses executable memory in every way there is.
+    /// - [`ReadImpliesExec`](crate::ErrorKind::ReadImpliesExec), [`Unsupported`](crate::ErrorKind::Unsupported).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let buffer = execbuf::ExecBuffer::new(&[0xc3])?; // x86: ret
+    /// assert_eq!(buffer.as_ref(), [0xc3]);
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn new(code: &[u8]) -> Result<Self, Error> {
+        let mut raw = EMPTY;
+        // SAFETY: `raw` and the report can be written, and `code` is readable for its length.
+        check(|error| unsafe { ffi::execbuf_new(&mut raw, code.as_ptr().cast(), code.len(), error) })?;
+        Ok(Self { raw })
+    }
+
+    /// Publishes code whose final address has to be known while it is written, such as code that calls a function
+    /// elsewhere by its distance.
+    ///
+    /// The closure gets that address and `capacity` zeroed bytes of scratch memory to write the code to; it
+    /// returns how many of them are code. They are then copied to the address. Nothing may be written to, read
+    /// from or called at the address before `build` returns.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new), with `capacity` in the place of the length, and
+    ///
+    /// - [`BuildFailed`](crate::ErrorKind::BuildFailed): the closure returned an error, which is the
+    ///   [source](core::error::Error::source) of this one.
+    /// - [`Capacity`](crate::ErrorKind::Capacity): the closure claims to have written more than `capacity` bytes.
+    /// - [`Empty`](crate::ErrorKind::Empty): the closure says it wrote nothing.
+    ///
+    /// # Panics
+    ///
+    /// Only if the closure does. The memory is given back.
+    ///
+    /// # Examples
+    ///
+    /// A function that returns its own address:
+    ///
+    /// ```
+    /// # #[cfg(target_arch = "x86_64")] {
+    /// use execbuf::ExecBuffer;
+    ///
+    /// let buffer = ExecBuffer::build(16, |address, code| {
+    ///     code[..2].copy_from_slice(&[0x48, 0xb8]); //           mov rax, address
+    ///     code[2..10].copy_from_slice(&(address as u64).to_le_bytes());
+    ///     code[10] = 0xc3; //                                    ret
+    ///     Ok(11)
+    /// })?;
+    /// // SAFETY: The bytes are a function without arguments that returns a 64-bit integer.
+    /// let whereabouts = unsafe { buffer.function::<extern "C" fn() -> u64>() };
+    /// assert_eq!(whereabouts.call(), buffer.as_ptr() as u64);
+    /// # }
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn build<B>(capacity: usize, build: B) -> Result<Self, Error>
+    where
+        B: FnOnce(usize, &mut [u8]) -> Result<usize, Box<dyn core::error::Error + Send + Sync>>,
+    {
+        let mut raw = EMPTY;
+        // SAFETY: `raw` and the report can be written.
+        check(|error| unsafe { ffi::execbuf_reserve(&mut raw, capacity, error) })?;
+        // From here on the reservation is given back whatever happens.
+        let mut buffer = Self { raw };
+        let mut scratch = Vec::new();
+        scratch.try_reserve_exact(capacity).map_err(|_| Error::no_memory(c"scratch memory"))?;
+        scratch.resize(capacity, 0);
+        let length = build(buffer.raw.entry.addr(), &mut scratch).map_err(Error::build_failed)?;
+        let code: *const u8 = scratch.as_ptr();
+        // SAFETY: The handle and the report can be written, and `code` is readable for `capacity` bytes, of which
+        // no more are read: a larger `length` is an error.
+        check(|error| unsafe { ffi::execbuf_publish(&mut buffer.raw, code.cast(), length, error) })?;
+        Ok(buffer)
+    }
+
+    /// Replaces a part of the code, from `offset` on.
+    ///
+    /// The borrow checker proves that no function of this buffer is in use: the call needs `&mut`, and functions
+    /// borrow the buffer.
+    ///
+    /// On Linux the new pages are finished elsewhere and moved into the old place in one step.
+    ///
+    /// # Errors
+    ///
+    /// The old code is in place and can be called, except after `Lost`.
+    ///
+    /// - [`Empty`](crate::ErrorKind::Empty): there are no bytes.
+    /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the new bytes reach over the end of the code.
+    /// - [`NoMemory`](crate::ErrorKind::NoMemory), [`Denied`](crate::ErrorKind::Denied) as for
+    ///   [`new`](Self::new).
+    /// - [`Lost`](crate::ErrorKind::Lost): only where the system has no way to replace pages in one step
+    ///   (Windows, macOS, the BSDs), and it twice refused to make the pages executable again. The code can no
+    ///   longer be called: calling it crashes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_arch = "x86_64")] {
+    /// let mut buffer = execbuf::ExecBuffer::new(&[
+    ///     0xb8, 1, 0, 0, 0, // mov eax, 1
+    ///     0xc3, //             ret
+    /// ])?;
+    /// buffer.rewrite(1, &2_u32.to_le_bytes())?;
+    /// // SAFETY: The bytes are a function without arguments that returns a 32-bit integer.
+    /// let function = unsafe { buffer.function::<extern "C" fn() -> u32>() };
+    /// assert_eq!(function.call(), 2);
+    /// # }
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn rewrite(&mut self, offset: usize, code: &[u8]) -> Result<(), Error> {
+        let (bytes, length) = (code.as_ptr().cast(), code.len());
+        // SAFETY: The handle and the report can be written, and `code` is readable for its length. Nobody runs the
+        // code: that would take a `Function`, which borrows `self`, or `unsafe` code that is bound by the rules of
+        // `function`.
+        check(|error| unsafe { ffi::execbuf_rewrite(&mut self.raw, offset, bytes, length, error) })
+    }
+
+    /// The function that begins at the first byte, borrowing the buffer.
+    ///
+    /// # Safety
+    ///
+    /// - The code implements the signature and the ABI of `F`: it takes its arguments, returns its result, and
+    ///   preserves the registers and the stack as the ABI says.
+    /// - If `F` is not an `unsafe` function type, then calling the code is sound with any arguments, any number
+    ///   of times, from any thread, also from several at once.
+    /// - The last [`rewrite`](Self::rewrite) of this buffer did not fail with
+    ///   [`Lost`](crate::ErrorKind::Lost).
+    ///
+    /// # Examples
+    ///
+    /// See the [crate's page](crate).
+    #[must_use]
+    pub unsafe fn function<F: FnPtr>(&self) -> Function<'_, F> {
+        // SAFETY: The caller vouches for the code, and it stays where it is while the handle borrows `self`.
+        unsafe { Function::new(self.as_ptr()) }
+    }
+
+    /// The function that begins `offset` bytes behind the first byte, borrowing the buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the offset is not less than [`len`](Self::len).
+    ///
+    /// # Safety
+    ///
+    /// As for [`function`](Self::function), of the code from that offset on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_arch = "x86_64")] {
+    /// let buffer = execbuf::ExecBuffer::new(&[
+    ///     0xb8, 1, 0, 0, 0, // mov eax, 1
+    ///     0xc3, //             ret
+    ///     0xb8, 2, 0, 0, 0, // mov eax, 2
+    ///     0xc3, //             ret
+    /// ])?;
+    /// // SAFETY: There is a function without arguments that returns a 32-bit integer.
+    /// let second = unsafe { buffer.function_at::<extern "C" fn() -> u32>(6) }?;
+    /// assert_eq!(second.call(), 2);
+    /// # }
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub unsafe fn function_at<F: FnPtr>(&self, offset: usize) -> Result<Function<'_, F>, Error> {
+        let code: &[u8] = self.as_ref();
+        let entry = code.get(offset).ok_or_else(|| Error::out_of_bounds(c"offset"))?;
+        // SAFETY: As in `function`.
+        Ok(unsafe { Function::new(entry) })
+    }
+
+    /// Turns the buffer into a handle that owns it. For functions that are kept, shared or sent elsewhere.
+    ///
+    /// # Safety
+    ///
+    /// As for [`function`](Self::function).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_arch = "x86_64")] {
+    /// let buffer = execbuf::ExecBuffer::new(&[
+    ///     0xb8, 42, 0, 0, 0, // mov eax, 42
+    ///     0xc3, //              ret
+    /// ])?;
+    /// // SAFETY: The bytes are a function without arguments that returns a 32-bit integer.
+    /// let function = unsafe { buffer.into_function::<extern "C" fn() -> u32>() };
+    /// assert_eq!(std::thread::spawn(move || function.call()).join().unwrap(), 42);
+    /// # }
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub unsafe fn into_function<F: FnPtr>(self) -> OwnedFunction<F> {
+        // SAFETY: The caller vouches for the code, and it stays where it is while the handle owns the buffer.
+        unsafe { OwnedFunction::new(self.as_ptr(), self) }
+    }
+
+    /// The address of the first byte of code.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const u8 {
+        self.raw.entry.cast()
+    }
+
+    /// The length of the code in bytes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is no empty code")]
+    pub fn len(&self) -> usize {
+        self.raw.length
+    }
+}
+
+/// The handle of no buffer.
+const EMPTY: ffi::execbuf = ffi::execbuf { entry: ptr::null(), length: 0, id: 0 };
+
+impl Drop for ExecBuffer {
+    fn drop(&mut self) {
+        // SAFETY: The handle is ours alone, and no function of the buffer is left: they borrowed it.
+        let status = unsafe { ffi::execbuf_free(&mut self.raw) };
+        debug_assert_eq!(status, ffi::execbuf_status::EXECBUF_OK, "a handle that nobody else has is not stale");
+    }
+}
+
+/// Reads the code.
+impl AsRef<[u8]> for ExecBuffer {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: Published code is readable, initialised, and does not change while `self` is borrowed.
+        unsafe { slice::from_raw_parts(self.as_ptr(), self.len()) }
+    }
+}
+
+/// Shows the address and the length, never the bytes.
+impl fmt::Debug for ExecBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecBuffer").field("entry", &self.as_ptr()).field("len", &self.len()).finish()
+    }
+}
+
+/// `ExecBuffer` is the C handle and nothing else.
+const _: () = assert!(mem::size_of::<ExecBuffer>() == mem::size_of::<ffi::execbuf>());

@@ -1,0 +1,295 @@
+//! What can go wrong, and what was tried.
+
+use alloc::boxed::Box;
+use core::ffi::{CStr, c_char};
+use core::fmt;
+use core::mem::MaybeUninit;
+use core::ptr;
+use core::str;
+
+use crate::ffi::{self, execbuf_backend, execbuf_status};
+
+/// The kind of an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The code is empty.
+    Empty,
+    /// The length is larger than any buffer can be.
+    TooLarge,
+    /// The offset or the end lies outside the buffer.
+    OutOfBounds,
+    /// The closure of [`build`](crate::ExecBuffer::build) claims more bytes than it had room for.
+    Capacity,
+    /// The closure of [`build`](crate::ExecBuffer::build) returned an error.
+    BuildFailed,
+    /// No memory, address space or mappings left.
+    NoMemory,
+    /// The system refuses executable memory in every way there is; see [`Error::attempts`].
+    Denied,
+    /// The process has the `READ_IMPLIES_EXEC` personality, in which all memory is executable.
+    ReadImpliesExec,
+    /// execbuf does not know how to publish code on this platform.
+    Unsupported,
+    /// A rewrite failed and the old code could not be made executable again.
+    Lost,
+    /// A handle was altered, or freed through [`ffi`], behind the back of the safe types.
+    InvalidHandle,
+}
+
+/// A way of making code executable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The pages' protection is changed: `mprotect` or `VirtualProtect`.
+    Flip,
+    /// Linux: the bytes are written to a memfd that is sealed and mapped.
+    Memfd,
+    /// Linux: the pages are filled through a second mapping that `mremap` makes.
+    Alias,
+    /// macOS on AArch64: `MAP_JIT` with the per-thread write protection.
+    MapJit,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let backend = match self {
+            Self::Flip => execbuf_backend::EXECBUF_BACKEND_FLIP,
+            Self::Memfd => execbuf_backend::EXECBUF_BACKEND_MEMFD,
+            Self::Alias => execbuf_backend::EXECBUF_BACKEND_ALIAS,
+            Self::MapJit => execbuf_backend::EXECBUF_BACKEND_MAP_JIT,
+        };
+        // SAFETY: The function takes any value.
+        let name = unsafe { ffi::execbuf_backend_name(backend) };
+        // SAFETY: It returns a string that lives for ever.
+        f.write_str(unsafe { static_str(name) }.unwrap_or("?"))
+    }
+}
+
+/// One failed attempt to make code executable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    backend: Backend,
+    call: &'static str,
+    os_error: Option<i32>,
+}
+
+impl Attempt {
+    /// The way that was tried.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The system call that failed, or the check that spoke against trying.
+    #[must_use]
+    pub fn call(&self) -> &'static str {
+        self.call
+    }
+
+    /// The system's code for the failure: an `errno` value, on Windows that of `GetLastError`.
+    #[must_use]
+    pub fn os_error(&self) -> Option<i32> {
+        self.os_error
+    }
+}
+
+/// What went wrong.
+///
+/// `Display` says what it means, what to do, which argument or system call was at fault, and lists the attempts.
+///
+/// # Examples
+///
+/// ```
+/// use execbuf::{ErrorKind, ExecBuffer};
+///
+/// let error = ExecBuffer::new(&[]).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Empty);
+/// assert_eq!(error.to_string(), "the code is empty; give at least one byte (length)");
+/// ```
+pub struct Error(Repr);
+
+enum Repr {
+    /// A report of the C library, which has a status other than `EXECBUF_OK`.
+    Report(ffi::execbuf_error),
+    /// What the closure of `build` returned.
+    Build(Box<dyn core::error::Error + Send + Sync>),
+}
+
+// SAFETY: The pointers in a report are to strings that live for ever and never change.
+unsafe impl Send for Error {}
+// SAFETY: As above.
+unsafe impl Sync for Error {}
+
+impl Error {
+    /// What kind of error it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match &self.0 {
+            Repr::Report(report) => kind(report.status),
+            Repr::Build(_) => ErrorKind::BuildFailed,
+        }
+    }
+
+    /// The system's code for the failure, if a system call failed: an `errno` value, on Windows that of
+    /// `GetLastError`.
+    #[must_use]
+    pub fn os_error(&self) -> Option<i32> {
+        match &self.0 {
+            Repr::Report(report) => nonzero(report.os_error),
+            Repr::Build(_) => None,
+        }
+    }
+
+    /// The argument or the system call at fault, if there is one.
+    #[must_use]
+    pub fn culprit(&self) -> Option<&'static str> {
+        match &self.0 {
+            // SAFETY: The report's strings live for ever.
+            Repr::Report(report) => unsafe { static_str(report.culprit) },
+            Repr::Build(_) => None,
+        }
+    }
+
+    /// Every way of making the code executable that was tried, in that order, with the reason why it failed.
+    pub fn attempts(&self) -> impl Iterator<Item = Attempt> + '_ {
+        let attempts = match &self.0 {
+            Repr::Report(report) => report.attempts.get(..report.attempt_count).unwrap_or_default(),
+            Repr::Build(_) => &[],
+        };
+        attempts.iter().filter_map(|attempt| {
+            Some(Attempt {
+                backend: backend(attempt.backend)?,
+                // SAFETY: The report's strings live for ever.
+                call: unsafe { static_str(attempt.call) }?,
+                os_error: nonzero(attempt.os_error),
+            })
+        })
+    }
+
+    pub(crate) fn no_memory(culprit: &'static CStr) -> Self {
+        Self::of(execbuf_status::EXECBUF_E_NO_MEMORY, culprit)
+    }
+
+    pub(crate) fn out_of_bounds(culprit: &'static CStr) -> Self {
+        Self::of(execbuf_status::EXECBUF_E_OUT_OF_BOUNDS, culprit)
+    }
+
+    pub(crate) fn build_failed(source: Box<dyn core::error::Error + Send + Sync>) -> Self {
+        Self(Repr::Build(source))
+    }
+
+    /// An error that Rust code found, in the form of the C library's.
+    fn of(status: execbuf_status, culprit: &'static CStr) -> Self {
+        let attempt = ffi::execbuf_attempt {
+            backend: execbuf_backend::EXECBUF_BACKEND_NONE,
+            os_error: 0,
+            call: ptr::null(),
+        };
+        Self(Repr::Report(ffi::execbuf_error {
+            status,
+            os_error: 0,
+            culprit: culprit.as_ptr(),
+            attempt_count: 0,
+            attempts: [attempt; ffi::EXECBUF_MAX_ATTEMPTS as usize],
+        }))
+    }
+}
+
+/// Makes a C call that fills a report, and turns a failure into an error. The call must fill the report.
+pub(crate) fn check(call: impl FnOnce(*mut ffi::execbuf_error) -> execbuf_status) -> Result<(), Error> {
+    let mut report = MaybeUninit::uninit();
+    if call(report.as_mut_ptr()) == execbuf_status::EXECBUF_OK {
+        return Ok(());
+    }
+    // SAFETY: Every function of the C library that takes a report fills it.
+    Err(Error(Repr::Report(unsafe { report.assume_init() })))
+}
+
+fn kind(status: execbuf_status) -> ErrorKind {
+    match status {
+        execbuf_status::EXECBUF_E_EMPTY => ErrorKind::Empty,
+        execbuf_status::EXECBUF_E_TOO_LARGE => ErrorKind::TooLarge,
+        execbuf_status::EXECBUF_E_OUT_OF_BOUNDS => ErrorKind::OutOfBounds,
+        execbuf_status::EXECBUF_E_CAPACITY => ErrorKind::Capacity,
+        execbuf_status::EXECBUF_E_NO_MEMORY => ErrorKind::NoMemory,
+        execbuf_status::EXECBUF_E_DENIED => ErrorKind::Denied,
+        execbuf_status::EXECBUF_E_READ_IMPLIES_EXEC => ErrorKind::ReadImpliesExec,
+        execbuf_status::EXECBUF_E_UNSUPPORTED => ErrorKind::Unsupported,
+        execbuf_status::EXECBUF_E_LOST => ErrorKind::Lost,
+        // NULL, STALE, NOT_PUBLISHED and PUBLISHED: the safe types never make such calls.
+        _ => ErrorKind::InvalidHandle,
+    }
+}
+
+fn backend(backend: execbuf_backend) -> Option<Backend> {
+    match backend {
+        execbuf_backend::EXECBUF_BACKEND_FLIP => Some(Backend::Flip),
+        execbuf_backend::EXECBUF_BACKEND_MEMFD => Some(Backend::Memfd),
+        execbuf_backend::EXECBUF_BACKEND_ALIAS => Some(Backend::Alias),
+        execbuf_backend::EXECBUF_BACKEND_MAP_JIT => Some(Backend::MapJit),
+        _ => None,
+    }
+}
+
+fn nonzero(code: i32) -> Option<i32> {
+    (code != 0).then_some(code)
+}
+
+/// # Safety
+///
+/// `text` is null or a string that lives for ever.
+unsafe fn static_str(text: *const c_char) -> Option<&'static str> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: The caller says that it is a string that lives for ever.
+    unsafe { CStr::from_ptr(text) }.to_str().ok()
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Report(report) => {
+                let mut text = [0_u8; 1024];
+                // SAFETY: The report is initialised, and `text` has room for the length that is given.
+                let length = unsafe { ffi::execbuf_error_describe(report, text.as_mut_ptr().cast(), text.len()) };
+                let kept = &text[..length.min(text.len() - 1)];
+                f.write_str(str::from_utf8(kept).unwrap_or("execbuf failed"))
+            }
+            Repr::Build(source) => write!(f, "the closure that builds the code failed: {source}"),
+        }
+    }
+}
+
+/// Shows the kind and what `Display` shows.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({self})", self.kind())
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match &self.0 {
+            Repr::Report(_) => None,
+            Repr::Build(source) => Some(&**source),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::NoMemory => std::io::ErrorKind::OutOfMemory,
+            ErrorKind::Denied | ErrorKind::ReadImpliesExec => std::io::ErrorKind::PermissionDenied,
+            ErrorKind::Unsupported => std::io::ErrorKind::Unsupported,
+            ErrorKind::Empty | ErrorKind::TooLarge | ErrorKind::OutOfBounds | ErrorKind::Capacity => {
+                std::io::ErrorKind::InvalidInput
+            }
+            ErrorKind::BuildFailed | ErrorKind::Lost | ErrorKind::InvalidHandle => std::io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

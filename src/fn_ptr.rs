@@ -1,0 +1,232 @@
+//! The function pointer types that published code may have.
+
+use core::ptr::NonNull;
+
+use crate::function::{Function, OwnedFunction};
+use crate::signature::{Abi, Signature, Type};
+
+/// A type that an argument of published code may have.
+///
+/// Implemented for integers of fixed width and of pointer width, `bool`, floats, pointers to sized data and the
+/// function pointers that are [`FnPtr`]. References are left out: with them, a function pointer type is generic
+/// over a lifetime, and no trait can tell that. Pass pointers.
+///
+/// # Safety
+///
+/// Values of the type are passed and returned in every ABI exactly as those of the Rust type that belongs to
+/// [`TYPE`](Self::TYPE). You may implement it for a `#[repr(transparent)]` struct around such a type.
+///
+/// # Examples
+///
+/// ```
+/// use execbuf::{AbiType, FnPtr, Type};
+///
+/// #[repr(transparent)]
+/// struct Register(u64);
+///
+/// // SAFETY: It is transparent.
+/// unsafe impl AbiType for Register {
+///     const TYPE: Type = <u64 as AbiType>::TYPE;
+/// }
+///
+/// assert_eq!(<extern "C" fn(Register)>::SIGNATURE.to_string(), "v(L)");
+/// ```
+pub unsafe trait AbiType {
+    /// What the type is to an ABI.
+    const TYPE: Type;
+}
+
+/// A type that the result of published code may have: any [`AbiType`], or `()` for none.
+///
+/// # Safety
+///
+/// As for [`AbiType`].
+pub unsafe trait AbiResult {
+    /// What the type is to an ABI.
+    const TYPE: Type;
+}
+
+// SAFETY: The two traits make the same promise.
+unsafe impl<T: AbiType> AbiResult for T {
+    const TYPE: Type = T::TYPE;
+}
+
+// SAFETY: A function that returns `()` has no result in every ABI.
+unsafe impl AbiResult for () {
+    const TYPE: Type = Type::Void;
+}
+
+macro_rules! abi_types {
+    ($($rust:ty => $abi:expr,)*) => {$(
+        // SAFETY: The variant is named for the type.
+        unsafe impl AbiType for $rust {
+            const TYPE: Type = $abi;
+        }
+    )*};
+}
+
+abi_types! {
+    bool => Type::Bool,
+    i8 => Type::I8,
+    u8 => Type::U8,
+    i16 => Type::I16,
+    u16 => Type::U16,
+    i32 => Type::I32,
+    u32 => Type::U32,
+    i64 => Type::I64,
+    u64 => Type::U64,
+    isize => if cfg!(target_pointer_width = "64") { Type::I64 } else { Type::I32 },
+    usize => if cfg!(target_pointer_width = "64") { Type::U64 } else { Type::U32 },
+    f32 => Type::F32,
+    f64 => Type::F64,
+}
+
+macro_rules! abi_pointers {
+    ($($pointer:ty),*) => {$(
+        // SAFETY: Pointers to sized data are one address.
+        unsafe impl<T> AbiType for $pointer {
+            const TYPE: Type = Type::Pointer;
+        }
+    )*};
+}
+
+abi_pointers!(*const T, *mut T, NonNull<T>, Option<NonNull<T>>);
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A function pointer type that published code may have.
+///
+/// Implemented for `extern "C"` and `extern "system"`, on x86-64 also for `extern "sysv64"`, `extern "win64"` and
+/// `extern "efiapi"`, safe and `unsafe`, with up to twelve arguments that are [`AbiType`] and a result that is
+/// [`AbiResult`]. Rust itself bridges the ABI at the call: code for either convention can be called on every
+/// x86-64 system.
+///
+/// Not for the Rust ABI, which is not stable, nor for closures.
+///
+/// # Examples
+///
+/// ```
+/// use execbuf::{Abi, FnPtr};
+///
+/// type F = extern "C" fn(u64, f64) -> u64;
+/// assert_eq!(F::ABI, Abi::NATIVE);
+/// assert_eq!(F::SIGNATURE.to_string(), "L(Ld)");
+/// ```
+///
+/// # Safety
+///
+/// The trait is sealed.
+pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
+    /// The calling convention.
+    const ABI: Abi;
+    /// The types of the result and of the arguments.
+    const SIGNATURE: Signature;
+
+    /// The function pointer for an address.
+    ///
+    /// # Safety
+    ///
+    /// At the address there is a function of this type.
+    #[doc(hidden)]
+    unsafe fn from_address(address: *const u8) -> Self;
+
+    /// The address of the function.
+    #[doc(hidden)]
+    fn address(self) -> *const u8;
+}
+
+/// Everything there is for one function pointer type: `FnPtr`, itself and its `Option` as an argument, and `call`
+/// on both handles.
+macro_rules! fn_ptr {
+    ($abi:expr, ($($qualifier:tt)*), [$($unsafe:ident)?], ($($name:ident: $argument:ident),*)) => {
+        impl<R: AbiResult $(, $argument: AbiType)*> sealed::Sealed
+            for $($qualifier)* fn($($argument),*) -> R {}
+
+        // SAFETY: The constants say what the type says.
+        unsafe impl<R: AbiResult $(, $argument: AbiType)*> FnPtr for $($qualifier)* fn($($argument),*) -> R {
+            const ABI: Abi = $abi;
+            const SIGNATURE: Signature = Signature::new(R::TYPE, &[$($argument::TYPE),*]);
+
+            #[inline]
+            unsafe fn from_address(address: *const u8) -> Self {
+                // SAFETY: The caller says that there is a function of this type; function pointers and data
+                // pointers have one representation on every platform that execbuf supports.
+                unsafe { core::mem::transmute::<*const u8, Self>(address) }
+            }
+
+            #[inline]
+            fn address(self) -> *const u8 {
+                self as *const u8
+            }
+        }
+
+        // SAFETY: A function pointer is one address.
+        unsafe impl<R: AbiResult $(, $argument: AbiType)*> AbiType for $($qualifier)* fn($($argument),*) -> R {
+            const TYPE: Type = Type::Pointer;
+        }
+
+        // SAFETY: An optional function pointer is one address, null for `None`.
+        unsafe impl<R: AbiResult $(, $argument: AbiType)*> AbiType
+            for Option<$($qualifier)* fn($($argument),*) -> R>
+        {
+            const TYPE: Type = Type::Pointer;
+        }
+
+        impl<R: AbiResult $(, $argument: AbiType)*> Function<'_, $($qualifier)* fn($($argument),*) -> R> {
+            fn_ptr!(@call [$($unsafe)?] ($($name: $argument),*));
+        }
+
+        impl<R: AbiResult $(, $argument: AbiType)*> OwnedFunction<$($qualifier)* fn($($argument),*) -> R> {
+            fn_ptr!(@call [$($unsafe)?] ($($name: $argument),*));
+        }
+    };
+    (@call [] ($($name:ident: $argument:ident),*)) => {
+        /// Calls the published code.
+        #[inline]
+        #[allow(clippy::too_many_arguments, reason = "as many as the function has")]
+        pub fn call(&self $(, $name: $argument)*) -> R {
+            (self.pointer())($($name),*)
+        }
+    };
+    (@call [unsafe] ($($name:ident: $argument:ident),*)) => {
+        /// Calls the published code.
+        ///
+        /// # Safety
+        ///
+        /// What the code demands of its caller.
+        #[inline]
+        #[allow(clippy::too_many_arguments, reason = "as many as the function has")]
+        pub unsafe fn call(&self $(, $name: $argument)*) -> R {
+            // SAFETY: The caller keeps what the code demands.
+            unsafe { (self.pointer())($($name),*) }
+        }
+    };
+}
+
+/// `fn_ptr!` for one ABI, safe and unsafe, and for every number of arguments up to those given.
+macro_rules! fn_ptrs {
+    ($abi:expr, $extern:literal, ($($name:ident: $argument:ident),*)) => {
+        fn_ptr!($abi, (extern $extern), [], ($($name: $argument),*));
+        fn_ptr!($abi, (unsafe extern $extern), [unsafe], ($($name: $argument),*));
+        fn_ptrs!(@fewer $abi, $extern, ($($name: $argument),*));
+    };
+    (@fewer $abi:expr, $extern:literal, ()) => {};
+    (@fewer $abi:expr, $extern:literal, ($first:ident: $type:ident $(, $name:ident: $argument:ident)*)) => {
+        fn_ptrs!($abi, $extern, ($($name: $argument),*));
+    };
+}
+
+/// `fn_ptrs!` for the given ABIs with up to twelve arguments.
+macro_rules! abis {
+    ($($extern:literal => $abi:expr),*) => {$(
+        fn_ptrs!($abi, $extern, (
+            a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I, j: J, k: K, l: L
+        ));
+    )*};
+}
+
+abis!("C" => Abi::NATIVE, "system" => Abi::NATIVE);
+#[cfg(target_arch = "x86_64")]
+abis!("sysv64" => Abi::SysV64, "win64" => Abi::Win64, "efiapi" => Abi::Win64);

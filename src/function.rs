@@ -1,0 +1,167 @@
+//! Typed handles of published functions.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::marker::PhantomData;
+
+use crate::buffer::ExecBuffer;
+use crate::error::Error;
+use crate::fn_ptr::FnPtr;
+
+/// A published function that borrows its [`ExecBuffer`].
+///
+/// `call` is there for every [`FnPtr`], with the arguments and the result of its type, and compiles to one
+/// indirect call. It is `unsafe` if the type is. The function pointer itself is not given out: it could outlive the
+/// code.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(target_arch = "x86_64")] {
+/// use execbuf::ExecBuffer;
+///
+/// let buffer = ExecBuffer::new(&[
+///     0x48, 0x8d, 0x04, 0x37, // lea rax, [rdi + rsi]
+///     0xc3, //                   ret
+/// ])?;
+/// // SAFETY: The bytes are a System V function that adds two integers.
+/// let add = unsafe { buffer.function::<extern "sysv64" fn(u64, u64) -> u64>() };
+/// assert_eq!(add.call(40, 2), 42); // on Windows, too
+/// # }
+/// # Ok::<(), execbuf::Error>(())
+/// ```
+#[must_use]
+pub struct Function<'a, F: FnPtr> {
+    pointer: F,
+    buffer: PhantomData<&'a ExecBuffer>,
+}
+
+impl<F: FnPtr> Function<'_, F> {
+    /// # Safety
+    ///
+    /// At the entry there is a function of type `F`, and it stays there as long as the lifetime that the caller
+    /// gives the handle.
+    pub(crate) unsafe fn new(entry: *const u8) -> Self {
+        // SAFETY: The caller says so.
+        Self { pointer: unsafe { F::from_address(entry) }, buffer: PhantomData }
+    }
+
+    #[inline]
+    pub(crate) fn pointer(&self) -> F {
+        self.pointer
+    }
+
+    /// The address of the function, for printing, comparing, or giving to code that is bound to call it only while
+    /// the buffer lives.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const u8 {
+        self.pointer.address()
+    }
+}
+
+impl<F: FnPtr> Copy for Function<'_, F> {}
+
+impl<F: FnPtr> Clone for Function<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// Shows the address.
+impl<F: FnPtr> fmt::Debug for Function<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Function").field(&self.as_ptr()).finish()
+    }
+}
+
+/// A published function that owns its [`ExecBuffer`], together with its clones. The code is unmapped when the last
+/// of them is dropped.
+///
+/// `call` is as for [`Function`]. The handle is `Send` and `Sync`.
+///
+/// # Examples
+///
+/// See [`ExecBuffer::into_function`].
+#[must_use]
+pub struct OwnedFunction<F: FnPtr> {
+    pointer: F,
+    buffer: Arc<ExecBuffer>,
+}
+
+impl<F: FnPtr> OwnedFunction<F> {
+    /// # Safety
+    ///
+    /// At the entry, which lies in the buffer, there is a function of type `F`.
+    pub(crate) unsafe fn new(entry: *const u8, buffer: ExecBuffer) -> Self {
+        // SAFETY: The caller says so.
+        Self { pointer: unsafe { F::from_address(entry) }, buffer: Arc::new(buffer) }
+    }
+
+    #[inline]
+    pub(crate) fn pointer(&self) -> F {
+        self.pointer
+    }
+
+    /// The address of the function, for printing, comparing, or giving to code that is bound to call it only while
+    /// a handle lives.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const u8 {
+        self.pointer.address()
+    }
+
+    /// The buffer that the function lives in.
+    pub fn buffer(&self) -> &ExecBuffer {
+        &self.buffer
+    }
+
+    /// Another function in the same buffer, `offset` bytes behind the buffer's first byte. The two own the buffer
+    /// together.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the offset is not less than the buffer's length.
+    ///
+    /// # Safety
+    ///
+    /// As for [`ExecBuffer::function`], of the code from that offset on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_arch = "x86_64")] {
+    /// let buffer = execbuf::ExecBuffer::new(&[
+    ///     0xb8, 1, 0, 0, 0, // mov eax, 1
+    ///     0xc3, //             ret
+    ///     0xb8, 2, 0, 0, 0, // mov eax, 2
+    ///     0xc3, //             ret
+    /// ])?;
+    /// // SAFETY: The bytes are two functions without arguments that return 32-bit integers.
+    /// let (first, second) = unsafe {
+    ///     let first = buffer.into_function::<extern "C" fn() -> u32>();
+    ///     let second = first.function_at::<extern "C" fn() -> u32>(6)?;
+    ///     (first, second)
+    /// };
+    /// drop(first);
+    /// assert_eq!(second.call(), 2);
+    /// # }
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub unsafe fn function_at<G: FnPtr>(&self, offset: usize) -> Result<OwnedFunction<G>, Error> {
+        // SAFETY: The caller vouches for the code at the offset.
+        let function = unsafe { self.buffer.function_at::<G>(offset) }?;
+        Ok(OwnedFunction { pointer: function.pointer(), buffer: Arc::clone(&self.buffer) })
+    }
+}
+
+impl<F: FnPtr> Clone for OwnedFunction<F> {
+    fn clone(&self) -> Self {
+        Self { pointer: self.pointer, buffer: Arc::clone(&self.buffer) }
+    }
+}
+
+/// Shows the address and the buffer.
+impl<F: FnPtr> fmt::Debug for OwnedFunction<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedFunction").field("entry", &self.as_ptr()).field("buffer", &self.buffer).finish()
+    }
+}
