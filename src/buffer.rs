@@ -62,7 +62,7 @@ impl ExecBuffer {
     pub fn new(code: &[u8]) -> Result<Self, Error> {
         let mut raw = EMPTY;
         // SAFETY: `raw` and the report can be written, and `code` is readable for its length.
-        check(|error| unsafe { ffi::execbuf_new(&mut raw, code.as_ptr().cast(), code.len(), error) })?;
+        check(|error| unsafe { ffi::execbuf_new(&raw mut raw, code.as_ptr().cast(), code.len(), error) })?;
         Ok(Self { raw })
     }
 
@@ -112,7 +112,7 @@ impl ExecBuffer {
     {
         let mut raw = EMPTY;
         // SAFETY: `raw` and the report can be written.
-        check(|error| unsafe { ffi::execbuf_reserve(&mut raw, capacity, error) })?;
+        check(|error| unsafe { ffi::execbuf_reserve(&raw mut raw, capacity, error) })?;
         // From here on the reservation is given back whatever happens.
         let mut buffer = Self { raw };
         let mut scratch = Vec::new();
@@ -122,7 +122,7 @@ impl ExecBuffer {
         let code: *const u8 = scratch.as_ptr();
         // SAFETY: The handle and the report can be written, and `code` is readable for `capacity` bytes, of which
         // no more are read: a larger `length` is an error.
-        check(|error| unsafe { ffi::execbuf_publish(&mut buffer.raw, code.cast(), length, error) })?;
+        check(|error| unsafe { ffi::execbuf_publish(&raw mut buffer.raw, code.cast(), length, error) })?;
         Ok(buffer)
     }
 
@@ -165,7 +165,7 @@ impl ExecBuffer {
         // SAFETY: The handle and the report can be written, and `code` is readable for its length. Nobody runs the
         // code: that would take a `Function`, which borrows `self`, or `unsafe` code that is bound by the rules of
         // `function`.
-        check(|error| unsafe { ffi::execbuf_rewrite(&mut self.raw, offset, bytes, length, error) })
+        check(|error| unsafe { ffi::execbuf_rewrite(&raw mut self.raw, offset, bytes, length, error) })
     }
 
     /// The function that begins at the first byte, borrowing the buffer.
@@ -182,7 +182,6 @@ impl ExecBuffer {
     /// # Examples
     ///
     /// See the [crate's page](crate).
-    #[must_use]
     pub unsafe fn function<F: FnPtr>(&self) -> Function<'_, F> {
         // SAFETY: The caller vouches for the code, and it stays where it is while the handle borrows `self`.
         unsafe { Function::new(self.as_ptr()) }
@@ -266,7 +265,7 @@ const EMPTY: ffi::execbuf = ffi::execbuf { entry: ptr::null(), length: 0, id: 0 
 impl Drop for ExecBuffer {
     fn drop(&mut self) {
         // SAFETY: The handle is ours alone, and no function of the buffer is left: they borrowed it.
-        let status = unsafe { ffi::execbuf_free(&mut self.raw) };
+        let status = unsafe { ffi::execbuf_free(&raw mut self.raw) };
         debug_assert_eq!(status, ffi::execbuf_status::EXECBUF_OK, "a handle that nobody else has is not stale");
     }
 }

@@ -253,7 +253,9 @@ impl fmt::Display for Error {
             Repr::Report(report) => {
                 let mut text = [0_u8; 1024];
                 // SAFETY: The report is initialised, and `text` has room for the length that is given.
-                let length = unsafe { ffi::execbuf_error_describe(report, text.as_mut_ptr().cast(), text.len()) };
+                let length = unsafe {
+                    ffi::execbuf_error_describe(&raw const *report, text.as_mut_ptr().cast(), text.len())
+                };
                 let kept = &text[..length.min(text.len() - 1)];
                 f.write_str(str::from_utf8(kept).unwrap_or("execbuf failed"))
             }

@@ -9,9 +9,9 @@
 //! let mut buffer = ffi::execbuf { entry: ptr::null(), length: 0, id: 0 };
 //! // SAFETY: All pointers are valid, the error report may be null, and the buffer is freed once.
 //! unsafe {
-//!     let status = ffi::execbuf_new(&mut buffer, [0xc3_u8].as_ptr().cast(), 1, ptr::null_mut());
+//!     let status = ffi::execbuf_new(&raw mut buffer, [0xc3_u8].as_ptr().cast(), 1, ptr::null_mut());
 //!     assert_eq!(status, ffi::execbuf_status::EXECBUF_OK);
-//!     assert_eq!(ffi::execbuf_free(&mut buffer), ffi::execbuf_status::EXECBUF_OK);
+//!     assert_eq!(ffi::execbuf_free(&raw mut buffer), ffi::execbuf_status::EXECBUF_OK);
 //! }
 //! ```
 

@@ -30,6 +30,7 @@ use crate::fn_ptr::FnPtr;
 /// # }
 /// # Ok::<(), execbuf::Error>(())
 /// ```
+#[derive(Clone, Copy)]
 #[must_use]
 pub struct Function<'a, F: FnPtr> {
     pointer: F,
@@ -56,14 +57,6 @@ impl<F: FnPtr> Function<'_, F> {
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.pointer.address()
-    }
-}
-
-impl<F: FnPtr> Copy for Function<'_, F> {}
-
-impl<F: FnPtr> Clone for Function<'_, F> {
-    fn clone(&self) -> Self {
-        *self
     }
 }
 
@@ -162,6 +155,6 @@ impl<F: FnPtr> Clone for OwnedFunction<F> {
 /// Shows the address and the buffer.
 impl<F: FnPtr> fmt::Debug for OwnedFunction<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnedFunction").field("entry", &self.as_ptr()).field("buffer", &self.buffer).finish()
+        f.debug_struct("OwnedFunction").field("pointer", &self.as_ptr()).field("buffer", &self.buffer).finish()
     }
 }

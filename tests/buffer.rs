@@ -1,0 +1,4 @@
+//! The suite, on the system as it is.
+
+mod suite;
+mod support;

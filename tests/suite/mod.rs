@@ -1,0 +1,376 @@
+//! The public API's tests, to be run as they are (`tests/buffer.rs`) and in children that have given up rights
+//! (`tests/hardened.rs`).
+
+#![allow(dead_code, unreachable_pub, reason = "the list is for one of the two")]
+
+use crate::support::{TRAP, call, child, maps, publish, returning};
+use execbuf::{ErrorKind, ExecBuffer};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+macro_rules! suite {
+    ($(fn $name:ident() $body:block)*) => {
+        $(pub fn $name() $body)*
+
+        /// Every test by name.
+        pub const ALL: &[(&str, fn())] = &[$((stringify!($name), $name)),*];
+
+        mod tests {
+            $(#[test] fn $name() {
+                // One at a time: they count the process's mappings.
+                let _alone = crate::support::alone();
+                super::$name()
+            })*
+        }
+    };
+}
+
+suite! {
+    fn new_publishes_code_that_runs() {
+        let buffer = publish(7);
+        maps::look();
+        assert_eq!(call(&buffer), 7);
+        assert_eq!(buffer.as_ref(), returning(7));
+        assert_eq!(buffer.len(), returning(7).len());
+        assert_eq!(buffer.as_ptr().addr() % 16, 0);
+    }
+
+    fn published_code_is_mapped_readable_and_executable_and_nothing_else() {
+        let buffer = publish(7);
+        let mapping = maps::at(buffer.as_ptr()).expect("the code is mapped");
+        assert!(mapping.executable && !mapping.writable);
+    }
+
+    fn code_is_surrounded_by_traps() {
+        let buffer = publish(7);
+        let entry = buffer.as_ptr();
+        let before = entry.wrapping_sub(16);
+        // SAFETY: The 16 bytes before the entry, and those behind the code up to the end of the page, are
+        // readable, as ExecBuffer's documentation promises.
+        let (before, page) = unsafe {
+            (std::slice::from_raw_parts(before, 16), std::slice::from_raw_parts(entry, 4096 - 16))
+        };
+        for bytes in [before, &page[buffer.len().next_multiple_of(4)..]] {
+            assert!(bytes.chunks(4).all(|bytes| bytes == TRAP));
+        }
+    }
+
+    fn running_over_the_end_traps() {
+        let mut code = returning(7);
+        code.truncate(code.len() - if cfg!(target_arch = "x86_64") { 1 } else { 4 }); // no ret
+        let buffer = ExecBuffer::new(&code).unwrap();
+        let end = child::crashing("suite::tests::running_over_the_end_traps", || { call(&buffer); });
+        assert!(end.is_trap(), "{end:?}");
+    }
+
+    fn running_into_the_bytes_before_the_entry_traps() {
+        let buffer = publish(7);
+        let name = "suite::tests::running_into_the_bytes_before_the_entry_traps";
+        let end = child::crashing(name, || {
+            let before = buffer.as_ptr().wrapping_sub(16);
+            // SAFETY: It is a function in as far as it is executable; it traps.
+            let function = unsafe { std::mem::transmute::<*const u8, extern "C" fn()>(before) };
+            function();
+        });
+        assert!(end.is_trap(), "{end:?}");
+    }
+
+    fn writing_to_published_code_dies() {
+        let mut buffer = publish(7);
+        buffer.rewrite(0, &returning(8)).unwrap();
+        for target in [buffer.as_ptr(), buffer.as_ptr().wrapping_sub(16)] {
+            let end = child::crashing("suite::tests::writing_to_published_code_dies", || {
+                // SAFETY: None; it dies, which is the test.
+                unsafe { target.cast_mut().write_volatile(0) };
+            });
+            assert!(end.is_access_violation(), "{end:?}");
+        }
+    }
+
+    fn build_tells_the_final_address() {
+        let mut told = 0;
+        let buffer = ExecBuffer::build(64, |address, bytes| {
+            told = address;
+            assert_eq!(bytes, [0; 64]);
+            let code = returning(9);
+            bytes[..code.len()].copy_from_slice(&code);
+            maps::look();
+            Ok(code.len())
+        }).unwrap();
+        maps::look();
+        assert_eq!(buffer.as_ptr().addr(), told);
+        assert_eq!(buffer.as_ref(), returning(9));
+        assert_eq!(call(&buffer), 9);
+    }
+
+    fn build_gives_back_what_the_code_did_not_need() {
+        let bytes = |written: usize| {
+            let before = maps::look().executable_bytes;
+            let buffer = ExecBuffer::build(1 << 20, |_, code| {
+                code[..6.min(written)].copy_from_slice(&returning(9)[..6]);
+                Ok(written)
+            }).unwrap();
+            let after = maps::look().executable_bytes;
+            drop(buffer);
+            after - before
+        };
+        bytes(8); // the heap for the scratch memory is there
+        assert_eq!(bytes(8), 4096.max(page_size()));
+        assert_eq!(bytes(1 << 20), (1 << 20) + page_size());
+    }
+
+    fn rewrite_changes_the_code() {
+        let mut buffer = publish(1);
+        let address = buffer.as_ptr();
+        for value in 2..20 {
+            buffer.rewrite(0, &returning(value)).unwrap();
+            maps::look();
+            assert_eq!(call(&buffer), value);
+        }
+        assert_eq!(buffer.as_ptr(), address);
+    }
+
+    fn rewrite_follows_a_model() {
+        // A buffer of a few pages, rewritten here and there, against a plain vector.
+        let mut runner = TestRunner::new(Config { failure_persistence: None, cases: 40, ..Config::default() });
+        let lengths = prop_oneof![1..64_usize, 4000..4200_usize, 8000..8300_usize];
+        let rewrites = prop::collection::vec((any::<prop::sample::Index>(), 1..5000_usize, any::<u8>()), 1..8);
+        runner.run(&(lengths, rewrites), |(length, rewrites)| {
+            let mut model = vec![TRAP[0]; length];
+            let mut buffer = ExecBuffer::new(&model).unwrap();
+            for (offset, count, byte) in rewrites {
+                let offset = offset.index(length);
+                let bytes = vec![byte; count];
+                let result = buffer.rewrite(offset, &bytes);
+                if offset + count <= length {
+                    prop_assert!(result.is_ok());
+                    model[offset..offset + count].copy_from_slice(&bytes);
+                } else {
+                    prop_assert_eq!(result.unwrap_err().kind(), ErrorKind::OutOfBounds);
+                }
+                prop_assert_eq!(buffer.as_ref(), &model[..]);
+            }
+            Ok(())
+        }).unwrap();
+        maps::look();
+    }
+
+    fn large_code_is_published_and_rewritten() {
+        let size = 64 << 20;
+        let mut code = vec![TRAP[0]; size];
+        let function = returning(3);
+        code[size - 16..][..function.len()].copy_from_slice(&function);
+        let mut buffer = ExecBuffer::new(&code).unwrap();
+        let last = |buffer: &ExecBuffer| {
+            // SAFETY: There is such a function at that offset.
+            unsafe { buffer.function_at::<extern "C" fn() -> u32>(size - 16) }.unwrap().call()
+        };
+        assert_eq!(last(&buffer), 3);
+        buffer.rewrite(size - 16, &returning(4)).unwrap();
+        assert_eq!(last(&buffer), 4);
+        maps::look();
+    }
+
+    fn bad_lengths_and_offsets_are_refused() {
+        let kind = |result: Result<ExecBuffer, execbuf::Error>| {
+            let error = result.unwrap_err();
+            assert_eq!((error.os_error(), error.attempts().count()), (None, 0));
+            (error.kind(), error.culprit().unwrap())
+        };
+        assert_eq!(kind(ExecBuffer::new(&[])), (ErrorKind::Empty, "length"));
+        assert_eq!(kind(ExecBuffer::build(0, |_, _| Ok(0))), (ErrorKind::Empty, "capacity"));
+        assert_eq!(kind(ExecBuffer::build(16, |_, _| Ok(0))), (ErrorKind::Empty, "length"));
+        assert_eq!(kind(ExecBuffer::build(16, |_, _| Ok(17))), (ErrorKind::Capacity, "length"));
+        assert_eq!(kind(ExecBuffer::build(16, |_, _| Ok(usize::MAX))), (ErrorKind::Capacity, "length"));
+        for size in [usize::MAX, usize::MAX / 2 + 1, isize::MAX.unsigned_abs(), isize::MAX.unsigned_abs() - 16] {
+            assert_eq!(kind(ExecBuffer::build(size, |_, _| Ok(1))), (ErrorKind::TooLarge, "capacity"));
+        }
+
+        let mut buffer = publish(5);
+        let length = buffer.len();
+        let mut rewrite = |offset, code: &[u8]| {
+            let error = buffer.rewrite(offset, code).unwrap_err();
+            assert_eq!(call(&buffer), 5);
+            (error.kind(), error.culprit().unwrap())
+        };
+        assert_eq!(rewrite(0, &[]), (ErrorKind::Empty, "length"));
+        assert_eq!(rewrite(0, &[0; 100]), (ErrorKind::OutOfBounds, "length"));
+        assert_eq!(rewrite(length, &[0]), (ErrorKind::OutOfBounds, "length"));
+        assert_eq!(rewrite(length + 1, &[0]), (ErrorKind::OutOfBounds, "offset"));
+        assert_eq!(rewrite(usize::MAX, &[0]), (ErrorKind::OutOfBounds, "offset"));
+        for offset in [length, usize::MAX] {
+            // SAFETY: Nothing is called.
+            let error = unsafe { buffer.function_at::<extern "C" fn()>(offset) }.unwrap_err();
+            assert_eq!((error.kind(), error.culprit()), (ErrorKind::OutOfBounds, Some("offset")));
+        }
+    }
+
+    fn more_than_there_is_is_out_of_memory() {
+        let error = ExecBuffer::build(isize::MAX.unsigned_abs() - (1 << 20), |_, _| Ok(1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoMemory);
+        assert!(error.culprit().is_some());
+        let error = std::io::Error::from(error);
+        assert_eq!(error.kind(), std::io::ErrorKind::OutOfMemory);
+    }
+
+    fn an_error_of_the_build_closure_is_the_source() {
+        let error = ExecBuffer::build(16, |_, _| Err("unbalanced".into())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BuildFailed);
+        assert_eq!(error.to_string(), "the closure that builds the code failed: unbalanced");
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "unbalanced");
+        assert_eq!((error.os_error(), error.culprit(), error.attempts().count()), (None, None, 0));
+    }
+
+    fn nothing_is_left_of_what_failed() {
+        let fail = || {
+            let _ = ExecBuffer::new(&[]).unwrap_err();
+            let _ = ExecBuffer::build(100_000, |_, _| Err("no".into())).unwrap_err();
+            let _ = ExecBuffer::build(100_000, |_, _| Ok(100_001)).unwrap_err();
+            let _ = publish(1).rewrite(0, &[0; 5000]).unwrap_err();
+            std::panic::catch_unwind(|| {
+                ExecBuffer::build(100_000, |_, _| std::panic::resume_unwind(Box::new("no")))
+            }).unwrap_err();
+        };
+        fail();
+        let kept: Vec<ExecBuffer> = (0..10).map(publish).collect();
+        let before = maps::look().executable_bytes;
+        for _ in 0..50 {
+            fail();
+        }
+        assert_eq!(maps::look().executable_bytes, before);
+        for (value, buffer) in (0..10).zip(&kept) {
+            assert_eq!(call(buffer), value);
+        }
+    }
+
+    fn thousands_of_buffers_are_independent() {
+        let before = maps::look().executable_bytes;
+        let mut buffers: Vec<ExecBuffer> = (0..2000).map(publish).collect();
+        for (value, buffer) in (0..2000).zip(&buffers) {
+            assert_eq!(call(buffer), value);
+        }
+        buffers.retain(|buffer| call(buffer) % 3 != 0);
+        for buffer in &buffers {
+            assert_ne!(call(buffer) % 3, 0);
+        }
+        drop(buffers);
+        assert_eq!(maps::look().executable_bytes, before);
+    }
+
+    fn owned_functions_share_their_buffer_across_threads() {
+        // SAFETY: The code is such a function.
+        let function = unsafe { publish(6).into_function::<extern "C" fn() -> u32>() };
+        let threads: Vec<_> = (0..4).map(|_| {
+            let function = function.clone();
+            std::thread::spawn(move || (0..1000).map(|_| function.call()).sum::<u32>())
+        }).collect();
+        let address = function.as_ptr();
+        assert_eq!(function.buffer().as_ptr(), address);
+        drop(function);
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), 6000);
+        }
+        let mapping = maps::at(address);
+        assert!(mapping.is_none_or(|mapping| !mapping.executable), "unmapped with the last owner: {mapping:x?}");
+    }
+
+    fn threads_publish_rewrite_and_drop_at_once() {
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || {
+                    for round in 0..100 {
+                        let mut buffer = publish(thread * 1000 + round);
+                        assert_eq!(call(&buffer), thread * 1000 + round);
+                        buffer.rewrite(0, &returning(round)).unwrap();
+                        assert_eq!(call(&buffer), round);
+                    }
+                });
+            }
+        });
+    }
+
+    fn fork_leaves_both_processes_with_their_own_code() {
+        #[cfg(unix)]
+        {
+            let mut kept = publish(1);
+            let mut rewritten = publish(2);
+            let freed = publish(3);
+            let end = child::forked(|| {
+                assert_eq!((call(&kept), call(&rewritten), call(&freed)), (1, 2, 3));
+                rewritten.rewrite(0, &returning(20)).unwrap();
+                drop(freed);
+                let new: Vec<ExecBuffer> = (100..110).map(publish).collect();
+                assert_eq!((call(&kept), call(&rewritten)), (1, 20));
+                assert!((100..110).zip(&new).all(|(value, buffer)| call(buffer) == value));
+            });
+            assert_eq!(end, child::End::Exited(0));
+            // `freed` was moved into the child's closure; in this process it was dropped with the closure.
+            assert_eq!((call(&kept), call(&rewritten)), (1, 2));
+            kept.rewrite(0, &returning(10)).unwrap();
+            assert_eq!(call(&kept), 10);
+        }
+        #[cfg(not(unix))]
+        crate::support::skip("fork: this system has none");
+    }
+
+    fn a_childs_code_does_not_change_when_the_parent_rewrites_and_frees() {
+        #[cfg(unix)]
+        {
+            let mut rewritten = publish(2);
+            let freed = std::mem::ManuallyDrop::new(publish(3));
+            let go = child::Shared::new();
+            // SAFETY: The child only waits, calls published code and exits.
+            let child = unsafe { libc::fork() };
+            assert!(child >= 0);
+            if child == 0 {
+                // SAFETY: As above.
+                unsafe {
+                    libc::alarm(120);
+                    go.wait();
+                    libc::_exit(i32::from(call(&rewritten) != 2 || call(&freed) != 3));
+                }
+            }
+            rewritten.rewrite(0, &returning(20)).unwrap();
+            drop(std::mem::ManuallyDrop::into_inner(freed));
+            let _new: Vec<ExecBuffer> = (100..110).map(publish).collect();
+            go.set();
+            let mut status = 0;
+            // SAFETY: The child is ours; `status` can be written.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
+            assert_eq!(status, 0);
+            assert_eq!(call(&rewritten), 20);
+        }
+        #[cfg(not(unix))]
+        crate::support::skip("fork: this system has none");
+    }
+
+    fn fork_while_other_threads_publish_leaves_no_lock_held() {
+        #[cfg(unix)]
+        {
+            use std::sync::atomic::{AtomicBool, Ordering};
+            let stop = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| while !stop.load(Ordering::Relaxed) { drop(publish(1)); });
+                }
+                let ends: Vec<child::End> = (0..50).map(|_| child::forked(|| {
+                    let mut buffer = publish(2);
+                    buffer.rewrite(0, &returning(3)).unwrap();
+                    assert_eq!(call(&buffer), 3);
+                })).collect();
+                stop.store(true, Ordering::Relaxed);
+                assert!(ends.iter().all(|end| *end == child::End::Exited(0)), "{ends:?}");
+            });
+        }
+        #[cfg(not(unix))]
+        crate::support::skip("fork: this system has none");
+    }
+}
+
+fn page_size() -> usize {
+    #[cfg(unix)]
+    // SAFETY: Asks for a constant.
+    return usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("pages have a size");
+    #[cfg(windows)]
+    4096
+}

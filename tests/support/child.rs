@@ -1,0 +1,126 @@
+//! Children: to die in, to lose rights in, to fork.
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It returned, or panicked (with a code that is not 0).
+    Exited(i32),
+    /// It was killed: by this signal on Unix, by this exception on Windows.
+    Crashed(i32),
+}
+
+impl End {
+    /// Whether it died of touching memory in a way that the memory's protection forbids.
+    pub fn is_access_violation(self) -> bool {
+        #[cfg(unix)]
+        let expected = [libc::SIGSEGV, libc::SIGBUS];
+        #[cfg(windows)]
+        let expected = [0xc000_0005_u32.cast_signed()];
+        matches!(self, End::Crashed(code) if expected.contains(&code))
+    }
+
+    /// Whether it died of a trap instruction.
+    pub fn is_trap(self) -> bool {
+        #[cfg(unix)]
+        let expected = [libc::SIGTRAP];
+        #[cfg(windows)]
+        let expected = [0x8000_0003_u32.cast_signed()];
+        matches!(self, End::Crashed(code) if expected.contains(&code))
+    }
+}
+
+/// Runs `body` in a fork of this process. A panic in it is printed and makes it exit with 101.
+#[cfg(unix)]
+pub fn forked(body: impl FnOnce()) -> End {
+    if let Some(end) = forked_and_returned() {
+        return end;
+    }
+    // SAFETY: Changes nothing but this child. It is a guard against deadlocks; no core is to be dumped.
+    unsafe {
+        libc::alarm(120);
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+    }
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    if let Err(panic) = &result {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        let line = format!("in the child: {text}\n");
+        // SAFETY: `line` is readable for its length. Rust's own stderr may be locked by a thread that is not in this
+        // process.
+        unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+    }
+    // SAFETY: The child of a fork must not run the parent's exit handlers.
+    unsafe { libc::_exit(if result.is_ok() { 0 } else { 101 }) }
+}
+
+/// Forks. In the child it returns `None`; in the parent, after the child has ended, how that was. The child must not
+/// return from the test.
+#[cfg(unix)]
+pub fn forked_and_returned() -> Option<End> {
+    // SAFETY: Only one thread is left in the child; the C library's own locks are usable there, which is all that the
+    // tests' code needs.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+    if child == 0 {
+        return None;
+    }
+    let mut status = 0;
+    // SAFETY: `child` is ours, and `status` can be written.
+    let got = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(got, child, "waitpid: {}", std::io::Error::last_os_error());
+    let crashed = libc::WIFSIGNALED(status);
+    Some(if crashed { End::Crashed(libc::WTERMSIG(status)) } else { End::Exited(libc::WEXITSTATUS(status)) })
+}
+
+/// Runs `body`, which may crash, in a child process. `test` is the full name of the calling test: on Windows it is
+/// run again in a new process.
+#[cfg(unix)]
+pub fn crashing(_test: &str, body: impl FnOnce()) -> End {
+    forked(body)
+}
+
+/// Runs `body`, which may crash, in a child process. `test` is the full name of the calling test: on Windows it is
+/// run again in a new process.
+#[cfg(windows)]
+pub fn crashing(test: &str, body: impl FnOnce()) -> End {
+    const VARIABLE: &str = "EXECBUF_TEST_CHILD";
+    if std::env::var_os(VARIABLE).is_some() {
+        body();
+        std::process::exit(0);
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().expect("the path of the test program"));
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(VARIABLE, "1");
+    let output = command.output().expect("the test program can be started again");
+    match output.status.code() {
+        Some(code) if (0..256).contains(&code) => End::Exited(code),
+        Some(code) => End::Crashed(code),
+        None => unreachable!("Windows processes have exit codes"),
+    }
+}
+
+/// A flag in memory that a process shares with the children it forks.
+#[cfg(unix)]
+pub struct Shared(&'static std::sync::atomic::AtomicBool);
+
+#[cfg(unix)]
+impl Shared {
+    pub fn new() -> Self {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: A new mapping touches no other.
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), 1, protection, flags, -1, 0) };
+        assert_ne!(page, libc::MAP_FAILED);
+        // SAFETY: The mapping holds zeros, is large enough, and is never unmapped.
+        Self(unsafe { &*page.cast() })
+    }
+
+    pub fn set(&self) {
+        self.0.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    pub fn wait(&self) {
+        while !self.0.load(std::sync::atomic::Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A look at the process's mappings.
+
+/// The mappings and the bytes in them, to be compared with those of another look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    pub mappings: usize,
+    pub bytes: usize,
+    pub executable_bytes: usize,
+}
+
+/// One mapping.
+#[derive(Debug, Clone, Copy)]
+pub struct Mapping {
+    pub start: usize,
+    pub end: usize,
+    pub writable: bool,
+    pub executable: bool,
+}
+
+/// Looks, and checks that nothing is writable and executable at once.
+pub fn look() -> Snapshot {
+    let mut snapshot = Snapshot { mappings: 0, bytes: 0, executable_bytes: 0 };
+    for mapping in all() {
+        let size = mapping.end - mapping.start;
+        assert!(!(mapping.writable && mapping.executable), "writable and executable: {mapping:x?}");
+        snapshot.mappings += 1;
+        snapshot.bytes += size;
+        snapshot.executable_bytes += if mapping.executable { size } else { 0 };
+    }
+    snapshot
+}
+
+/// The mapping that an address is in.
+pub fn at(address: *const u8) -> Option<Mapping> {
+    all().into_iter().find(|mapping| (mapping.start..mapping.end).contains(&address.addr()))
+}
+
+#[cfg(target_os = "linux")]
+pub use linux::{all, keep_open, name_at};
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::Mapping;
+    use std::sync::atomic::{AtomicI32, Ordering};
+
+    static KEPT: AtomicI32 = AtomicI32::new(-1);
+
+    /// Opens the process's list of mappings, for the time when no file can be opened any more.
+    pub fn keep_open() {
+        KEPT.store(open(), Ordering::Relaxed);
+    }
+
+    fn open() -> i32 {
+        // SAFETY: The path is a string that ends with a zero.
+        let fd = unsafe { libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+        assert!(fd >= 0, "/proc/self/maps: {}", std::io::Error::last_os_error());
+        fd
+    }
+
+    pub fn all() -> Vec<Mapping> {
+        text().lines().map(parse).collect()
+    }
+
+    /// The file that the mapping at an address is of; empty for private anonymous memory.
+    pub fn name_at(address: *const u8) -> String {
+        let text = text();
+        let line = text.lines().find(|line| {
+            let mapping = parse(line);
+            (mapping.start..mapping.end).contains(&address.addr())
+        });
+        line.expect("the address is mapped").splitn(6, ' ').nth(5).unwrap_or_default().trim().to_owned()
+    }
+
+    fn text() -> String {
+        let kept = KEPT.load(Ordering::Relaxed);
+        let fd = if kept >= 0 { kept } else { open() };
+        let mut text = Vec::with_capacity(1 << 20);
+        text.resize(1 << 20, 0_u8);
+        let mut length = 0;
+        loop {
+            let rest = &mut text[length..];
+            // SAFETY: `rest` can be written for its length.
+            let got = unsafe { libc::pread(fd, rest.as_mut_ptr().cast(), rest.len(), length as libc::off_t) };
+            assert!(got >= 0, "/proc/self/maps: {}", std::io::Error::last_os_error());
+            if got == 0 {
+                break;
+            }
+            length += got.unsigned_abs();
+        }
+        if kept < 0 {
+            // SAFETY: `fd` is ours.
+            unsafe { libc::close(fd) };
+        }
+        text.truncate(length);
+        String::from_utf8(text).expect("the kernel writes ASCII here")
+    }
+
+    /// "7f12-7f34 r-xp …"
+    fn parse(line: &str) -> Mapping {
+        let (range, rest) = line.split_once(' ').expect("a range, then a space");
+        let (start, end) = range.split_once('-').expect("two addresses");
+        let number = |text| usize::from_str_radix(text, 16).expect("a hexadecimal address");
+        let flags = rest.as_bytes();
+        Mapping { start: number(start), end: number(end), writable: flags[1] == b'w', executable: flags[2] == b'x' }
+    }
+}
+
+#[cfg(windows)]
+pub fn all() -> Vec<Mapping> {
+    use std::ffi::c_void;
+
+    /// MEMORY_BASIC_INFORMATION for 64-bit processes.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Information {
+        base: usize,
+        allocation_base: usize,
+        allocation_protect: u32,
+        partition_id: u16,
+        region_size: usize,
+        state: u32,
+        protect: u32,
+        kind: u32,
+    }
+    const MEM_COMMIT: u32 = 0x1000;
+    const MEM_PRIVATE: u32 = 0x2_0000;
+    unsafe extern "system" {
+        fn VirtualQuery(address: *const c_void, info: *mut Information, length: usize) -> usize;
+    }
+
+    let mut mappings = Vec::new();
+    let mut address = 0_usize;
+    loop {
+        let mut info = Information::default();
+        // SAFETY: `info` can be written for the size that is given; any address may be asked for.
+        let got = unsafe { VirtualQuery(address as *const c_void, &raw mut info, size_of::<Information>()) };
+        if got == 0 {
+            return mappings;
+        }
+        // Private memory only: what the loader and Wine map is not ours to judge.
+        if info.state == MEM_COMMIT && info.kind == MEM_PRIVATE {
+            mappings.push(Mapping {
+                start: info.base,
+                end: info.base + info.region_size,
+                writable: info.protect & 0xcc != 0, // READWRITE, WRITECOPY, EXECUTE_READWRITE, EXECUTE_WRITECOPY
+                executable: info.protect & 0xf0 != 0, // EXECUTE and everything that begins with it
+            });
+        }
+        address = info.base + info.region_size;
+    }
+}

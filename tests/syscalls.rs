@@ -1,0 +1,96 @@
+//! What strace sees: how many system calls a buffer costs, and that none ever asks for W and X together. x86-64 Linux;
+//! AArch64 has its barriers besides.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+#[path = "support/mod.rs"]
+mod support;
+
+/// In the traced child: what to do.
+const VARIABLE: &str = "EXECBUF_TRACED";
+
+fn main() {
+    if let Ok(task) = std::env::var(VARIABLE) {
+        return traced(&task);
+    }
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return support::skip("the counts are for x86-64 Linux");
+    }
+    if Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
+        new_makes_two_system_calls_and_drop_one();
+        rewrite_makes_three_system_calls();
+        nothing_asks_for_write_and_execute();
+        println!("test result: ok. 3 passed; 0 failed");
+    } else {
+        support::skip("no strace here that works");
+    }
+}
+
+fn new_makes_two_system_calls_and_drop_one() {
+    let calls = difference("new");
+    assert_eq!(calls, ["mmap", "mprotect", "munmap"].map(|name| (name.to_owned(), 100)));
+}
+
+fn rewrite_makes_three_system_calls() {
+    let calls = difference("rewrite");
+    assert_eq!(calls, ["mmap", "mprotect", "mremap"].map(|name| (name.to_owned(), 100)));
+}
+
+fn nothing_asks_for_write_and_execute() {
+    for task in ["new 10", "rewrite 10", "build 10"] {
+        for line in trace(task).lines() {
+            assert!(!(line.contains("PROT_WRITE") && line.contains("PROT_EXEC")), "{line}");
+        }
+    }
+}
+
+/// Which system calls a task makes more often if it is done 200 times instead of 100 times.
+fn difference(task: &str) -> Vec<(String, usize)> {
+    let counts = |times| {
+        let mut counts = std::collections::BTreeMap::<String, usize>::new();
+        for line in trace(&format!("{task} {times}")).lines() {
+            if let Some((name, _)) = line.split_once('(') {
+                *counts.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        counts
+    };
+    let (few, many) = (counts(100), counts(200));
+    let more = |(name, count): (String, usize)| {
+        let more = count - few.get(&name).copied().unwrap_or(0);
+        (more > 0).then_some((name, more))
+    };
+    many.into_iter().filter_map(more).collect()
+}
+
+fn trace(task: &str) -> String {
+    let mut command = Command::new("strace");
+    command.arg(std::env::current_exe().expect("the path of this program")).env(VARIABLE, task);
+    let output = command.output().expect("strace runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).expect("strace writes ASCII")
+}
+
+fn traced(task: &str) {
+    let (what, times) = task.split_once(' ').expect("what, and how often");
+    let times: u32 = times.parse().expect("a number");
+    let mut buffer = support::publish(0);
+    let mut log = String::new();
+    for value in 0..times {
+        match what {
+            "new" => buffer = support::publish(value),
+            "rewrite" => buffer.rewrite(0, &support::returning(value)).expect("it can be rewritten"),
+            _ => {
+                buffer = execbuf::ExecBuffer::build(100, |_, bytes| {
+                    let code = support::returning(value);
+                    bytes[..code.len()].copy_from_slice(&code);
+                    Ok(code.len())
+                })
+                .expect("it can be built");
+            }
+        }
+        write!(log, "{} ", support::call(&buffer)).expect("strings take everything");
+    }
+    assert!(log.ends_with(&format!("{} ", times - 1)));
+}
