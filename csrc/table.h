@@ -64,8 +64,8 @@ bool execbuf_table_remove_parked(execbuf_record *record);
 /* Unmaps a mapping that no record describes; one that the system would not unmap is put aside as below. */
 void execbuf_table_unmap(void *base, size_t size);
 
-/* Ends what execbuf_table_remove and execbuf_table_remove_parked began: the record may be used again, or, if the system would not unmap
- * the mapping, is put aside until somebody tries anew. */
+/* Ends what execbuf_table_remove and execbuf_table_remove_parked began: the record may be used again, or, if
+ * the system would not unmap the mapping, is put aside until somebody tries anew. */
 void execbuf_table_retire(const execbuf_record *record, bool unmapped);
 
 #endif

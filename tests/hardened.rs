@@ -78,11 +78,7 @@ mod linux {
     fn hardened(apply: fn() -> Result<(), String>, test: impl FnOnce()) -> child::End {
         child::forked(|| {
             maps::keep_open();
-            if let Err(why) = apply() {
-                support::skip(&why);
-                // SAFETY: The child of a fork ends this way.
-                unsafe { libc::_exit(SKIPPED) };
-            }
+            must(&apply());
             test();
         })
     }
@@ -109,9 +105,8 @@ mod linux {
     ];
 
     fn all_refused() {
-        if skipped(no_memfd()) || skipped(deny(&[libc::SYS_mremap])) {
-            return;
-        }
+        must(&no_memfd());
+        must(&deny(&[libc::SYS_mremap]));
         let before = maps::look();
         let error = ExecBuffer::new(&returning(1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied);
@@ -132,25 +127,18 @@ mod linux {
 
     fn lost_later() {
         assert_eq!(maps::name_at(publish(1).as_ptr()), "");
-        if skipped(mdwe()) {
-            return;
-        }
+        must(&mdwe());
         assert_eq!(maps::name_at(publish(1).as_ptr()), MEMFD);
-        if skipped(deny(&[libc::SYS_memfd_create])) {
-            return;
-        }
+        must(&deny(&[libc::SYS_memfd_create]));
         assert_eq!(maps::name_at(publish(1).as_ptr()), SHARED);
-        if skipped(deny(&[libc::SYS_mremap])) {
-            return;
-        }
+        must(&deny(&[libc::SYS_mremap]));
         assert_eq!(ExecBuffer::new(&returning(1)).unwrap_err().kind(), ErrorKind::Denied);
     }
 
     fn old_code_under_a_new_policy() {
         let mut buffer = publish(1);
-        if skipped(mdwe()) || skipped(deny(&[libc::SYS_memfd_create, libc::SYS_mremap])) {
-            return;
-        }
+        must(&mdwe());
+        must(&deny(&[libc::SYS_memfd_create, libc::SYS_mremap]));
         let before = maps::look();
         assert_eq!(buffer.rewrite(0, &returning(2)).unwrap_err().kind(), ErrorKind::Denied);
         assert_eq!(call(&buffer), 1);
@@ -158,14 +146,10 @@ mod linux {
     }
 
     fn read_implies_exec() {
-        if skipped(personality()) {
-            return;
-        }
+        must(&personality());
         let before = maps::all().len();
-        for error in [
-            ExecBuffer::new(&returning(1)).unwrap_err(),
-            ExecBuffer::build(1, |_, _| Ok(1)).unwrap_err(),
-        ] {
+        for error in [ExecBuffer::new(&returning(1)).unwrap_err(), ExecBuffer::build(1, |_, _| Ok(1)).unwrap_err()]
+        {
             assert_eq!(error.kind(), ErrorKind::ReadImpliesExec);
             assert_eq!(error.culprit(), Some("personality"));
             assert!(error.to_string().contains("setarch"), "{error}");
@@ -175,9 +159,7 @@ mod linux {
 
     fn read_implies_exec_late() {
         let mut buffer = publish(1);
-        if skipped(personality()) {
-            return;
-        }
+        must(&personality());
         let not_both = |address: *const u8| {
             let mapping = maps::at(address).expect("it is mapped");
             assert!(!(mapping.writable && mapping.executable), "{mapping:x?}");
@@ -199,9 +181,7 @@ mod linux {
         let mut rewritten = publish(2);
         let mut buffers = Vec::with_capacity(100_000);
         let used: usize = maps::all().iter().map(|mapping| mapping.end - mapping.start).sum();
-        if skipped(limit(libc::RLIMIT_AS, used as u64 + (1 << 20))) {
-            return;
-        }
+        must(&limit(libc::RLIMIT_AS, used as u64 + (1 << 20)));
         let error = loop {
             match ExecBuffer::new(&returning(3)) {
                 Ok(buffer) => buffers.push(buffer),
@@ -254,13 +234,13 @@ mod linux {
         assert!((0..10).zip(&buffers).all(|(value, buffer)| call(buffer) == value));
     }
 
-    fn skipped(result: Result<(), String>) -> bool {
-        if let Err(why) = &result {
+    /// Goes on if the right could be given up, else ends the child as skipped.
+    fn must(result: &Result<(), String>) {
+        if let Err(why) = result {
             support::skip(why);
             // SAFETY: The child of a fork ends this way.
             unsafe { libc::_exit(SKIPPED) };
         }
-        false
     }
 
     fn mdwe() -> Result<(), String> {
@@ -330,7 +310,7 @@ mod linux {
     }
 
     /// The filter that systemd installs for `MemoryDenyWriteExecute=`: EPERM for mmap with W and X, mprotect and
-    /// pkey_mprotect with X, shmat with SHM_EXEC.
+    /// `pkey_mprotect` with X, shmat with `SHM_EXEC`.
     fn systemd_filter() -> Result<(), String> {
         let x = libc::PROT_EXEC.unsigned_abs();
         let wx = x | libc::PROT_WRITE.unsigned_abs();

@@ -2,11 +2,12 @@
  * pages are executable for the threads that have write protection on, and writable, not executable, for a
  * thread that has it off (Apple, "Porting just-in-time compilers to Apple silicon"). */
 
+#include "posix.h"
+
 #include <TargetConditionals.h>
 #include <libkern/OSCacheControl.h>
 
 #include "inplace.h"
-#include "posix.h"
 
 #if defined(__aarch64__)
 #define BACKEND EXECBUF_BACKEND_MAP_JIT

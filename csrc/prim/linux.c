@@ -1,8 +1,6 @@
 /* Linux and Android, every architecture. */
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* mremap, MAP_ANONYMOUS, personality */
-#endif
+#include "posix.h"
 
 #include <fcntl.h>
 #include <linux/membarrier.h>
@@ -11,8 +9,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-
-#include "posix.h"
 
 /* Numbers that older headers lack; each is part of the kernel's ABI. */
 #ifndef PR_GET_MDWE

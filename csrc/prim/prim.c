@@ -1,6 +1,9 @@
-/* The one place that picks a platform. EXECBUF_PRIM_STUB asks for the stub on any platform, for tests. */
+/* The one place that picks a platform. For tests, EXECBUF_PRIM_STUB asks for the stub on any platform, and
+ * EXECBUF_PRIM_UNIX on any Unix for what systems without a file of their own get. */
 #if defined(EXECBUF_PRIM_STUB)
 #include "stub.c" /* NOLINT(bugprone-suspicious-include) */
+#elif defined(EXECBUF_PRIM_UNIX)
+#include "unix.c" /* NOLINT(bugprone-suspicious-include) */
 #elif defined(_WIN32)
 #include "windows.c" /* NOLINT(bugprone-suspicious-include) */
 #elif defined(__linux__)

@@ -1,7 +1,8 @@
 /* Unix systems without a file of their own: FreeBSD, NetBSD, OpenBSD, illumos. One backend, in place. */
 
-#include "inplace.h"
 #include "posix.h"
+
+#include "inplace.h"
 
 #define STAGED (PROT_READ | PROT_WRITE)
 

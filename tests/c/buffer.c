@@ -129,7 +129,8 @@ static void sizes_are_checked(void) {
     expect(&error, execbuf_new(&buffer, one.bytes, SIZE_MAX, &error), EXECBUF_E_TOO_LARGE, "length");
     expect(&error, execbuf_reserve(&buffer, SIZE_MAX, &error), EXECBUF_E_TOO_LARGE, "capacity");
     expect(&error, execbuf_reserve(&buffer, PTRDIFF_MAX, &error), EXECBUF_E_TOO_LARGE, "capacity");
-    expect(&error, execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX + 1, &error), EXECBUF_E_TOO_LARGE, "capacity");
+    expect(&error, execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX + 1, &error), EXECBUF_E_TOO_LARGE,
+           "capacity");
     /* The largest that is tried: more than there is. */
     CHECK(execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX - (1 << 20), &error) == EXECBUF_E_NO_MEMORY);
     CHECK(error.culprit != NULL && error.os_error != 0);
@@ -149,9 +150,11 @@ static void rewrite_stays_inside(void) {
     execbuf_error error;
     CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
     const uint8_t zeros[16] = {0};
-    expect(&error, execbuf_rewrite(&buffer, 0, zeros, one.length + 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
+    expect(&error, execbuf_rewrite(&buffer, 0, zeros, one.length + 1, &error), EXECBUF_E_OUT_OF_BOUNDS,
+           "length");
     expect(&error, execbuf_rewrite(&buffer, one.length, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
-    expect(&error, execbuf_rewrite(&buffer, one.length + 1, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "offset");
+    expect(&error, execbuf_rewrite(&buffer, one.length + 1, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS,
+           "offset");
     expect(&error, execbuf_rewrite(&buffer, SIZE_MAX, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "offset");
     expect(&error, execbuf_rewrite(&buffer, 1, zeros, SIZE_MAX, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
     expect(&error, execbuf_rewrite(&buffer, 0, zeros, 0, &error), EXECBUF_E_EMPTY, "length");

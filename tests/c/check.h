@@ -44,8 +44,8 @@ static inline code returning(uint32_t value) {
 #elif defined(__aarch64__)
     uint32_t mov = 0x52800000U | value << 5; /* mov w0, #value */
     const uint8_t bytes[] = {
-        (uint8_t)mov, (uint8_t)(mov >> 8), (uint8_t)(mov >> 16), (uint8_t)(mov >> 24),
-        0xc0,         0x03,                0x5f,                 0xd6, /* ret */
+        (uint8_t)mov, (uint8_t)(mov >> 8), (uint8_t)(mov >> 16), (uint8_t)(mov >> 24), 0xc0, 0x03, 0x5f,
+        0xd6, /* ret */
     };
 #else
 #error "the C tests know x86 and AArch64"
@@ -68,7 +68,15 @@ typedef struct maps {
     size_t bytes;
 } maps;
 
+/* Whether two looks saw the same. ThreadSanitizer maps memory of its own at any time. */
 static inline int same(maps one, maps other) {
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    (void)one;
+    (void)other;
+    return 1;
+#endif
+#endif
     return one.count == other.count && one.bytes == other.bytes;
 }
 

@@ -74,13 +74,12 @@ mod linux {
     fn text() -> String {
         let kept = KEPT.load(Ordering::Relaxed);
         let fd = if kept >= 0 { kept } else { open() };
-        let mut text = Vec::with_capacity(1 << 20);
-        text.resize(1 << 20, 0_u8);
+        let mut text = vec![0_u8; 1 << 20];
         let mut length = 0;
         loop {
             let rest = &mut text[length..];
             // SAFETY: `rest` can be written for its length.
-            let got = unsafe { libc::pread(fd, rest.as_mut_ptr().cast(), rest.len(), length as libc::off_t) };
+            let got = unsafe { libc::pread(fd, rest.as_mut_ptr().cast(), rest.len(), length.cast_signed() as _) };
             assert!(got >= 0, "/proc/self/maps: {}", std::io::Error::last_os_error());
             if got == 0 {
                 break;
@@ -101,7 +100,12 @@ mod linux {
         let (start, end) = range.split_once('-').expect("two addresses");
         let number = |text| usize::from_str_radix(text, 16).expect("a hexadecimal address");
         let flags = rest.as_bytes();
-        Mapping { start: number(start), end: number(end), writable: flags[1] == b'w', executable: flags[2] == b'x' }
+        Mapping {
+            start: number(start),
+            end: number(end),
+            writable: flags[1] == b'w',
+            executable: flags[2] == b'x',
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub fn say(line: &str) {
 pub fn returning(value: u32) -> Vec<u8> {
     let [a, b, c, d] = value.to_le_bytes();
     vec![
-        0xb8, a, b, c, d, //   mov eax, value
+        0xb8, a, b, c, d,    //   mov eax, value
         0xc3, //               ret
     ]
 }

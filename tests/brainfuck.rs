@@ -1,0 +1,122 @@
+//! The compiler in `examples/brainfuck`: what it accepts, what it emits, and that machine code and interpreter agree.
+
+#![allow(unreachable_pub, dead_code, reason = "the modules of the example")]
+
+#[path = "../examples/brainfuck/jit.rs"]
+mod jit;
+#[path = "../examples/brainfuck/program.rs"]
+mod program;
+
+use jit::Jit;
+use program::{Error, Op, Position, Program, Streams, TAPE, interpret};
+use proptest::prelude::*;
+
+fn parse_error(source: &str) -> Error {
+    Program::parse(source).unwrap_err()
+}
+
+fn at(line: usize, column: usize) -> Position {
+    Position { line, column }
+}
+
+/// What a program writes as machine code, and how it ends.
+fn run(source: &str, input: &[u8]) -> (Vec<u8>, Result<(), Error>) {
+    let program = Program::parse(source).unwrap();
+    let mut output = Vec::new();
+    let result = Jit::new(&program).unwrap().run(&mut Streams::new(input, &mut output));
+    (output, result)
+}
+
+#[test]
+fn unbalanced_brackets_are_reported_by_position() {
+    assert_eq!(parse_error("+]"), Error::NothingToClose(at(1, 2)));
+    assert_eq!(parse_error("[\n\n  []]]"), Error::NothingToClose(at(3, 6)));
+    assert_eq!(parse_error("ä[["), Error::NeverClosed(at(1, 3)));
+    assert_eq!(parse_error("[][\n]["), Error::NeverClosed(at(2, 2)));
+    assert_eq!(parse_error("x]").to_string(), "line 1, column 2: this ']' has no '['");
+    assert_eq!(parse_error("[x").to_string(), "line 1, column 1: this '[' has no ']'");
+}
+
+#[test]
+fn equal_commands_are_folded() {
+    let ops: Vec<Op> = Program::parse("+++ -><<<[-]").unwrap().ops.into_iter().map(|(op, _)| op).collect();
+    assert_eq!(ops, [Op::Add(2), Op::Move(-2), Op::Begin(4), Op::Add(255), Op::End(2)]);
+}
+
+#[test]
+fn programs_write_and_read() {
+    assert_eq!(run("", b""), (vec![], Ok(())));
+    assert_eq!(run("-.+.", b""), (vec![255, 0], Ok(())));
+    assert_eq!(run(",[.,]", b"echo"), (b"echo".to_vec(), Ok(())));
+    assert_eq!(run("++++++++[>++++++++<-]>+.", b""), (b"A".to_vec(), Ok(())));
+}
+
+#[test]
+fn leaving_the_tape_is_an_error_with_its_position() {
+    assert_eq!(run("+.\n <", b""), (vec![1], Err(Error::OffTheTape(at(2, 2)))));
+    assert_eq!(run("+[>+]", b"").1, Err(Error::OffTheTape(at(1, 3))));
+    let to_the_end = ">".repeat(TAPE - 1);
+    assert_eq!(run(&format!("{to_the_end}+."), b""), (vec![1], Ok(())));
+    assert_eq!(run(&format!("{to_the_end}.>"), b"").1, Err(Error::OffTheTape(at(1, TAPE + 1))));
+}
+
+#[test]
+fn output_that_fails_ends_the_program() {
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("full"))
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let program = Program::parse("+[.]").unwrap();
+    let result = Jit::new(&program).unwrap().run(&mut Streams::new(b"", &mut Full));
+    assert_eq!(result, Err(Error::Output("full".into())));
+}
+
+/// Random programs with balanced brackets.
+fn source() -> impl Strategy<Value = String> {
+    let command =
+        prop::sample::select(vec!["+", "-", ">", "<", ".", ",", "++++", "[-]", "\n"]).prop_map(String::from);
+    command.prop_recursive(4, 60, 8, |inner| {
+        prop::collection::vec(inner, 0..8).prop_map(|commands| format!("[{}]", commands.concat()))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn machine_code_does_what_the_interpreter_does(
+        commands in prop::collection::vec(source(), 0..30),
+        input in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let source = commands.concat();
+        let program = Program::parse(&source).unwrap();
+        let mut output = Vec::new();
+        let result = interpret(&program, &mut Streams::new(&input, &mut output), 100_000);
+        // Programs that take longer may well never end.
+        if let Some(result) = result {
+            prop_assert_eq!(run(&source, &input), (output, result));
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn machine_code_decodes_and_jumps_only_to_instructions(
+        commands in prop::collection::vec(source(), 0..30),
+    ) {
+        use iced_x86::{Decoder, DecoderOptions, FlowControl};
+        let code = jit::compile(&Program::parse(&commands.concat()).unwrap());
+        let instructions: Vec<_> = Decoder::with_ip(64, &code, 0x1000, DecoderOptions::NONE).into_iter().collect();
+        let begins: std::collections::HashSet<u64> = instructions.iter().map(iced_x86::Instruction::ip).collect();
+        for instruction in &instructions {
+            prop_assert!(!instruction.is_invalid());
+            let flow = instruction.flow_control();
+            if matches!(flow, FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch) {
+                prop_assert!(begins.contains(&instruction.near_branch_target()));
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+/* Threads that publish, rewrite and free at once, share one buffer's handle, and fork. For ThreadSanitizer.
+ */
+
+#include "check.h"
+
+#include <pthread.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { THREADS = 4, ROUNDS = 300 };
+
+static execbuf shared;
+static int wins[THREADS];
+
+static void *work(void *argument) {
+    uint32_t thread = (uint32_t)(uintptr_t)argument;
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        code made = returning(thread * ROUNDS + round);
+        code other = returning(round);
+        execbuf buffer;
+        CHECK(execbuf_new(&buffer, made.bytes, made.length, NULL) == EXECBUF_OK);
+        CHECK(call(&buffer, 0) == (int)(thread * ROUNDS + round));
+        CHECK(execbuf_rewrite(&buffer, 0, other.bytes, other.length, NULL) == EXECBUF_OK);
+        CHECK(call(&buffer, 0) == (int)round);
+        CHECK(call(&shared, 0) == 7);
+        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    }
+    return NULL;
+}
+
+/* All threads free a copy of one handle; one of them may. */
+static void *compete(void *argument) {
+    execbuf copy = shared;
+    wins[(uintptr_t)argument] = execbuf_free(&copy) == EXECBUF_OK;
+    return NULL;
+}
+
+static void in_threads(void *(*body)(void *), void (*meanwhile)(void)) {
+    pthread_t threads[THREADS];
+    for (uintptr_t i = 0; i < THREADS; i++) {
+        CHECK(pthread_create(&threads[i], NULL, body, (void *)i) == 0);
+    }
+    if (meanwhile != NULL) {
+        meanwhile();
+    }
+    for (int i = 0; i < THREADS; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    }
+}
+
+static void fork_some(void) {
+    for (int i = 0; i < 20; i++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            code two = returning(2);
+            execbuf buffer;
+            (void)alarm(60);
+            int right = execbuf_new(&buffer, two.bytes, two.length, NULL) == EXECBUF_OK &&
+                        call(&buffer, 0) == 2 && call(&shared, 0) == 7 && execbuf_free(&buffer) == EXECBUF_OK;
+            _exit(right ? 0 : 1);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+    }
+}
+
+int main(void) {
+    code seven = returning(7);
+    CHECK(execbuf_new(&shared, seven.bytes, seven.length, NULL) == EXECBUF_OK);
+    in_threads(work, fork_some);
+    in_threads(compete, NULL);
+    CHECK(wins[0] + wins[1] + wins[2] + wins[3] == 1);
+    (void)printf("ok\n");
+    return 0;
+}

@@ -1,0 +1,203 @@
+//! Typed handles: every ABI and number of arguments, constants, Send and Sync.
+
+mod support;
+
+use execbuf::{Abi, ExecBuffer, FnPtr, Function, OwnedFunction, Signature, Type};
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use support::jump_to;
+
+/// For one ABI and arguments of the given types, starting with all: publishes code that goes on in a Rust function of
+/// that ABI, which notes its arguments, and calls it.
+macro_rules! arguments_arrive {
+    ($extern:literal, $($name:ident: $type:ty = $value:expr),*) => {{
+        extern $extern fn target($($name: $type),*) -> f64 {
+            0.0 $(+ ($name as f64))*
+        }
+        type F = extern $extern fn($($type),*) -> f64;
+        let buffer = ExecBuffer::new(&jump_to(target as F as *const u8)).unwrap();
+        // SAFETY: The code goes on in a function of this type.
+        let function = unsafe { buffer.function::<F>() };
+        let expected = 0.0 $(+ ($value as f64))*;
+        assert_eq!(function.call($($value),*), expected, "{}", stringify!($extern $($type)*));
+        // SAFETY: As above; an unsafe function type takes the same code.
+        let function = unsafe { buffer.function::<unsafe extern $extern fn($($type),*) -> f64>() };
+        // SAFETY: The target demands nothing.
+        assert_eq!(unsafe { function.call($($value),*) }, expected);
+        // SAFETY: As above.
+        let function = unsafe { buffer.into_function::<F>() };
+        assert_eq!(function.clone().call($($value),*), expected);
+        assert_eq!(F::SIGNATURE.arguments(), [$(<$type as execbuf::AbiType>::TYPE),*]);
+    }};
+}
+
+/// `arguments_arrive!` with all the given arguments, all but the first, and so on down to none.
+macro_rules! with_fewer_and_fewer {
+    ($extern:literal,) => { arguments_arrive!($extern,) };
+    ($extern:literal, $name:ident: $type:ty = $value:expr $(, $names:ident: $types:ty = $values:expr)*) => {
+        arguments_arrive!($extern, $name: $type = $value $(, $names: $types = $values)*);
+        with_fewer_and_fewer!($extern, $($names: $types = $values),*);
+    };
+}
+
+macro_rules! every_argument_arrives {
+    ($($test:ident: $extern:literal),*) => {$(
+        #[test]
+        #[allow(clippy::cast_precision_loss, clippy::cast_lossless, clippy::unnecessary_cast, reason = "small numbers")]
+        #[allow(clippy::too_many_arguments, clippy::float_cmp, reason = "twelve arguments, sums of powers of two")]
+        fn $test() {
+            // Powers of two, so that every sum tells which arguments are in it.
+            with_fewer_and_fewer!($extern,
+                a: u64 = 1, b: f64 = 2.0, c: i32 = 4, d: f32 = 8.0, e: u16 = 16, f: i64 = 32,
+                g: f64 = 64.0, h: u8 = 128, i: f32 = 256.0, j: u32 = 512, k: f64 = 1024.0, l: i16 = 2048
+            );
+            with_fewer_and_fewer!($extern,
+                a: i64 = -1, b: i64 = -2, c: i64 = -4, d: i64 = -8, e: i64 = -16, f: i64 = -32,
+                g: i64 = -64, h: i64 = -128, i: i64 = -256, j: i64 = -512, k: i64 = -1024, l: i64 = -2048
+            );
+            with_fewer_and_fewer!($extern,
+                a: f64 = 0.5, b: f64 = 1.0, c: f64 = 2.0, d: f64 = 4.0, e: f64 = 8.0, f: f64 = 16.0,
+                g: f64 = 32.0, h: f64 = 64.0, i: f64 = 128.0, j: f64 = 256.0, k: f64 = 512.0, l: f64 = 1024.0
+            );
+        }
+    )*};
+}
+
+every_argument_arrives!(every_argument_of_extern_c_arrives: "C", every_argument_of_extern_system_arrives: "system");
+#[cfg(target_arch = "x86_64")]
+every_argument_arrives!(
+    every_argument_of_extern_sysv64_arrives: "sysv64",
+    every_argument_of_extern_win64_arrives: "win64",
+    every_argument_of_extern_efiapi_arrives: "efiapi"
+);
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn one_piece_of_code_runs_under_either_convention_on_every_system() {
+    let sysv64 = ExecBuffer::new(&[
+        0x48, 0x89, 0xf8, // mov rax, rdi
+        0x48, 0x29, 0xf0, // sub rax, rsi
+        0xc3, //             ret
+    ])
+    .unwrap();
+    let win64 = ExecBuffer::new(&[
+        0x48, 0x89, 0xc8, // mov rax, rcx
+        0x48, 0x29, 0xd0, // sub rax, rdx
+        0xc3, //             ret
+    ])
+    .unwrap();
+    // SAFETY: Each is such a function.
+    unsafe {
+        assert_eq!(sysv64.function::<extern "sysv64" fn(u64, u64) -> u64>().call(50, 8), 42);
+        assert_eq!(win64.function::<extern "win64" fn(u64, u64) -> u64>().call(50, 8), 42);
+    }
+}
+
+#[test]
+#[allow(clippy::float_cmp, reason = "the values are exact")]
+fn results_of_every_type_come_back() {
+    macro_rules! comes_back {
+        ($($type:ty: $value:expr),*) => {$({
+            extern "C" fn target() -> $type { $value }
+            let buffer = ExecBuffer::new(&jump_to(target as extern "C" fn() -> $type as *const u8)).unwrap();
+            // SAFETY: The code goes on in a function of this type.
+            let function = unsafe { buffer.function::<extern "C" fn() -> $type>() };
+            assert_eq!(function.call(), $value, "{}", stringify!($type));
+        })*};
+    }
+    comes_back!(
+        (): (), bool: true, i8: -1, u8: 200, i16: -300, u16: 60_000, i32: -100_000, u32: 4_000_000_000,
+        i64: i64::MIN, u64: u64::MAX, isize: -5, usize: 5, f32: 1.5, f64: -2.25,
+        *const u8: std::ptr::null(), *mut c_void: std::ptr::without_provenance_mut(8),
+        NonNull<u8>: NonNull::dangling(), Option<NonNull<u8>>: None
+    );
+}
+
+#[test]
+fn function_pointers_are_arguments() {
+    extern "C" fn twice(function: extern "C" fn(u64) -> u64, argument: u64) -> u64 {
+        function(function(argument))
+    }
+    extern "C" fn triple(number: u64) -> u64 {
+        3 * number
+    }
+    type F = extern "C" fn(extern "C" fn(u64) -> u64, u64) -> u64;
+    let buffer = ExecBuffer::new(&jump_to(twice as F as *const u8)).unwrap();
+    // SAFETY: The code goes on in a function of this type.
+    assert_eq!(unsafe { buffer.function::<F>() }.call(triple, 5), 45);
+    assert_eq!(F::SIGNATURE.to_string(), "L(pL)");
+}
+
+#[test]
+fn abi_and_signature_are_constants() {
+    const SIGNATURE: Signature = <extern "C" fn(*const c_void, i32, f64) -> u64>::SIGNATURE;
+    const ABI: Abi = <unsafe extern "C" fn()>::ABI;
+    assert_eq!(SIGNATURE.to_string(), "L(pid)");
+    assert_eq!(SIGNATURE.result(), Type::U64);
+    assert_eq!(ABI, Abi::NATIVE);
+    assert_eq!(<extern "system" fn()>::ABI, Abi::NATIVE);
+    assert_eq!(<extern "C" fn()>::SIGNATURE.to_string(), "v()");
+    assert_eq!(<extern "C" fn(bool, i8, u8, i16, u16, u32, i64, f32)>::SIGNATURE.to_string(), "v(?bBhHIlf)");
+    assert_eq!(<extern "C" fn(usize, isize)>::SIGNATURE.to_string(), "v(Ll)");
+    assert_eq!(SIGNATURE, <extern "system" fn(*mut u8, i32, f64) -> u64>::SIGNATURE);
+    assert_ne!(SIGNATURE, <extern "C" fn(*mut u8, i32, f64) -> i64>::SIGNATURE);
+    assert_eq!(format!("{SIGNATURE:?}"), "Signature(L(pid))");
+    #[cfg(target_arch = "x86_64")]
+    {
+        assert_eq!(<extern "sysv64" fn()>::ABI, Abi::SysV64);
+        assert_eq!(<extern "win64" fn()>::ABI, Abi::Win64);
+        assert_eq!(<extern "efiapi" fn()>::ABI, Abi::Win64);
+        assert_eq!(Abi::NATIVE, if cfg!(windows) { Abi::Win64 } else { Abi::SysV64 });
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    assert_eq!(Abi::NATIVE, Abi::C);
+}
+
+#[test]
+fn owned_functions_at_several_entries_keep_one_buffer_alive() {
+    let mut code = support::returning(1);
+    let second = code.len().next_multiple_of(16);
+    code.resize(second, support::TRAP[0]);
+    code.extend(support::returning(2));
+    // SAFETY: There are such functions at both places.
+    let (one, two) = unsafe {
+        let one = ExecBuffer::new(&code).unwrap().into_function::<extern "C" fn() -> u32>();
+        let two = one.function_at::<unsafe extern "C" fn() -> u32>(second).unwrap();
+        (one, two)
+    };
+    assert_eq!(one.buffer().as_ptr().wrapping_add(second), two.as_ptr());
+    assert_eq!(one.call(), 1);
+    drop(one);
+    // SAFETY: The code demands nothing.
+    assert_eq!(unsafe { two.call() }, 2);
+    // SAFETY: Nothing is called.
+    let error = unsafe { two.function_at::<extern "C" fn()>(code.len()) }.unwrap_err();
+    assert_eq!(error.kind(), execbuf::ErrorKind::OutOfBounds);
+}
+
+#[test]
+fn handles_show_addresses_and_never_bytes() {
+    let buffer = support::publish(0x1234);
+    let address = format!("{:?}", buffer.as_ptr());
+    let length = buffer.len();
+    assert_eq!(format!("{buffer:?}"), format!("ExecBuffer {{ entry: {address}, len: {length} }}"));
+    // SAFETY: The code is such a function.
+    let function = unsafe { buffer.function::<extern "C" fn() -> u32>() };
+    let copy = function;
+    assert_eq!(format!("{function:?}"), format!("Function({address})"));
+    assert_eq!(copy.as_ptr(), buffer.as_ptr());
+    // SAFETY: As above.
+    let owned = unsafe { buffer.into_function::<extern "C" fn() -> u32>() };
+    let inner = format!("ExecBuffer {{ entry: {address}, len: {length} }}");
+    assert_eq!(format!("{owned:?}"), format!("OwnedFunction {{ pointer: {address}, buffer: {inner} }}"));
+}
+
+#[test]
+fn everything_is_send_and_sync() {
+    fn check<T: Send + Sync + 'static>() {}
+    check::<ExecBuffer>();
+    check::<Function<'static, extern "C" fn(*mut u8) -> *const u8>>();
+    check::<OwnedFunction<extern "C" fn(*mut u8) -> *const u8>>();
+    check::<execbuf::Error>();
+    check::<execbuf::Attempt>();
+}
