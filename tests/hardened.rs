@@ -44,8 +44,8 @@ mod linux {
         Hardening { name: "MDWE, the filter, no memfd", apply: no_memfd, mappings: SHARED },
         Hardening { name: "MDWE, the filter, NOFILE=0", apply: no_files, mappings: SHARED },
         Hardening { name: "MDWE, the filter, FSIZE=0", apply: no_file_size, mappings: SHARED },
-        Hardening { name: "NOFILE=0", apply: || limit(libc::RLIMIT_NOFILE, 0), mappings: "" },
-        Hardening { name: "FSIZE=0", apply: || limit(libc::RLIMIT_FSIZE, 0), mappings: "" },
+        Hardening { name: "NOFILE=0", apply: no_file_descriptors, mappings: "" },
+        Hardening { name: "FSIZE=0", apply: no_file_sizes, mappings: "" },
     ];
     const MEMFD: &str = "/memfd:execbuf (deleted)";
     const SHARED: &str = "/dev/zero (deleted)";
@@ -77,7 +77,6 @@ mod linux {
     /// Runs a test in a child that has given up rights.
     fn hardened(apply: fn() -> Result<(), String>, test: impl FnOnce()) -> child::End {
         child::forked(|| {
-            maps::keep_open();
             must(&apply());
             test();
         })
@@ -182,6 +181,9 @@ mod linux {
         let mut buffers = Vec::with_capacity(100_000);
         let used: usize = maps::all().iter().map(|mapping| mapping.end - mapping.start).sum();
         must(&limit(libc::RLIMIT_AS, used as u64 + (1 << 20)));
+        if Vec::<u8>::new().try_reserve(64 << 20).is_ok() {
+            must(&Err("RLIMIT_AS has no effect here".to_owned()));
+        }
         let error = loop {
             match ExecBuffer::new(&returning(3)) {
                 Ok(buffer) => buffers.push(buffer),
@@ -261,12 +263,27 @@ mod linux {
 
     fn no_files() -> Result<(), String> {
         mdwe_and_filter()?;
-        limit(libc::RLIMIT_NOFILE, 0)
+        no_file_descriptors()
     }
 
     fn no_file_size() -> Result<(), String> {
         mdwe_and_filter()?;
+        no_file_sizes()
+    }
+
+    fn no_file_descriptors() -> Result<(), String> {
+        keep_maps_open()?;
+        limit(libc::RLIMIT_NOFILE, 0)
+    }
+
+    fn no_file_sizes() -> Result<(), String> {
+        keep_maps_open()?;
         limit(libc::RLIMIT_FSIZE, 0)
+    }
+
+    /// The tests go on looking at the mappings when no file can be opened or written.
+    fn keep_maps_open() -> Result<(), String> {
+        if maps::keep_open() { Ok(()) } else { Err("/proc/self/maps is a copy, as qemu-user's".to_owned()) }
     }
 
     /// The setting belongs to a PID namespace, so this makes one, whose first process goes on with the test.
@@ -281,7 +298,6 @@ mod linux {
             unsafe { libc::_exit(code) };
         }
         std::fs::write("/proc/sys/vm/memfd_noexec", "2").map_err(|error| format!("vm.memfd_noexec: {error}"))?;
-        maps::keep_open();
         mdwe()
     }
 

@@ -85,7 +85,18 @@ pub fn crashing(_test: &str, body: impl FnOnce()) -> End {
 #[cfg(windows)]
 pub fn crashing(test: &str, body: impl FnOnce()) -> End {
     const VARIABLE: &str = "EXECBUF_TEST_CHILD";
+    /// Ends the process with the exception's code, without a debugger or a dialog.
+    unsafe extern "system" fn end(_: *const std::ffi::c_void) -> i32 {
+        1 // EXCEPTION_EXECUTE_HANDLER
+    }
+    unsafe extern "system" {
+        fn SetUnhandledExceptionFilter(
+            filter: unsafe extern "system" fn(*const std::ffi::c_void) -> i32,
+        ) -> *const std::ffi::c_void;
+    }
     if std::env::var_os(VARIABLE).is_some() {
+        // SAFETY: The filter touches nothing.
+        unsafe { SetUnhandledExceptionFilter(end) };
         body();
         std::process::exit(0);
     }

@@ -45,9 +45,40 @@ mod linux {
 
     static KEPT: AtomicI32 = AtomicI32::new(-1);
 
-    /// Opens the process's list of mappings, for the time when no file can be opened any more.
-    pub fn keep_open() {
-        KEPT.store(open(), Ordering::Relaxed);
+    /// Opens the process's list of mappings, for the time when no file can be opened any more. Whether that is of use:
+    /// qemu-user gives out a copy, made when it is opened.
+    pub fn keep_open() -> bool {
+        let kept = open();
+        let before = text(kept);
+        // SAFETY: A new mapping touches no other.
+        let page = unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            libc::mmap(std::ptr::null_mut(), 1 << 20, libc::PROT_READ, flags, -1, 0)
+        };
+        let live = page != libc::MAP_FAILED && text(kept) != before;
+        // SAFETY: The mapping and the descriptor are ours.
+        unsafe {
+            libc::munmap(page, 1 << 20);
+            if live {
+                KEPT.store(kept, Ordering::Relaxed);
+            } else {
+                libc::close(kept);
+            }
+        }
+        live
+    }
+
+    /// The list of mappings as it is now.
+    fn current() -> String {
+        let kept = KEPT.load(Ordering::Relaxed);
+        if kept >= 0 {
+            return text(kept);
+        }
+        let fd = open();
+        let text = text(fd);
+        // SAFETY: `fd` is ours.
+        unsafe { libc::close(fd) };
+        text
     }
 
     fn open() -> i32 {
@@ -58,12 +89,12 @@ mod linux {
     }
 
     pub fn all() -> Vec<Mapping> {
-        text().lines().map(parse).collect()
+        current().lines().map(parse).collect()
     }
 
     /// The file that the mapping at an address is of; empty for private anonymous memory.
     pub fn name_at(address: *const u8) -> String {
-        let text = text();
+        let text = current();
         let line = text.lines().find(|line| {
             let mapping = parse(line);
             (mapping.start..mapping.end).contains(&address.addr())
@@ -71,9 +102,7 @@ mod linux {
         line.expect("the address is mapped").splitn(6, ' ').nth(5).unwrap_or_default().trim().to_owned()
     }
 
-    fn text() -> String {
-        let kept = KEPT.load(Ordering::Relaxed);
-        let fd = if kept >= 0 { kept } else { open() };
+    fn text(fd: i32) -> String {
         let mut text = vec![0_u8; 1 << 20];
         let mut length = 0;
         loop {
@@ -85,10 +114,6 @@ mod linux {
                 break;
             }
             length += got.unsigned_abs();
-        }
-        if kept < 0 {
-            // SAFETY: `fd` is ours.
-            unsafe { libc::close(fd) };
         }
         text.truncate(length);
         String::from_utf8(text).expect("the kernel writes ASCII here")
