@@ -150,3 +150,8 @@ pub use error::{Attempt, Backend, Error, ErrorKind};
 pub use fn_ptr::{AbiResult, AbiType, FnPtr};
 pub use function::{Function, OwnedFunction};
 pub use signature::{Abi, Signature, Type};
+
+/// The README's examples, which are for x86-64.
+#[cfg(all(doctest, target_arch = "x86_64"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -96,6 +96,7 @@ mod linux {
     const OTHERS: &[(&str, fn())] = &[
         ("where all is refused the error lists every attempt", all_refused),
         ("rights that are lost later are noticed", lost_later),
+        ("sealed code can't be made writable", sealed),
         ("a policy that is imposed later leaves old code as it was", old_code_under_a_new_policy),
         ("under READ_IMPLIES_EXEC new is refused", read_implies_exec),
         ("under READ_IMPLIES_EXEC after the first use nothing is writable and executable", read_implies_exec_late),
@@ -132,6 +133,21 @@ mod linux {
         assert_eq!(maps::name_at(publish(1).as_ptr()), SHARED);
         must(&deny(&[libc::SYS_mremap]));
         assert_eq!(ExecBuffer::new(&returning(1)).unwrap_err().kind(), ErrorKind::Denied);
+    }
+
+    fn sealed() {
+        must(&mdwe());
+        let mut buffer = publish(1);
+        buffer.rewrite(0, &returning(2)).unwrap();
+        let page = buffer.as_ptr().wrapping_sub(16).cast_mut().cast();
+        for protection in [libc::PROT_WRITE, libc::PROT_READ | libc::PROT_WRITE] {
+            // SAFETY: The page is the buffer's, and is not written.
+            if unsafe { libc::mprotect(page, 1, protection) } == 0 {
+                must(&Err("sealing mappings: the kernel is older than 6.7".to_owned()));
+            }
+            assert_eq!(Error::last_os_error().raw_os_error(), Some(libc::EACCES));
+        }
+        assert_eq!(call(&buffer), 2);
     }
 
     fn old_code_under_a_new_policy() {

@@ -84,6 +84,32 @@ execbuf_prim_result execbuf_prim_stage(size_t size, void **base) {
     return *base != NULL ? execbuf_prim_ok() : posix_failed("mmap");
 }
 
+/* mremap; NULL and errno on failure. */
+static void *remap(void *from, size_t old_size, size_t size, int flags, void *to) {
+    if (EXECBUF_FAULT("mremap")) {
+        errno = EXECBUF_INJECTED_ERRNO;
+        return NULL;
+    }
+    void *base = mremap(from, old_size, size, flags, to);
+    return base == MAP_FAILED ? NULL : base;
+}
+
+execbuf_prim_result execbuf_prim_replace(void *target, void *source, size_t size) {
+    if (remap(source, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, target) == NULL) {
+        return posix_failed("mremap");
+    }
+    return execbuf_prim_ok();
+}
+
+/* Takes the executable mapping at rx for the staged pages at base, or unmaps it. */
+static execbuf_prim_result put_in_place(void *base, void *rx, size_t size) {
+    execbuf_prim_result result = execbuf_prim_replace(base, rx, size);
+    if (result.call != NULL) {
+        (void)munmap(rx, size);
+    }
+    return result;
+}
+
 /* memfd_create by number, since glibc before 2.27 and some other C libraries lack the function. */
 static int open_memfd(unsigned flags) {
     if (EXECBUF_FAULT("memfd_create")) {
@@ -121,8 +147,8 @@ static execbuf_prim_result seal(int fd) {
     return fcntl(fd, F_ADD_SEALS, seals) == 0 ? execbuf_prim_ok() : posix_failed("fcntl(F_ADD_SEALS)");
 }
 
-/* A memfd that is written, sealed for ever, then mapped RX over the staged pages. No mapping of it is
- * ever writable, so W^X policies that look at one mapping after the other have nothing to refuse. */
+/* A memfd that is written, sealed for ever, then mapped RX and moved to the staged pages' place. No mapping
+ * of it is ever writable, so W^X policies that look at one mapping after the other have nothing to refuse. */
 static execbuf_prim_result commit_memfd(void *base, size_t size) {
     /* Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills; so look before. */
     struct rlimit limit;
@@ -142,28 +168,17 @@ static execbuf_prim_result commit_memfd(void *base, size_t size) {
     if (result.call == NULL) {
         result = seal(fd);
     }
-    if (result.call == NULL && posix_mmap(base, size, COMMITTED, MAP_PRIVATE | MAP_FIXED, fd) == NULL) {
-        result = posix_failed("mmap");
+    if (result.call == NULL) {
+        /* A shared mapping of a sealed file can never be made writable, but kernels before 6.7 refuse it. Not
+         * with MAP_FIXED: kernels before 6.12 unmap what is in the way before they refuse. */
+        void *rx = posix_mmap(NULL, size, COMMITTED, MAP_SHARED, fd);
+        if (rx == NULL) {
+            rx = posix_mmap(NULL, size, COMMITTED, MAP_PRIVATE, fd);
+        }
+        result = rx != NULL ? put_in_place(base, rx, size) : posix_failed("mmap");
     }
     (void)close(fd); /* Linux frees the descriptor whatever close returns */
     return result;
-}
-
-/* mremap; NULL and errno on failure. */
-static void *remap(void *from, size_t old_size, size_t size, int flags, void *to) {
-    if (EXECBUF_FAULT("mremap")) {
-        errno = EXECBUF_INJECTED_ERRNO;
-        return NULL;
-    }
-    void *base = mremap(from, old_size, size, flags, to);
-    return base == MAP_FAILED ? NULL : base;
-}
-
-execbuf_prim_result execbuf_prim_replace(void *target, void *source, size_t size) {
-    if (remap(source, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, target) == NULL) {
-        return posix_failed("mremap");
-    }
-    return execbuf_prim_ok();
 }
 
 /* Fills the shared pages at alias, which are RX, from the staged pages at base. */
@@ -199,13 +214,11 @@ static execbuf_prim_result commit_alias(void *base, size_t size) {
         return posix_failed("mmap");
     }
     execbuf_prim_result result = fill_through_alias(rx, base, size);
-    if (result.call == NULL) {
-        result = execbuf_prim_replace(base, rx, size);
-    }
     if (result.call != NULL) {
         (void)munmap(rx, size);
+        return result;
     }
-    return result;
+    return put_in_place(base, rx, size);
 }
 
 /* Cache maintenance and barrier. x86 needs neither: its instruction caches are coherent, and mapping or

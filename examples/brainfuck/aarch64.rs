@@ -133,9 +133,9 @@ impl Code {
 
     /// Fills in a jump, whose distance counts in instructions from its own place.
     fn patch(&mut self, at: usize, target: usize) {
-        let distance = target.wrapping_sub(at).cast_signed();
-        assert!(distance.unsigned_abs() < 1 << 25, "programs are smaller than 128 MiB");
-        let bits = u32::try_from(distance.cast_unsigned() & 0x03ff_ffff).expect("26 bits");
+        let distance = target.wrapping_sub(at);
+        assert!(distance.wrapping_add(1 << 25) < 1 << 26, "programs are smaller than 128 MiB");
+        let bits = u32::try_from(distance & 0x03ff_ffff).expect("26 bits");
         self.words[at] = 0x1400_0000 | bits; //           b target
     }
 }

@@ -15,7 +15,7 @@ impl End {
         #[cfg(unix)]
         let expected = [libc::SIGSEGV, libc::SIGBUS];
         #[cfg(windows)]
-        let expected = [0xc000_0005_u32.cast_signed()];
+        let expected = [i32::from_ne_bytes(0xc000_0005_u32.to_ne_bytes())]; // EXCEPTION_ACCESS_VIOLATION
         matches!(self, End::Crashed(code) if expected.contains(&code))
     }
 
@@ -24,7 +24,7 @@ impl End {
         #[cfg(unix)]
         let expected = [libc::SIGTRAP];
         #[cfg(windows)]
-        let expected = [0x8000_0003_u32.cast_signed()];
+        let expected = [i32::from_ne_bytes(0x8000_0003_u32.to_ne_bytes())]; // EXCEPTION_BREAKPOINT
         matches!(self, End::Crashed(code) if expected.contains(&code))
     }
 }

@@ -107,8 +107,9 @@ mod linux {
         let mut length = 0;
         loop {
             let rest = &mut text[length..];
+            let offset = length.try_into().expect("the list is short");
             // SAFETY: `rest` can be written for its length.
-            let got = unsafe { libc::pread(fd, rest.as_mut_ptr().cast(), rest.len(), length.cast_signed() as _) };
+            let got = unsafe { libc::pread(fd, rest.as_mut_ptr().cast(), rest.len(), offset) };
             assert!(got >= 0, "/proc/self/maps: {}", std::io::Error::last_os_error());
             if got == 0 {
                 break;

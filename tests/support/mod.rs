@@ -13,6 +13,15 @@ pub fn skip(why: &str) {
     say(&format!("SKIP: {why}"));
 }
 
+/// Whether C programs for this system can be built and run here by `sh` and `cc`; if not, says so.
+pub fn can_compile(what: &str) -> bool {
+    let can = cfg!(unix) && env!("EXECBUF_TARGET") == env!("EXECBUF_HOST");
+    if !can {
+        skip(&format!("{what}: only where a Unix system compiles for itself"));
+    }
+    can
+}
+
 /// Keeps the other tests of this program from running.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());

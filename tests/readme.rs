@@ -1,0 +1,124 @@
+//! What README.md shows is what happens: its examples' output, and its C program with its command line. (Its Rust code is
+//! compiled and run as documentation tests.)
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use support::skip;
+
+const README: &str = include_str!("../README.md");
+
+/// The fenced block of a language that contains a text.
+fn block(language: &str, containing: &str) -> &'static str {
+    README
+        .split("\n```")
+        .skip(1)
+        .step_by(2) // every other piece stands between blocks
+        .filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'))
+        .find(|block| block.contains(containing))
+        .unwrap_or_else(|| panic!("README.md has no {language} block with {containing:?}"))
+}
+
+/// What a console block shows: the command of its first line, and the output.
+fn console(containing: &str) -> (&'static str, &'static str) {
+    let (command, output) = block("console", containing).split_once('\n').expect("a command and its output");
+    (command.strip_prefix("$ ").expect("a command begins with a dollar sign"), output.trim_end())
+}
+
+/// Runs an example with arguments; what it wrote, with Unix' line ends. `None`, said aloud, if the system can't.
+fn example(name: &str, arguments: &[&str], input: &Path) -> Option<String> {
+    let program = std::env::current_exe().expect("the path of the test program");
+    let directory = program.parent().and_then(Path::parent).expect("the test program is in deps").join("examples");
+    let path = directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let output = Command::new(&path).args(arguments).current_dir(input).output();
+    match output {
+        Ok(output) => {
+            let text = [output.stdout, output.stderr].concat();
+            Some(
+                String::from_utf8(text).expect("examples write UTF-8").replace("\r\n", "\n").trim_end().to_owned(),
+            )
+        }
+        // ENOEXEC: a program for another architecture, in an emulator that can't start one.
+        Err(error) if cfg!(unix) && error.raw_os_error() == Some(8) => {
+            skip(&format!("the example {name}: {error}"));
+            None
+        }
+        Err(error) => panic!("{}: {error}; `cargo build --examples` builds it", path.display()),
+    }
+}
+
+/// Text without what differs from run to run: numbers and units of time.
+fn without_numbers(text: &str) -> String {
+    text.chars().filter(|c| !(c.is_ascii_digit() || "µmns. ".contains(*c))).collect()
+}
+
+#[test]
+fn rdtsc_prints_what_the_readme_shows() {
+    let (command, shown) = console("example rdtsc");
+    assert_eq!(command, "cargo run --example rdtsc");
+    let Some(output) = example("rdtsc", &[], Path::new(".")) else { return };
+    assert_eq!(without_numbers(&output), without_numbers(shown));
+    for text in [output.as_str(), shown] {
+        let numbers: Vec<u64> =
+            text.lines().map(|line| line.split_whitespace().last().unwrap().parse().unwrap()).collect();
+        assert_eq!(numbers[1] - numbers[0], numbers[2]);
+    }
+}
+
+#[test]
+fn add_prints_what_the_readme_shows() {
+    let (command, shown) = console("example add");
+    assert_eq!(command, "cargo run --example add");
+    let Some(output) = example("add", &[], Path::new(".")) else { return };
+    // Other architectures have only the first line.
+    let lines = if cfg!(target_arch = "x86_64") { 3 } else { 1 };
+    assert_eq!(output, shown.lines().take(lines).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn brainfuck_prints_what_the_readme_shows() {
+    let (command, shown) = console("--interpret");
+    assert_eq!(command, "cargo run --release --example brainfuck -- --interpret");
+    let Some(output) = example("brainfuck", &["--interpret"], Path::new(".")) else { return };
+    assert_eq!(without_numbers(&output), without_numbers(shown));
+}
+
+#[test]
+fn brainfuck_reports_mistakes_as_the_readme_shows() {
+    let (command, shown) = console("unclosed.bf");
+    let source = command.strip_prefix("echo '").and_then(|rest| rest.split_once('\'')).expect("a program").0;
+    let directory = temporary("unclosed");
+    std::fs::write(directory.join("unclosed.bf"), source).unwrap();
+    assert!(command.ends_with("cargo run --example brainfuck unclosed.bf"));
+    let Some(output) = example("brainfuck", &["unclosed.bf"], &directory) else { return };
+    assert_eq!(output, shown);
+}
+
+#[test]
+fn the_c_example_compiles_by_its_one_line_and_runs() {
+    if !support::can_compile("the C example") {
+        return;
+    }
+    let (command, shown) = console("example.c");
+    let directory = temporary("c");
+    std::fs::write(directory.join("example.c"), block("c", "execbuf.h")).unwrap();
+    #[cfg(unix)]
+    {
+        let csrc = Path::new(env!("CARGO_MANIFEST_DIR")).join("csrc");
+        let link = directory.join("csrc");
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(csrc, link).unwrap();
+    }
+    let output = Command::new("sh").args(["-c", command]).current_dir(&directory).output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), shown);
+}
+
+/// A directory for a test's files.
+fn temporary(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme").join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
