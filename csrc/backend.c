@@ -90,7 +90,7 @@ static execbuf_prim_result exercise(execbuf_backend backend, void *page, size_t 
     uint8_t code[EXECBUF_CONSTANT_SIZE];
     size_t length = execbuf_arch_constant(code, 2017);
     execbuf_error error;
-    if (execbuf_backend_rewrite(backend, page, size, (uint8_t *)page, code, length, &error) != EXECBUF_OK) {
+    if (execbuf_backend_rewrite(backend, page, size, 0, code, length, &error) != EXECBUF_OK) {
         return execbuf_prim_failed(error.culprit, error.os_error);
     }
     if (call_constant(page) != 2017) {
@@ -117,8 +117,9 @@ static execbuf_prim_result prove(execbuf_backend backend) {
 
 /* Adds an attempt to a report, and draws the conclusion from all so far. */
 static void add_attempt(execbuf_error *error, execbuf_backend backend, execbuf_prim_result result) {
-    if (!execbuf_prim_is_exhaustion(result.code) || error->attempt_count == 0) {
-        error->status = execbuf_prim_is_exhaustion(result.code) ? EXECBUF_E_NO_MEMORY : EXECBUF_E_DENIED;
+    execbuf_status status = execbuf_error_status(result);
+    if (status == EXECBUF_E_DENIED || error->attempt_count == 0) {
+        error->status = status; /* NO_MEMORY only if that is what all of them failed for */
     }
     error->culprit = result.call;
     error->os_error = result.code;
@@ -222,9 +223,8 @@ static execbuf_status rewrite_in_place(execbuf_backend backend, void *base, size
     return status;
 }
 
-execbuf_status execbuf_backend_rewrite(execbuf_backend backend, void *base, size_t size, uint8_t *target,
+execbuf_status execbuf_backend_rewrite(execbuf_backend backend, void *base, size_t size, size_t offset,
                                        const void *code, size_t length, execbuf_error *error) {
-    size_t offset = (size_t)(target - (uint8_t *)base);
     return execbuf_prim_query().can_replace
                ? rewrite_aside(backend, base, size, offset, code, length, error)
                : rewrite_in_place(backend, base, size, offset, code, length, error);

@@ -22,12 +22,12 @@ execbuf_status execbuf_backend_check(execbuf_error *error);
  *          EXECBUF_E_DENIED. */
 execbuf_status execbuf_backend_commit(execbuf_backend backend, void *base, size_t size, execbuf_error *error);
 
-/* Overwrites length bytes at target, which lie within the committed pages at base, by the given backend, or
+/* Overwrites length bytes from offset on of the committed pages at base, by the given backend, or
  * by the first that works if it is NONE.
  *
  * Returns: EXECBUF_OK; EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED with the pages as they were;
  *          EXECBUF_E_LOST with the pages' old content, staged. */
-execbuf_status execbuf_backend_rewrite(execbuf_backend backend, void *base, size_t size, uint8_t *target,
+execbuf_status execbuf_backend_rewrite(execbuf_backend backend, void *base, size_t size, size_t offset,
                                        const void *code, size_t length, execbuf_error *error);
 
 #endif

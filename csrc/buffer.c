@@ -9,7 +9,7 @@
 /* From the start of a mapping to the entry: room for what sanitizers read before a function. */
 #define HEADER 16U
 
-static const execbuf no_buffer;
+static const execbuf no_buffer = {NULL, 0, 0};
 
 static size_t round_up(size_t value, size_t unit) {
     return (value + unit - 1) & ~(unit - 1);
@@ -173,11 +173,10 @@ execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code,
     }
     /* Only the pages that the new bytes touch. */
     size_t page = execbuf_prim_query().page_size;
-    uint8_t *base = (uint8_t *)record.base;
     size_t first = (HEADER + offset) & ~(page - 1);
     size_t end = round_up(HEADER + offset + length, page);
-    status = execbuf_backend_rewrite(EXECBUF_BACKEND_NONE, base + first, end - first, base + HEADER + offset,
-                                     code, length, error);
+    status = execbuf_backend_rewrite(EXECBUF_BACKEND_NONE, (uint8_t *)record.base + first, end - first,
+                                     HEADER + offset - first, code, length, error);
     if (status == EXECBUF_E_LOST) {
         record.state = EXECBUF_STATE_LOST;
         execbuf_table_update(&record);

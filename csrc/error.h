@@ -9,10 +9,26 @@
  * Returns: status.
  * Out: error: the report, or NULL.
  * In:  culprit: the argument or call at fault, a string that lives for ever, or NULL. */
-execbuf_status execbuf_error_set(execbuf_error *error, execbuf_status status, const char *culprit,
-                                 int32_t os_error);
+static inline execbuf_status execbuf_error_set(execbuf_error *error, execbuf_status status,
+                                               const char *culprit, int32_t os_error) {
+    static const execbuf_error empty = {EXECBUF_OK, 0, NULL, 0, {{EXECBUF_BACKEND_NONE, 0, NULL}}};
+    if (error != NULL) {
+        *error = empty;
+        error->status = status;
+        error->culprit = culprit;
+        error->os_error = os_error;
+    }
+    return status;
+}
+
+/* What a failed system call means for the caller. */
+static inline execbuf_status execbuf_error_status(execbuf_prim_result result) {
+    return execbuf_prim_is_exhaustion(result.code) ? EXECBUF_E_NO_MEMORY : EXECBUF_E_DENIED;
+}
 
 /* Fills a report for a system call that failed: EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED. */
-execbuf_status execbuf_error_from_system(execbuf_error *error, execbuf_prim_result result);
+static inline execbuf_status execbuf_error_from_system(execbuf_error *error, execbuf_prim_result result) {
+    return execbuf_error_set(error, execbuf_error_status(result), result.call, result.code);
+}
 
 #endif

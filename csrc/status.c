@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "error.h"
 #include "prim/prim.h"
 
 const char *execbuf_version(void) {
@@ -38,23 +37,6 @@ const char *execbuf_backend_name(execbuf_backend backend) {
     case EXECBUF_BACKEND_MAP_JIT: return "map-jit";
     }
     return "?";
-}
-
-execbuf_status execbuf_error_set(execbuf_error *error, execbuf_status status, const char *culprit,
-                                 int32_t os_error) {
-    static const execbuf_error empty;
-    if (error != NULL) {
-        *error = empty;
-        error->status = status;
-        error->culprit = culprit;
-        error->os_error = os_error;
-    }
-    return status;
-}
-
-execbuf_status execbuf_error_from_system(execbuf_error *error, execbuf_prim_result result) {
-    execbuf_status status = execbuf_prim_is_exhaustion(result.code) ? EXECBUF_E_NO_MEMORY : EXECBUF_E_DENIED;
-    return execbuf_error_set(error, status, result.call, result.code);
 }
 
 /* A text of which as much is kept as fits; length counts all of it. */

@@ -2,10 +2,6 @@
 #ifndef EXECBUF_POSIX_H
 #define EXECBUF_POSIX_H
 
-#if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* MAP_ANONYMOUS, mremap, personality */
-#endif
-
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>

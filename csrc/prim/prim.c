@@ -1,6 +1,12 @@
 /* The one place that picks a platform. For tests, EXECBUF_PRIM_STUB asks for the stub on any platform, and
  * EXECBUF_PRIM_UNIX on any Unix for what systems without a file of their own get. */
-#if defined(EXECBUF_PRIM_STUB)
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* mremap, MAP_ANONYMOUS, personality; before any header */
+#endif
+
+#include "../arch.h"
+
+#if defined(EXECBUF_PRIM_STUB) || defined(EXECBUF_ARCH_UNKNOWN)
 #include "stub.c" /* NOLINT(bugprone-suspicious-include) */
 #elif defined(EXECBUF_PRIM_UNIX)
 #include "unix.c" /* NOLINT(bugprone-suspicious-include) */

@@ -15,7 +15,8 @@ pub fn skip(why: &str) {
 
 /// Whether C programs for this system can be built and run here by `sh` and `cc`; if not, says so.
 pub fn can_compile(what: &str) -> bool {
-    let can = cfg!(unix) && env!("EXECBUF_TARGET") == env!("EXECBUF_HOST");
+    let [target, host] = [env!("EXECBUF_TARGET"), env!("EXECBUF_HOST")];
+    let can = cfg!(unix) && target == host;
     if !can {
         skip(&format!("{what}: only where a Unix system compiles for itself"));
     }

@@ -1,0 +1,66 @@
+//! `Function::call` compiles to the instructions of a call through a function pointer. Optimised builds on x86-64 only:
+//! `cargo test --release --test call_cost -- --nocapture` also prints them.
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+mod disassembly {
+    use execbuf::{Function, OwnedFunction};
+    use iced_x86::{Decoder, DecoderOptions, FlowControl, Formatter, IntelFormatter};
+
+    type F = extern "C" fn(u64, u64) -> u64;
+
+    #[inline(never)]
+    extern "C" fn by_pointer(function: &F, a: u64, b: u64) -> u64 {
+        function(a, b)
+    }
+
+    #[inline(never)]
+    extern "C" fn by_function(function: &Function<'_, F>, a: u64, b: u64) -> u64 {
+        function.call(a, b)
+    }
+
+    #[inline(never)]
+    extern "C" fn by_owned_function(function: &OwnedFunction<F>, a: u64, b: u64) -> u64 {
+        function.call(a, b)
+    }
+
+    /// The instructions from an address to the first one that leaves the function.
+    fn instructions(address: usize) -> Vec<String> {
+        // SAFETY: A function of this program begins there, and ends with an instruction that the loop stops at; the
+        // compiler puts more code behind it, so that reading ahead stays in the program.
+        let bytes = unsafe { std::slice::from_raw_parts(address as *const u8, 64) };
+        let mut formatter = IntelFormatter::new();
+        let mut lines = Vec::new();
+        for instruction in &mut Decoder::with_ip(64, bytes, address as u64, DecoderOptions::NONE) {
+            let mut line = String::new();
+            formatter.format(&instruction, &mut line);
+            lines.push(line);
+            let flow = instruction.flow_control();
+            if matches!(flow, FlowControl::Return | FlowControl::IndirectBranch | FlowControl::UnconditionalBranch)
+            {
+                break;
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn a_call_compiles_to_the_instructions_of_a_call_through_a_pointer() {
+        let pointer = instructions(by_pointer as extern "C" fn(&F, u64, u64) -> u64 as usize);
+        let function = instructions(by_function as extern "C" fn(&Function<'_, F>, u64, u64) -> u64 as usize);
+        let owned = instructions(by_owned_function as extern "C" fn(&OwnedFunction<F>, u64, u64) -> u64 as usize);
+        println!(
+            "through a pointer: {pointer:#?}\nFunction::call: {function:#?}\nOwnedFunction::call: {owned:#?}"
+        );
+        assert_eq!(function, pointer);
+        assert_eq!(owned.len(), pointer.len());
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(debug_assertions))))]
+#[test]
+fn a_call_compiles_to_the_instructions_of_a_call_through_a_pointer() {
+    support::skip("the instructions of a call: take an optimised build for x86-64");
+}
