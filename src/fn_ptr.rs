@@ -101,7 +101,7 @@ mod sealed {
 /// Implemented for `extern "C"` and `extern "system"`, on x86-64 also for `extern "sysv64"`, `extern "win64"` and
 /// `extern "efiapi"`, safe and `unsafe`, with up to twelve arguments that are [`AbiType`] and a result that is
 /// [`AbiResult`]. Rust itself bridges the ABI at the call: code for either convention can be called on every
-/// x86-64 system.
+/// x86-64 system. (These pages list only those with up to two arguments.)
 ///
 /// Not for the Rust ABI, which is not stable, nor for closures.
 ///
@@ -218,9 +218,12 @@ macro_rules! fn_ptrs {
     };
 }
 
-/// `fn_ptrs!` for the given ABIs with up to twelve arguments.
+/// `fn_ptrs!` for the given ABIs with up to twelve arguments; for rustdoc with two, so that its pages stay readable.
 macro_rules! abis {
     ($($extern:literal => $abi:expr),*) => {$(
+        #[cfg(doc)]
+        fn_ptrs!($abi, $extern, (a: A, b: B));
+        #[cfg(not(doc))]
         fn_ptrs!($abi, $extern, (
             a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I, j: J, k: K, l: L
         ));

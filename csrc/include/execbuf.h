@@ -23,6 +23,10 @@
  * execbuf_free checks its handle under a lock, so of two that race for one buffer exactly one wins.
  * No function is async-signal-safe; calling published code is.
  *
+ * Published code can be called by every thread that learns of it through a lock or an atomic variable. Caches
+ * are seen to. On AArch64 and RISC-V this takes Linux 4.16 or later, for membarrier(2); before that, a thread
+ * other than the publisher runs an instruction barrier (isb, fence.i) first.
+ *
  * fork: both processes may call, rewrite and free everything created before the fork, and neither sees
  * what the other does. A child made by raw clone(2) without the C library's fork handlers may call
  * published code and nothing else. vfork and posix_spawn are not affected.

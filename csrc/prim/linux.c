@@ -3,7 +3,6 @@
 #include "posix.h"
 
 #include <fcntl.h>
-#include <linux/membarrier.h>
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -26,6 +25,9 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3, include/uapi/linux/memfd.h */
 #endif
+/* Linux 4.16, include/uapi/linux/membarrier.h: enum values there, so no #ifndef can ask for them. */
+#define SYNC_CORE 32
+#define REGISTER_SYNC_CORE 64
 #ifndef F_ADD_SEALS
 #define F_ADD_SEALS 1033
 #define F_SEAL_SEAL 0x0001
@@ -234,10 +236,12 @@ static void synchronize(char *base, size_t size) {
 #else
     __builtin___clear_cache(base, base + size);
 #endif
-    /* Other processors may have fetched old instructions already (Arm ARM, B2.2.5, wants an ISB on each).
-     * Kernels before 4.16 have no such barrier; there the first return from the kernel does it. */
-    (void)syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
-    (void)syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+    /* Other processors may have fetched old instructions already, and want an ISB or its like each (Arm ARM,
+     * B2.2.5). Kernels before 4.16 have no such barrier; execbuf.h says what follows. */
+    if (syscall(SYS_membarrier, SYNC_CORE, 0, 0) != 0 && errno == EPERM) {
+        (void)syscall(SYS_membarrier, REGISTER_SYNC_CORE, 0, 0); /* once in a process */
+        (void)syscall(SYS_membarrier, SYNC_CORE, 0, 0);
+    }
 #endif
 }
 
