@@ -61,25 +61,26 @@ execbuf_status execbuf_backend_check(execbuf_error *error) {
 typedef int (*constant_function)(void);
 
 /* A page of the self-test, written and committed by the backend: a function that returns value. */
-static execbuf_prim_result publish_constant(execbuf_backend backend, void *page, size_t size,
+static execbuf_prim_result publish_constant(execbuf_backend backend, uint8_t *page, size_t size,
                                             uint32_t value) {
     uint8_t code[EXECBUF_CONSTANT_SIZE];
     size_t length = execbuf_arch_constant(code, value);
     execbuf_prim_begin_write();
-    memcpy(page, code, length);
+    memcpy(page + EXECBUF_HEADER, code, length);
     execbuf_prim_result result = execbuf_prim_commit(backend, page, size);
     execbuf_prim_end_write();
     return result;
 }
 
-static int call_constant(void *page) {
+static int call_constant(const uint8_t *page) {
+    const uint8_t *entry = page + EXECBUF_HEADER;
     constant_function function;
-    memcpy(&function, &page, sizeof function); /* ISO C has no cast for this */
+    memcpy(&function, &entry, sizeof function); /* ISO C has no cast for this */
     return function();
 }
 
 /* Write, call, rewrite, call; on a page that is there already. */
-static execbuf_prim_result exercise(execbuf_backend backend, void *page, size_t size) {
+static execbuf_prim_result exercise(execbuf_backend backend, uint8_t *page, size_t size) {
     execbuf_prim_result result = publish_constant(backend, page, size, 1031);
     if (result.call != NULL) {
         return result;
@@ -90,7 +91,7 @@ static execbuf_prim_result exercise(execbuf_backend backend, void *page, size_t 
     uint8_t code[EXECBUF_CONSTANT_SIZE];
     size_t length = execbuf_arch_constant(code, 2017);
     execbuf_error error;
-    if (execbuf_backend_rewrite(backend, page, size, 0, code, length, &error) != EXECBUF_OK) {
+    if (execbuf_backend_rewrite(backend, page, size, EXECBUF_HEADER, code, length, &error) != EXECBUF_OK) {
         return execbuf_prim_failed(error.culprit, error.os_error);
     }
     if (call_constant(page) != 2017) {
@@ -110,19 +111,19 @@ static execbuf_prim_result prove(execbuf_backend backend) {
     if (result.call != NULL) {
         return result;
     }
-    result = exercise(backend, page, size);
+    result = exercise(backend, (uint8_t *)page, size);
     execbuf_table_unmap(page, size);
     return result;
 }
 
-/* Adds an attempt to a report, and draws the conclusion from all so far. */
+/* Adds an attempt to a report, and draws the conclusion from all so far: if one failed for want of something,
+ * then with more of it that one would have worked. Else the last refusal counts. */
 static void add_attempt(execbuf_error *error, execbuf_backend backend, execbuf_prim_result result) {
-    execbuf_status status = execbuf_error_status(result);
-    if (status == EXECBUF_E_DENIED || error->attempt_count == 0) {
-        error->status = status; /* NO_MEMORY only if that is what all of them failed for */
+    if (error->status != EXECBUF_E_NO_MEMORY) {
+        error->status = execbuf_error_status(result);
+        error->culprit = result.call;
+        error->os_error = result.code;
     }
-    error->culprit = result.call;
-    error->os_error = result.code;
     execbuf_attempt *attempt = &error->attempts[error->attempt_count++];
     attempt->backend = backend;
     attempt->call = result.call;
@@ -174,7 +175,7 @@ static execbuf_status rewrite_aside(execbuf_backend backend, void *base, size_t 
     void *aside;
     execbuf_prim_result result = execbuf_prim_stage(size, &aside);
     if (result.call != NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NO_MEMORY, result.call, result.code);
+        return execbuf_error_from_system(error, result);
     }
     execbuf_prim_begin_write();
     memcpy(aside, base, size);
@@ -196,14 +197,19 @@ static execbuf_status rewrite_aside(execbuf_backend backend, void *base, size_t 
 static execbuf_status rewrite_in_place(execbuf_backend backend, void *base, size_t size, size_t offset,
                                        const void *code, size_t length, execbuf_error *error) {
     uint8_t *target = (uint8_t *)base + offset;
-    uint8_t *old = EXECBUF_FAULT("malloc") ? NULL : (uint8_t *)malloc(length);
-    if (old == NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NO_MEMORY, "malloc", 0);
+    uint8_t few[64]; /* enough for the self-test, which has no code for "no memory" */
+    uint8_t *many = NULL;
+    if (length > sizeof few) {
+        many = EXECBUF_FAULT("malloc") != 0 ? NULL : (uint8_t *)malloc(length);
+        if (many == NULL) {
+            return execbuf_error_set(error, EXECBUF_E_NO_MEMORY, "malloc", 0);
+        }
     }
+    uint8_t *old = many != NULL ? many : few;
     memcpy(old, target, length);
     execbuf_prim_result result = execbuf_prim_reopen(base, size);
     if (result.call != NULL) {
-        free(old);
+        free(many);
         return execbuf_error_from_system(error, result);
     }
     execbuf_prim_begin_write();
@@ -219,7 +225,7 @@ static execbuf_status rewrite_in_place(execbuf_backend backend, void *base, size
             }
         }
     }
-    free(old);
+    free(many);
     return status;
 }
 

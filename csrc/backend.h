@@ -7,6 +7,10 @@
 
 #include "prim/prim.h"
 
+/* From the start of a mapping to the first entry in it, in bytes: room for what sanitizers read before a
+ * function (LLVM issue 65253). */
+#define EXECBUF_HEADER 16U
+
 /* Fills size bytes at memory with trap instructions. Both are multiples of 16. */
 void execbuf_fill_trap(uint8_t *memory, size_t size);
 

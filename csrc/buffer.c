@@ -6,9 +6,6 @@
 #include "error.h"
 #include "table.h"
 
-/* From the start of a mapping to the entry: room for what sanitizers read before a function. */
-#define HEADER 16U
-
 static const execbuf no_buffer = {NULL, 0, 0};
 
 static size_t round_up(size_t value, size_t unit) {
@@ -36,7 +33,7 @@ static execbuf_status stage(execbuf_record *record, size_t capacity, const char 
     if (capacity == 0) {
         return execbuf_error_set(error, EXECBUF_E_EMPTY, capacity_name, 0);
     }
-    if (capacity > (size_t)PTRDIFF_MAX - HEADER - page) {
+    if (capacity > (size_t)PTRDIFF_MAX - EXECBUF_HEADER - page) {
         return execbuf_error_set(error, EXECBUF_E_TOO_LARGE, capacity_name, 0);
     }
     retry_parked();
@@ -44,12 +41,12 @@ static execbuf_status stage(execbuf_record *record, size_t capacity, const char 
     if (status != EXECBUF_OK) {
         return status;
     }
-    record->size = round_up(HEADER + capacity, page);
+    record->size = round_up(EXECBUF_HEADER + capacity, page);
     execbuf_prim_result result = execbuf_prim_stage(record->size, &record->base);
     if (result.call != NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NO_MEMORY, result.call, result.code);
+        return execbuf_error_from_system(error, result);
     }
-    record->entry = (uint8_t *)record->base + HEADER;
+    record->entry = (uint8_t *)record->base + EXECBUF_HEADER;
     record->capacity = capacity;
     record->length = 0;
     record->state = EXECBUF_STATE_RESERVED;
@@ -59,13 +56,13 @@ static execbuf_status stage(execbuf_record *record, size_t capacity, const char 
 /* Fills the staged pages of a record and commits them. On failure they are still staged. */
 static execbuf_status commit(execbuf_record *record, const void *code, size_t length, execbuf_error *error) {
     size_t page = execbuf_prim_query().page_size;
-    size_t size = round_up(HEADER + length, page);
+    size_t size = round_up(EXECBUF_HEADER + length, page);
     uint8_t *base = (uint8_t *)record->base;
-    size_t end = round_up(HEADER + length, 16);
+    size_t end = round_up(EXECBUF_HEADER + length, 16);
     execbuf_prim_begin_write();
-    execbuf_fill_trap(base, HEADER);
+    execbuf_fill_trap(base, EXECBUF_HEADER);
     execbuf_fill_trap(base + end - 16, size - end + 16);
-    memcpy(base + HEADER, code, length);
+    memcpy(base + EXECBUF_HEADER, code, length);
     execbuf_status status = execbuf_backend_commit(EXECBUF_BACKEND_NONE, base, size, error);
     if (status == EXECBUF_OK) {
         if (size < record->size) {
@@ -173,10 +170,10 @@ execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code,
     }
     /* Only the pages that the new bytes touch. */
     size_t page = execbuf_prim_query().page_size;
-    size_t first = (HEADER + offset) & ~(page - 1);
-    size_t end = round_up(HEADER + offset + length, page);
+    size_t first = (EXECBUF_HEADER + offset) & ~(page - 1);
+    size_t end = round_up(EXECBUF_HEADER + offset + length, page);
     status = execbuf_backend_rewrite(EXECBUF_BACKEND_NONE, (uint8_t *)record.base + first, end - first,
-                                     HEADER + offset - first, code, length, error);
+                                     EXECBUF_HEADER + offset - first, code, length, error);
     if (status == EXECBUF_E_LOST) {
         record.state = EXECBUF_STATE_LOST;
         execbuf_table_update(&record);

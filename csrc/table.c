@@ -72,20 +72,23 @@ static void assign(execbuf_record *to, const execbuf_record *from) {
  * us while we wait for it. */
 static bool grow(unsigned chunk) {
     size_t count = (size_t)FIRST_CHUNK << chunk;
-    if (chunk >= CHUNKS || EXECBUF_FAULT("calloc")) {
+    if (chunk >= CHUNKS || EXECBUF_FAULT("calloc") != 0) {
         return false;
     }
     execbuf_record *records = (execbuf_record *)calloc(count, sizeof *records);
     if (records == NULL) {
         return false;
     }
+    uint32_t place = first_of(chunk) + 1;
+    for (size_t i = 0; i + 1 < count; i++) {
+        records[i].next = place + (uint32_t)i + 1;
+    }
     execbuf_prim_lock();
     if (chunk_count == chunk) {
+        records[count - 1].next = unused;
+        unused = place;
         chunks[chunk_count++] = records;
         records = NULL;
-        for (uint32_t index = first_of(chunk + 1); index > first_of(chunk); index--) {
-            push(&unused, index);
-        }
     }
     execbuf_prim_unlock();
     free(records);

@@ -21,15 +21,17 @@
  * Threads: any function may be called from any thread. Calls on different buffers need no
  * synchronisation. Two calls on one buffer may overlap only if both take it as a pointer to const;
  * execbuf_free checks its handle under a lock, so of two that race for one buffer exactly one wins.
- * No function is async-signal-safe; calling published code is.
+ * No function is async-signal-safe; calling published code is. (On macOS on arm64 not in a handler that
+ * interrupts a function of execbuf: there that thread may not run code.)
  *
  * Published code can be called by every thread that learns of it through a lock or an atomic variable. Caches
  * are seen to. On AArch64 and RISC-V this takes Linux 4.16 or later, for membarrier(2); before that, a thread
  * other than the publisher runs an instruction barrier (isb, fence.i) first.
  *
  * fork: both processes may call, rewrite and free everything created before the fork, and neither sees
- * what the other does. A child made by raw clone(2) without the C library's fork handlers may call
- * published code and nothing else. vfork and posix_spawn are not affected.
+ * what the other does. Handlers of pthread_atfork may call execbuf. A signal handler may not fork. A child
+ * made by raw clone(2) without the C library's fork handlers may call published code and nothing else. vfork
+ * and posix_spawn are not affected.
  */
 #ifndef EXECBUF_H
 #define EXECBUF_H
@@ -64,7 +66,8 @@ const char *execbuf_version(void);
     X(EXECBUF_E_NOT_PUBLISHED, -7, "the buffer is reserved but no code has been published in it yet")        \
     X(EXECBUF_E_PUBLISHED, -8, "the buffer is published already; change its code with execbuf_rewrite")      \
     X(EXECBUF_E_NO_MEMORY, -9,                                                                               \
-      "no memory, address space or mappings left (see RLIMIT_AS, RLIMIT_DATA and vm.max_map_count)")         \
+      "no memory, address space, mappings or descriptors left (see RLIMIT_AS, RLIMIT_DATA, RLIMIT_NOFILE "   \
+      "and vm.max_map_count)")                                                                               \
     X(EXECBUF_E_DENIED, -10,                                                                                 \
       "this system refuses executable memory in every way there is; the attempts tell which policy to "      \
       "relax")                                                                                               \
@@ -224,7 +227,8 @@ execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length,
 /* Replaces a part of a published buffer's code. The caller sees to it that no thread runs the buffer's
  * code meanwhile, and that none returns into it later than it may.
  *
- * On Linux the new pages are finished elsewhere and moved into the old place in one step. Where the
+ * On Linux the new pages are finished elsewhere and moved into the old place in one step; pages in the
+ * middle of a buffer, rewritten for themselves, cost up to two mappings more (vm.max_map_count). Where the
  * system has no such step (Windows, macOS, the BSDs) the pages are made writable, then executable again:
  * if the system refuses the latter, the old bytes are put back and it is asked once more.
  *

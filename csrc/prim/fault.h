@@ -1,15 +1,17 @@
 /*
- * Fault injection, for tests only. Every function in the platform files that makes a system call, and every
- * allocation, asks EXECBUF_FAULT(name) first, and behaves as if the call had failed if it says so. In an
- * ordinary build the question is the constant 0 and the compiler removes it.
+ * Fault injection, for tests only. Where a system call or an allocation could fail and something is to be
+ * done about it, the code asks EXECBUF_FAULT(name) first, and behaves as if the call had failed with the code
+ * that this returns, unless that is 0. In an ordinary build it is the constant 0, and the compiler removes
+ * the rest.
  */
 #ifndef EXECBUF_FAULT_H
 #define EXECBUF_FAULT_H
 
+#include <stdint.h>
+
 #ifdef EXECBUF_FAULT_INJECTION
-#include <stdbool.h>
-/* Defined by the test program: whether the call of this name is to fail now. */
-bool execbuf_fault(const char *call);
+/* Defined by the test program: the code that the call of this name is to fail with now, or 0. */
+int32_t execbuf_fault(const char *call);
 #define EXECBUF_FAULT(call) execbuf_fault(call)
 #else
 #define EXECBUF_FAULT(call) 0

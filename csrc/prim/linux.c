@@ -67,8 +67,8 @@ execbuf_status execbuf_prim_check_process(execbuf_prim_result *result) {
 
 execbuf_prim_result execbuf_prim_check_backend(execbuf_backend backend) {
     if (backend == EXECBUF_BACKEND_FLIP) {
-        if (EXECBUF_FAULT("prctl")) {
-            return execbuf_prim_failed("prctl(PR_GET_MDWE)", EXECBUF_INJECTED_ERRNO);
+        if (posix_fault("prctl")) {
+            return posix_failed("prctl(PR_GET_MDWE)");
         }
         int mdwe = prctl(PR_GET_MDWE, 0L, 0L, 0L, 0L);
         if (mdwe > 0 && (mdwe & PR_MDWE_REFUSE_EXEC_GAIN) != 0) {
@@ -88,24 +88,23 @@ execbuf_prim_result execbuf_prim_stage(size_t size, void **base) {
 
 /* mremap; NULL and errno on failure. */
 static void *remap(void *from, size_t old_size, size_t size, int flags, void *to) {
-    if (EXECBUF_FAULT("mremap")) {
-        errno = EXECBUF_INJECTED_ERRNO;
+    if (posix_fault("mremap")) {
         return NULL;
     }
     void *base = mremap(from, old_size, size, flags, to);
     return base == MAP_FAILED ? NULL : base;
 }
 
-execbuf_prim_result execbuf_prim_replace(void *target, void *source, size_t size) {
-    if (remap(source, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, target) == NULL) {
-        return posix_failed("mremap");
-    }
-    return execbuf_prim_ok();
+/* mremap with a new place and the same size; what is there gives way. The kernel checks beforehand what it
+ * can. */
+static execbuf_prim_result move(void *target, void *source, size_t size) {
+    bool done = remap(source, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, target) != NULL;
+    return done ? execbuf_prim_ok() : posix_failed("mremap");
 }
 
 /* Takes the executable mapping at rx for the staged pages at base, or unmaps it. */
 static execbuf_prim_result put_in_place(void *base, void *rx, size_t size) {
-    execbuf_prim_result result = execbuf_prim_replace(base, rx, size);
+    execbuf_prim_result result = move(base, rx, size);
     if (result.call != NULL) {
         (void)munmap(rx, size);
     }
@@ -114,8 +113,7 @@ static execbuf_prim_result put_in_place(void *base, void *rx, size_t size) {
 
 /* memfd_create by number, since glibc before 2.27 and some other C libraries lack the function. */
 static int open_memfd(unsigned flags) {
-    if (EXECBUF_FAULT("memfd_create")) {
-        errno = EXECBUF_INJECTED_ERRNO;
+    if (posix_fault("memfd_create")) {
         return -1;
     }
     return (int)syscall(SYS_memfd_create, "execbuf", flags);
@@ -128,10 +126,7 @@ static execbuf_prim_result write_all(int fd, const char *bytes, size_t size) {
     for (size_t done = 0; done < size;) {
         size_t copied = size - done < sizeof copy ? size - done : sizeof copy;
         memcpy(copy, bytes + done, copied);
-        if (EXECBUF_FAULT("write")) {
-            return execbuf_prim_failed("write", EXECBUF_INJECTED_ERRNO);
-        }
-        ssize_t written = write(fd, copy, copied);
+        ssize_t written = posix_fault("write") ? -1 : write(fd, copy, copied);
         if (written > 0) {
             done += (size_t)written;
         } else if (written == 0 || errno != EINTR) {
@@ -142,11 +137,9 @@ static execbuf_prim_result write_all(int fd, const char *bytes, size_t size) {
 }
 
 static execbuf_prim_result seal(int fd) {
-    if (EXECBUF_FAULT("fcntl")) {
-        return execbuf_prim_failed("fcntl(F_ADD_SEALS)", EXECBUF_INJECTED_ERRNO);
-    }
     int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-    return fcntl(fd, F_ADD_SEALS, seals) == 0 ? execbuf_prim_ok() : posix_failed("fcntl(F_ADD_SEALS)");
+    bool done = !posix_fault("fcntl") && fcntl(fd, F_ADD_SEALS, seals) == 0;
+    return done ? execbuf_prim_ok() : posix_failed("fcntl(F_ADD_SEALS)");
 }
 
 /* A memfd that is written, sealed for ever, then mapped RX and moved to the staged pages' place. No mapping
@@ -192,7 +185,7 @@ static execbuf_prim_result fill_through_alias(void *rx, const void *base, size_t
     }
     /* While the second mapping is still RX: no child of a fork is to inherit it writable. */
     execbuf_prim_result result = execbuf_prim_ok();
-    if (EXECBUF_FAULT("madvise") || madvise(rw, size, MADV_DONTFORK) != 0) {
+    if (posix_fault("madvise") || madvise(rw, size, MADV_DONTFORK) != 0) {
         result = posix_failed("madvise(MADV_DONTFORK)");
     }
     if (result.call == NULL) {
@@ -223,25 +216,28 @@ static execbuf_prim_result commit_alias(void *base, size_t size) {
     return put_in_place(base, rx, size);
 }
 
-/* Cache maintenance and barrier. x86 needs neither: its instruction caches are coherent, and mapping or
- * protecting pages at a place that held other code interrupts every processor that could have run it. */
-static void synchronize(char *base, size_t size) {
-#if defined(__x86_64__) || defined(__i386__)
-    (void)base;
-    (void)size;
-#else
-#if defined(__riscv)
-    /* fence.i alone would reach this hart only; flags 0 asks for all threads (riscv/cmodx.rst). */
-    (void)syscall(SYS_riscv_flush_icache, base, base + size, 0UL);
-#else
-    __builtin___clear_cache(base, base + size);
-#endif
-    /* Other processors may have fetched old instructions already, and want an ISB or its like each (Arm ARM,
-     * B2.2.5). Kernels before 4.16 have no such barrier; execbuf.h says what follows. */
+/* Makes other processors forget the instructions that they have fetched already (Arm ARM, B2.2.5; Intel SDM,
+ * 8.1.3). Kernels before 4.16 have no such barrier; execbuf.h says what follows. */
+static void barrier(void) {
     if (syscall(SYS_membarrier, SYNC_CORE, 0, 0) != 0 && errno == EPERM) {
         (void)syscall(SYS_membarrier, REGISTER_SYNC_CORE, 0, 0); /* once in a process */
         (void)syscall(SYS_membarrier, SYNC_CORE, 0, 0);
     }
+}
+
+/* What the processors need before they run new code at fresh addresses. x86 keeps its instruction caches
+ * coherent by itself. */
+static void synchronize(char *base, size_t size) {
+#if defined(__x86_64__) || defined(__i386__)
+    (void)base;
+    (void)size;
+#elif defined(__riscv)
+    /* fence.i alone would reach this hart only; flags 0 asks for all threads (riscv/cmodx.rst). */
+    (void)syscall(SYS_riscv_flush_icache, base, base + size, 0UL);
+    barrier();
+#else
+    __builtin___clear_cache(base, base + size);
+    barrier();
 #endif
 }
 
@@ -257,6 +253,19 @@ execbuf_prim_result execbuf_prim_commit(execbuf_backend backend, void *base, siz
     }
     if (result.call == NULL) {
         synchronize((char *)base, size);
+    }
+    return result;
+}
+
+execbuf_prim_result execbuf_prim_replace(void *target, void *source, size_t size) {
+    if (EXECBUF_FAULT("stale") != 0) { /* what an emulator does that keeps old code */
+        (void)munmap(source, size);
+        return execbuf_prim_ok();
+    }
+    execbuf_prim_result result = move(target, source, size);
+    if (result.call == NULL) {
+        synchronize((char *)target, size);
+        barrier(); /* on x86 too: these addresses held other code */
     }
     return result;
 }

@@ -15,8 +15,15 @@
 #define MAP_ANONYMOUS MAP_ANON
 #endif
 
-/* The errno that injected faults report. */
-#define EXECBUF_INJECTED_ERRNO ENOMEM
+/* Whether the call of this name is to fail for a test; sets errno then. */
+static bool posix_fault(const char *call) {
+    int32_t code = EXECBUF_FAULT(call);
+    (void)call;
+    if (code != 0) {
+        errno = (int)code;
+    }
+    return code != 0;
+}
 
 static execbuf_prim_result posix_failed(const char *call) {
     return execbuf_prim_failed(call, (int32_t)errno);
@@ -24,8 +31,7 @@ static execbuf_prim_result posix_failed(const char *call) {
 
 /* mmap; NULL and errno on failure. Adds MAP_ANONYMOUS for fd -1. */
 static void *posix_mmap(void *address, size_t size, int protection, int flags, int fd) {
-    if (EXECBUF_FAULT("mmap")) {
-        errno = EXECBUF_INJECTED_ERRNO;
+    if (posix_fault("mmap")) {
         return NULL;
     }
     void *base = mmap(address, size, protection, fd < 0 ? flags | MAP_ANONYMOUS : flags, fd, 0);
@@ -33,17 +39,13 @@ static void *posix_mmap(void *address, size_t size, int protection, int flags, i
 }
 
 static execbuf_prim_result posix_mprotect(void *base, size_t size, int protection) {
-    if (EXECBUF_FAULT("mprotect")) {
-        return execbuf_prim_failed("mprotect", EXECBUF_INJECTED_ERRNO);
-    }
-    return mprotect(base, size, protection) == 0 ? execbuf_prim_ok() : posix_failed("mprotect");
+    bool done = !posix_fault("mprotect") && mprotect(base, size, protection) == 0;
+    return done ? execbuf_prim_ok() : posix_failed("mprotect");
 }
 
 static execbuf_prim_result posix_munmap(void *base, size_t size) {
-    if (EXECBUF_FAULT("munmap")) {
-        return execbuf_prim_failed("munmap", EXECBUF_INJECTED_ERRNO);
-    }
-    return munmap(base, size) == 0 ? execbuf_prim_ok() : posix_failed("munmap");
+    bool done = !posix_fault("munmap") && munmap(base, size) == 0;
+    return done ? execbuf_prim_ok() : posix_failed("munmap");
 }
 
 static size_t posix_page_size(void) {
@@ -88,36 +90,56 @@ execbuf_prim_result execbuf_prim_release(void *base, size_t size) {
 }
 
 static pthread_mutex_t posix_mutex = PTHREAD_MUTEX_INITIALIZER;
-static void (*posix_in_child)(void);
+static void (*_Atomic posix_in_child)(void);
+
+/* How many times over this thread is between the handlers of a fork, in which it has the lock. Other fork
+ * handlers, which run in between, may use execbuf; and it does no harm that two threads register the
+ * handlers. */
+static _Thread_local int posix_forking;
 
 void execbuf_prim_lock(void) {
-    (void)pthread_mutex_lock(&posix_mutex);
+    if (posix_forking == 0) {
+        (void)pthread_mutex_lock(&posix_mutex);
+    }
 }
 
 void execbuf_prim_unlock(void) {
-    (void)pthread_mutex_unlock(&posix_mutex);
+    if (posix_forking == 0) {
+        (void)pthread_mutex_unlock(&posix_mutex);
+    }
+}
+
+static void posix_before_fork(void) {
+    execbuf_prim_lock();
+    posix_forking++;
+}
+
+static void posix_after_fork(void) {
+    posix_forking--;
+    execbuf_prim_unlock();
 }
 
 static void posix_after_fork_in_child(void) {
     posix_in_child();
-    execbuf_prim_unlock();
+    posix_after_fork();
 }
 
 execbuf_prim_result execbuf_prim_on_fork(void (*in_child)(void)) {
-    /* No lock may be held here: a fork in another thread would leave it locked in its child for ever.
-     * A thread that comes second does not wait for the first one; it need not. */
-    enum { UNREGISTERED, REGISTERING, REGISTERED };
-    static atomic_int state = UNREGISTERED;
-    int expected = UNREGISTERED;
-    if (!atomic_compare_exchange_strong(&state, &expected, REGISTERING)) {
+    /* No lock may be held here: a fork in another thread would leave it locked in its child for ever. */
+    static atomic_bool registered;
+    if (atomic_load(&registered)) {
         return execbuf_prim_ok();
     }
     posix_in_child = in_child;
-    int code = EXECBUF_FAULT("pthread_atfork")
-                   ? EXECBUF_INJECTED_ERRNO
-                   : pthread_atfork(execbuf_prim_lock, execbuf_prim_unlock, posix_after_fork_in_child);
-    atomic_store(&state, code == 0 ? REGISTERED : UNREGISTERED);
-    return code == 0 ? execbuf_prim_ok() : execbuf_prim_failed("pthread_atfork", (int32_t)code);
+    int code = (int)EXECBUF_FAULT("pthread_atfork");
+    if (code == 0) {
+        code = pthread_atfork(posix_before_fork, posix_after_fork, posix_after_fork_in_child);
+    }
+    if (code != 0) {
+        return execbuf_prim_failed("pthread_atfork", (int32_t)code);
+    }
+    atomic_store(&registered, true);
+    return execbuf_prim_ok();
 }
 
 #endif

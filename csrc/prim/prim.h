@@ -75,7 +75,8 @@ void execbuf_prim_end_write(void);
 execbuf_prim_result execbuf_prim_commit(execbuf_backend backend, void *base, size_t size);
 
 /* Moves the committed pages at source, a whole mapping, to target in one step, in place of the committed
- * pages there. No mapping is left at source. Only where can_replace is true. */
+ * pages there, and does what the processor needs, as execbuf_prim_commit. No mapping is left at source. Only
+ * where can_replace is true. */
 execbuf_prim_result execbuf_prim_replace(void *target, void *source, size_t size);
 
 /* Returns committed pages to the staged state, content and all. Only where can_replace is false. */
@@ -90,13 +91,14 @@ size_t execbuf_prim_trim(void *base, size_t size, size_t keep);
 /* Unmaps a mapping, whatever the state of its pages; base and size are a whole mapping's. */
 execbuf_prim_result execbuf_prim_release(void *base, size_t size);
 
-/* One lock for the process. Not recursive; held for a few instructions, never across a system call. */
+/* One lock for the process. Not recursive; held briefly, never across a system call. */
 void execbuf_prim_lock(void);
 void execbuf_prim_unlock(void);
 
 /* Sees to it that after fork the lock is free in both processes, and that in_child runs in the child
- * while the lock is held. Called without the lock, with the same in_child each time; the first success
- * counts, later calls do nothing. Does nothing where there is no fork. */
+ * while the lock is held. The thread that forks may take the lock in other fork handlers all the same. Called
+ * without the lock, with the same in_child each time; after a success, later calls do nothing. Does nothing
+ * where there is no fork. */
 execbuf_prim_result execbuf_prim_on_fork(void (*in_child)(void));
 
 /* The success value. */

@@ -13,8 +13,15 @@
 #define ERROR_DYNAMIC_CODE_BLOCKED 1655L
 #endif
 
-/* The code that injected faults report. */
-#define EXECBUF_INJECTED_ERROR ERROR_NOT_ENOUGH_MEMORY
+/* Whether the call of this name is to fail for a test; sets the last error then. */
+static bool windows_fault(const char *call) {
+    int32_t code = EXECBUF_FAULT(call);
+    (void)call;
+    if (code != 0) {
+        SetLastError((DWORD)code);
+    }
+    return code != 0;
+}
 
 static execbuf_prim_result windows_failed(const char *call) {
     return execbuf_prim_failed(call, (int32_t)GetLastError());
@@ -51,10 +58,15 @@ const char *execbuf_prim_error_name(int32_t code) {
 
 execbuf_prim_result execbuf_prim_stage(size_t size, void **base) {
     *base = NULL;
-    if (EXECBUF_FAULT("VirtualAlloc")) {
-        return execbuf_prim_failed("VirtualAlloc", EXECBUF_INJECTED_ERROR);
+    SYSTEM_INFO system;
+    GetSystemInfo(&system);
+    if (size > (uintptr_t)system.lpMaximumApplicationAddress) {
+        /* VirtualAlloc would call it an invalid parameter. */
+        return execbuf_prim_failed("VirtualAlloc", ERROR_NOT_ENOUGH_MEMORY);
     }
-    *base = VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+    if (!windows_fault("VirtualAlloc")) {
+        *base = VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+    }
     return *base != NULL ? execbuf_prim_ok() : windows_failed("VirtualAlloc");
 }
 
@@ -63,11 +75,8 @@ void execbuf_prim_end_write(void) {}
 
 static execbuf_prim_result protect(void *base, size_t size, DWORD protection) {
     DWORD before;
-    if (EXECBUF_FAULT("VirtualProtect")) {
-        return execbuf_prim_failed("VirtualProtect", EXECBUF_INJECTED_ERROR);
-    }
-    return VirtualProtect(base, size, protection, &before) ? execbuf_prim_ok()
-                                                           : windows_failed("VirtualProtect");
+    bool done = !windows_fault("VirtualProtect") && VirtualProtect(base, size, protection, &before);
+    return done ? execbuf_prim_ok() : windows_failed("VirtualProtect");
 }
 
 execbuf_prim_result execbuf_prim_commit(execbuf_backend backend, void *base, size_t size) {
@@ -96,10 +105,8 @@ size_t execbuf_prim_trim(void *base, size_t size, size_t keep) {
 
 execbuf_prim_result execbuf_prim_release(void *base, size_t size) {
     (void)size; /* MEM_RELEASE wants 0, and frees what VirtualAlloc returned as a whole */
-    if (EXECBUF_FAULT("VirtualFree")) {
-        return execbuf_prim_failed("VirtualFree", EXECBUF_INJECTED_ERROR);
-    }
-    return VirtualFree(base, 0, MEM_RELEASE) ? execbuf_prim_ok() : windows_failed("VirtualFree");
+    bool done = !windows_fault("VirtualFree") && VirtualFree(base, 0, MEM_RELEASE);
+    return done ? execbuf_prim_ok() : windows_failed("VirtualFree");
 }
 
 static SRWLOCK windows_lock = SRWLOCK_INIT;

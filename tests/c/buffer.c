@@ -49,7 +49,9 @@ static void reserve_tells_the_address_before_publish(void) {
     (void)reserved;
     (void)published;
 #if defined(__linux__)
-    CHECK(reserved.bytes == 0 || reserved.bytes - published.bytes == 98304); /* 25 pages are down to 1 */
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t left = (100000 + 16 + page - 1) / page * page - page; /* all but one page */
+    CHECK(reserved.bytes == 0 || reserved.bytes - published.bytes == left);
 #endif
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
 }
@@ -131,9 +133,11 @@ static void sizes_are_checked(void) {
     expect(&error, execbuf_reserve(&buffer, PTRDIFF_MAX, &error), EXECBUF_E_TOO_LARGE, "capacity");
     expect(&error, execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX + 1, &error), EXECBUF_E_TOO_LARGE,
            "capacity");
-    /* The largest that is tried: more than there is. */
-    CHECK(execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX - (1 << 20), &error) == EXECBUF_E_NO_MEMORY);
-    CHECK(error.culprit != NULL && error.os_error != 0);
+    /* More than there is. 32-bit systems may have it, and valgrind has its own opinion. */
+    if (sizeof(size_t) == 8 && !under_valgrind()) {
+        CHECK(execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX - (1 << 20), &error) == EXECBUF_E_NO_MEMORY);
+        CHECK(error.culprit != NULL && error.os_error != 0);
+    }
     CHECK(buffer.entry == NULL && buffer.id == 0);
 
     CHECK(execbuf_reserve(&buffer, 4, NULL) == EXECBUF_OK);

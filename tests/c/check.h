@@ -61,6 +61,11 @@ static inline int call(const execbuf *buffer, size_t offset) {
     return function();
 }
 
+static inline int under_valgrind(void) {
+    const char *preloaded = getenv("LD_PRELOAD");
+    return preloaded != NULL && strstr(preloaded, "vgpreload") != NULL;
+}
+
 /* Counts this process's mappings and the bytes mapped, and checks that none is writable and executable.
  * Without a way to look, both counts are 0. */
 typedef struct maps {
@@ -102,8 +107,9 @@ static inline maps look(void) {
 #elif defined(__linux__)
 #include <fcntl.h>
 #include <unistd.h>
-static inline maps look(void) {
-    /* No stdio: its buffers would come and go between two looks. */
+
+/* The process's list of mappings, as the kernel writes it. No stdio: its buffers would come and go. */
+static inline char *read_maps(void) {
     static char text[1 << 20];
     size_t length = 0;
     int fd = open("/proc/self/maps", O_RDONLY);
@@ -114,16 +120,30 @@ static inline maps look(void) {
     (void)close(fd);
     CHECK(length < sizeof text - 1);
     text[length] = '\0';
+    return text;
+}
+
+/* How many mappings have the given letters in their protection, "rwxp" or "rwxs". */
+static inline size_t count_mappings(const char *letters) {
+    size_t count = 0;
+    for (char *line = read_maps(); *line != '\0'; line = strchr(line, '\n') + 1) {
+        char protection[5] = "";
+        CHECK(sscanf(line, "%*s %4s", protection) == 1);
+        count += strstr(protection, letters) != NULL;
+    }
+    return count;
+}
+
+static inline maps look(void) {
     maps seen = {0, 0};
-    const char *preloaded = getenv("LD_PRELOAD");
-    if (preloaded != NULL && strstr(preloaded, "vgpreload") != NULL) {
+    if (under_valgrind()) {
         static int said = 0;
         if (!said++) {
             (void)fprintf(stderr, "SKIP: no look at the maps: they show valgrind's own\n");
         }
         return seen;
     }
-    for (char *line = text; *line != '\0'; line = strchr(line, '\n') + 1) {
+    for (char *line = read_maps(); *line != '\0'; line = strchr(line, '\n') + 1) {
         unsigned long long start;
         unsigned long long end;
         char protection[5];

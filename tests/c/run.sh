@@ -31,7 +31,7 @@ run "buffer$suffix" buffer.c
 run "faults$suffix" faults.c -DEXECBUF_FAULT_INJECTION
 run "stub$suffix" stub.c -DEXECBUF_PRIM_STUB
 if [ -z "$suffix" ]; then
-    run threads threads.c
+    run threads threads.c -D_GNU_SOURCE
     # What systems without a file of their own in csrc/prim get, which rewrites in place.
     run buffer-unix buffer.c -DEXECBUF_PRIM_UNIX
     run faults-unix faults.c -DEXECBUF_PRIM_UNIX -DEXECBUF_FAULT_INJECTION

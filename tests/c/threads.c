@@ -4,6 +4,7 @@
 #include "check.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,27 +50,83 @@ static void in_threads(void *(*body)(void *), void (*meanwhile)(void)) {
     }
 }
 
+/* Forks a child that uses the library; it hangs, and dies of the alarm, if a lock was left locked. */
+static void fork_one(void) {
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        code two = returning(2);
+        execbuf buffer;
+        (void)alarm(60);
+        int right = execbuf_new(&buffer, two.bytes, two.length, NULL) == EXECBUF_OK &&
+                    call(&buffer, 0) == 2 && call(&shared, 0) == 7 && execbuf_free(&buffer) == EXECBUF_OK;
+        _exit(right ? 0 : 1);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 static void fork_some(void) {
     for (int i = 0; i < 20; i++) {
-        pid_t child = fork();
-        CHECK(child >= 0);
-        if (child == 0) {
-            code two = returning(2);
-            execbuf buffer;
-            (void)alarm(60);
-            int right = execbuf_new(&buffer, two.bytes, two.length, NULL) == EXECBUF_OK &&
-                        call(&buffer, 0) == 2 && call(&shared, 0) == 7 && execbuf_free(&buffer) == EXECBUF_OK;
-            _exit(right ? 0 : 1);
-        }
-        int status;
-        CHECK(waitpid(child, &status, 0) == child && status == 0);
+        fork_one();
     }
 }
 
+/* The library's own lock; see csrc/prim/prim.h. */
+void execbuf_prim_lock(void);
+void execbuf_prim_unlock(void);
+
+static pthread_barrier_t locked;
+
+static void *hold_the_lock(void *argument) {
+    (void)argument;
+    execbuf_prim_lock();
+    (void)pthread_barrier_wait(&locked);
+    /* Long enough for the other thread to fork, if nothing keeps it from that. */
+    for (int i = 0; i < 20000; i++) {
+        (void)sched_yield();
+    }
+    execbuf_prim_unlock();
+    return NULL;
+}
+
+/* A fork waits until no other thread has the lock. */
+static void fork_while_the_lock_is_held(void) {
+    pthread_t holder;
+    CHECK(pthread_barrier_init(&locked, NULL, 2) == 0);
+    CHECK(pthread_create(&holder, NULL, hold_the_lock, NULL) == 0);
+    (void)pthread_barrier_wait(&locked);
+    fork_one();
+    CHECK(pthread_join(holder, NULL) == 0);
+}
+
+/* A program's own fork handlers, which run while the library has its lock for the fork. */
+static int use_handlers;
+static int handled;
+
+static void use_in_a_fork_handler(void) {
+    if (!use_handlers) {
+        return;
+    }
+    code one = returning(1);
+    execbuf buffer;
+    CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK && call(&buffer, 0) == 1);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    handled++;
+}
+
 int main(void) {
+    (void)alarm(300);
+    /* Registered before the library's. */
+    CHECK(pthread_atfork(use_in_a_fork_handler, use_in_a_fork_handler, use_in_a_fork_handler) == 0);
     code seven = returning(7);
     CHECK(execbuf_new(&shared, seven.bytes, seven.length, NULL) == EXECBUF_OK);
     in_threads(work, fork_some);
+    fork_while_the_lock_is_held();
+    use_handlers = 1;
+    fork_some();
+    CHECK(handled == 2 * 20); /* before, and in this process after; the children count for themselves */
+    use_handlers = 0;
     in_threads(compete, NULL);
     CHECK(wins[0] + wins[1] + wins[2] + wins[3] == 1);
     (void)printf("ok\n");
