@@ -9,6 +9,7 @@ const SOURCES: [&str; 5] = ["backend.c", "buffer.c", "prim/prim.c", "status.c", 
 fn main() {
     let csrc = Path::new(&variable("CARGO_MANIFEST_DIR")).join("csrc");
     println!("cargo::rerun-if-changed=csrc");
+    println!("cargo::rerun-if-env-changed=DOCS_RS");
     println!("cargo::metadata=include={}", csrc.join("include").display());
     // For the tests, which build C programs for the same target.
     println!("cargo::rustc-env=EXECBUF_TARGET={}", variable("TARGET"));

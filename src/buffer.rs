@@ -1,10 +1,10 @@
 //! The owner of a piece of published code.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
+use core::alloc::Layout;
 use core::fmt;
 use core::mem;
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::slice;
 
 use crate::error::{Error, check};
@@ -115,9 +115,7 @@ impl ExecBuffer {
         check(|error| unsafe { ffi::execbuf_reserve(&raw mut raw, capacity, error) })?;
         // From here on the reservation is given back whatever happens.
         let mut buffer = Self { raw };
-        let mut scratch = Vec::new();
-        scratch.try_reserve_exact(capacity).map_err(|_| Error::no_memory(c"scratch memory"))?;
-        scratch.resize(capacity, 0);
+        let mut scratch = zeros(capacity).ok_or_else(|| Error::no_memory(c"scratch memory"))?;
         let length = build(buffer.raw.entry.addr(), &mut scratch).map_err(Error::build_failed)?;
         let code: *const u8 = scratch.as_ptr();
         // SAFETY: The handle and the report can be written, and `code` is readable for `capacity` bytes, of which
@@ -176,8 +174,9 @@ impl ExecBuffer {
     ///   preserves the registers and the stack as the ABI says.
     /// - If `F` is not an `unsafe` function type, then calling the code is sound with any arguments, any number
     ///   of times, from any thread, also from several at once.
-    /// - The last [`rewrite`](Self::rewrite) of this buffer did not fail with
-    ///   [`Lost`](crate::ErrorKind::Lost).
+    /// - All this holds as long as the handle is used: what the code refers to by address, such as other buffers,
+    ///   callbacks or data, lives as long and stays what it is.
+    /// - No [`rewrite`](Self::rewrite) of this buffer has failed with [`Lost`](crate::ErrorKind::Lost).
     ///
     /// # Examples
     ///
@@ -245,18 +244,46 @@ impl ExecBuffer {
         unsafe { OwnedFunction::new(self.as_ptr(), self) }
     }
 
-    /// The address of the first byte of code.
+    /// The address of the first byte of code, a multiple of 16.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let buffer = execbuf::ExecBuffer::new(&[0xc3])?;
+    /// assert_eq!(buffer.as_ptr() as usize % 16, 0);
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.raw.entry.cast()
     }
 
     /// The length of the code in bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(execbuf::ExecBuffer::new(&[0xc3])?.len(), 1);
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "there is no empty code")]
     pub fn len(&self) -> usize {
         self.raw.length
     }
+}
+
+/// So many zeros on the heap, or `None` if there is no memory. Pages that nobody touches cost nothing.
+fn zeros(count: usize) -> Option<Box<[u8]>> {
+    let layout = Layout::array::<u8>(count).ok()?;
+    if count == 0 {
+        return Some(Box::default());
+    }
+    // SAFETY: The layout's size is not 0.
+    let memory = NonNull::new(unsafe { alloc::alloc::alloc_zeroed(layout) })?;
+    // SAFETY: The memory comes from the global allocator, with the layout that a box of so many bytes has, and is
+    // initialised. Nobody else has it.
+    Some(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(memory.as_ptr(), count)) })
 }
 
 /// The handle of no buffer.

@@ -10,6 +10,15 @@ use core::str;
 use crate::ffi::{self, execbuf_backend, execbuf_status};
 
 /// The kind of an [`Error`].
+///
+/// # Examples
+///
+/// ```
+/// use execbuf::{ErrorKind, ExecBuffer};
+///
+/// let error = ExecBuffer::build(16, |_, _| Ok(17)).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Capacity);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -37,7 +46,13 @@ pub enum ErrorKind {
     InvalidHandle,
 }
 
-/// A way of making code executable.
+/// A way of making code executable. `Display` writes its short name.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(execbuf::Backend::Memfd.to_string(), "memfd");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
@@ -67,6 +82,17 @@ impl fmt::Display for Backend {
 }
 
 /// One failed attempt to make code executable.
+///
+/// # Examples
+///
+/// ```
+/// fn report(error: &execbuf::Error) {
+///     for attempt in error.attempts() {
+///         eprintln!("{}: {} failed ({:?})", attempt.backend(), attempt.call(), attempt.os_error());
+///     }
+/// }
+/// # report(&execbuf::ExecBuffer::new(&[]).unwrap_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
     backend: Backend,
@@ -142,6 +168,13 @@ impl Error {
     }
 
     /// The argument or the system call at fault, if there is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = execbuf::ExecBuffer::build(0, |_, _| Ok(0)).unwrap_err();
+    /// assert_eq!((error.culprit(), error.os_error()), (Some("capacity"), None));
+    /// ```
     #[must_use]
     pub fn culprit(&self) -> Option<&'static str> {
         match &self.0 {
@@ -356,6 +389,10 @@ mod tests {
         #[cfg(feature = "std")]
         for (status, kind) in [
             (execbuf_status::EXECBUF_E_EMPTY, std::io::ErrorKind::InvalidInput),
+            (execbuf_status::EXECBUF_E_TOO_LARGE, std::io::ErrorKind::InvalidInput),
+            (execbuf_status::EXECBUF_E_OUT_OF_BOUNDS, std::io::ErrorKind::InvalidInput),
+            (execbuf_status::EXECBUF_E_CAPACITY, std::io::ErrorKind::InvalidInput),
+            (execbuf_status::EXECBUF_E_DENIED, std::io::ErrorKind::PermissionDenied),
             (execbuf_status::EXECBUF_E_NO_MEMORY, std::io::ErrorKind::OutOfMemory),
             (execbuf_status::EXECBUF_E_READ_IMPLIES_EXEC, std::io::ErrorKind::PermissionDenied),
             (execbuf_status::EXECBUF_E_UNSUPPORTED, std::io::ErrorKind::Unsupported),

@@ -31,6 +31,10 @@ use crate::signature::{Abi, Signature, Type};
 ///
 /// assert_eq!(<extern "C" fn(Register)>::SIGNATURE.to_string(), "v(L)");
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no place in the signature of published code",
+    note = "integers, bool, floats, pointers and function pointers have; pass `*const T` instead of `&T`"
+)]
 pub unsafe trait AbiType {
     /// What the type is to an ABI.
     const TYPE: Type;
@@ -38,9 +42,22 @@ pub unsafe trait AbiType {
 
 /// A type that the result of published code may have: any [`AbiType`], or `()` for none.
 ///
+/// # Examples
+///
+/// ```
+/// use execbuf::{AbiResult, Type};
+///
+/// assert_eq!(<() as AbiResult>::TYPE, Type::Void);
+/// assert_eq!(<f32 as AbiResult>::TYPE, Type::F32);
+/// ```
+///
 /// # Safety
 ///
 /// As for [`AbiType`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the result of published code",
+    note = "integers, bool, floats, pointers, function pointers and `()` can"
+)]
 pub unsafe trait AbiResult {
     /// What the type is to an ABI.
     const TYPE: Type;
@@ -118,6 +135,11 @@ mod sealed {
 /// # Safety
 ///
 /// The trait is sealed.
+#[diagnostic::on_unimplemented(
+    message = "published code can't be called as `{Self}`",
+    note = "it takes a function pointer type with an ABI, up to twelve arguments and no references, such as \
+            `extern \"C\" fn(u64, *const u8) -> u64`"
+)]
 pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
     /// The calling convention.
     const ABI: Abi;

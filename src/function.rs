@@ -11,8 +11,8 @@ use crate::fn_ptr::FnPtr;
 /// A published function that borrows its [`ExecBuffer`].
 ///
 /// `call` is there for every [`FnPtr`], with the arguments and the result of its type, and compiles to one
-/// indirect call. It is `unsafe` if the type is. The function pointer itself is not given out: it could outlive the
-/// code.
+/// indirect call. It is `unsafe` if the type is. The function pointer itself could outlive the code, so it takes
+/// `unsafe` to get it.
 ///
 /// # Examples
 ///
@@ -52,8 +52,34 @@ impl<F: FnPtr> Function<'_, F> {
         self.pointer
     }
 
-    /// The address of the function, for printing, comparing, or giving to code that is bound to call it only while
-    /// the buffer lives.
+    /// The function pointer itself, for third parties that take one.
+    ///
+    /// # Safety
+    ///
+    /// Nobody calls it after the buffer is dropped or rewritten.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_arch = "x86_64")] {
+    /// use execbuf::ExecBuffer;
+    ///
+    /// let buffer = ExecBuffer::new(&[
+    ///     0x8d, 0x47, 0x01, // lea eax, [rdi + 1]
+    ///     0xc3, //             ret
+    /// ])?;
+    /// // SAFETY: The bytes are such a function, and the buffer outlives the calls.
+    /// let increment = unsafe { buffer.function::<extern "sysv64" fn(u32) -> u32>().as_fn() };
+    /// let numbers: Vec<u32> = [1, 2, 3].into_iter().map(|number| increment(number)).collect();
+    /// assert_eq!(numbers, [2, 3, 4]);
+    /// # }
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub unsafe fn as_fn(&self) -> F {
+        self.pointer
+    }
+
+    /// The address of the function, for printing and comparing.
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.pointer.address()
@@ -70,7 +96,8 @@ impl<F: FnPtr> fmt::Debug for Function<'_, F> {
 /// A published function that owns its [`ExecBuffer`], together with its clones. The code is unmapped when the last
 /// of them is dropped.
 ///
-/// `call` is as for [`Function`]. The handle is `Send` and `Sync`.
+/// `call` is as for [`Function`]. The handle is `Send` and `Sync`. Making one allocates its reference count, which
+/// aborts like all of Rust's where there is no memory.
 ///
 /// # Examples
 ///
@@ -95,8 +122,44 @@ impl<F: FnPtr> OwnedFunction<F> {
         self.pointer
     }
 
-    /// The address of the function, for printing, comparing, or giving to code that is bound to call it only while
-    /// a handle lives.
+    /// The function pointer itself, for third parties that take one.
+    ///
+    /// # Safety
+    ///
+    /// Nobody calls it after the last handle of the buffer is dropped.
+    ///
+    /// # Examples
+    ///
+    /// See [`Function::as_fn`].
+    pub unsafe fn as_fn(&self) -> F {
+        self.pointer
+    }
+
+    /// The buffer, if no other handle owns it too, so that it can be rewritten.
+    ///
+    /// # Errors
+    ///
+    /// The handle itself, if there are others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let buffer = execbuf::ExecBuffer::new(&[0xc3])?; // x86: ret
+    /// // SAFETY: Nothing is called.
+    /// let function = unsafe { buffer.into_function::<extern "C" fn()>() };
+    /// let clone = function.clone();
+    /// let function = function.try_into_buffer().unwrap_err();
+    /// drop(clone);
+    /// let mut buffer = function.try_into_buffer().unwrap();
+    /// buffer.rewrite(0, &[0xcc])?;
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn try_into_buffer(self) -> Result<ExecBuffer, Self> {
+        let Self { pointer, buffer } = self;
+        Arc::try_unwrap(buffer).map_err(|buffer| Self { pointer, buffer })
+    }
+
+    /// The address of the function, for printing and comparing.
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.pointer.address()

@@ -37,7 +37,7 @@
 //!
 //! It does not assemble, compile or check machine code, and it is no sandbox: what runs can do anything the
 //! process can. It never gives out memory that is writable and executable, nor a writable pointer to code. It
-//! does not patch code that may be running.
+//! does not patch code that may be running. Code may not unwind into its Rust caller: there is no `"C-unwind"`.
 //!
 //! # What does not compile
 //!
@@ -53,13 +53,29 @@
 //! function.call();
 //! ```
 //!
-//! nor can the buffer be dropped or moved while one borrows it:
+//! nor can the buffer be dropped or moved while one borrows it, at whatever offset:
 //!
 //! ```compile_fail,E0505
 //! # use execbuf::ExecBuffer;
 //! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
 //! let function = unsafe { buffer.function::<extern "C" fn()>() };
 //! drop(buffer);
+//! function.call();
+//! ```
+//!
+//! ```compile_fail,E0505
+//! # use execbuf::ExecBuffer;
+//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
+//! let function = unsafe { buffer.function_at::<extern "C" fn()>(0) }.unwrap();
+//! drop(buffer);
+//! function.call();
+//! ```
+//!
+//! ```compile_fail,E0505
+//! # use execbuf::ExecBuffer;
+//! let owner = unsafe { ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>() };
+//! let function = unsafe { owner.buffer().function::<extern "C" fn()>() };
+//! drop(owner);
 //! function.call();
 //! ```
 //!
@@ -102,6 +118,34 @@
 //! let function = published_as(&buffer, || ());
 //! ```
 //!
+//! What the bytes are, somebody has to vouch for:
+//!
+//! ```compile_fail,E0133
+//! # use execbuf::ExecBuffer;
+//! let function = ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>();
+//! ```
+//!
+//! ```compile_fail,E0133
+//! # use execbuf::ExecBuffer;
+//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
+//! let function = buffer.function::<extern "C" fn()>();
+//! ```
+//!
+//! ```compile_fail,E0133
+//! # use execbuf::ExecBuffer;
+//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
+//! let function = buffer.function_at::<extern "C" fn()>(0);
+//! ```
+//!
+//! and the pointer is not given out without a promise:
+//!
+//! ```compile_fail,E0133
+//! # use execbuf::ExecBuffer;
+//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
+//! let function = unsafe { buffer.function::<extern "C" fn()>() };
+//! let pointer: extern "C" fn() = function.as_fn();
+//! ```
+//!
 //! An `unsafe` function type keeps its calls unsafe:
 //!
 //! ```compile_fail,E0133
@@ -125,7 +169,7 @@
 //! | macOS | x86-64, AArch64 | `mprotect`; on AArch64 `MAP_JIT` and the thread's write protection |
 //! | other Unix | the same | `mprotect` |
 //!
-//! Elsewhere everything compiles, and says [`ErrorKind::Unsupported`] at run time.
+//! Elsewhere, where there is a C library, everything compiles, and says [`ErrorKind::Unsupported`] at run time.
 //!
 //! # Features
 //!

@@ -140,14 +140,24 @@ impl fmt::Debug for Signature {
 }
 
 /// A calling convention: where arguments and results are, and which registers a function preserves.
+///
+/// # Examples
+///
+/// ```
+/// use execbuf::{Abi, FnPtr};
+///
+/// assert_eq!(<extern "C" fn()>::ABI, Abi::NATIVE);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Abi {
-    /// System V AMD64, `extern "sysv64"`: what x86-64 Linux, macOS and the BSDs use.
+    /// System V AMD64, `extern "sysv64"`: what x86-64 Linux, macOS and the BSDs use (System V psABI, AMD64
+    /// supplement, 3.2).
     SysV64,
-    /// Microsoft x64, `extern "win64"` and `extern "efiapi"`: what x86-64 Windows and UEFI use.
+    /// Microsoft x64, `extern "win64"` and `extern "efiapi"`: what x86-64 Windows and UEFI use (Microsoft, "x64
+    /// calling convention"; UEFI specification, 2.3.4).
     Win64,
-    /// The C convention of a target other than x86-64, such as AAPCS64.
+    /// The convention of a target other than x86-64 that the function pointer type stands for, such as AAPCS64.
     C,
 }
 

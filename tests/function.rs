@@ -141,6 +141,8 @@ fn abi_and_signature_are_constants() {
     assert_eq!(<extern "C" fn(usize, isize)>::SIGNATURE.to_string(), "v(Ll)");
     assert_eq!(SIGNATURE, <extern "system" fn(*mut u8, i32, f64) -> u64>::SIGNATURE);
     assert_ne!(SIGNATURE, <extern "C" fn(*mut u8, i32, f64) -> i64>::SIGNATURE);
+    assert_ne!(SIGNATURE, <extern "C" fn(*mut u8, i32, f32) -> u64>::SIGNATURE);
+    assert_eq!(<extern "C" fn(Option<extern "C" fn()>)>::SIGNATURE.to_string(), "v(p)");
     assert_eq!(format!("{SIGNATURE:?}"), "Signature(L(pid))");
     #[cfg(target_arch = "x86_64")]
     {
@@ -173,6 +175,21 @@ fn owned_functions_at_several_entries_keep_one_buffer_alive() {
     // SAFETY: Nothing is called.
     let error = unsafe { two.function_at::<extern "C" fn()>(code.len()) }.unwrap_err();
     assert_eq!(error.kind(), execbuf::ErrorKind::OutOfBounds);
+}
+
+#[test]
+fn function_pointers_are_the_functions() {
+    let buffer = support::publish(9);
+    // SAFETY: The code is such a function, and the buffer outlives the calls.
+    unsafe {
+        assert_eq!(buffer.function::<extern "C" fn() -> u32>().as_fn()(), 9);
+        let owned = buffer.into_function::<extern "C" fn() -> u32>();
+        assert_eq!(owned.as_fn()(), 9);
+        let clone = owned.clone();
+        let owned = owned.try_into_buffer().unwrap_err();
+        drop(clone);
+        assert_eq!(support::call(&owned.try_into_buffer().unwrap()), 9);
+    }
 }
 
 #[test]
