@@ -51,10 +51,45 @@ fn programs_write_and_read() {
     assert_eq!(run("++++++++[>++++++++<-]>+.", b""), (b"A".to_vec(), Ok(())));
 }
 
+/// Puts numbers into the callee-saved registers, calls a compiled program that uses all it has, and returns what is in
+/// them afterwards.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn machine_code_keeps_callee_saved_registers() {
+    use execbuf::ExecBuffer;
+    let program = Program::parse("+.>,[-]<").unwrap();
+    let buffer = ExecBuffer::new(&jit::compile(&program)).unwrap();
+    let (mut tape, mut output) = ([0_u8; 2], Vec::new());
+    let mut streams = Streams::new(b"a", &mut output);
+    let mut kept = [11_u64, 12, 13, 14, 15, 16];
+    // SAFETY: The code is a System V function of these three arguments; all that it may change is declared, and the
+    // registers that it has to keep are saved here.
+    unsafe {
+        std::arch::asm!(
+            "push rbx", "push rbp", "push r12", "push r13", "push r14", "push r15",
+            "push rcx", "sub rsp, 8",
+            "mov rbx, [rcx]", "mov rbp, [rcx + 8]", "mov r12, [rcx + 16]",
+            "mov r13, [rcx + 24]", "mov r14, [rcx + 32]", "mov r15, [rcx + 40]",
+            "call rax",
+            "add rsp, 8", "pop rcx",
+            "mov [rcx], rbx", "mov [rcx + 8], rbp", "mov [rcx + 16], r12",
+            "mov [rcx + 24], r13", "mov [rcx + 32], r14", "mov [rcx + 40], r15",
+            "pop r15", "pop r14", "pop r13", "pop r12", "pop rbp", "pop rbx",
+            inout("rax") buffer.as_ptr() => _, inout("rcx") kept.as_mut_ptr() => _,
+            inout("rdi") tape.as_mut_ptr() => _, inout("rsi") tape.len() => _,
+            inout("rdx") (&raw mut streams) => _,
+            clobber_abi("sysv64"),
+        );
+    }
+    assert_eq!(kept, [11, 12, 13, 14, 15, 16]);
+    assert_eq!((tape, output), ([1, 0], vec![1]));
+}
+
 #[test]
 fn leaving_the_tape_is_an_error_with_its_position() {
     assert_eq!(run("+.\n <", b""), (vec![1], Err(Error::OffTheTape(at(2, 2)))));
     assert_eq!(run("+[>+]", b"").1, Err(Error::OffTheTape(at(1, 3))));
+    assert_eq!(TAPE, 30_000);
     let to_the_end = ">".repeat(TAPE - 1);
     assert_eq!(run(&format!("{to_the_end}+."), b""), (vec![1], Ok(())));
     assert_eq!(run(&format!("{to_the_end}.>"), b"").1, Err(Error::OffTheTape(at(1, TAPE + 1))));

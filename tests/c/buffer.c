@@ -2,10 +2,12 @@
 
 #include "check.h"
 
+/* What the last call reported. */
+static execbuf_error error;
+
 static void new_publishes_code_that_runs(void) {
     code one = returning(1);
     execbuf buffer;
-    execbuf_error error;
     CHECK(execbuf_new(&buffer, one.bytes, one.length, &error) == EXECBUF_OK);
     CHECK(error.status == EXECBUF_OK && error.culprit == NULL && error.attempt_count == 0);
     CHECK(execbuf_length(&buffer) == one.length);
@@ -97,25 +99,23 @@ static void rewrite_crosses_pages(void) {
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
 }
 
-static void expect(const execbuf_error *error, execbuf_status returned, execbuf_status wanted,
-                   const char *culprit) {
-    CHECK(returned == wanted && error->status == wanted);
-    CHECK(error->culprit != NULL && strcmp(error->culprit, culprit) == 0);
-    CHECK(error->os_error == 0 && error->attempt_count == 0);
+static void expect(execbuf_status returned, execbuf_status wanted, const char *culprit) {
+    CHECK(returned == wanted && error.status == wanted);
+    CHECK(error.culprit != NULL && strcmp(error.culprit, culprit) == 0);
+    CHECK(error.os_error == 0 && error.attempt_count == 0);
 }
 
 static void null_is_named(void) {
     code one = returning(1);
     execbuf buffer;
-    execbuf_error error;
-    expect(&error, execbuf_new(NULL, one.bytes, 1, &error), EXECBUF_E_NULL, "out");
-    expect(&error, execbuf_new(&buffer, NULL, 1, &error), EXECBUF_E_NULL, "code");
+    expect(execbuf_new(NULL, one.bytes, 1, &error), EXECBUF_E_NULL, "out");
+    expect(execbuf_new(&buffer, NULL, 1, &error), EXECBUF_E_NULL, "code");
     CHECK(buffer.entry == NULL && buffer.id == 0);
-    expect(&error, execbuf_reserve(NULL, 1, &error), EXECBUF_E_NULL, "out");
-    expect(&error, execbuf_publish(NULL, one.bytes, 1, &error), EXECBUF_E_NULL, "buffer");
-    expect(&error, execbuf_publish(&buffer, NULL, 1, &error), EXECBUF_E_NULL, "code");
-    expect(&error, execbuf_rewrite(NULL, 0, one.bytes, 1, &error), EXECBUF_E_NULL, "buffer");
-    expect(&error, execbuf_rewrite(&buffer, 0, NULL, 1, &error), EXECBUF_E_NULL, "code");
+    expect(execbuf_reserve(NULL, 1, &error), EXECBUF_E_NULL, "out");
+    expect(execbuf_publish(NULL, one.bytes, 1, &error), EXECBUF_E_NULL, "buffer");
+    expect(execbuf_publish(&buffer, NULL, 1, &error), EXECBUF_E_NULL, "code");
+    expect(execbuf_rewrite(NULL, 0, one.bytes, 1, &error), EXECBUF_E_NULL, "buffer");
+    expect(execbuf_rewrite(&buffer, 0, NULL, 1, &error), EXECBUF_E_NULL, "code");
     CHECK(execbuf_new(NULL, NULL, 0, NULL) == EXECBUF_E_NULL);
     CHECK(execbuf_entry(NULL, 0) == NULL && execbuf_length(NULL) == 0);
     CHECK(execbuf_free(NULL) == EXECBUF_OK && execbuf_free(&buffer) == EXECBUF_OK);
@@ -125,14 +125,12 @@ static void null_is_named(void) {
 static void sizes_are_checked(void) {
     code one = returning(1);
     execbuf buffer;
-    execbuf_error error;
-    expect(&error, execbuf_new(&buffer, one.bytes, 0, &error), EXECBUF_E_EMPTY, "length");
-    expect(&error, execbuf_reserve(&buffer, 0, &error), EXECBUF_E_EMPTY, "capacity");
-    expect(&error, execbuf_new(&buffer, one.bytes, SIZE_MAX, &error), EXECBUF_E_TOO_LARGE, "length");
-    expect(&error, execbuf_reserve(&buffer, SIZE_MAX, &error), EXECBUF_E_TOO_LARGE, "capacity");
-    expect(&error, execbuf_reserve(&buffer, PTRDIFF_MAX, &error), EXECBUF_E_TOO_LARGE, "capacity");
-    expect(&error, execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX + 1, &error), EXECBUF_E_TOO_LARGE,
-           "capacity");
+    expect(execbuf_new(&buffer, one.bytes, 0, &error), EXECBUF_E_EMPTY, "length");
+    expect(execbuf_reserve(&buffer, 0, &error), EXECBUF_E_EMPTY, "capacity");
+    expect(execbuf_new(&buffer, one.bytes, SIZE_MAX, &error), EXECBUF_E_TOO_LARGE, "length");
+    expect(execbuf_reserve(&buffer, SIZE_MAX, &error), EXECBUF_E_TOO_LARGE, "capacity");
+    expect(execbuf_reserve(&buffer, PTRDIFF_MAX, &error), EXECBUF_E_TOO_LARGE, "capacity");
+    expect(execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX + 1, &error), EXECBUF_E_TOO_LARGE, "capacity");
     /* More than there is. 32-bit systems may have it, and valgrind has its own opinion. */
     if (sizeof(size_t) == 8 && !under_valgrind()) {
         CHECK(execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX - (1 << 20), &error) == EXECBUF_E_NO_MEMORY);
@@ -142,8 +140,8 @@ static void sizes_are_checked(void) {
 
     CHECK(execbuf_reserve(&buffer, 4, NULL) == EXECBUF_OK);
     uint8_t five[5] = {0};
-    expect(&error, execbuf_publish(&buffer, five, 0, &error), EXECBUF_E_EMPTY, "length");
-    expect(&error, execbuf_publish(&buffer, five, 5, &error), EXECBUF_E_CAPACITY, "length");
+    expect(execbuf_publish(&buffer, five, 0, &error), EXECBUF_E_EMPTY, "length");
+    expect(execbuf_publish(&buffer, five, 5, &error), EXECBUF_E_CAPACITY, "length");
     CHECK(execbuf_publish(&buffer, five, 4, &error) == EXECBUF_OK);
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
 }
@@ -151,17 +149,14 @@ static void sizes_are_checked(void) {
 static void rewrite_stays_inside(void) {
     code one = returning(1);
     execbuf buffer;
-    execbuf_error error;
     CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
     const uint8_t zeros[16] = {0};
-    expect(&error, execbuf_rewrite(&buffer, 0, zeros, one.length + 1, &error), EXECBUF_E_OUT_OF_BOUNDS,
-           "length");
-    expect(&error, execbuf_rewrite(&buffer, one.length, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
-    expect(&error, execbuf_rewrite(&buffer, one.length + 1, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS,
-           "offset");
-    expect(&error, execbuf_rewrite(&buffer, SIZE_MAX, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "offset");
-    expect(&error, execbuf_rewrite(&buffer, 1, zeros, SIZE_MAX, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
-    expect(&error, execbuf_rewrite(&buffer, 0, zeros, 0, &error), EXECBUF_E_EMPTY, "length");
+    expect(execbuf_rewrite(&buffer, 0, zeros, one.length + 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
+    expect(execbuf_rewrite(&buffer, one.length, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
+    expect(execbuf_rewrite(&buffer, one.length + 1, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "offset");
+    expect(execbuf_rewrite(&buffer, SIZE_MAX, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "offset");
+    expect(execbuf_rewrite(&buffer, 1, zeros, SIZE_MAX, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
+    expect(execbuf_rewrite(&buffer, 0, zeros, 0, &error), EXECBUF_E_EMPTY, "length");
     CHECK(call(&buffer, 0) == 1);
     CHECK(execbuf_entry(&buffer, one.length) == NULL && execbuf_entry(&buffer, SIZE_MAX) == NULL);
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
@@ -170,11 +165,10 @@ static void rewrite_stays_inside(void) {
 static void states_are_checked(void) {
     code one = returning(1);
     execbuf buffer;
-    execbuf_error error;
     CHECK(execbuf_reserve(&buffer, 16, NULL) == EXECBUF_OK);
-    expect(&error, execbuf_rewrite(&buffer, 0, one.bytes, 1, &error), EXECBUF_E_NOT_PUBLISHED, "buffer");
+    expect(execbuf_rewrite(&buffer, 0, one.bytes, 1, &error), EXECBUF_E_NOT_PUBLISHED, "buffer");
     CHECK(execbuf_publish(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
-    expect(&error, execbuf_publish(&buffer, one.bytes, one.length, &error), EXECBUF_E_PUBLISHED, "buffer");
+    expect(execbuf_publish(&buffer, one.bytes, one.length, &error), EXECBUF_E_PUBLISHED, "buffer");
     CHECK(call(&buffer, 0) == 1);
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
 }
@@ -183,7 +177,6 @@ static void stale_foreign_and_altered_handles_are_refused(void) {
     code one = returning(1);
     execbuf buffer;
     execbuf neighbour;
-    execbuf_error error;
     CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
     CHECK(execbuf_new(&neighbour, one.bytes, one.length, NULL) == EXECBUF_OK);
     execbuf altered = buffer;
@@ -201,8 +194,8 @@ static void stale_foreign_and_altered_handles_are_refused(void) {
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
     CHECK(execbuf_free(&buffer) == EXECBUF_OK); /* all zero by now */
     CHECK(execbuf_free(&copy) == EXECBUF_E_STALE);
-    expect(&error, execbuf_rewrite(&copy, 0, one.bytes, 1, &error), EXECBUF_E_STALE, "buffer");
-    expect(&error, execbuf_publish(&copy, one.bytes, 1, &error), EXECBUF_E_STALE, "buffer");
+    expect(execbuf_rewrite(&copy, 0, one.bytes, 1, &error), EXECBUF_E_STALE, "buffer");
+    expect(execbuf_publish(&copy, one.bytes, 1, &error), EXECBUF_E_STALE, "buffer");
     /* A new buffer takes the record, and perhaps the address, of the one that was freed. */
     CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
     CHECK(execbuf_free(&copy) == EXECBUF_E_STALE);
@@ -247,7 +240,9 @@ static void names_and_messages_are_complete(void) {
 }
 
 static void describe_writes_like_snprintf(void) {
-    execbuf_error error = {EXECBUF_E_EMPTY, 0, "length", 0, {{EXECBUF_BACKEND_NONE, 0, NULL}}};
+    execbuf buffer;
+    expect(execbuf_reserve(&buffer, 0, &error), EXECBUF_E_EMPTY, "capacity");
+    error.culprit = "length";
     char text[300];
     const char *whole = "the code is empty; give at least one byte (length)";
     CHECK(execbuf_error_describe(&error, text, sizeof text) == strlen(whole));
