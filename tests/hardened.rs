@@ -18,7 +18,7 @@ fn main() {
 #[cfg(target_os = "linux")]
 mod linux {
     use crate::suite;
-    use crate::support::{self, TRAP, call, child, maps, publish, returning};
+    use crate::support::{self, TRAP, call, child, harden, maps, publish, returning};
     use execbuf::{Backend, ErrorKind, ExecBuffer};
     use std::io::Error;
 
@@ -37,8 +37,8 @@ mod linux {
 
     const HARDENINGS: &[Hardening] = &[
         Hardening { name: "nothing", apply: || Ok(()), mappings: "" },
-        Hardening { name: "MDWE", apply: mdwe, mappings: MEMFD },
-        Hardening { name: "systemd's filter", apply: systemd_filter, mappings: MEMFD },
+        Hardening { name: "MDWE", apply: harden::mdwe, mappings: MEMFD },
+        Hardening { name: "systemd's filter", apply: harden::systemd_filter, mappings: MEMFD },
         Hardening { name: "MDWE and the filter", apply: mdwe_and_filter, mappings: MEMFD },
         Hardening { name: "MDWE and memfd_noexec=2", apply: mdwe_and_noexec, mappings: MEMFD },
         Hardening { name: "MDWE, the filter, no memfd", apply: no_memfd, mappings: SHARED },
@@ -112,7 +112,7 @@ mod linux {
 
     fn all_refused() {
         must(&no_memfd());
-        must(&deny(&[libc::SYS_mremap]));
+        must(&harden::deny(&[libc::SYS_mremap]));
         let before = maps::look();
         let error = ExecBuffer::new(&returning(1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied);
@@ -134,16 +134,16 @@ mod linux {
 
     fn lost_later() {
         assert_eq!(maps::name_at(publish(1).as_ptr()), "");
-        must(&mdwe());
+        must(&harden::mdwe());
         assert_eq!(maps::name_at(publish(1).as_ptr()), MEMFD);
-        must(&deny(&[libc::SYS_memfd_create]));
+        must(&harden::deny(&[libc::SYS_memfd_create]));
         assert_eq!(maps::name_at(publish(1).as_ptr()), SHARED);
-        must(&deny(&[libc::SYS_mremap]));
+        must(&harden::deny(&[libc::SYS_mremap]));
         assert_eq!(ExecBuffer::new(&returning(1)).unwrap_err().kind(), ErrorKind::Denied);
     }
 
     fn sealed() {
-        must(&mdwe());
+        must(&harden::mdwe());
         let mut buffer = publish(1);
         buffer.rewrite(0, &returning(2)).unwrap();
         let page = buffer.as_ptr().wrapping_sub(16).cast_mut().cast();
@@ -174,7 +174,7 @@ mod linux {
     fn fork_forgets() {
         assert_eq!(call(&publish(1)), 1);
         let end = child::forked(|| {
-            must(&personality());
+            must(&harden::read_implies_exec());
             assert_eq!(ExecBuffer::new(&returning(1)).unwrap_err().kind(), ErrorKind::ReadImpliesExec);
         });
         if end == child::End::Exited(SKIPPED) {
@@ -185,9 +185,9 @@ mod linux {
     }
 
     fn file_size() {
-        must(&mdwe());
+        must(&harden::mdwe());
         must(&keep_maps_open());
-        must(&limit(libc::RLIMIT_FSIZE, 8192));
+        must(&harden::limit(libc::RLIMIT_FSIZE, 8192));
         assert_eq!(maps::name_at(publish(1).as_ptr()), MEMFD);
         // The kernel would kill this process for writing a larger file.
         let mut code = returning(2);
@@ -197,9 +197,9 @@ mod linux {
     }
 
     fn no_descriptors() {
-        must(&mdwe());
-        must(&deny(&[libc::SYS_mremap]));
-        must(&limit(libc::RLIMIT_NOFILE, 0));
+        must(&harden::mdwe());
+        must(&harden::deny(&[libc::SYS_mremap]));
+        must(&harden::limit(libc::RLIMIT_NOFILE, 0));
         let error = ExecBuffer::new(&returning(1)).unwrap_err();
         assert_eq!((error.kind(), error.os_error()), (ErrorKind::NoMemory, Some(libc::EMFILE)));
         assert_eq!((error.culprit(), error.attempts().count()), (Some("memfd_create"), 3));
@@ -208,7 +208,7 @@ mod linux {
 
     fn refused_staging() {
         assert_eq!(call(&publish(1)), 1);
-        must(&deny(&[libc::SYS_mmap]));
+        must(&harden::deny(&[libc::SYS_mmap]));
         let error = ExecBuffer::new(&returning(1)).unwrap_err();
         assert_eq!((error.kind(), error.culprit()), (ErrorKind::Denied, Some("mmap")));
     }
@@ -216,7 +216,7 @@ mod linux {
     fn no_scratch_memory() {
         drop(publish(1));
         let used: usize = maps::all().iter().map(|mapping| mapping.end - mapping.start).sum();
-        must(&limited_address_space(used + (48 << 20)));
+        must(&harden::limited_address_space(used + (48 << 20)));
         // The reservation fits, but not the scratch memory as well.
         let error = ExecBuffer::build(32 << 20, |_, _| Ok(1)).unwrap_err();
         assert_eq!((error.kind(), error.culprit()), (ErrorKind::NoMemory, Some("scratch memory")));
@@ -224,14 +224,14 @@ mod linux {
     }
 
     fn no_address_space_under_mdwe() {
-        must(&mdwe());
+        must(&harden::mdwe());
         no_address_space();
     }
 
     fn old_code_under_a_new_policy() {
         let mut buffer = publish(1);
-        must(&mdwe());
-        must(&deny(&[libc::SYS_memfd_create, libc::SYS_mremap]));
+        must(&harden::mdwe());
+        must(&harden::deny(&[libc::SYS_memfd_create, libc::SYS_mremap]));
         let before = maps::look();
         assert_eq!(buffer.rewrite(0, &returning(2)).unwrap_err().kind(), ErrorKind::Denied);
         assert_eq!(call(&buffer), 1);
@@ -239,7 +239,7 @@ mod linux {
     }
 
     fn read_implies_exec() {
-        must(&personality());
+        must(&harden::read_implies_exec());
         let before = maps::all().len();
         for error in [ExecBuffer::new(&returning(1)).unwrap_err(), ExecBuffer::build(1, |_, _| Ok(1)).unwrap_err()]
         {
@@ -252,7 +252,7 @@ mod linux {
 
     fn read_implies_exec_late() {
         let mut buffer = publish(1);
-        must(&personality());
+        must(&harden::read_implies_exec());
         let not_both = |address: *const u8| {
             let mapping = maps::at(address).expect("it is mapped");
             assert!(!(mapping.writable && mapping.executable), "{mapping:x?}");
@@ -274,7 +274,7 @@ mod linux {
         let mut rewritten = publish(2);
         let mut buffers = Vec::with_capacity(100_000);
         let used: usize = maps::all().iter().map(|mapping| mapping.end - mapping.start).sum();
-        must(&limited_address_space(used + (1 << 20)));
+        must(&harden::limited_address_space(used + (1 << 20)));
         let error = loop {
             match ExecBuffer::new(&returning(3)) {
                 Ok(buffer) => buffers.push(buffer),
@@ -336,20 +336,14 @@ mod linux {
         }
     }
 
-    fn mdwe() -> Result<(), String> {
-        const PR_SET_MDWE: libc::c_int = 65;
-        // SAFETY: Takes rights from this process, a child.
-        ok("PR_SET_MDWE", unsafe { libc::prctl(PR_SET_MDWE, 1_u64, 0_u64, 0_u64, 0_u64) })
-    }
-
     fn mdwe_and_filter() -> Result<(), String> {
-        mdwe()?;
-        systemd_filter()
+        harden::mdwe()?;
+        harden::systemd_filter()
     }
 
     fn no_memfd() -> Result<(), String> {
         mdwe_and_filter()?;
-        deny(&[libc::SYS_memfd_create])
+        harden::deny(&[libc::SYS_memfd_create])
     }
 
     fn no_files() -> Result<(), String> {
@@ -364,12 +358,12 @@ mod linux {
 
     fn no_file_descriptors() -> Result<(), String> {
         keep_maps_open()?;
-        limit(libc::RLIMIT_NOFILE, 0)
+        harden::limit(libc::RLIMIT_NOFILE, 0)
     }
 
     fn no_file_sizes() -> Result<(), String> {
         keep_maps_open()?;
-        limit(libc::RLIMIT_FSIZE, 0)
+        harden::limit(libc::RLIMIT_FSIZE, 0)
     }
 
     /// The tests go on looking at the mappings when no file can be opened or written.
@@ -380,7 +374,7 @@ mod linux {
     /// The setting belongs to a PID namespace, so this makes one, whose first process goes on with the test.
     fn mdwe_and_noexec() -> Result<(), String> {
         // SAFETY: Concerns only the children of this process.
-        ok("a PID namespace for vm.memfd_noexec", unsafe { libc::unshare(libc::CLONE_NEWPID) })?;
+        harden::ok("a PID namespace for vm.memfd_noexec", unsafe { libc::unshare(libc::CLONE_NEWPID) })?;
         let end = child::forked_and_returned();
         if let Some(end) = end {
             // The outer process ends as the inner one did.
@@ -389,85 +383,6 @@ mod linux {
             unsafe { libc::_exit(code) };
         }
         std::fs::write("/proc/sys/vm/memfd_noexec", "2").map_err(|error| format!("vm.memfd_noexec: {error}"))?;
-        mdwe()
-    }
-
-    fn personality() -> Result<(), String> {
-        const READ_IMPLIES_EXEC: libc::c_ulong = 0x040_0000;
-        // SAFETY: Concerns mappings that are made from now on, in a child.
-        ok("personality", unsafe { libc::personality(READ_IMPLIES_EXEC) })?;
-        // SAFETY: Asks.
-        let now = unsafe { libc::personality(0xffff_ffff) };
-        let set = libc::c_ulong::from(now.unsigned_abs()) & READ_IMPLIES_EXEC != 0;
-        let page = set.then(|| vec![0_u8; 1 << 20]).map(|memory| maps::at(memory.as_ptr()));
-        match page.flatten() {
-            Some(mapping) if mapping.executable => Ok(()),
-            _ => Err("READ_IMPLIES_EXEC has no effect here".to_owned()),
-        }
-    }
-
-    fn limit(resource: libc::__rlimit_resource_t, most: u64) -> Result<(), String> {
-        let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
-        // SAFETY: The limit is readable; it concerns this process, a child.
-        ok("setrlimit", unsafe { libc::setrlimit(resource, &raw const limit) })
-    }
-
-    fn limited_address_space(size: usize) -> Result<(), String> {
-        limit(libc::RLIMIT_AS, size as u64)?;
-        if Vec::<u8>::new().try_reserve(size).is_ok() {
-            return Err("RLIMIT_AS has no effect here".to_owned());
-        }
-        Ok(())
-    }
-
-    fn ok(what: &str, result: libc::c_int) -> Result<(), String> {
-        if result < 0 { Err(format!("{what}: {}", Error::last_os_error())) } else { Ok(()) }
-    }
-
-    /// The filter that systemd installs for `MemoryDenyWriteExecute=`: EPERM for mmap with W and X, mprotect and
-    /// `pkey_mprotect` with X, shmat with `SHM_EXEC`.
-    fn systemd_filter() -> Result<(), String> {
-        let x = libc::PROT_EXEC.unsigned_abs();
-        let wx = x | libc::PROT_WRITE.unsigned_abs();
-        let mut filter = vec![];
-        filter.extend(deny_if_all_set(libc::SYS_mmap, 2, wx));
-        filter.extend(deny_if_all_set(libc::SYS_mprotect, 2, x));
-        filter.extend(deny_if_all_set(libc::SYS_pkey_mprotect, 2, x));
-        filter.extend(deny_if_all_set(libc::SYS_shmat, 2, libc::SHM_EXEC.unsigned_abs()));
-        install(filter)
-    }
-
-    /// A filter that answers EPERM to the given system calls.
-    fn deny(calls: &[libc::c_long]) -> Result<(), String> {
-        install(calls.iter().flat_map(|&call| deny_if_all_set(call, 0, 0)).collect())
-    }
-
-    /// EPERM for a system call if its argument of that index has all the given bits.
-    fn deny_if_all_set(call: libc::c_long, index: u32, bits: u32) -> [libc::sock_filter; 6] {
-        let argument = 16 + 8 * index; // seccomp_data.args, low half
-        [
-            op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0), // seccomp_data.nr
-            op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 4, u32::try_from(call).expect("a small number")),
-            op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, argument),
-            op(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, bits),
-            op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, bits),
-            op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs()),
-        ]
-    }
-
-    fn op(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
-        libc::sock_filter { code: u16::try_from(code).expect("BPF codes have 16 bits"), jt, jf, k }
-    }
-
-    fn install(mut filter: Vec<libc::sock_filter>) -> Result<(), String> {
-        filter.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
-        let length = u16::try_from(filter.len()).expect("a short filter");
-        let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
-        // SAFETY: Takes rights from this process, a child.
-        let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) };
-        ok("PR_SET_NO_NEW_PRIVS", result)?;
-        let mode = libc::c_ulong::from(libc::SECCOMP_MODE_FILTER);
-        // SAFETY: The program and its filter are readable.
-        ok("seccomp", unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) })
+        harden::mdwe()
     }
 }

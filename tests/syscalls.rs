@@ -115,14 +115,10 @@ fn traced(task: &str) {
 fn hardened(task: &str) -> &str {
     #[cfg(target_os = "linux")]
     if let Some((backend @ ("memfd" | "alias"), rest)) = task.split_once(' ') {
-        const PR_SET_MDWE: libc::c_int = 65;
-        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: Takes rights from this process, a child. Kernels before 6.3 do not know MDWE.
-        unsafe {
-            libc::prctl(PR_SET_MDWE, 1_u64, 0_u64, 0_u64, 0_u64);
-            if backend == "alias" {
-                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const none);
-            }
+        // Kernels before 6.3 do not know MDWE; then this is the usual backend once more.
+        let _ = support::harden::mdwe();
+        if backend == "alias" {
+            support::harden::limit(libc::RLIMIT_NOFILE, 0).expect("limits can be lowered");
         }
         return rest;
     }

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "every test program uses a part of it")]
 
 pub mod child;
+#[cfg(target_os = "linux")]
+pub mod harden;
 pub mod maps;
 
 use std::io::Write;

@@ -1,0 +1,98 @@
+//! Ways for a child to give up rights, on Linux. Each says why if the system does not let it.
+
+use super::maps;
+use std::io::Error;
+
+/// Memory that was writable or is can't become executable any more (Linux 6.3, prctl(2)).
+pub fn mdwe() -> Result<(), String> {
+    const PR_SET_MDWE: libc::c_int = 65;
+    // SAFETY: Takes rights from this process, a child.
+    ok("PR_SET_MDWE", unsafe { libc::prctl(PR_SET_MDWE, 1_u64, 0_u64, 0_u64, 0_u64) })
+}
+
+/// Sets the `READ_IMPLIES_EXEC` personality, under which the kernel makes executable what is readable.
+pub fn read_implies_exec() -> Result<(), String> {
+    const READ_IMPLIES_EXEC: libc::c_ulong = 0x040_0000;
+    // SAFETY: Concerns mappings that are made from now on, in a child.
+    ok("personality", unsafe { libc::personality(READ_IMPLIES_EXEC) })?;
+    // SAFETY: Asks.
+    let now = unsafe { libc::personality(0xffff_ffff) };
+    let set = libc::c_ulong::from(now.unsigned_abs()) & READ_IMPLIES_EXEC != 0;
+    let page = set.then(|| vec![0_u8; 1 << 20]).map(|memory| maps::at(memory.as_ptr()));
+    match page.flatten() {
+        Some(mapping) if mapping.executable => Ok(()),
+        _ => Err("READ_IMPLIES_EXEC has no effect here".to_owned()),
+    }
+}
+
+/// What the C library has for the first argument of setrlimit.
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
+pub fn limit(resource: Resource, most: u64) -> Result<(), String> {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: The limit is readable; it concerns this process, a child.
+    ok("setrlimit", unsafe { libc::setrlimit(resource, &raw const limit) })
+}
+
+pub fn limited_address_space(size: usize) -> Result<(), String> {
+    limit(libc::RLIMIT_AS, size as u64)?;
+    if Vec::<u8>::new().try_reserve(size).is_ok() {
+        return Err("RLIMIT_AS has no effect here".to_owned());
+    }
+    Ok(())
+}
+
+/// The result of a system call.
+pub fn ok(what: &str, result: libc::c_int) -> Result<(), String> {
+    if result < 0 { Err(format!("{what}: {}", Error::last_os_error())) } else { Ok(()) }
+}
+
+/// The filter that systemd installs for `MemoryDenyWriteExecute=`: EPERM for mmap with W and X, mprotect and
+/// `pkey_mprotect` with X, shmat with `SHM_EXEC`.
+pub fn systemd_filter() -> Result<(), String> {
+    let x = libc::PROT_EXEC.unsigned_abs();
+    let wx = x | libc::PROT_WRITE.unsigned_abs();
+    let mut filter = vec![];
+    filter.extend(deny_if_all_set(libc::SYS_mmap, 2, wx));
+    filter.extend(deny_if_all_set(libc::SYS_mprotect, 2, x));
+    filter.extend(deny_if_all_set(libc::SYS_pkey_mprotect, 2, x));
+    filter.extend(deny_if_all_set(libc::SYS_shmat, 2, libc::SHM_EXEC.unsigned_abs()));
+    install(filter)
+}
+
+/// A filter that answers EPERM to the given system calls.
+pub fn deny(calls: &[libc::c_long]) -> Result<(), String> {
+    install(calls.iter().flat_map(|&call| deny_if_all_set(call, 0, 0)).collect())
+}
+
+/// EPERM for a system call if its argument of that index has all the given bits.
+fn deny_if_all_set(call: libc::c_long, index: u32, bits: u32) -> [libc::sock_filter; 6] {
+    let argument = 16 + 8 * index; // seccomp_data.args, low half
+    [
+        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0), // seccomp_data.nr
+        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 4, u32::try_from(call).expect("a small number")),
+        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, argument),
+        op(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, bits),
+        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, bits),
+        op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs()),
+    ]
+}
+
+fn op(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: u16::try_from(code).expect("BPF codes have 16 bits"), jt, jf, k }
+}
+
+fn install(mut filter: Vec<libc::sock_filter>) -> Result<(), String> {
+    filter.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
+    let length = u16::try_from(filter.len()).expect("a short filter");
+    let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
+    // SAFETY: Takes rights from this process, a child.
+    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) };
+    ok("PR_SET_NO_NEW_PRIVS", result)?;
+    let mode = libc::c_ulong::from(libc::SECCOMP_MODE_FILTER);
+    // SAFETY: The program and its filter are readable.
+    ok("seccomp", unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) })
+}
