@@ -174,7 +174,8 @@ unsafe extern "C" {
     /** Replaces a part of a published buffer's code. The caller sees to it that no thread runs the buffer's
  code meanwhile, and that none returns into it later than it may.
 
- On Linux the new pages are finished elsewhere and moved into the old place in one step. Where the
+ On Linux the new pages are finished elsewhere and moved into the old place in one step; pages in the
+ middle of a buffer, rewritten for themselves, cost up to two mappings more (vm.max_map_count). Where the
  system has no such step (Windows, macOS, the BSDs) the pages are made writable, then executable again:
  if the system refuses the latter, the old bytes are put back and it is asked once more.
 

@@ -26,6 +26,8 @@ static void code_is_surrounded_by_traps(void) {
     const uint8_t *entry = (const uint8_t *)buffer.entry;
 #if defined(__x86_64__) || defined(__i386__)
     const uint8_t trap[4] = {0xcc, 0xcc, 0xcc, 0xcc}; /* int3 */
+#elif defined(__riscv)
+    const uint8_t trap[4] = {0x73, 0x00, 0x10, 0x00}; /* ebreak */
 #else
     const uint8_t trap[4] = {0x00, 0x00, 0x20, 0xd4}; /* brk #0 */
 #endif

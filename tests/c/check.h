@@ -47,8 +47,14 @@ static inline code returning(uint32_t value) {
         (uint8_t)mov, (uint8_t)(mov >> 8), (uint8_t)(mov >> 16), (uint8_t)(mov >> 24), 0xc0, 0x03, 0x5f,
         0xd6, /* ret */
     };
+#elif defined(__riscv)
+    uint32_t addi = 0x00000513U | value << 20; /* addi a0, zero, value */
+    const uint8_t bytes[] = {
+        (uint8_t)addi, (uint8_t)(addi >> 8), (uint8_t)(addi >> 16), (uint8_t)(addi >> 24), 0x67, 0x80, 0x00,
+        0x00, /* ret */
+    };
 #else
-#error "the C tests know x86 and AArch64"
+#error "the C tests know x86, AArch64 and RISC-V"
 #endif
     memcpy(made.bytes, bytes, sizeof bytes);
     made.length = sizeof bytes;
