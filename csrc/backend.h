@@ -16,13 +16,14 @@ void execbuf_fill_trap(uint8_t *memory, size_t size);
 
 /* To be called before pages are staged: whether code can be published at all.
  *
- * Returns: EXECBUF_OK, EXECBUF_E_UNSUPPORTED, EXECBUF_E_READ_IMPLIES_EXEC or EXECBUF_E_NO_MEMORY. */
+ * Returns: EXECBUF_OK, EXECBUF_E_UNSUPPORTED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_NO_MEMORY or
+ *          EXECBUF_E_DENIED. */
 execbuf_status execbuf_backend_check(execbuf_error *error);
 
 /* Commits staged pages by the given backend, or by the first that works if it is NONE. Ends what
  * execbuf_prim_begin_write began. On failure the pages are still staged.
  *
- * Returns: EXECBUF_OK; EXECBUF_E_NO_MEMORY if every attempt failed for want of something;
+ * Returns: EXECBUF_OK; EXECBUF_E_NO_MEMORY if an attempt failed for want of something;
  *          EXECBUF_E_DENIED. */
 execbuf_status execbuf_backend_commit(execbuf_backend backend, void *base, size_t size, execbuf_error *error);
 

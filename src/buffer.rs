@@ -162,7 +162,7 @@ impl ExecBuffer {
         let (bytes, length) = (code.as_ptr().cast(), code.len());
         // SAFETY: The handle and the report can be written, and `code` is readable for its length. Nobody runs the
         // code: that would take a `Function`, which borrows `self`, or `unsafe` code that is bound by the rules of
-        // `function`.
+        // `function` and `as_fn`.
         check(|error| unsafe { ffi::execbuf_rewrite(&raw mut self.raw, offset, bytes, length, error) })
     }
 

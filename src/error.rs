@@ -34,7 +34,8 @@ pub enum ErrorKind {
     BuildFailed,
     /// No memory, address space or mappings left.
     NoMemory,
-    /// The system refuses executable memory in every way there is; see [`Error::attempts`].
+    /// The system refuses what executable memory takes, in every way there is; see [`Error::attempts`], or
+    /// [`Error::culprit`] if there are none.
     Denied,
     /// The process has the `READ_IMPLIES_EXEC` personality, in which all memory is executable.
     ReadImpliesExec,

@@ -126,7 +126,8 @@ impl<F: FnPtr> OwnedFunction<F> {
     ///
     /// # Safety
     ///
-    /// Nobody calls it after the last handle of the buffer is dropped.
+    /// Nobody calls it after the last handle of the buffer is dropped, or was turned back into a buffer that is then
+    /// dropped or rewritten.
     ///
     /// # Examples
     ///

@@ -34,8 +34,14 @@ fn new_makes_two_system_calls_and_drop_one() {
 }
 
 fn rewrite_makes_four_system_calls() {
-    let calls = difference("rewrite");
-    assert_eq!(calls, ["membarrier", "mmap", "mprotect", "mremap"].map(|name| (name.to_owned(), 100)));
+    let (barriers, others): (Vec<_>, Vec<_>) =
+        difference("rewrite").into_iter().partition(|(name, _)| name == "membarrier");
+    assert_eq!(others, ["mmap", "mprotect", "mremap"].map(|name| (name.to_owned(), 100)));
+    if trace("rewrite 1").lines().any(|line| line.starts_with("membarrier(") && line.ends_with(" = 0")) {
+        assert_eq!(barriers, [("membarrier".to_owned(), 100)]);
+    } else {
+        support::skip("the barrier of a rewrite: this system has no membarrier");
+    }
 }
 
 fn nothing_asks_for_write_and_execute() {
@@ -50,6 +56,9 @@ fn nothing_asks_for_write_and_execute() {
 
 fn the_memfd_backend_closes_on_exec_and_seals_all() {
     let trace = trace("memfd new 10");
+    if !trace.contains("memfd_create(\"execbuf\"") {
+        return support::skip("the memfd backend: the others can't be refused here");
+    }
     let lines = |call: &str| trace.lines().filter(|line| line.starts_with(call)).collect::<Vec<_>>();
     let memfds = lines("memfd_create(\"execbuf\"");
     assert!(memfds.len() > 10 && memfds.iter().all(|line| line.contains("MFD_CLOEXEC")), "{memfds:?}");
@@ -115,8 +124,8 @@ fn traced(task: &str) {
 fn hardened(task: &str) -> &str {
     #[cfg(target_os = "linux")]
     if let Some((backend @ ("memfd" | "alias"), rest)) = task.split_once(' ') {
-        // Kernels before 6.3 do not know MDWE; then this is the usual backend once more.
-        let _ = support::harden::mdwe();
+        // Without seccomp this is the usual backend once more.
+        let _ = support::harden::systemd_filter();
         if backend == "alias" {
             support::harden::limit(libc::RLIMIT_NOFILE, 0).expect("limits can be lowered");
         }

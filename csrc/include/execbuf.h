@@ -25,13 +25,14 @@
  * interrupts a function of execbuf: there that thread may not run code.)
  *
  * Published code can be called by every thread that learns of it through a lock or an atomic variable. Caches
- * are seen to. On AArch64 and RISC-V this takes Linux 4.16 or later, for membarrier(2); before that, a thread
- * other than the publisher runs an instruction barrier (isb, fence.i) first.
+ * are seen to. On AArch64 Linux that takes version 4.16 or later, for membarrier(2); before that, a thread
+ * other than the publisher executes an isb first.
  *
  * fork: both processes may call, rewrite and free everything created before the fork, and neither sees
- * what the other does. Handlers of pthread_atfork may call execbuf. A signal handler may not fork. A child
- * made by raw clone(2) without the C library's fork handlers may call published code and nothing else. vfork
- * and posix_spawn are not affected.
+ * what the other does. Handlers of pthread_atfork may call execbuf, and may take locks that are held when
+ * execbuf is called, unless they were registered before the library was loaded. A signal handler may not
+ * fork. A child made by raw clone(2) without the C library's fork handlers may call published code and
+ * nothing else. vfork and posix_spawn are not affected.
  */
 #ifndef EXECBUF_H
 #define EXECBUF_H
@@ -69,8 +70,7 @@ const char *execbuf_version(void);
       "no memory, address space, mappings or descriptors left (see RLIMIT_AS, RLIMIT_DATA, RLIMIT_NOFILE "   \
       "and vm.max_map_count)")                                                                               \
     X(EXECBUF_E_DENIED, -10,                                                                                 \
-      "this system refuses executable memory in every way there is; the attempts tell which policy to "      \
-      "relax")                                                                                               \
+      "this system refuses what executable memory takes; the calls it refused tell which policy to relax")   \
     X(EXECBUF_E_READ_IMPLIES_EXEC, -11,                                                                      \
       "the READ_IMPLIES_EXEC personality makes all readable memory executable; start the program "           \
       "without it (no setarch -X, no executable stack)")                                                     \

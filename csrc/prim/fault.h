@@ -1,8 +1,8 @@
 /*
  * Fault injection, for tests only. Where a system call or an allocation could fail and something is to be
  * done about it, the code asks EXECBUF_FAULT(name) first, and behaves as if the call had failed with the code
- * that this returns, unless that is 0. In an ordinary build it is the constant 0, and the compiler removes
- * the rest.
+ * that this returns, unless that is 0. Two names stand for ways to behave: "flip" (refused) and "stale". In
+ * an ordinary build it is the constant 0, and the compiler removes the rest.
  */
 #ifndef EXECBUF_FAULT_H
 #define EXECBUF_FAULT_H

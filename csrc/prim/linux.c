@@ -38,7 +38,8 @@
 
 /* Staged pages are mapped without PROT_READ, because the READ_IMPLIES_EXEC personality, which a program
  * may set at any time, adds PROT_EXEC to whatever has PROT_READ (do_mmap in mm/mmap.c). x86 and AArch64
- * can read such pages all the same. RISC-V has no write-only pages, and kernels before 6.1 refuse them. */
+ * can read such pages all the same. RISC-V has no write-only pages, and kernels before 6.1 refuse them; so
+ * there execbuf_prim_stage looks at the personality each time. */
 #if defined(__riscv)
 #define STAGED (PROT_READ | PROT_WRITE)
 #else
@@ -67,7 +68,7 @@ execbuf_status execbuf_prim_check_process(execbuf_prim_result *result) {
 
 execbuf_prim_result execbuf_prim_check_backend(execbuf_backend backend) {
     if (backend == EXECBUF_BACKEND_FLIP) {
-        if (posix_fault("prctl")) {
+        if (posix_fault("flip")) {
             return posix_failed("prctl(PR_GET_MDWE)");
         }
         int mdwe = prctl(PR_GET_MDWE, 0L, 0L, 0L, 0L);
@@ -82,6 +83,12 @@ void execbuf_prim_begin_write(void) {}
 void execbuf_prim_end_write(void) {}
 
 execbuf_prim_result execbuf_prim_stage(size_t size, void **base) {
+    if ((STAGED & PROT_READ) != 0) {
+        execbuf_prim_result result;
+        if (execbuf_prim_check_process(&result) != EXECBUF_OK) {
+            return execbuf_prim_failed(result.call, EPERM);
+        }
+    }
     *base = posix_mmap(NULL, size, STAGED, MAP_PRIVATE, -1);
     return *base != NULL ? execbuf_prim_ok() : posix_failed("mmap");
 }
@@ -216,26 +223,31 @@ static execbuf_prim_result commit_alias(void *base, size_t size) {
     return put_in_place(base, rx, size);
 }
 
+#if !defined(__riscv)
 /* Makes other processors forget the instructions that they have fetched already (Arm ARM, B2.2.5; Intel SDM,
  * 8.1.3). Kernels before 4.16 have no such barrier; execbuf.h says what follows. */
 static void barrier(void) {
-    if (syscall(SYS_membarrier, SYNC_CORE, 0, 0) != 0 && errno == EPERM) {
-        (void)syscall(SYS_membarrier, REGISTER_SYNC_CORE, 0, 0); /* once in a process */
+    bool registered = syscall(SYS_membarrier, SYNC_CORE, 0, 0) == 0 || errno != EPERM;
+    if (!registered && syscall(SYS_membarrier, REGISTER_SYNC_CORE, 0, 0) == 0) { /* once in a process */
         (void)syscall(SYS_membarrier, SYNC_CORE, 0, 0);
     }
 }
+#endif
 
-/* What the processors need before they run new code at fresh addresses. x86 keeps its instruction caches
- * coherent by itself. */
-static void synchronize(char *base, size_t size) {
+/* What the processors need before they run new code; reused: at addresses that held other code. */
+static void synchronize(char *base, size_t size, bool reused) {
 #if defined(__x86_64__) || defined(__i386__)
-    (void)base;
+    (void)base; /* x86 keeps its instruction caches coherent by itself */
     (void)size;
+    if (reused) {
+        barrier();
+    }
 #elif defined(__riscv)
+    (void)reused;
     /* fence.i alone would reach this hart only; flags 0 asks for all threads (riscv/cmodx.rst). */
     (void)syscall(SYS_riscv_flush_icache, base, base + size, 0UL);
-    barrier();
 #else
+    (void)reused;
     __builtin___clear_cache(base, base + size);
     barrier();
 #endif
@@ -252,7 +264,7 @@ execbuf_prim_result execbuf_prim_commit(execbuf_backend backend, void *base, siz
     case EXECBUF_BACKEND_MAP_JIT: break;
     }
     if (result.call == NULL) {
-        synchronize((char *)base, size);
+        synchronize((char *)base, size, false);
     }
     return result;
 }
@@ -264,8 +276,7 @@ execbuf_prim_result execbuf_prim_replace(void *target, void *source, size_t size
     }
     execbuf_prim_result result = move(target, source, size);
     if (result.call == NULL) {
-        synchronize((char *)target, size);
-        barrier(); /* on x86 too: these addresses held other code */
+        synchronize((char *)target, size, true);
     }
     return result;
 }

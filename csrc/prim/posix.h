@@ -120,26 +120,42 @@ static void posix_after_fork(void) {
 }
 
 static void posix_after_fork_in_child(void) {
-    posix_in_child();
+    void (*in_child)(void) = atomic_load(&posix_in_child);
+    if (in_child != NULL) {
+        in_child();
+    }
     posix_after_fork();
 }
 
-execbuf_prim_result execbuf_prim_on_fork(void (*in_child)(void)) {
-    /* No lock may be held here: a fork in another thread would leave it locked in its child for ever. */
-    static atomic_bool registered;
-    if (atomic_load(&registered)) {
-        return execbuf_prim_ok();
+static atomic_bool posix_registered;
+
+/* 0, or an errno. No lock may be held here: a fork in another thread would leave it locked in its child for
+ * ever. */
+static int posix_register(void) {
+    if (atomic_load(&posix_registered)) {
+        return 0;
     }
-    posix_in_child = in_child;
     int code = (int)EXECBUF_FAULT("pthread_atfork");
     if (code == 0) {
         code = pthread_atfork(posix_before_fork, posix_after_fork, posix_after_fork_in_child);
     }
-    if (code != 0) {
-        return execbuf_prim_failed("pthread_atfork", (int32_t)code);
-    }
-    atomic_store(&registered, true);
-    return execbuf_prim_ok();
+    atomic_store(&posix_registered, code == 0);
+    return code;
+}
+
+/* Before a fork the handlers run that were registered last first. Ours should come after those of the
+ * program, which may take locks that it also holds when it calls execbuf; so they are registered as early as
+ * can be. If that fails, the first use tries again. (The tests that make calls fail have only that.) */
+#if !defined(EXECBUF_FAULT_INJECTION)
+__attribute__((constructor)) static void posix_register_early(void) {
+    (void)posix_register();
+}
+#endif
+
+execbuf_prim_result execbuf_prim_on_fork(void (*in_child)(void)) {
+    atomic_store(&posix_in_child, in_child);
+    int code = posix_register();
+    return code == 0 ? execbuf_prim_ok() : execbuf_prim_failed("pthread_atfork", (int32_t)code);
 }
 
 #endif

@@ -57,8 +57,7 @@ bool execbuf_prim_is_exhaustion(int32_t code);
 /* The system's name for an error code, such as "EACCES", or NULL if it is none of the usual ones. */
 const char *execbuf_prim_error_name(int32_t code);
 
-/* Maps size bytes of staged pages at an address of the system's choice. Fails only for want of memory,
- * address space or mappings, whatever code the system gives. */
+/* Maps size bytes of staged pages at an address of the system's choice. */
 execbuf_prim_result execbuf_prim_stage(size_t size, void **base);
 
 /* Gets staged pages ready to be written by the calling thread, which then writes them and calls

@@ -115,9 +115,48 @@ static void use_in_a_fork_handler(void) {
     handled++;
 }
 
+/* A lock of the program's, which it holds when it publishes, and also across a fork. */
+static pthread_mutex_t program_lock = PTHREAD_MUTEX_INITIALIZER;
+static int stop;
+
+static void lock_program(void) {
+    (void)pthread_mutex_lock(&program_lock);
+}
+
+static void unlock_program(void) {
+    (void)pthread_mutex_unlock(&program_lock);
+}
+
+static void *publish_under_the_programs_lock(void *argument) {
+    code one = returning(1);
+    (void)argument;
+    for (int stopped = 0; !stopped;) {
+        execbuf buffer;
+        lock_program();
+        CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
+        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+        stopped = stop;
+        unlock_program();
+    }
+    return NULL;
+}
+
+static void fork_while_the_program_holds_its_lock(void) {
+    pthread_t publisher;
+    CHECK(pthread_create(&publisher, NULL, publish_under_the_programs_lock, NULL) == 0);
+    for (int i = 0; i < 2; i++) {
+        fork_some();
+    }
+    lock_program();
+    stop = 1;
+    unlock_program();
+    CHECK(pthread_join(publisher, NULL) == 0);
+}
+
 int main(void) {
     (void)alarm(300);
-    /* Registered before the library's. */
+    /* Before the first use of the library. */
+    CHECK(pthread_atfork(lock_program, unlock_program, unlock_program) == 0);
     CHECK(pthread_atfork(use_in_a_fork_handler, use_in_a_fork_handler, use_in_a_fork_handler) == 0);
     code seven = returning(7);
     CHECK(execbuf_new(&shared, seven.bytes, seven.length, NULL) == EXECBUF_OK);
@@ -127,6 +166,7 @@ int main(void) {
     fork_some();
     CHECK(handled == 2 * 20); /* before, and in this process after; the children count for themselves */
     use_handlers = 0;
+    fork_while_the_program_holds_its_lock();
     in_threads(compete, NULL);
     CHECK(wins[0] + wins[1] + wins[2] + wins[3] == 1);
     (void)printf("ok\n");

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Says that something was not tested, past the test harness's capture.
 pub fn skip(why: &str) {
-    say(&format!("SKIP: {why}"));
+    say(&format!("\nSKIP: {why}")); // libtest may be in the middle of a line
 }
 
 /// Whether C programs for this system can be built and run here by `sh` and `cc`; if not, says so.
