@@ -137,6 +137,7 @@ static void *publish_under_the_programs_lock(void *argument) {
         CHECK(execbuf_free(&buffer) == EXECBUF_OK);
         stopped = stop;
         unlock_program();
+        (void)sched_yield(); /* let the others have it */
     }
     return NULL;
 }
