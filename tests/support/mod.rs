@@ -15,10 +15,15 @@ pub fn skip(why: &str) {
     say(&format!("\nSKIP: {why}")); // libtest may be in the middle of a line
 }
 
+/// Whether this is compiled on another system than it runs on.
+pub fn is_cross() -> bool {
+    let [target, host] = [env!("EXECBUF_TARGET"), env!("EXECBUF_HOST")];
+    target != host
+}
+
 /// Whether C programs for this system can be built and run here by `sh` and `cc`; if not, says so.
 pub fn can_compile(what: &str) -> bool {
-    let [target, host] = [env!("EXECBUF_TARGET"), env!("EXECBUF_HOST")];
-    let can = cfg!(unix) && target == host;
+    let can = cfg!(unix) && !is_cross();
     if !can {
         skip(&format!("{what}: only where a Unix system compiles for itself"));
     }
