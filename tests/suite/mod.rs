@@ -240,8 +240,9 @@ suite! {
         let after = (maps::look(), maps::descriptors());
         assert_eq!(after.0.executable_bytes, before.0.executable_bytes);
         assert_eq!(after.1, before.1);
-        // The heap may have grown a little, but not by a megabyte, which is what each of them would leave.
-        assert!(after.0.bytes < before.0.bytes + (1 << 20), "{before:?}, {after:?}");
+        // Each way to fail would leave a megabyte in each of the 50 rounds. Less than half of that may be the heap, or the
+        // stacks of other tests' threads, which start meanwhile and wait.
+        assert!(after.0.bytes < before.0.bytes + (24 << 20), "{before:?}, {after:?}");
         for (value, buffer) in (0..10).zip(&kept) {
             assert_eq!(call(buffer), value);
         }
