@@ -4,7 +4,20 @@ use std::env;
 use std::path::Path;
 
 /// The C files, relative to `csrc/`. The platform's file is included by `prim/prim.c`.
-const SOURCES: [&str; 5] = ["backend.c", "buffer.c", "prim/prim.c", "status.c", "table.c"];
+const SOURCES: [&str; 12] = [
+    "backend.c",
+    "buffer.c",
+    "fork.c",
+    "pages.c",
+    "pool.c",
+    "prim/prim.c",
+    "probe.c",
+    "region.c",
+    "registry.c",
+    "span.c",
+    "status.c",
+    "table.c",
+];
 
 fn main() {
     let csrc = Path::new(&variable("CARGO_MANIFEST_DIR")).join("csrc");

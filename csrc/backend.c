@@ -7,6 +7,7 @@
 
 #include "arch.h"
 #include "error.h"
+#include "fork.h"
 #include "prim/fault.h"
 #include "table.h"
 
@@ -27,8 +28,7 @@ static void set_preferred(execbuf_backend backend) {
     execbuf_prim_unlock();
 }
 
-/* In the child of a fork, which may be about to give up rights: what worked in the parent proves nothing. */
-static void forget_preferred(void) {
+void execbuf_backend_forget(void) {
     preferred = EXECBUF_BACKEND_NONE;
 }
 
@@ -54,11 +54,17 @@ execbuf_status execbuf_backend_check(execbuf_error *error) {
     if (status != EXECBUF_OK) {
         return execbuf_error_set(error, status, result.call, result.code);
     }
-    result = execbuf_prim_on_fork(forget_preferred);
+    result = execbuf_fork_watch();
     return result.call == NULL ? EXECBUF_OK : execbuf_error_from_system(error, result);
 }
 
 typedef int (*constant_function)(void);
+
+int execbuf_backend_call(const uint8_t *entry) {
+    constant_function function;
+    memcpy(&function, &entry, sizeof function); /* ISO C has no cast for this */
+    return function();
+}
 
 /* A page of the self-test, written and committed by the backend: a function that returns value. */
 static execbuf_prim_result publish_constant(execbuf_backend backend, uint8_t *page, size_t size,
@@ -72,21 +78,14 @@ static execbuf_prim_result publish_constant(execbuf_backend backend, uint8_t *pa
     return result;
 }
 
-static int call_constant(const uint8_t *page) {
-    const uint8_t *entry = page + EXECBUF_HEADER;
-    constant_function function;
-    memcpy(&function, &entry, sizeof function); /* ISO C has no cast for this */
-    return function();
-}
-
 /* Write, call, rewrite, call; on a page that is there already. */
 static execbuf_prim_result exercise(execbuf_backend backend, uint8_t *page, size_t size) {
     execbuf_prim_result result = publish_constant(backend, page, size, 1031);
     if (result.call != NULL) {
         return result;
     }
-    if (call_constant(page) != 1031) {
-        return execbuf_prim_failed("self-test: the code written was not the code that ran", 0);
+    if (execbuf_backend_call(page + EXECBUF_HEADER) != 1031) {
+        return execbuf_prim_failed(EXECBUF_SELF_TEST_WRONG, 0);
     }
     uint8_t code[EXECBUF_CONSTANT_SIZE];
     size_t length = execbuf_arch_constant(code, 2017);
@@ -94,20 +93,20 @@ static execbuf_prim_result exercise(execbuf_backend backend, uint8_t *page, size
     if (execbuf_backend_rewrite(backend, page, size, EXECBUF_HEADER, code, length, &error) != EXECBUF_OK) {
         return execbuf_prim_failed(error.culprit, error.os_error);
     }
-    if (call_constant(page) != 2017) {
-        return execbuf_prim_failed("self-test: old code ran after a rewrite, as in some emulators", 0);
+    if (execbuf_backend_call(page + EXECBUF_HEADER) != 2017) {
+        return execbuf_prim_failed(EXECBUF_SELF_TEST_STALE, 0);
     }
     return execbuf_prim_ok();
 }
 
-static execbuf_prim_result prove(execbuf_backend backend) {
+execbuf_prim_result execbuf_backend_prove(execbuf_backend backend) {
     execbuf_prim_result result = execbuf_prim_check_backend(backend);
     if (result.call != NULL) {
         return result;
     }
     size_t size = execbuf_prim_query().page_size;
     void *page;
-    result = execbuf_prim_stage(size, &page);
+    result = execbuf_prim_stage(size, NULL, &page);
     if (result.call != NULL) {
         return result;
     }
@@ -116,9 +115,7 @@ static execbuf_prim_result prove(execbuf_backend backend) {
     return result;
 }
 
-/* Adds an attempt to a report, and draws the conclusion from all so far: if one failed for want of something,
- * then with more of it that one would have worked. Else the last refusal counts. */
-static void add_attempt(execbuf_error *error, execbuf_backend backend, execbuf_prim_result result) {
+void execbuf_backend_add_attempt(execbuf_error *error, execbuf_backend backend, execbuf_prim_result result) {
     if (error->status != EXECBUF_E_NO_MEMORY) {
         error->status = execbuf_error_status(result);
         error->culprit = result.call;
@@ -136,7 +133,7 @@ static execbuf_status climb(void *base, size_t size, execbuf_error *error) {
     execbuf_error report;
     (void)execbuf_error_set(&report, EXECBUF_OK, NULL, 0);
     for (size_t i = 0; i < info.backend_count; i++) {
-        execbuf_prim_result result = prove(info.backends[i]);
+        execbuf_prim_result result = execbuf_backend_prove(info.backends[i]);
         if (result.call == NULL) {
             /* The self-test may have ended the right to write, but all is written by now. */
             result = execbuf_prim_commit(info.backends[i], base, size);
@@ -145,7 +142,7 @@ static execbuf_status climb(void *base, size_t size, execbuf_error *error) {
             set_preferred(info.backends[i]);
             return execbuf_error_set(error, EXECBUF_OK, NULL, 0);
         }
-        add_attempt(&report, info.backends[i], result);
+        execbuf_backend_add_attempt(&report, info.backends[i], result);
     }
     set_preferred(EXECBUF_BACKEND_NONE);
     if (error != NULL) {
@@ -173,7 +170,7 @@ execbuf_status execbuf_backend_commit(execbuf_backend backend, void *base, size_
 static execbuf_status rewrite_aside(execbuf_backend backend, void *base, size_t size, size_t offset,
                                     const void *code, size_t length, execbuf_error *error) {
     void *aside;
-    execbuf_prim_result result = execbuf_prim_stage(size, &aside);
+    execbuf_prim_result result = execbuf_prim_stage(size, NULL, &aside);
     if (result.call != NULL) {
         return execbuf_error_from_system(error, result);
     }

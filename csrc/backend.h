@@ -14,6 +14,24 @@
 /* Fills size bytes at memory with trap instructions. Both are multiples of 16. */
 void execbuf_fill_trap(uint8_t *memory, size_t size);
 
+/* What the self-tests say. */
+#define EXECBUF_SELF_TEST_WRONG "self-test: the code written was not the code that ran"
+#define EXECBUF_SELF_TEST_STALE "self-test: old code ran after a rewrite, as in some emulators"
+
+/* Calls the code at entry, which execbuf_arch_constant wrote. */
+int execbuf_backend_call(const uint8_t *entry);
+
+/* Lets a backend prove itself on a page of its own: write, call, rewrite, call. */
+execbuf_prim_result execbuf_backend_prove(execbuf_backend backend);
+
+/* Adds an attempt to a report, and draws the conclusion from all so far: if one failed for want of something,
+ * then with more of it that one would have worked. Else the last refusal counts. */
+void execbuf_backend_add_attempt(execbuf_error *error, execbuf_backend backend, execbuf_prim_result result);
+
+/* In the child of a fork, which may be about to give up rights: what worked in the parent proves nothing. Called with
+ * the lock held. */
+void execbuf_backend_forget(void);
+
 /* To be called before pages are staged: whether code can be published at all.
  *
  * Returns: EXECBUF_OK, EXECBUF_E_UNSUPPORTED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_NO_MEMORY or

@@ -1,91 +1,13 @@
-/* The public functions on buffers. */
+/* The public functions on buffers, which look at their arguments, then ask whoever the buffer belongs to. */
 
 #include <string.h>
 
-#include "backend.h"
 #include "error.h"
-#include "table.h"
+#include "pages.h"
+#include "pool.h"
 
 static const execbuf no_buffer = {NULL, 0, 0};
-
-static size_t round_up(size_t value, size_t unit) {
-    return (value + unit - 1) & ~(unit - 1);
-}
-
-/* Unmaps the mapping of a record that was removed from the table, now or at a later call. */
-static bool retire(const execbuf_record *record) {
-    bool unmapped = execbuf_prim_release(record->base, record->size).call == NULL;
-    execbuf_table_retire(record, unmapped);
-    return unmapped;
-}
-
-/* Tries anew to unmap what the system has refused to. */
-static void retry_parked(void) {
-    execbuf_record record;
-    while (execbuf_table_remove_parked(&record) && retire(&record)) {
-    }
-}
-
-/* Stages the pages for a buffer of the given capacity. */
-static execbuf_status stage(execbuf_record *record, size_t capacity, const char *capacity_name,
-                            execbuf_error *error) {
-    size_t page = execbuf_prim_query().page_size;
-    if (capacity == 0) {
-        return execbuf_error_set(error, EXECBUF_E_EMPTY, capacity_name, 0);
-    }
-    if (capacity > (size_t)PTRDIFF_MAX - EXECBUF_HEADER - page) {
-        return execbuf_error_set(error, EXECBUF_E_TOO_LARGE, capacity_name, 0);
-    }
-    retry_parked();
-    execbuf_status status = execbuf_backend_check(error);
-    if (status != EXECBUF_OK) {
-        return status;
-    }
-    record->size = round_up(EXECBUF_HEADER + capacity, page);
-    execbuf_prim_result result = execbuf_prim_stage(record->size, &record->base);
-    if (result.call != NULL) {
-        return execbuf_error_from_system(error, result);
-    }
-    record->entry = (uint8_t *)record->base + EXECBUF_HEADER;
-    record->capacity = capacity;
-    record->length = 0;
-    record->state = EXECBUF_STATE_RESERVED;
-    return EXECBUF_OK;
-}
-
-/* Fills the staged pages of a record and commits them. On failure they are still staged. */
-static execbuf_status commit(execbuf_record *record, const void *code, size_t length, execbuf_error *error) {
-    size_t page = execbuf_prim_query().page_size;
-    size_t size = round_up(EXECBUF_HEADER + length, page);
-    uint8_t *base = (uint8_t *)record->base;
-    size_t end = round_up(EXECBUF_HEADER + length, 16);
-    execbuf_prim_begin_write();
-    execbuf_fill_trap(base, EXECBUF_HEADER);
-    execbuf_fill_trap(base + end - 16, size - end + 16);
-    memcpy(base + EXECBUF_HEADER, code, length);
-    execbuf_status status = execbuf_backend_commit(EXECBUF_BACKEND_NONE, base, size, error);
-    if (status == EXECBUF_OK) {
-        if (size < record->size) {
-            record->size = execbuf_prim_trim(base, record->size, size);
-        }
-        record->length = length;
-        record->state = EXECBUF_STATE_PUBLISHED;
-    }
-    return status;
-}
-
-/* Enters a record in the table and fills the handle. On failure the pages are unmapped. */
-static execbuf_status enter(execbuf *out, const execbuf_record *record, execbuf_error *error) {
-    uint64_t id = execbuf_table_add(record);
-    if (id == 0) {
-        execbuf_table_unmap(record->base, record->size);
-        return execbuf_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
-    }
-    out->entry = record->entry;
-    out->length = record->length;
-    out->id = id;
-    return execbuf_error_set(error, EXECBUF_OK, NULL, 0);
-}
+static const execbuf_pages_options anywhere = {0, NULL};
 
 execbuf_status execbuf_new(execbuf *out, const void *code, size_t length, execbuf_error *error) {
     if (out == NULL) {
@@ -95,17 +17,7 @@ execbuf_status execbuf_new(execbuf *out, const void *code, size_t length, execbu
     if (code == NULL) {
         return execbuf_error_set(error, EXECBUF_E_NULL, "code", 0);
     }
-    execbuf_record record;
-    execbuf_status status = stage(&record, length, "length", error);
-    if (status != EXECBUF_OK) {
-        return status;
-    }
-    status = commit(&record, code, length, error);
-    if (status != EXECBUF_OK) {
-        execbuf_table_unmap(record.base, record.size);
-        return status;
-    }
-    return enter(out, &record, error);
+    return execbuf_pages_new(out, code, length, &anywhere, error);
 }
 
 execbuf_status execbuf_reserve(execbuf *out, size_t capacity, execbuf_error *error) {
@@ -113,72 +25,53 @@ execbuf_status execbuf_reserve(execbuf *out, size_t capacity, execbuf_error *err
         return execbuf_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
     *out = no_buffer;
-    execbuf_record record;
-    execbuf_status status = stage(&record, capacity, "capacity", error);
-    return status == EXECBUF_OK ? enter(out, &record, error) : status;
+    return execbuf_pages_reserve(out, capacity, &anywhere, error);
 }
 
-/* The checks that publish and rewrite share, and the record of the buffer. */
-static execbuf_status check(const execbuf *buffer, const void *code, size_t length, execbuf_record *record,
-                            execbuf_error *error) {
+/* The checks that publish and rewrite share. */
+static execbuf_status check(const execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
     if (buffer == NULL || code == NULL) {
         return execbuf_error_set(error, EXECBUF_E_NULL, buffer == NULL ? "buffer" : "code", 0);
     }
-    if (length == 0) {
-        return execbuf_error_set(error, EXECBUF_E_EMPTY, "length", 0);
+    return length == 0 ? execbuf_error_set(error, EXECBUF_E_EMPTY, "length", 0) : EXECBUF_OK;
+}
+
+/* Counts stale handles. */
+static execbuf_status counted(execbuf_status status) {
+    if (status == EXECBUF_E_STALE) {
+        execbuf_table_count_stale();
     }
-    if (!execbuf_table_find(buffer, record)) {
-        return execbuf_error_set(error, EXECBUF_E_STALE, "buffer", 0);
-    }
-    return EXECBUF_OK;
+    return status;
+}
+
+static bool is_of_pool(const execbuf *buffer) {
+    return (buffer->id & EXECBUF_ID_OF_POOL) != 0;
 }
 
 execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
-    execbuf_record record;
-    execbuf_status status = check(buffer, code, length, &record, error);
+    execbuf_status status = check(buffer, code, length, error);
     if (status != EXECBUF_OK) {
         return status;
     }
-    if (record.state != EXECBUF_STATE_RESERVED) {
-        return execbuf_error_set(error, EXECBUF_E_PUBLISHED, "buffer", 0);
+    if (is_of_pool(buffer)) {
+        return counted(execbuf_pool_fill(buffer, code, length, error));
     }
-    if (length > record.capacity) {
-        return execbuf_error_set(error, EXECBUF_E_CAPACITY, "length", 0);
+    execbuf_record record;
+    status = execbuf_pages_publish(buffer, code, length, &record, error);
+    if (status == EXECBUF_OK && record.owner != 0) {
+        execbuf_pool_own_published(&record);
     }
-    status = commit(&record, code, length, error);
-    if (status == EXECBUF_OK) {
-        execbuf_table_update(&record);
-        buffer->length = length;
-    }
-    return status;
+    return counted(status);
 }
 
 execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code, size_t length,
                                execbuf_error *error) {
-    execbuf_record record;
-    execbuf_status status = check(buffer, code, length, &record, error);
+    execbuf_status status = check(buffer, code, length, error);
     if (status != EXECBUF_OK) {
         return status;
     }
-    if (record.state != EXECBUF_STATE_PUBLISHED) {
-        bool lost = record.state == EXECBUF_STATE_LOST;
-        return execbuf_error_set(error, lost ? EXECBUF_E_LOST : EXECBUF_E_NOT_PUBLISHED, "buffer", 0);
-    }
-    if (offset > record.length || length > record.length - offset) {
-        const char *culprit = offset > record.length ? "offset" : "length";
-        return execbuf_error_set(error, EXECBUF_E_OUT_OF_BOUNDS, culprit, 0);
-    }
-    /* Only the pages that the new bytes touch. */
-    size_t page = execbuf_prim_query().page_size;
-    size_t first = (EXECBUF_HEADER + offset) & ~(page - 1);
-    size_t end = round_up(EXECBUF_HEADER + offset + length, page);
-    status = execbuf_backend_rewrite(EXECBUF_BACKEND_NONE, (uint8_t *)record.base + first, end - first,
-                                     EXECBUF_HEADER + offset - first, code, length, error);
-    if (status == EXECBUF_E_LOST) {
-        record.state = EXECBUF_STATE_LOST;
-        execbuf_table_update(&record);
-    }
-    return status;
+    return counted(is_of_pool(buffer) ? execbuf_pool_rewrite(buffer, offset, code, length, error)
+                                      : execbuf_pages_rewrite(buffer, offset, code, length, error));
 }
 
 execbuf_function execbuf_entry(const execbuf *buffer, size_t offset) {
@@ -195,15 +88,28 @@ size_t execbuf_length(const execbuf *buffer) {
 }
 
 execbuf_status execbuf_free(execbuf *buffer) {
-    retry_parked();
+    if (buffer != NULL && is_of_pool(buffer)) {
+        execbuf_status status = execbuf_pool_release(buffer);
+        if (status == EXECBUF_OK) {
+            *buffer = no_buffer;
+        }
+        return counted(status);
+    }
+    execbuf_pages_retry();
     if (buffer == NULL || buffer->id == 0) {
-        return buffer == NULL || buffer->entry == NULL ? EXECBUF_OK : EXECBUF_E_STALE;
+        return buffer == NULL || buffer->entry == NULL ? EXECBUF_OK : counted(EXECBUF_E_STALE);
     }
     execbuf_record record;
-    if (!execbuf_table_remove(buffer, &record)) {
-        return EXECBUF_E_STALE;
+    execbuf_status status = execbuf_pages_free(buffer, &record);
+    if (status == EXECBUF_OK) {
+        if (record.owner != 0) {
+            execbuf_pool_own_freed(&record);
+        }
+        *buffer = no_buffer;
     }
-    (void)retire(&record);
-    *buffer = no_buffer;
-    return EXECBUF_OK;
+    return counted(status);
+}
+
+uint64_t execbuf_stale_count(void) {
+    return execbuf_table_stale_count();
 }

@@ -35,6 +35,7 @@ const char *execbuf_backend_name(execbuf_backend backend) {
     case EXECBUF_BACKEND_MEMFD: return "memfd";
     case EXECBUF_BACKEND_ALIAS: return "alias";
     case EXECBUF_BACKEND_MAP_JIT: return "map-jit";
+    case EXECBUF_BACKEND_SECTION: return "section";
     }
     return "?";
 }

@@ -9,6 +9,8 @@
 /* Chunk k holds FIRST_CHUNK << k records; all together fewer than 2^32, so that an index fits. */
 #define FIRST_CHUNK 64U
 #define CHUNKS 26U
+/* The generations of a record; the highest bit of an id is kept free for pools. */
+#define GENERATIONS 0x7fffffffU
 /* The end of a list of records. */
 #define END 0U
 
@@ -17,6 +19,8 @@ static execbuf_record *chunks[CHUNKS];
 static unsigned chunk_count;
 static uint32_t unused; /* head of the list of UNUSED records, index + 1 */
 static uint32_t parked; /* head of the list of FREED records that wait to be unmapped, index + 1 */
+
+static uint64_t stale_count;
 
 /* The first index of a chunk. */
 static uint32_t first_of(unsigned chunk) {
@@ -64,6 +68,7 @@ static void assign(execbuf_record *to, const execbuf_record *from) {
     to->capacity = from->capacity;
     to->length = from->length;
     to->state = from->state;
+    to->owner = from->owner;
 }
 
 /* Adds a chunk behind the given number of them, unless another thread did. False: no memory.
@@ -105,7 +110,7 @@ uint64_t execbuf_table_add(const execbuf_record *record) {
             execbuf_record *added = record_at(place - 1);
             assign(added, record);
             added->place = place;
-            added->generation++;
+            added->generation = (added->generation + 1) & GENERATIONS;
             id = (uint64_t)added->generation << 32 | place;
         }
         execbuf_prim_unlock();
@@ -123,6 +128,24 @@ bool execbuf_table_find(const execbuf *buffer, execbuf_record *record) {
     }
     execbuf_prim_unlock();
     return found != NULL;
+}
+
+bool execbuf_table_search(uint32_t owner, const void *address, execbuf_record *record) {
+    bool found = false;
+    execbuf_prim_lock();
+    for (unsigned chunk = 0; chunk < chunk_count && !found; chunk++) {
+        for (size_t i = 0; i < (size_t)FIRST_CHUNK << chunk && !found; i++) {
+            const execbuf_record *other = &chunks[chunk][i];
+            uintptr_t offset = (uintptr_t)address - (uintptr_t)other->entry;
+            bool published = other->state == EXECBUF_STATE_PUBLISHED || other->state == EXECBUF_STATE_LOST;
+            if (published && other->owner == owner && offset < other->length) {
+                *record = *other;
+                found = true;
+            }
+        }
+    }
+    execbuf_prim_unlock();
+    return found;
 }
 
 void execbuf_table_update(const execbuf_record *record) {
@@ -165,9 +188,22 @@ void execbuf_table_unmap(void *base, size_t size) {
     if (execbuf_prim_release(base, size).call == NULL) {
         return;
     }
-    execbuf_record record = {base, size, base, 0, 0, EXECBUF_STATE_RESERVED, 0, 0, 0};
+    execbuf_record record = {base, size, base, 0, 0, EXECBUF_STATE_RESERVED, 0, 0, 0, 0};
     execbuf handle = {base, 0, execbuf_table_add(&record)};
     if (handle.id != 0 && execbuf_table_remove(&handle, &record)) {
         execbuf_table_retire(&record, false);
     }
+}
+
+void execbuf_table_count_stale(void) {
+    execbuf_prim_lock();
+    stale_count++;
+    execbuf_prim_unlock();
+}
+
+uint64_t execbuf_table_stale_count(void) {
+    execbuf_prim_lock();
+    uint64_t count = stale_count;
+    execbuf_prim_unlock();
+    return count;
 }

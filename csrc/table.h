@@ -25,10 +25,14 @@ typedef struct execbuf_record {
     size_t capacity;   /* the largest length that may be published */
     size_t length;     /* the length that is published */
     execbuf_state state;
+    uint32_t owner;      /* the number of the pool that it belongs to, or 0 */
     uint32_t place;      /* the record's index + 1; the table's own, like all that follows */
     uint32_t generation; /* counts the buffers that this record has described */
     uint32_t next;       /* the place of the next record in a list */
 } execbuf_record;
+
+/* Of all the ids that this table gives, none has this bit. */
+#define EXECBUF_ID_OF_POOL ((uint64_t)1 << 63)
 
 /* Enters a buffer.
  *
@@ -54,6 +58,14 @@ void execbuf_table_update(const execbuf_record *record);
  * Returns and Out as for execbuf_table_find: of two threads that remove one buffer, one gets true. */
 bool execbuf_table_remove(const execbuf *buffer, execbuf_record *record);
 
+/* Looks for the published buffer of a pool that contains an address. Takes time in proportion to the number of records.
+ *
+ * Returns: whether there is one.
+ * In:  owner:   the pool's number.
+ *      address: the address.
+ * Out: record:  what is known of the buffer. */
+bool execbuf_table_search(uint32_t owner, const void *address, execbuf_record *record);
+
 /* Takes out a mapping that an earlier execbuf_table_retire could only put aside. The caller goes on as after
  * execbuf_table_remove.
  *
@@ -67,5 +79,9 @@ void execbuf_table_unmap(void *base, size_t size);
 /* Ends what execbuf_table_remove and execbuf_table_remove_parked began: the record may be used again, or, if
  * the system would not unmap the mapping, is put aside until somebody tries anew. */
 void execbuf_table_retire(const execbuf_record *record, bool unmapped);
+
+/* Counts a handle that named no live buffer, and says how many there were. */
+void execbuf_table_count_stale(void);
+uint64_t execbuf_table_stale_count(void);
 
 #endif

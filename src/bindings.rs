@@ -2,6 +2,8 @@
 
 pub const EXECBUF_VERSION: &[u8; 6] = b"0.1.0\0";
 pub const EXECBUF_MAX_ATTEMPTS: u32 = 4;
+pub const EXECBUF_POOL_NAME_MAX: u32 = 63;
+pub const EXECBUF_MAX_FACTS: u32 = 16;
 impl execbuf_status {
     pub const EXECBUF_OK: execbuf_status = execbuf_status(0);
     pub const EXECBUF_E_NULL: execbuf_status = execbuf_status(-1);
@@ -17,6 +19,8 @@ impl execbuf_status {
     pub const EXECBUF_E_READ_IMPLIES_EXEC: execbuf_status = execbuf_status(-11);
     pub const EXECBUF_E_UNSUPPORTED: execbuf_status = execbuf_status(-12);
     pub const EXECBUF_E_LOST: execbuf_status = execbuf_status(-13);
+    pub const EXECBUF_E_FROZEN: execbuf_status = execbuf_status(-14);
+    pub const EXECBUF_E_TOO_FAR: execbuf_status = execbuf_status(-15);
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
@@ -26,12 +30,15 @@ impl execbuf_backend {
     pub const EXECBUF_BACKEND_NONE: execbuf_backend = execbuf_backend(-1);
     /// The pages' protection is changed from RW to RX: mprotect or VirtualProtect.
     pub const EXECBUF_BACKEND_FLIP: execbuf_backend = execbuf_backend(1);
-    /// Linux: the bytes are written to a memfd, which is sealed against writing and mapped RX.
+    /** Linux: the code lies in a memfd that is mapped RX. A buffer's is written, then sealed against
+ writing. A pool's has a second, writable mapping, made before it is sealed against any more of them.*/
     pub const EXECBUF_BACKEND_MEMFD: execbuf_backend = execbuf_backend(2);
     /// Linux: RX pages are filled through a second mapping of theirs that mremap made; no file involved.
     pub const EXECBUF_BACKEND_ALIAS: execbuf_backend = execbuf_backend(3);
     /// macOS on arm64: MAP_JIT pages with the per-thread write protection.
     pub const EXECBUF_BACKEND_MAP_JIT: execbuf_backend = execbuf_backend(4);
+    /// Windows, for pools: a section of the paging file with an executable and a writable view.
+    pub const EXECBUF_BACKEND_SECTION: execbuf_backend = execbuf_backend(5);
 }
 #[repr(transparent)]
 /** The ways of making staged bytes executable. A platform has one or more, tried in a fixed order, and
@@ -86,6 +93,128 @@ pub struct execbuf {
 }
 /// A function pointer of no particular type. Cast it to the type of the published function.
 pub type execbuf_function = ::core::option::Option<unsafe extern "C" fn()>;
+/** Many pieces of code in a few mappings, published without a system call.
+
+ What a pool publishes are ordinary buffers: all functions above work on them, and they outlive the pool:
+ its memory goes when the last of them is freed. The code begins at multiples of 16; what lies between
+ pieces of code, and in the place of one that was freed, are trap instructions.
+
+ Regions: memory comes from the system in regions of some MiB, of which only the parts in use take memory.
+ A region has an executable mapping, and a writable one at another address, which only execbuf knows. Where
+ the system can enforce it (EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_SECTION) the executable one can never be
+ made writable. Where a second mapping can't be had, and for code of 2 MiB and more, each piece of code gets
+ pages of its own, as by execbuf_new. A region goes back to the system when its last piece of code is
+ freed; an empty one that took no more than 1 MiB is kept for the next.
+
+ Freed code: its bytes are overwritten with traps at once. The place is used again only after all
+ processors have forgotten the old instructions, for which one membarrier(2) serves many frees.
+
+ fork: the memory is shared by both processes, so a fork freezes all regions of all pools in both. Code in
+ a frozen region can be called and freed; its bytes stay what they are as long as it is published, and
+ the memory goes when the last of it is freed. New code goes to new regions. The writable mappings are not
+ inherited. A child made by raw clone(2) without the fork handlers is noticed at its first use of a pool
+ (Linux 4.14), but what its parent does meanwhile changes the shared memory.
+
+ Threads: any function may be called from any thread on any pool. The thread that uses a pool most takes
+ its lock without an atomic instruction.*/
+#[repr(C)]
+#[derive(Debug)]
+pub struct execbuf_pool {
+    _unused: [u8; 0],
+}
+/// How a pool is to be made. All zero is the usual way.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_pool_options {
+    /** All code of the pool is to lie within 2 GiB of this address, so that a relative call of 32 bits
+ reaches from any byte of the one to the other. NULL: anywhere.*/
+    pub near_to: *const ::core::ffi::c_void,
+    /** The pool's name, for lists of mappings such as /proc/self/maps, where the system can show it: at most
+ EXECBUF_POOL_NAME_MAX bytes, which are copied. NULL: "execbuf".*/
+    pub name: *const ::core::ffi::c_char,
+}
+/// One piece of machine code that is to be published with others.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_code {
+    /// Its first byte.
+    pub bytes: *const ::core::ffi::c_void,
+    /// How many there are.
+    pub length: usize,
+}
+/// Where a piece of code is.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_place {
+    /// Its first byte.
+    pub entry: *const ::core::ffi::c_void,
+    /// How many bytes are published.
+    pub length: usize,
+}
+/// What a pool has at the moment. Sizes are in bytes.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_pool_stats {
+    /// Buffers that are published or reserved and not freed.
+    pub live: usize,
+    /// What was asked for by them: the sum of their lengths, and of the capacity of reserved ones.
+    pub bytes: usize,
+    /// Address space of the regions, counted once, and of pages that buffers have for themselves.
+    pub reserved: usize,
+    /// Memory that has been set aside for code, free or not: the part of reserved that was ever touched.
+    pub committed: usize,
+    /// Memory for the pool's own book-keeping.
+    pub bookkeeping: usize,
+    /// Regions, and how many of them are frozen.
+    pub regions: usize,
+    pub frozen: usize,
+    /// Buffers that have pages of their own.
+    pub own_pages: usize,
+    /// How the newest region, or the newest buffer with pages of its own, was made; NONE before that.
+    pub backend: execbuf_backend,
+    /// Why not in a better way: the attempts to make a region that failed since the last that did not.
+    pub why: execbuf_error,
+}
+/// What is known of one backend.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_probe_result {
+    /// Which one.
+    pub backend: execbuf_backend,
+    /// Why it does not work: the system's code, or 0.
+    pub os_error: i32,
+    /** Why it does not work: the call that failed, or the check that spoke against trying, a string that
+ lives for ever. NULL: it works.*/
+    pub call: *const ::core::ffi::c_char,
+}
+/** One fact about the system or the process, for people to read: names and values may change with the
+ version.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_fact {
+    /// What it is about, such as "page size": a string that lives for ever.
+    pub name: *const ::core::ffi::c_char,
+    /// What is the case, as text.
+    pub value: [::core::ffi::c_char; 48usize],
+}
+/// What a machine and a process allow. A plain value without anything to free.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_probe {
+    /** EXECBUF_OK, whether anything works or not; or why nothing was tried: EXECBUF_E_UNSUPPORTED,
+ EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED.*/
+    pub status: execbuf_status,
+    /// How many entries of buffer, pool and facts are filled.
+    pub buffer_count: u32,
+    pub pool_count: u32,
+    pub fact_count: u32,
+    /// The backends of execbuf_new, in the order in which they are tried. The first that works is used.
+    pub buffer: [execbuf_probe_result; 4usize],
+    /// Those that make a pool's regions. If none works, buffers of a pool get pages of their own.
+    pub pool: [execbuf_probe_result; 4usize],
+    /// What policies, limits and sizes there are, as far as the process may know.
+    pub facts: [execbuf_fact; 16usize],
+}
 unsafe extern "C" {
     /** The version of the library that is linked in, to be compared with EXECBUF_VERSION.
 
@@ -99,7 +228,7 @@ unsafe extern "C" {
 
  Returns: a string that lives for ever; "unknown status" for a value that is no status.*/
     pub fn execbuf_status_message(status: execbuf_status) -> *const ::core::ffi::c_char;
-    /** A backend's short name: "none", "flip", "memfd", "alias" or "map-jit".
+    /** A backend's short name: "none", "flip", "memfd", "alias", "map-jit" or "section".
 
  Returns: a string that lives for ever; "?" for a value that is no backend.*/
     pub fn execbuf_backend_name(backend: execbuf_backend) -> *const ::core::ffi::c_char;
@@ -160,6 +289,7 @@ unsafe extern "C" {
           EXECBUF_E_CAPACITY     length is over the capacity that was reserved;
           EXECBUF_E_STALE        buffer names no live buffer;
           EXECBUF_E_PUBLISHED    the buffer was published already;
+          EXECBUF_E_FROZEN       the buffer is a pool's, and was reserved by the parent of this process;
           EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED as for execbuf_new.
  In/out: buffer: the reserved buffer; its length is set.
  In:     code:   the machine code, which is copied.
@@ -185,6 +315,8 @@ unsafe extern "C" {
           EXECBUF_E_OUT_OF_BOUNDS offset + length is over the buffer's length;
           EXECBUF_E_STALE         buffer names no live buffer;
           EXECBUF_E_NOT_PUBLISHED the buffer was reserved, but not published;
+          EXECBUF_E_FROZEN        the buffer is a pool's, and the process has forked since its memory was
+                                  taken: the code is shared with the other process;
           EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED as for execbuf_new;
           EXECBUF_E_LOST          both requests of the second way were refused. The code is no longer
                                   executable, and the buffer can only be freed.
@@ -222,4 +354,105 @@ unsafe extern "C" {
                            nothing is done, and the handle stays as it was.
  In/out: buffer: the buffer, or NULL.*/
     pub fn execbuf_free(buffer: *mut execbuf) -> execbuf_status;
+    /** Makes a pool. Memory for code is taken at the first use.
+
+ Returns: EXECBUF_OK;
+          EXECBUF_E_NULL       out is NULL;
+          EXECBUF_E_TOO_LARGE  the name is longer than EXECBUF_POOL_NAME_MAX;
+          EXECBUF_E_NO_MEMORY  there is no memory for the pool itself, or there are 65535 pools;
+          EXECBUF_E_DENIED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_UNSUPPORTED as for execbuf_new.
+ Out: out:     the pool; NULL on failure. Free it with execbuf_pool_free.
+ In:  options: how, or NULL for the usual way.
+ Out: error:   the report, or NULL.*/
+    pub fn execbuf_pool_new(
+        out: *mut *mut execbuf_pool,
+        options: *const execbuf_pool_options,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Gives up a pool. Nothing may be published in it any more; buffers that it published live on until they are
+ freed. Freeing NULL does nothing.
+
+ In: pool: the pool, which no other thread uses now or later.*/
+    pub fn execbuf_pool_free(pool: *mut execbuf_pool);
+    /** Copies machine code into the pool and makes it executable.
+
+ Returns: as execbuf_new, and
+          EXECBUF_E_NULL     pool is NULL;
+          EXECBUF_E_TOO_FAR  there is no address space near the address that the pool is to be near to.
+ In:  pool:   the pool.
+ Out: out:    the new buffer; all zero on failure. Free it with execbuf_free.
+ In:  code:   the machine code, which is copied.
+      length: its length.
+ Out: error:  the report, or NULL.*/
+    pub fn execbuf_pool_publish(
+        pool: *mut execbuf_pool,
+        out: *mut execbuf,
+        code: *const ::core::ffi::c_void,
+        length: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Publishes several pieces of code: all of them or none. Where publishing takes a barrier (AArch64), one
+ serves all.
+
+ Returns: as execbuf_pool_publish, for the first piece that failed.
+ In:  pool:  the pool.
+ Out: out:   count new buffers, in the order of codes; all zero on failure.
+ In:  codes: the pieces of code, which are copied.
+      count: how many; 0 is a success.
+ Out: error: the report, or NULL.*/
+    pub fn execbuf_pool_publish_batch(
+        pool: *mut execbuf_pool,
+        out: *mut execbuf,
+        codes: *const execbuf_code,
+        count: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Reserves room in the pool, as execbuf_reserve, for code whose address has to be known before it is
+ written. The room stays as large as it was reserved, whatever is published in it.
+
+ In a child of a fork, room that was reserved before it in a region can only be freed: execbuf_publish
+ returns EXECBUF_E_FROZEN.
+
+ Returns, Out and In as for execbuf_reserve and execbuf_pool_publish.*/
+    pub fn execbuf_pool_reserve(
+        pool: *mut execbuf_pool,
+        out: *mut execbuf,
+        capacity: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Finds the piece of code that contains an address: for unwinders and profilers. Not for signal handlers.
+
+ Returns: 1 if there is one, else 0.
+ In:  pool:    the pool to look in.
+      address: any address.
+ Out: place:   the piece of code, published and not freed; all zero if there is none.*/
+    pub fn execbuf_pool_lookup(
+        pool: *const execbuf_pool,
+        address: *const ::core::ffi::c_void,
+        place: *mut execbuf_place,
+    ) -> ::core::ffi::c_int;
+    /** The name of a pool.
+
+ Returns: a string that lives as long as the pool; "" if pool is NULL.*/
+    pub fn execbuf_pool_name(pool: *const execbuf_pool) -> *const ::core::ffi::c_char;
+    /** Asks for the numbers of a pool.
+
+ In:  pool:  the pool.
+ Out: stats: the numbers; all zero, with no backend, if pool is NULL.*/
+    pub fn execbuf_pool_get_stats(
+        pool: *const execbuf_pool,
+        stats: *mut execbuf_pool_stats,
+    );
+    /** How many handles this process has refused with EXECBUF_E_STALE: handles of freed buffers, with an altered
+ address, or of nothing. A number other than 0 is a bug in the program.
+
+ Returns: the number.*/
+    pub fn execbuf_stale_count() -> u64;
+    /** Tries each backend on a small piece of memory, and asks the system for what has to do with it. Nothing is
+ kept, and nothing is tried that is writable and executable at once, so there is nothing for an audit log
+ but what publishing would cause. It makes some dozens of system calls, on Linux also uname and those that
+ read files of /proc and /sys: not for a sandbox that kills whoever makes an unusual call.
+
+ Out: probe: the report. NULL does nothing.*/
+    pub fn execbuf_probe_system(probe: *mut execbuf_probe);
 }

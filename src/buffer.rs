@@ -12,7 +12,7 @@ use crate::ffi;
 use crate::fn_ptr::FnPtr;
 use crate::function::{Function, OwnedFunction};
 
-/// One piece of published machine code, in memory of its own.
+/// One piece of published machine code, in memory of its own or of an [`ExecPool`](crate::ExecPool).
 ///
 /// The code starts at a multiple of 16. The memory around it holds trap instructions, from 16 bytes before the
 /// first byte to the end of the last page, so code that runs over its end stops there.
@@ -23,13 +23,14 @@ use crate::function::{Function, OwnedFunction};
 /// # Threads and fork
 ///
 /// An `ExecBuffer` is `Send` and `Sync`: it is only read after it is made, except by [`rewrite`](Self::rewrite),
-/// which needs `&mut`. After `fork` both processes can call and rewrite what was published before, and neither
-/// sees what the other changes.
+/// which needs `&mut`. After `fork` both processes can call, drop and (but for buffers of a pool) rewrite what was
+/// published before, and neither sees what the other does.
 ///
 /// # Examples
 ///
 /// See the [crate's page](crate).
 #[must_use = "the code is unmapped when the buffer is dropped"]
+#[repr(transparent)]
 pub struct ExecBuffer {
     /// Names a published buffer that nobody else frees.
     raw: ffi::execbuf,
@@ -113,6 +114,19 @@ impl ExecBuffer {
         let mut raw = EMPTY;
         // SAFETY: `raw` and the report can be written.
         check(|error| unsafe { ffi::execbuf_reserve(&raw mut raw, capacity, error) })?;
+        // SAFETY: The buffer was just reserved, and nobody else has it.
+        unsafe { Self::fill(raw, capacity, build) }
+    }
+
+    /// The second half of `build`: fills a reserved buffer.
+    ///
+    /// # Safety
+    ///
+    /// As for [`from_raw`](Self::from_raw), but the buffer is reserved, with the given capacity.
+    pub(crate) unsafe fn fill<B>(raw: ffi::execbuf, capacity: usize, build: B) -> Result<Self, Error>
+    where
+        B: FnOnce(usize, &mut [u8]) -> Result<usize, Box<dyn core::error::Error + Send + Sync>>,
+    {
         // From here on the reservation is given back whatever happens.
         let mut buffer = Self { raw };
         let mut scratch = zeros(capacity).ok_or_else(|| Error::no_memory(c"scratch memory"))?;
@@ -122,6 +136,14 @@ impl ExecBuffer {
         // no more are read: a larger `length` is an error.
         check(|error| unsafe { ffi::execbuf_publish(&raw mut buffer.raw, code.cast(), length, error) })?;
         Ok(buffer)
+    }
+
+    /// # Safety
+    ///
+    /// The handle names a published buffer, and nobody else frees it or calls its code without a promise of his own.
+    #[inline]
+    pub(crate) unsafe fn from_raw(raw: ffi::execbuf) -> Self {
+        Self { raw }
     }
 
     /// Replaces a part of the code, from `offset` on.
@@ -139,6 +161,8 @@ impl ExecBuffer {
     /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the new bytes reach over the end of the code.
     /// - [`NoMemory`](crate::ErrorKind::NoMemory), [`Denied`](crate::ErrorKind::Denied) as for
     ///   [`new`](Self::new).
+    /// - [`Frozen`](crate::ErrorKind::Frozen): the buffer is an [`ExecPool`](crate::ExecPool)'s, and the process has
+    ///   forked since the pool took its memory, so that both processes share it.
     /// - [`Lost`](crate::ErrorKind::Lost): only where the system has no way to replace pages in one step
     ///   (Windows, macOS, the BSDs), and it twice refused to make the pages executable again. The code can no
     ///   longer be called: calling it crashes.
@@ -287,9 +311,10 @@ fn zeros(count: usize) -> Option<Box<[u8]>> {
 }
 
 /// The handle of no buffer.
-const EMPTY: ffi::execbuf = ffi::execbuf { entry: ptr::null(), length: 0, id: 0 };
+pub(crate) const EMPTY: ffi::execbuf = ffi::execbuf { entry: ptr::null(), length: 0, id: 0 };
 
 impl Drop for ExecBuffer {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: The handle is ours alone, so it is not stale and this succeeds; no function of the buffer is left: they
         // borrowed it.
@@ -312,5 +337,5 @@ impl fmt::Debug for ExecBuffer {
     }
 }
 
-/// `ExecBuffer` is the C handle and nothing else.
+/// `ExecBuffer` is the C handle and nothing else; `ExecPool::publish_batch` relies on it.
 const _: () = assert!(mem::size_of::<ExecBuffer>() == mem::size_of::<ffi::execbuf>());

@@ -43,6 +43,10 @@ pub enum ErrorKind {
     Unsupported,
     /// A rewrite failed and the old code could not be made executable again.
     Lost,
+    /// The code is a pool's and was live during a `fork`, so both processes share its memory and neither may change it.
+    Frozen,
+    /// There is no address space left within 2 GiB of the address that the pool is to be near to.
+    TooFar,
     /// A handle was altered, or freed through [`ffi`], behind the back of the safe types.
     InvalidHandle,
 }
@@ -59,12 +63,14 @@ pub enum ErrorKind {
 pub enum Backend {
     /// The pages' protection is changed: `mprotect` or `VirtualProtect`.
     Flip,
-    /// Linux: the bytes are written to a memfd that is sealed and mapped.
+    /// Linux: the code lies in a memfd, sealed and mapped.
     Memfd,
     /// Linux: the pages are filled through a second mapping that `mremap` makes.
     Alias,
     /// macOS on AArch64: `MAP_JIT` with the per-thread write protection.
     MapJit,
+    /// Windows, for pools: a section with an executable and a writable view.
+    Section,
 }
 
 impl fmt::Display for Backend {
@@ -74,6 +80,7 @@ impl fmt::Display for Backend {
             Self::Memfd => execbuf_backend::EXECBUF_BACKEND_MEMFD,
             Self::Alias => execbuf_backend::EXECBUF_BACKEND_ALIAS,
             Self::MapJit => execbuf_backend::EXECBUF_BACKEND_MAP_JIT,
+            Self::Section => execbuf_backend::EXECBUF_BACKEND_SECTION,
         };
         // SAFETY: The function takes any value.
         let name = unsafe { ffi::execbuf_backend_name(backend) };
@@ -201,8 +208,18 @@ impl Error {
         })
     }
 
+    /// An error of the C library.
+    #[cold]
+    pub(crate) fn report(report: ffi::execbuf_error) -> Self {
+        Self(Repr::Report(report))
+    }
+
     pub(crate) fn no_memory(culprit: &'static CStr) -> Self {
         Self::of(execbuf_status::EXECBUF_E_NO_MEMORY, culprit)
+    }
+
+    pub(crate) fn too_large(culprit: &'static CStr) -> Self {
+        Self::of(execbuf_status::EXECBUF_E_TOO_LARGE, culprit)
     }
 
     pub(crate) fn out_of_bounds(culprit: &'static CStr) -> Self {
@@ -230,17 +247,18 @@ impl Error {
     }
 }
 
-/// Makes a C call that fills a report, and turns a failure into an error. The call must fill the report.
+/// Makes a C call that fills a report, and turns a failure into an error. The call must fill the report if it fails.
+#[inline]
 pub(crate) fn check(call: impl FnOnce(*mut ffi::execbuf_error) -> execbuf_status) -> Result<(), Error> {
     let mut report = MaybeUninit::uninit();
     if call(report.as_mut_ptr()) == execbuf_status::EXECBUF_OK {
         return Ok(());
     }
-    // SAFETY: Every function of the C library that takes a report fills it.
-    Err(Error(Repr::Report(unsafe { report.assume_init() })))
+    // SAFETY: Every function of the C library that takes a report fills it when it fails.
+    Err(Error::report(unsafe { report.assume_init() }))
 }
 
-fn kind(status: execbuf_status) -> ErrorKind {
+pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
     match status {
         execbuf_status::EXECBUF_E_EMPTY => ErrorKind::Empty,
         execbuf_status::EXECBUF_E_TOO_LARGE => ErrorKind::TooLarge,
@@ -251,29 +269,32 @@ fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_READ_IMPLIES_EXEC => ErrorKind::ReadImpliesExec,
         execbuf_status::EXECBUF_E_UNSUPPORTED => ErrorKind::Unsupported,
         execbuf_status::EXECBUF_E_LOST => ErrorKind::Lost,
+        execbuf_status::EXECBUF_E_FROZEN => ErrorKind::Frozen,
+        execbuf_status::EXECBUF_E_TOO_FAR => ErrorKind::TooFar,
         // NULL, STALE, NOT_PUBLISHED and PUBLISHED: the safe types never make such calls.
         _ => ErrorKind::InvalidHandle,
     }
 }
 
-fn backend(backend: execbuf_backend) -> Option<Backend> {
+pub(crate) fn backend(backend: execbuf_backend) -> Option<Backend> {
     match backend {
         execbuf_backend::EXECBUF_BACKEND_FLIP => Some(Backend::Flip),
         execbuf_backend::EXECBUF_BACKEND_MEMFD => Some(Backend::Memfd),
         execbuf_backend::EXECBUF_BACKEND_ALIAS => Some(Backend::Alias),
         execbuf_backend::EXECBUF_BACKEND_MAP_JIT => Some(Backend::MapJit),
+        execbuf_backend::EXECBUF_BACKEND_SECTION => Some(Backend::Section),
         _ => None,
     }
 }
 
-fn nonzero(code: i32) -> Option<i32> {
+pub(crate) fn nonzero(code: i32) -> Option<i32> {
     (code != 0).then_some(code)
 }
 
 /// # Safety
 ///
 /// `text` is null or a string that lives for ever.
-unsafe fn static_str(text: *const c_char) -> Option<&'static str> {
+pub(crate) unsafe fn static_str(text: *const c_char) -> Option<&'static str> {
     if text.is_null() {
         return None;
     }
@@ -318,13 +339,15 @@ impl core::error::Error for Error {
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         let kind = match error.kind() {
-            ErrorKind::NoMemory => std::io::ErrorKind::OutOfMemory,
+            ErrorKind::NoMemory | ErrorKind::TooFar => std::io::ErrorKind::OutOfMemory,
             ErrorKind::Denied | ErrorKind::ReadImpliesExec => std::io::ErrorKind::PermissionDenied,
             ErrorKind::Unsupported => std::io::ErrorKind::Unsupported,
             ErrorKind::Empty | ErrorKind::TooLarge | ErrorKind::OutOfBounds | ErrorKind::Capacity => {
                 std::io::ErrorKind::InvalidInput
             }
-            ErrorKind::BuildFailed | ErrorKind::Lost | ErrorKind::InvalidHandle => std::io::ErrorKind::Other,
+            ErrorKind::BuildFailed | ErrorKind::Lost | ErrorKind::Frozen | ErrorKind::InvalidHandle => {
+                std::io::ErrorKind::Other
+            }
         };
         Self::new(kind, error)
     }
@@ -358,6 +381,8 @@ mod tests {
             (s::EXECBUF_E_READ_IMPLIES_EXEC, ErrorKind::ReadImpliesExec),
             (s::EXECBUF_E_UNSUPPORTED, ErrorKind::Unsupported),
             (s::EXECBUF_E_LOST, ErrorKind::Lost),
+            (s::EXECBUF_E_FROZEN, ErrorKind::Frozen),
+            (s::EXECBUF_E_TOO_FAR, ErrorKind::TooFar),
         ];
         // The statuses are numbered without gaps, so this says that none is missing.
         for (number, (status, kind)) in (1..).zip(kinds) {
@@ -365,8 +390,8 @@ mod tests {
             assert_eq!(reported(status).kind(), kind);
         }
         // SAFETY: The function takes any value, and returns a string.
-        let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 13))) };
-        assert_eq!((kinds.len(), after), (13, c"EXECBUF_E_?"));
+        let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 15))) };
+        assert_eq!((kinds.len(), after), (15, c"EXECBUF_E_?"));
     }
 
     #[test]
@@ -398,6 +423,8 @@ mod tests {
             (execbuf_status::EXECBUF_E_READ_IMPLIES_EXEC, std::io::ErrorKind::PermissionDenied),
             (execbuf_status::EXECBUF_E_UNSUPPORTED, std::io::ErrorKind::Unsupported),
             (execbuf_status::EXECBUF_E_LOST, std::io::ErrorKind::Other),
+            (execbuf_status::EXECBUF_E_FROZEN, std::io::ErrorKind::Other),
+            (execbuf_status::EXECBUF_E_TOO_FAR, std::io::ErrorKind::OutOfMemory),
         ] {
             assert_eq!(std::io::Error::from(reported(status)).kind(), kind);
         }
@@ -405,8 +432,8 @@ mod tests {
 
     #[test]
     fn backends_have_their_c_names() {
-        let names = [Backend::Flip, Backend::Memfd, Backend::Alias, Backend::MapJit].map(|b| b.to_string());
-        assert_eq!(names, ["flip", "memfd", "alias", "map-jit"]);
+        let backends = [Backend::Flip, Backend::Memfd, Backend::Alias, Backend::MapJit, Backend::Section];
+        assert_eq!(backends.map(|b| b.to_string()), ["flip", "memfd", "alias", "map-jit", "section"]);
         assert_eq!(backend(execbuf_backend::EXECBUF_BACKEND_NONE), None);
     }
 

@@ -187,12 +187,16 @@ mod error;
 pub mod ffi;
 mod fn_ptr;
 mod function;
+mod pool;
+mod probe;
 mod signature;
 
 pub use buffer::ExecBuffer;
 pub use error::{Attempt, Backend, Error, ErrorKind};
 pub use fn_ptr::{AbiResult, AbiType, FnPtr};
 pub use function::{Function, OwnedFunction};
+pub use pool::{ExecPool, ExecPoolBuilder, Place, PoolStats};
+pub use probe::{Probe, Probed, probe};
 pub use signature::{Abi, Signature, Type};
 
 /// The README's examples, which are for x86-64.

@@ -28,8 +28,8 @@
  * are seen to. On AArch64 Linux that takes version 4.16 or later, for membarrier(2); before that, a thread
  * other than the publisher executes an isb first.
  *
- * fork: both processes may call, rewrite and free everything created before the fork, and neither sees
- * what the other does. Handlers of pthread_atfork may call execbuf, and may take locks that are held when
+ * fork: both processes may call and free everything created before the fork, and neither sees
+ * what the other does. Both may rewrite it, too, but for buffers of a pool (see there). Handlers of pthread_atfork may call execbuf, and may take locks that are held when
  * execbuf is called, unless they were registered before the library was loaded. A signal handler may not
  * fork. A child made by raw clone(2) without the C library's fork handlers may call published code and
  * nothing else. vfork and posix_spawn are not affected.
@@ -77,7 +77,12 @@ const char *execbuf_version(void);
     X(EXECBUF_E_UNSUPPORTED, -12, "execbuf does not know how to publish code on this platform")              \
     X(EXECBUF_E_LOST, -13,                                                                                   \
       "the rewrite failed and the system did not let the old code become executable again; "                 \
-      "the buffer can only be freed")
+      "the buffer can only be freed")                                                                        \
+    X(EXECBUF_E_FROZEN, -14,                                                                                 \
+      "the process forked while this code was live, so both processes share its memory and neither may "     \
+      "change it; publish a new buffer instead")                                                             \
+    X(EXECBUF_E_TOO_FAR, -15,                                                                                \
+      "no address space is left within 2 GiB of the address that the pool is to be near to")
 
 typedef enum execbuf_status {
 #define EXECBUF_STATUS_ENUM(name, value, message) name = value,
@@ -105,15 +110,18 @@ typedef enum execbuf_backend {
     EXECBUF_BACKEND_NONE = -1,
     /* The pages' protection is changed from RW to RX: mprotect or VirtualProtect. */
     EXECBUF_BACKEND_FLIP = 1,
-    /* Linux: the bytes are written to a memfd, which is sealed against writing and mapped RX. */
+    /* Linux: the code lies in a memfd that is mapped RX. A buffer's is written, then sealed against
+     * writing. A pool's has a second, writable mapping, made before it is sealed against any more of them. */
     EXECBUF_BACKEND_MEMFD = 2,
     /* Linux: RX pages are filled through a second mapping of theirs that mremap made; no file involved. */
     EXECBUF_BACKEND_ALIAS = 3,
     /* macOS on arm64: MAP_JIT pages with the per-thread write protection. */
-    EXECBUF_BACKEND_MAP_JIT = 4
+    EXECBUF_BACKEND_MAP_JIT = 4,
+    /* Windows, for pools: a section of the paging file with an executable and a writable view. */
+    EXECBUF_BACKEND_SECTION = 5
 } execbuf_backend;
 
-/* A backend's short name: "none", "flip", "memfd", "alias" or "map-jit".
+/* A backend's short name: "none", "flip", "memfd", "alias", "map-jit" or "section".
  *
  * Returns: a string that lives for ever; "?" for a value that is no backend. */
 const char *execbuf_backend_name(execbuf_backend backend);
@@ -217,6 +225,7 @@ execbuf_status execbuf_reserve(execbuf *out, size_t capacity, execbuf_error *err
  *          EXECBUF_E_CAPACITY     length is over the capacity that was reserved;
  *          EXECBUF_E_STALE        buffer names no live buffer;
  *          EXECBUF_E_PUBLISHED    the buffer was published already;
+ *          EXECBUF_E_FROZEN       the buffer is a pool's, and was reserved by the parent of this process;
  *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED as for execbuf_new.
  * In/out: buffer: the reserved buffer; its length is set.
  * In:     code:   the machine code, which is copied.
@@ -238,6 +247,8 @@ execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length,
  *          EXECBUF_E_OUT_OF_BOUNDS offset + length is over the buffer's length;
  *          EXECBUF_E_STALE         buffer names no live buffer;
  *          EXECBUF_E_NOT_PUBLISHED the buffer was reserved, but not published;
+ *          EXECBUF_E_FROZEN        the buffer is a pool's, and the process has forked since its memory was
+ *                                  taken: the code is shared with the other process;
  *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED as for execbuf_new;
  *          EXECBUF_E_LOST          both requests of the second way were refused. The code is no longer
  *                                  executable, and the buffer can only be freed.
@@ -273,6 +284,214 @@ size_t execbuf_length(const execbuf *buffer);
  *                           nothing is done, and the handle stays as it was.
  * In/out: buffer: the buffer, or NULL. */
 execbuf_status execbuf_free(execbuf *buffer);
+
+/* ---- Pool -------------------------------------------------------------------------------------- */
+
+/* Many pieces of code in a few mappings, published without a system call.
+ *
+ * What a pool publishes are ordinary buffers: all functions above work on them, and they outlive the pool:
+ * its memory goes when the last of them is freed. The code begins at multiples of 16; what lies between
+ * pieces of code, and in the place of one that was freed, are trap instructions.
+ *
+ * Regions: memory comes from the system in regions of some MiB, of which only the parts in use take memory.
+ * A region has an executable mapping, and a writable one at another address, which only execbuf knows. Where
+ * the system can enforce it (EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_SECTION) the executable one can never be
+ * made writable. Where a second mapping can't be had, and for code of 2 MiB and more, each piece of code gets
+ * pages of its own, as by execbuf_new. A region goes back to the system when its last piece of code is
+ * freed; an empty one that took no more than 1 MiB is kept for the next.
+ *
+ * Freed code: its bytes are overwritten with traps at once. The place is used again only after all
+ * processors have forgotten the old instructions, for which one membarrier(2) serves many frees.
+ *
+ * fork: the memory is shared by both processes, so a fork freezes all regions of all pools in both. Code in
+ * a frozen region can be called and freed; its bytes stay what they are as long as it is published, and
+ * the memory goes when the last of it is freed. New code goes to new regions. The writable mappings are not
+ * inherited. A child made by raw clone(2) without the fork handlers is noticed at its first use of a pool
+ * (Linux 4.14), but what its parent does meanwhile changes the shared memory.
+ *
+ * Threads: any function may be called from any thread on any pool. The thread that uses a pool most takes
+ * its lock without an atomic instruction. */
+typedef struct execbuf_pool execbuf_pool;
+
+/* How a pool is to be made. All zero is the usual way. */
+typedef struct execbuf_pool_options {
+    /* All code of the pool is to lie within 2 GiB of this address, so that a relative call of 32 bits
+     * reaches from any byte of the one to the other. NULL: anywhere. */
+    const void *near_to;
+    /* The pool's name, for lists of mappings such as /proc/self/maps, where the system can show it: at most
+     * EXECBUF_POOL_NAME_MAX bytes, which are copied. NULL: "execbuf". */
+    const char *name;
+} execbuf_pool_options;
+
+/* The most bytes that a pool's name can have. */
+#define EXECBUF_POOL_NAME_MAX 63
+
+/* Makes a pool. Memory for code is taken at the first use.
+ *
+ * Returns: EXECBUF_OK;
+ *          EXECBUF_E_NULL       out is NULL;
+ *          EXECBUF_E_TOO_LARGE  the name is longer than EXECBUF_POOL_NAME_MAX;
+ *          EXECBUF_E_NO_MEMORY  there is no memory for the pool itself, or there are 65535 pools;
+ *          EXECBUF_E_DENIED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_UNSUPPORTED as for execbuf_new.
+ * Out: out:     the pool; NULL on failure. Free it with execbuf_pool_free.
+ * In:  options: how, or NULL for the usual way.
+ * Out: error:   the report, or NULL. */
+execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *options,
+                                execbuf_error *error);
+
+/* Gives up a pool. Nothing may be published in it any more; buffers that it published live on until they are
+ * freed. Freeing NULL does nothing.
+ *
+ * In: pool: the pool, which no other thread uses now or later. */
+void execbuf_pool_free(execbuf_pool *pool);
+
+/* Copies machine code into the pool and makes it executable.
+ *
+ * Returns: as execbuf_new, and
+ *          EXECBUF_E_NULL     pool is NULL;
+ *          EXECBUF_E_TOO_FAR  there is no address space near the address that the pool is to be near to.
+ * In:  pool:   the pool.
+ * Out: out:    the new buffer; all zero on failure. Free it with execbuf_free.
+ * In:  code:   the machine code, which is copied.
+ *      length: its length.
+ * Out: error:  the report, or NULL. */
+execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                    execbuf_error *error);
+
+/* One piece of machine code that is to be published with others. */
+typedef struct execbuf_code {
+    /* Its first byte. */
+    const void *bytes;
+    /* How many there are. */
+    size_t length;
+} execbuf_code;
+
+/* Publishes several pieces of code: all of them or none. Where publishing takes a barrier (AArch64), one
+ * serves all.
+ *
+ * Returns: as execbuf_pool_publish, for the first piece that failed.
+ * In:  pool:  the pool.
+ * Out: out:   count new buffers, in the order of codes; all zero on failure.
+ * In:  codes: the pieces of code, which are copied.
+ *      count: how many; 0 is a success.
+ * Out: error: the report, or NULL. */
+execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, const execbuf_code *codes,
+                                          size_t count, execbuf_error *error);
+
+/* Reserves room in the pool, as execbuf_reserve, for code whose address has to be known before it is
+ * written. The room stays as large as it was reserved, whatever is published in it.
+ *
+ * In a child of a fork, room that was reserved before it in a region can only be freed: execbuf_publish
+ * returns EXECBUF_E_FROZEN.
+ *
+ * Returns, Out and In as for execbuf_reserve and execbuf_pool_publish. */
+execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error);
+
+/* Where a piece of code is. */
+typedef struct execbuf_place {
+    /* Its first byte. */
+    const void *entry;
+    /* How many bytes are published. */
+    size_t length;
+} execbuf_place;
+
+/* Finds the piece of code that contains an address: for unwinders and profilers. Not for signal handlers.
+ *
+ * Returns: 1 if there is one, else 0.
+ * In:  pool:    the pool to look in.
+ *      address: any address.
+ * Out: place:   the piece of code, published and not freed; all zero if there is none. */
+int execbuf_pool_lookup(const execbuf_pool *pool, const void *address, execbuf_place *place);
+
+/* The name of a pool.
+ *
+ * Returns: a string that lives as long as the pool; "" if pool is NULL. */
+const char *execbuf_pool_name(const execbuf_pool *pool);
+
+/* What a pool has at the moment. Sizes are in bytes. */
+typedef struct execbuf_pool_stats {
+    /* Buffers that are published or reserved and not freed. */
+    size_t live;
+    /* What was asked for by them: the sum of their lengths, and of the capacity of reserved ones. */
+    size_t bytes;
+    /* Address space of the regions, counted once, and of pages that buffers have for themselves. */
+    size_t reserved;
+    /* Memory that has been set aside for code, free or not: the part of reserved that was ever touched. */
+    size_t committed;
+    /* Memory for the pool's own book-keeping. */
+    size_t bookkeeping;
+    /* Regions, and how many of them are frozen. */
+    size_t regions;
+    size_t frozen;
+    /* Buffers that have pages of their own. */
+    size_t own_pages;
+    /* How the newest region, or the newest buffer with pages of its own, was made; NONE before that. */
+    execbuf_backend backend;
+    /* Why not in a better way: the attempts to make a region that failed since the last that did not. */
+    execbuf_error why;
+} execbuf_pool_stats;
+
+/* Asks for the numbers of a pool.
+ *
+ * In:  pool:  the pool.
+ * Out: stats: the numbers; all zero, with no backend, if pool is NULL. */
+void execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats);
+
+/* How many handles this process has refused with EXECBUF_E_STALE: handles of freed buffers, with an altered
+ * address, or of nothing. A number other than 0 is a bug in the program.
+ *
+ * Returns: the number. */
+uint64_t execbuf_stale_count(void);
+
+/* ---- Probe ------------------------------------------------------------------------------------- */
+
+/* What is known of one backend. */
+typedef struct execbuf_probe_result {
+    /* Which one. */
+    execbuf_backend backend;
+    /* Why it does not work: the system's code, or 0. */
+    int32_t os_error;
+    /* Why it does not work: the call that failed, or the check that spoke against trying, a string that
+     * lives for ever. NULL: it works. */
+    const char *call;
+} execbuf_probe_result;
+
+/* One fact about the system or the process, for people to read: names and values may change with the
+ * version. */
+typedef struct execbuf_fact {
+    /* What it is about, such as "page size": a string that lives for ever. */
+    const char *name;
+    /* What is the case, as text. */
+    char value[48];
+} execbuf_fact;
+
+/* How many facts a probe has room for. */
+#define EXECBUF_MAX_FACTS 16
+
+/* What a machine and a process allow. A plain value without anything to free. */
+typedef struct execbuf_probe {
+    /* EXECBUF_OK, whether anything works or not; or why nothing was tried: EXECBUF_E_UNSUPPORTED,
+     * EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED. */
+    execbuf_status status;
+    /* How many entries of buffer, pool and facts are filled. */
+    uint32_t buffer_count;
+    uint32_t pool_count;
+    uint32_t fact_count;
+    /* The backends of execbuf_new, in the order in which they are tried. The first that works is used. */
+    execbuf_probe_result buffer[EXECBUF_MAX_ATTEMPTS];
+    /* Those that make a pool's regions. If none works, buffers of a pool get pages of their own. */
+    execbuf_probe_result pool[EXECBUF_MAX_ATTEMPTS];
+    /* What policies, limits and sizes there are, as far as the process may know. */
+    execbuf_fact facts[EXECBUF_MAX_FACTS];
+} execbuf_probe;
+
+/* Tries each backend on a small piece of memory, and asks the system for what has to do with it. Nothing is
+ * kept, and nothing is tried that is writable and executable at once, so there is nothing for an audit log
+ * but what publishing would cause. It makes some dozens of system calls, on Linux also uname and those that
+ * read files of /proc and /sys: not for a sandbox that kills whoever makes an unusual call.
+ *
+ * Out: probe: the report. NULL does nothing. */
+void execbuf_probe_system(execbuf_probe *probe);
 
 #ifdef __cplusplus
 }

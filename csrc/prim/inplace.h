@@ -1,5 +1,5 @@
-/* What the platforms share that have one backend, nothing to check beforehand, and no way to replace pages in
- * one step. */
+/* What the platforms share that have one backend, nothing to check beforehand, no way to replace pages in one step, and
+ * no way to tell a child made without fork handlers. */
 #ifndef EXECBUF_INPLACE_H
 #define EXECBUF_INPLACE_H
 
@@ -21,5 +21,7 @@ execbuf_prim_result execbuf_prim_replace(void *target, void *source, size_t size
     (void)size;
     return execbuf_prim_failed("replace", 0);
 }
+
+void execbuf_prim_arm_canary(void) {}
 
 #endif

@@ -2,6 +2,8 @@
 
 #include "posix.h"
 
+#include "aarch64.h"
+
 #include <fcntl.h>
 #include <string.h>
 #include <sys/personality.h>
@@ -26,6 +28,8 @@
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3, include/uapi/linux/memfd.h */
 #endif
 /* Linux 4.16, include/uapi/linux/membarrier.h: enum values there, so no #ifndef can ask for them. */
+#define FENCE 8
+#define REGISTER_FENCE 16
 #define SYNC_CORE 32
 #define REGISTER_SYNC_CORE 64
 #ifndef F_ADD_SEALS
@@ -34,6 +38,12 @@
 #define F_SEAL_SHRINK 0x0002
 #define F_SEAL_GROW 0x0004
 #define F_SEAL_WRITE 0x0008
+#endif
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1, include/uapi/linux/fcntl.h */
+#endif
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18 /* Linux 4.14 */
 #endif
 
 /* Staged pages are mapped without PROT_READ, because the READ_IMPLIES_EXEC personality, which a program
@@ -47,12 +57,23 @@
 #endif
 #define COMMITTED (PROT_READ | PROT_EXEC)
 
+/* x86 keeps its instruction caches coherent by itself. RISC-V's call for that reaches all threads. */
+#if defined(__x86_64__) || defined(__i386__) || defined(__riscv)
+#define FRESH_NEEDS_BARRIER false
+#else
+#define FRESH_NEEDS_BARRIER true
+#endif
+
 execbuf_prim_info execbuf_prim_query(void) {
     execbuf_prim_info info = {
         .page_size = posix_page_size(),
         .can_replace = true,
         .backend_count = 3,
         .backends = {EXECBUF_BACKEND_FLIP, EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_ALIAS},
+        .pool_backend_count = 2,
+        .pool_backends = {EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_ALIAS},
+        .region_size = sizeof(void *) >= 8 ? (size_t)8 << 20 : (size_t)1 << 20,
+        .fresh_needs_barrier = FRESH_NEEDS_BARRIER,
     };
     return info;
 }
@@ -82,15 +103,24 @@ execbuf_prim_result execbuf_prim_check_backend(execbuf_backend backend) {
 void execbuf_prim_begin_write(void) {}
 void execbuf_prim_end_write(void) {}
 
-execbuf_prim_result execbuf_prim_stage(size_t size, void **base) {
+/* Where staged pages are readable: whether the personality would make them executable as well. */
+static execbuf_prim_result check_staged(void) {
     if ((STAGED & PROT_READ) != 0) {
         execbuf_prim_result result;
         if (execbuf_prim_check_process(&result) != EXECBUF_OK) {
             return execbuf_prim_failed(result.call, EPERM);
         }
     }
-    *base = posix_mmap(NULL, size, STAGED, MAP_PRIVATE, -1);
-    return *base != NULL ? execbuf_prim_ok() : posix_failed("mmap");
+    return execbuf_prim_ok();
+}
+
+execbuf_prim_result execbuf_prim_stage(size_t size, const void *near_to, void **base) {
+    execbuf_prim_result result = check_staged();
+    if (result.call != NULL) {
+        return result;
+    }
+    *base = posix_mmap_near(near_to, size, STAGED, MAP_PRIVATE, -1);
+    return *base != NULL ? execbuf_prim_ok() : posix_mmap_failed();
 }
 
 /* mremap; NULL and errno on failure. */
@@ -119,11 +149,31 @@ static execbuf_prim_result put_in_place(void *base, void *rx, size_t size) {
 }
 
 /* memfd_create by number, since glibc before 2.27 and some other C libraries lack the function. */
-static int open_memfd(unsigned flags) {
+static int memfd_create_with(const char *name, unsigned flags) {
     if (posix_fault("memfd_create")) {
         return -1;
     }
-    return (int)syscall(SYS_memfd_create, "execbuf", flags);
+    return (int)syscall(SYS_memfd_create, name, flags);
+}
+
+/* A memfd for a file of the given size; -1 and *result on failure. */
+static int open_memfd(const char *name, size_t size, execbuf_prim_result *result) {
+    /* A file beyond RLIMIT_FSIZE raises SIGXFSZ, which kills; so look before. */
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < size) {
+        *result = execbuf_prim_failed("getrlimit(RLIMIT_FSIZE)", EFBIG);
+        return -1;
+    }
+    /* NOEXEC_SEAL forbids execve of the file, not mapping it executable, and is the only kind there is
+     * under vm.memfd_noexec=2. Kernels before 6.3 do not know it. */
+    int fd = memfd_create_with(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL) {
+        fd = memfd_create_with(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    }
+    if (fd < 0) {
+        *result = posix_failed("memfd_create");
+    }
+    return fd;
 }
 
 /* Writes all of it, or fails. By way of a copy, since qemu-user lets no system call read from pages that were
@@ -143,8 +193,9 @@ static execbuf_prim_result write_all(int fd, const char *bytes, size_t size) {
     return execbuf_prim_ok();
 }
 
-static execbuf_prim_result seal(int fd) {
-    int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+/* Seals the file against a change of its size, and against what is given. */
+static execbuf_prim_result seal(int fd, int against) {
+    int seals = against | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     bool done = !posix_fault("fcntl") && fcntl(fd, F_ADD_SEALS, seals) == 0;
     return done ? execbuf_prim_ok() : posix_failed("fcntl(F_ADD_SEALS)");
 }
@@ -152,23 +203,14 @@ static execbuf_prim_result seal(int fd) {
 /* A memfd that is written, sealed for ever, then mapped RX and moved to the staged pages' place. No mapping
  * of it is ever writable, so W^X policies that look at one mapping after the other have nothing to refuse. */
 static execbuf_prim_result commit_memfd(void *base, size_t size) {
-    /* Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills; so look before. */
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < size) {
-        return execbuf_prim_failed("getrlimit(RLIMIT_FSIZE)", EFBIG);
-    }
-    /* NOEXEC_SEAL forbids execve of the file, not mapping it executable, and is the only kind there is
-     * under vm.memfd_noexec=2. Kernels before 6.3 do not know it. */
-    int fd = open_memfd(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-    if (fd < 0 && errno == EINVAL) {
-        fd = open_memfd(MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    }
+    execbuf_prim_result result;
+    int fd = open_memfd("execbuf", size, &result);
     if (fd < 0) {
-        return posix_failed("memfd_create");
+        return result;
     }
-    execbuf_prim_result result = write_all(fd, (const char *)base, size);
+    result = write_all(fd, (const char *)base, size);
     if (result.call == NULL) {
-        result = seal(fd);
+        result = seal(fd, F_SEAL_WRITE);
     }
     if (result.call == NULL) {
         /* A shared mapping of a sealed file can never be made writable, but kernels before 6.7 refuse it. Not
@@ -183,14 +225,8 @@ static execbuf_prim_result commit_memfd(void *base, size_t size) {
     return result;
 }
 
-/* Fills the shared pages at alias, which are RX, from the staged pages at base. */
-static execbuf_prim_result fill_through_alias(void *rx, const void *base, size_t size) {
-    /* An old size of 0 makes a second mapping of a shared one (mremap(2)); valgrind and qemu-user refuse. */
-    void *rw = remap(rx, 0, size, MREMAP_MAYMOVE, NULL);
-    if (rw == NULL) {
-        return posix_failed("mremap");
-    }
-    /* While the second mapping is still RX: no child of a fork is to inherit it writable. */
+/* Takes away from a mapping what a child of a fork must not inherit, then makes it writable; or unmaps it. */
+static execbuf_prim_result make_writable(void *rw, size_t size) {
     execbuf_prim_result result = execbuf_prim_ok();
     if (posix_fault("madvise") || madvise(rw, size, MADV_DONTFORK) != 0) {
         result = posix_failed("madvise(MADV_DONTFORK)");
@@ -198,14 +234,32 @@ static execbuf_prim_result fill_through_alias(void *rx, const void *base, size_t
     if (result.call == NULL) {
         result = posix_mprotect(rw, size, STAGED);
     }
-    if (result.call == NULL) {
-        memcpy(rw, base, size);
+    if (result.call != NULL) {
+        (void)munmap(rw, size);
     }
-    execbuf_prim_result unmapped = posix_munmap(rw, size);
-    if (unmapped.call != NULL) {
+    return result;
+}
+
+/* Makes a second, writable mapping of the shared mapping at rx. An old size of 0 asks for it (mremap(2)); valgrind and
+ * qemu-user refuse. */
+static execbuf_prim_result map_alias(void *rx, size_t size, void **rw) {
+    *rw = remap(rx, 0, size, MREMAP_MAYMOVE, NULL);
+    return *rw != NULL ? make_writable(*rw, size) : posix_failed("mremap");
+}
+
+/* Fills the shared pages at rx from the staged pages at base. */
+static execbuf_prim_result fill_through_alias(void *rx, const void *base, size_t size) {
+    void *rw;
+    execbuf_prim_result result = map_alias(rx, size, &rw);
+    if (result.call != NULL) {
+        return result;
+    }
+    memcpy(rw, base, size);
+    result = posix_munmap(rw, size);
+    if (result.call != NULL) {
         (void)munmap(rw, size); /* nothing better is left to do */
     }
-    return result.call == NULL ? unmapped : result;
+    return result;
 }
 
 /* Shared anonymous pages that are RX from the start and never anything else at their own address. Takes no
@@ -223,34 +277,52 @@ static execbuf_prim_result commit_alias(void *base, size_t size) {
     return put_in_place(base, rx, size);
 }
 
-#if !defined(__riscv)
-/* Makes other processors forget the instructions that they have fetched already (Arm ARM, B2.2.5; Intel SDM,
- * 8.1.3). Kernels before 4.16 have no such barrier; execbuf.h says what follows. */
-static void barrier(void) {
-    bool registered = syscall(SYS_membarrier, SYNC_CORE, 0, 0) == 0 || errno != EPERM;
-    if (!registered && syscall(SYS_membarrier, REGISTER_SYNC_CORE, 0, 0) == 0) { /* once in a process */
-        (void)syscall(SYS_membarrier, SYNC_CORE, 0, 0);
+/* A barrier of membarrier(2), which has to be registered once in a process. */
+static bool membarrier_or_register(int barrier, int registration) {
+    bool done = syscall(SYS_membarrier, barrier, 0, 0) == 0;
+    if (!done && errno == EPERM && syscall(SYS_membarrier, registration, 0, 0) == 0) {
+        done = syscall(SYS_membarrier, barrier, 0, 0) == 0;
     }
+    return done;
 }
+
+/* Other processors may still have instructions that they have fetched already (Arm ARM, B2.2.5; Intel SDM, 8.1.3).
+ * Kernels before 4.16 have no such barrier; execbuf.h says what follows. */
+void execbuf_prim_barrier(void) {
+    (void)membarrier_or_register(SYNC_CORE, REGISTER_SYNC_CORE);
+}
+
+static bool posix_may_fence(void) {
+    return syscall(SYS_membarrier, REGISTER_FENCE, 0, 0) == 0;
+}
+
+static bool posix_fence_all(void) {
+    return membarrier_or_register(FENCE, REGISTER_FENCE);
+}
+
+void execbuf_prim_sync(const uint8_t *rx, const uint8_t *rw, size_t size) {
+#if defined(__x86_64__) || defined(__i386__)
+    (void)rx;
+    (void)rw;
+    (void)size;
+#elif defined(__aarch64__)
+    aarch64_sync(rx, rw, size);
+#elif defined(__riscv)
+    (void)rw;
+    /* fence.i alone would reach this hart only; flags 0 asks for all threads (riscv/cmodx.rst). */
+    (void)syscall(SYS_riscv_flush_icache, rx, rx + size, 0UL);
+#else
+    __builtin___clear_cache((char *)(uintptr_t)rw, (char *)(uintptr_t)rw + size);
+    __builtin___clear_cache((char *)(uintptr_t)rx, (char *)(uintptr_t)rx + size);
 #endif
+}
 
 /* What the processors need before they run new code; reused: at addresses that held other code. */
-static void synchronize(char *base, size_t size, bool reused) {
-#if defined(__x86_64__) || defined(__i386__)
-    (void)base; /* x86 keeps its instruction caches coherent by itself */
-    (void)size;
-    if (reused) {
-        barrier();
+static void synchronize(void *base, size_t size, bool reused) {
+    execbuf_prim_sync((const uint8_t *)base, (const uint8_t *)base, size);
+    if (reused || FRESH_NEEDS_BARRIER) {
+        execbuf_prim_barrier();
     }
-#elif defined(__riscv)
-    (void)reused;
-    /* fence.i alone would reach this hart only; flags 0 asks for all threads (riscv/cmodx.rst). */
-    (void)syscall(SYS_riscv_flush_icache, base, base + size, 0UL);
-#else
-    (void)reused;
-    __builtin___clear_cache(base, base + size);
-    barrier();
-#endif
 }
 
 execbuf_prim_result execbuf_prim_commit(execbuf_backend backend, void *base, size_t size) {
@@ -261,10 +333,11 @@ execbuf_prim_result execbuf_prim_commit(execbuf_backend backend, void *base, siz
     case EXECBUF_BACKEND_MEMFD: result = commit_memfd(base, size); break;
     case EXECBUF_BACKEND_ALIAS: result = commit_alias(base, size); break;
     case EXECBUF_BACKEND_NONE:
-    case EXECBUF_BACKEND_MAP_JIT: break;
+    case EXECBUF_BACKEND_MAP_JIT:
+    case EXECBUF_BACKEND_SECTION: break;
     }
     if (result.call == NULL) {
-        synchronize((char *)base, size, false);
+        synchronize(base, size, false);
     }
     return result;
 }
@@ -276,7 +349,7 @@ execbuf_prim_result execbuf_prim_replace(void *target, void *source, size_t size
     }
     execbuf_prim_result result = move(target, source, size);
     if (result.call == NULL) {
-        synchronize((char *)target, size, true);
+        synchronize(target, size, true);
     }
     return result;
 }
@@ -286,3 +359,88 @@ execbuf_prim_result execbuf_prim_reopen(void *base, size_t size) {
     (void)size;
     return execbuf_prim_failed("reopen", ENOSYS);
 }
+
+/* A memfd of zeros. Its writable mapping is made before the seal that allows no other one; the executable one comes
+ * after it, so that the kernel never lets it become writable. */
+static execbuf_prim_result map_memfd_region(size_t size, const void *near_to, const char *name,
+                                            execbuf_prim_views *views) {
+    execbuf_prim_result result = execbuf_prim_ok();
+    int fd = open_memfd(name, size, &result);
+    if (fd < 0) {
+        return result;
+    }
+    void *rw = NULL;
+    void *rx = NULL;
+    if (posix_fault("ftruncate") || ftruncate(fd, (off_t)size) != 0) {
+        result = posix_failed("ftruncate");
+    }
+    if (result.call == NULL) {
+        /* No child of a fork is to inherit it writable, so it becomes that only after MADV_DONTFORK. */
+        rw = posix_mmap(NULL, size, PROT_NONE, MAP_SHARED, fd);
+        result = rw != NULL ? make_writable(rw, size) : posix_failed("mmap");
+        rw = result.call == NULL ? rw : NULL;
+    }
+    if (result.call == NULL) {
+        result = seal(fd, F_SEAL_FUTURE_WRITE);
+    }
+    if (result.call == NULL) {
+        rx = posix_mmap_near(near_to, size, COMMITTED, MAP_SHARED, fd);
+        result = rx != NULL ? execbuf_prim_ok() : posix_mmap_failed();
+    }
+    if (result.call != NULL && rw != NULL) {
+        (void)munmap(rw, size);
+    }
+    (void)close(fd);
+    views->rx = (uint8_t *)rx;
+    views->rw = (uint8_t *)rw;
+    return result;
+}
+
+/* Shared anonymous pages, executable from the start, and a second mapping of them that becomes writable. */
+static execbuf_prim_result map_alias_region(size_t size, const void *near_to, execbuf_prim_views *views) {
+    void *rw = NULL;
+    void *rx = posix_mmap_near(near_to, size, COMMITTED, MAP_SHARED | MAP_NORESERVE, -1);
+    if (rx == NULL) {
+        return posix_mmap_failed();
+    }
+    execbuf_prim_result result = map_alias(rx, size, &rw);
+    if (result.call != NULL) {
+        (void)munmap(rx, size);
+    }
+    views->rx = (uint8_t *)rx;
+    views->rw = (uint8_t *)rw;
+    return result;
+}
+
+execbuf_prim_result execbuf_prim_map_region(execbuf_backend backend, size_t size, const void *near_to,
+                                            const char *name, execbuf_prim_views *views) {
+    execbuf_prim_result result = check_staged();
+    if (result.call != NULL) {
+        return result;
+    }
+    return backend == EXECBUF_BACKEND_MEMFD ? map_memfd_region(size, near_to, name, views)
+                                            : map_alias_region(size, near_to, views);
+}
+
+/* A page that the kernel fills with zeros in every child of a fork. */
+static uint8_t *_Atomic canary_page;
+static atomic_bool canary_tried;
+
+void execbuf_prim_arm_canary(void) {
+    uint8_t *page = atomic_load(&canary_page);
+    if (page == NULL && !atomic_exchange(&canary_tried, true)) {
+        size_t size = posix_page_size();
+        page = (uint8_t *)posix_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, -1);
+        if (page != NULL && madvise(page, size, MADV_WIPEONFORK) != 0) { /* before Linux 4.14 */
+            (void)munmap(page, size);
+            page = NULL;
+        }
+        atomic_store(&canary_page, page);
+    }
+    if (page != NULL) {
+        *page = 1;
+        execbuf_prim_canary = page;
+    }
+}
+
+#include "linux_facts.h" /* execbuf_prim_facts */

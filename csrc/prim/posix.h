@@ -14,6 +14,13 @@
 #ifndef MAP_ANONYMOUS
 #define MAP_ANONYMOUS MAP_ANON
 #endif
+/* Without it an address is a hint. On Linux the number is part of the kernel's ABI (4.17), and older kernels ignore
+ * it. */
+#if defined(__linux__)
+#define POSIX_NO_REPLACE 0x100000
+#else
+#define POSIX_NO_REPLACE 0
+#endif
 
 /* Whether the call of this name is to fail for a test; sets errno then. */
 static bool posix_fault(const char *call) {
@@ -89,12 +96,50 @@ execbuf_prim_result execbuf_prim_release(void *base, size_t size) {
     return posix_munmap(base, size);
 }
 
-static pthread_mutex_t posix_mutex = PTHREAD_MUTEX_INITIALIZER;
-static void (*_Atomic posix_in_child)(void);
+/* mmap where every byte is within 2 GiB of an address, or anywhere if that is NULL. NULL and errno on failure; errno
+ * is EDOM if there is no room. */
+static void *posix_mmap_near(const void *near_to, size_t size, int protection, int flags, int fd) {
+    if (near_to == NULL) {
+        return posix_mmap(NULL, size, protection, flags, fd);
+    }
+    const uintptr_t reach = (uintptr_t)0x7fff0000;
+    const uintptr_t step = size > ((uintptr_t)8 << 20) ? size : (uintptr_t)8 << 20;
+    const uintptr_t origin = (uintptr_t)near_to & ~(uintptr_t)0xffff;
+    for (uintptr_t distance = step; distance <= reach; distance += step) {
+        /* Below first: a program's heap grows above it. */
+        uintptr_t below = origin > distance ? origin - distance : 0;
+        uintptr_t above = distance + size <= reach && origin <= UINTPTR_MAX - distance - size ? origin + distance : 0;
+        for (int side = 0; side < 2; side++) {
+            uintptr_t hint = side == 0 ? below : above;
+            if (hint == 0) {
+                continue;
+            }
+            /* The address as a pointer, which is what mmap takes. */
+            void *base = posix_mmap((void *)hint, size, protection, flags | POSIX_NO_REPLACE, fd); /* NOLINT */
+            if (base == (void *)hint) {                                                            /* NOLINT */
+                return base;
+            }
+            if (base != NULL) { /* without MAP_FIXED_NOREPLACE it is only a hint */
+                (void)munmap(base, size);
+            } else if (errno != EEXIST && errno != EINVAL && errno != EPERM) { /* too low an address is EPERM */
+                return NULL;
+            }
+        }
+    }
+    errno = EDOM;
+    return NULL;
+}
 
-/* How many times over this thread is between the handlers of a fork, in which it has the lock. Other fork
- * handlers, which run in between, may use execbuf; and it does no harm that two threads register the
- * handlers. */
+static execbuf_prim_result posix_mmap_failed(void) {
+    return errno == EDOM ? execbuf_prim_failed(EXECBUF_PRIM_TOO_FAR, ENOMEM) : posix_failed("mmap");
+}
+
+static pthread_mutex_t posix_mutex = PTHREAD_MUTEX_INITIALIZER;
+static const execbuf_prim_fork_hooks *_Atomic posix_hooks;
+
+/* How many times over this thread is between the handlers of a fork, in which it has all locks. Other fork handlers,
+ * which run in between, may use execbuf; and it does no harm that two threads register the handlers. Its address also
+ * stands for the thread. */
 static _Thread_local int posix_forking;
 
 void execbuf_prim_lock(void) {
@@ -111,20 +156,28 @@ void execbuf_prim_unlock(void) {
 
 static void posix_before_fork(void) {
     execbuf_prim_lock();
+    const execbuf_prim_fork_hooks *hooks = posix_forking == 0 ? atomic_load(&posix_hooks) : NULL;
+    if (hooks != NULL) {
+        hooks->before();
+    }
     posix_forking++;
 }
 
-static void posix_after_fork(void) {
+static void posix_after_fork(bool in_child) {
     posix_forking--;
+    const execbuf_prim_fork_hooks *hooks = posix_forking == 0 ? atomic_load(&posix_hooks) : NULL;
+    if (hooks != NULL) {
+        (in_child ? hooks->in_child : hooks->in_parent)();
+    }
     execbuf_prim_unlock();
 }
 
+static void posix_after_fork_in_parent(void) {
+    posix_after_fork(false);
+}
+
 static void posix_after_fork_in_child(void) {
-    void (*in_child)(void) = atomic_load(&posix_in_child);
-    if (in_child != NULL) {
-        in_child();
-    }
-    posix_after_fork();
+    posix_after_fork(true);
 }
 
 static atomic_bool posix_registered;
@@ -137,7 +190,7 @@ static int posix_register(void) {
     }
     int code = (int)EXECBUF_FAULT("pthread_atfork");
     if (code == 0) {
-        code = pthread_atfork(posix_before_fork, posix_after_fork, posix_after_fork_in_child);
+        code = pthread_atfork(posix_before_fork, posix_after_fork_in_parent, posix_after_fork_in_child);
     }
     atomic_store(&posix_registered, code == 0);
     return code;
@@ -152,10 +205,12 @@ __attribute__((constructor)) static void posix_register_early(void) {
 }
 #endif
 
-execbuf_prim_result execbuf_prim_on_fork(void (*in_child)(void)) {
-    atomic_store(&posix_in_child, in_child);
+execbuf_prim_result execbuf_prim_on_fork(const execbuf_prim_fork_hooks *hooks) {
+    atomic_store(&posix_hooks, hooks);
     int code = posix_register();
     return code == 0 ? execbuf_prim_ok() : execbuf_prim_failed("pthread_atfork", (int32_t)code);
 }
+
+#include "mutex.h"
 
 #endif

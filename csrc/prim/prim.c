@@ -21,3 +21,6 @@
 #else
 #include "stub.c" /* NOLINT(bugprone-suspicious-include) */
 #endif
+
+static const uint8_t alive = 1;
+const volatile uint8_t *execbuf_prim_canary = &alive;

@@ -10,7 +10,7 @@
  * - Pages have one of two states. Staged pages are private, hold zeros or what was written, and can be
  *   written but not executed. Committed pages can be read and executed but not written. There is no
  *   third state and no moment in between.
- * - No function takes a lock but execbuf_prim_lock, and none calls back.
+ * - Only the functions for locks take one, and none calls back but from a fork.
  */
 #ifndef EXECBUF_PRIM_H
 #define EXECBUF_PRIM_H
@@ -37,7 +37,38 @@ typedef struct execbuf_prim_info {
     /* The backends that execbuf_prim_commit knows, in the order to try them. None: unsupported. */
     size_t backend_count;
     execbuf_backend backends[EXECBUF_MAX_ATTEMPTS];
+    /* Those that execbuf_prim_map_region knows, in the order to try them. None: there are no regions. */
+    size_t pool_backend_count;
+    execbuf_backend pool_backends[EXECBUF_MAX_ATTEMPTS];
+    /* How large a pool's region should be, in bytes, a power of two. */
+    size_t region_size;
+    /* Whether code at an address that never held other code, since the last barrier, still takes a barrier. */
+    bool fresh_needs_barrier;
 } execbuf_prim_info;
+
+/* The two views of a region: the same memory at two addresses, or at one where the processor can give threads
+ * different rights (macOS on arm64). */
+typedef struct execbuf_prim_views {
+    uint8_t *rx; /* can be read and executed */
+    uint8_t *rw; /* can be written, between execbuf_prim_begin_write and execbuf_prim_end_write */
+} execbuf_prim_views;
+
+/* A lock that costs the thread which takes it most no atomic instruction. */
+typedef struct execbuf_prim_mutex {
+    uint64_t space[8];   /* the system's own lock, which all threads but the owner take */
+    uintptr_t owner;     /* the thread that need not; 0: none */
+    uint32_t busy;       /* the owner has the lock */
+    uint32_t asked;      /* another thread has it or wants it, so the owner has to take the system's, too */
+    uint32_t visits;     /* how often others had it */
+    uint32_t owner_uses; /* whether the owner has the system's lock at the moment */
+} execbuf_prim_mutex;
+
+/* What is to be done at a fork, in the thread that forks, while execbuf_prim_lock is held. */
+typedef struct execbuf_prim_fork_hooks {
+    void (*before)(void);
+    void (*in_parent)(void);
+    void (*in_child)(void);
+} execbuf_prim_fork_hooks;
 
 /* The facts. Cheap enough to ask for each time; makes no system call on Unix. */
 execbuf_prim_info execbuf_prim_query(void);
@@ -57,8 +88,24 @@ bool execbuf_prim_is_exhaustion(int32_t code);
 /* The system's name for an error code, such as "EACCES", or NULL if it is none of the usual ones. */
 const char *execbuf_prim_error_name(int32_t code);
 
-/* Maps size bytes of staged pages at an address of the system's choice. */
-execbuf_prim_result execbuf_prim_stage(size_t size, void **base);
+/* Maps size bytes of staged pages at an address of the system's choice, or, if near_to is not NULL, so that every
+ * byte is within 2 GiB of it; if there is no room, the failed call is EXECBUF_PRIM_TOO_FAR. */
+execbuf_prim_result execbuf_prim_stage(size_t size, const void *near_to, void **base);
+#define EXECBUF_PRIM_TOO_FAR "near_to"
+
+/* Maps the two views of a region of zeros, and sees to it that no child of a fork inherits the writable one.
+ * Placed by near_to as execbuf_prim_stage does. The name is for lists of mappings. Either view is unmapped by
+ * execbuf_prim_release. */
+execbuf_prim_result execbuf_prim_map_region(execbuf_backend backend, size_t size, const void *near_to,
+                                            const char *name, execbuf_prim_views *views);
+
+/* Makes the processors' caches fetch as instructions, at rx, what was written at rw. Any range of a region. Cannot
+ * fail. */
+void execbuf_prim_sync(const uint8_t *rx, const uint8_t *rw, size_t size);
+
+/* Makes all threads forget instructions that they have fetched. A system call; cannot fail, but old kernels can't
+ * do it (see execbuf.h). */
+void execbuf_prim_barrier(void);
 
 /* Gets staged pages ready to be written by the calling thread, which then writes them and calls
  * execbuf_prim_commit; between the two it runs no code that was published with execbuf. Cannot fail. */
@@ -90,15 +137,32 @@ size_t execbuf_prim_trim(void *base, size_t size, size_t keep);
 /* Unmaps a mapping, whatever the state of its pages; base and size are a whole mapping's. */
 execbuf_prim_result execbuf_prim_release(void *base, size_t size);
 
-/* One lock for the process. Not recursive; held briefly, never across a system call. */
+/* One lock for the process. Not recursive; held briefly, never across a system call but fork. */
 void execbuf_prim_lock(void);
 void execbuf_prim_unlock(void);
 
-/* Sees to it that after fork the lock is free in both processes, and that in_child runs in the child
- * while the lock is held. The thread that forks may take the lock in other fork handlers all the same. Called
- * without the lock, with the same in_child each time; after a success, later calls do nothing. Does nothing
- * where there is no fork. */
-execbuf_prim_result execbuf_prim_on_fork(void (*in_child)(void));
+/* Sees to it that after fork the lock is free in both processes, and that the hooks run while it is held. The thread
+ * that forks may take it and every mutex in other fork handlers all the same. Called without the lock, with the
+ * same hooks each time; after a success, later calls do nothing. Does nothing where there is no fork. */
+execbuf_prim_result execbuf_prim_on_fork(const execbuf_prim_fork_hooks *hooks);
+
+/* A byte that is not 0, but in a child that was made without the fork handlers, where the system can tell. */
+extern const volatile uint8_t *execbuf_prim_canary;
+
+/* Makes the byte watch this process, and again in the child of a fork. */
+void execbuf_prim_arm_canary(void);
+
+/* Locks of which there may be many, for longer than a few instructions, also across a system call. Not
+ * recursive. A mutex is taken after execbuf_prim_lock, if both are. */
+void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex);
+void execbuf_prim_mutex_lock(execbuf_prim_mutex *mutex);
+void execbuf_prim_mutex_unlock(execbuf_prim_mutex *mutex);
+
+/* Facts for a report.
+ *
+ * Returns: how many there are, at most EXECBUF_MAX_FACTS.
+ * Out: facts: room for EXECBUF_MAX_FACTS. */
+size_t execbuf_prim_facts(execbuf_fact *facts);
 
 /* The success value. */
 static inline execbuf_prim_result execbuf_prim_ok(void) {

@@ -1,9 +1,12 @@
 /* A platform that execbuf does not know: everything links, and says "unsupported" at run time. */
 
+#include "few_facts.h"
 #include "inplace.h"
+#include "noregion.h"
 
 execbuf_prim_info execbuf_prim_query(void) {
-    execbuf_prim_info info = {4096, false, 0, {EXECBUF_BACKEND_NONE}}; /* a size that some page has */
+    execbuf_prim_info info = {0};
+    info.page_size = 4096; /* a size that some page has */
     return info;
 }
 
@@ -17,8 +20,9 @@ const char *execbuf_prim_error_name(int32_t code) {
     return NULL;
 }
 
-execbuf_prim_result execbuf_prim_stage(size_t size, void **base) {
+execbuf_prim_result execbuf_prim_stage(size_t size, const void *near_to, void **base) {
     (void)size;
+    (void)near_to;
     *base = NULL;
     return execbuf_prim_failed("stage", 0);
 }
@@ -55,7 +59,19 @@ execbuf_prim_result execbuf_prim_release(void *base, size_t size) {
 void execbuf_prim_lock(void) {}
 void execbuf_prim_unlock(void) {}
 
-execbuf_prim_result execbuf_prim_on_fork(void (*in_child)(void)) {
-    (void)in_child;
+void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex) {
+    mutex->owner = 0;
+}
+
+void execbuf_prim_mutex_lock(execbuf_prim_mutex *mutex) {
+    (void)mutex;
+}
+
+void execbuf_prim_mutex_unlock(execbuf_prim_mutex *mutex) {
+    (void)mutex;
+}
+
+execbuf_prim_result execbuf_prim_on_fork(const execbuf_prim_fork_hooks *hooks) {
+    (void)hooks;
     return execbuf_prim_ok();
 }

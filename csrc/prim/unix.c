@@ -2,7 +2,10 @@
 
 #include "posix.h"
 
+#include "few_facts.h"
 #include "inplace.h"
+#include "noowner.h"
+#include "noregion.h"
 
 #define STAGED (PROT_READ | PROT_WRITE)
 
@@ -23,9 +26,9 @@ execbuf_prim_info execbuf_prim_query(void) {
     return info;
 }
 
-execbuf_prim_result execbuf_prim_stage(size_t size, void **base) {
-    *base = posix_mmap(NULL, size, STAGED | FUTURE_EXEC, MAP_PRIVATE, -1);
-    return *base != NULL ? execbuf_prim_ok() : posix_failed("mmap");
+execbuf_prim_result execbuf_prim_stage(size_t size, const void *near_to, void **base) {
+    *base = posix_mmap_near(near_to, size, STAGED | FUTURE_EXEC, MAP_PRIVATE, -1);
+    return *base != NULL ? execbuf_prim_ok() : posix_mmap_failed();
 }
 
 void execbuf_prim_begin_write(void) {}

@@ -7,6 +7,7 @@
 
 #include "fault.h"
 #include "inplace.h"
+#include "windows_facts.h"
 
 /* Missing in older headers; winerror.h. */
 #ifndef ERROR_DYNAMIC_CODE_BLOCKED
@@ -30,8 +31,16 @@ static execbuf_prim_result windows_failed(const char *call) {
 execbuf_prim_info execbuf_prim_query(void) {
     SYSTEM_INFO system;
     GetSystemInfo(&system);
-    execbuf_prim_info info = {0, false, 1, {EXECBUF_BACKEND_FLIP}};
+    execbuf_prim_info info = {0};
     info.page_size = system.dwPageSize;
+    info.backend_count = 1;
+    info.backends[0] = EXECBUF_BACKEND_FLIP;
+    info.pool_backend_count = 1;
+    info.pool_backends[0] = EXECBUF_BACKEND_SECTION;
+    info.region_size = (size_t)2 << 20; /* all of a section counts as committed */
+#if defined(_M_ARM64) || defined(__aarch64__)
+    info.fresh_needs_barrier = true;
+#endif
     return info;
 }
 
@@ -56,7 +65,40 @@ const char *execbuf_prim_error_name(int32_t code) {
     }
 }
 
-execbuf_prim_result execbuf_prim_stage(size_t size, void **base) {
+/* A way to map size bytes at an address, or anywhere if it is NULL; NULL on failure. */
+typedef void *(*windows_map)(void *address, size_t size, void *what);
+
+/* Maps so that every byte is within 2 GiB of near_to, or anywhere if that is NULL. */
+static execbuf_prim_result map_near(windows_map map, size_t size, void *what, const void *near_to,
+                                    const char *call, void **base) {
+    *base = NULL;
+    if (near_to == NULL) {
+        *base = map(NULL, size, what);
+        return *base != NULL ? execbuf_prim_ok() : windows_failed(call);
+    }
+    const uintptr_t reach = (uintptr_t)0x7fff0000;
+    const uintptr_t step = size > ((uintptr_t)1 << 20) ? size : (uintptr_t)1 << 20;
+    const uintptr_t origin = (uintptr_t)near_to & ~(uintptr_t)0xffff; /* the allocation granularity */
+    for (uintptr_t distance = step; distance <= reach && *base == NULL; distance += step) {
+        if (origin > distance) {
+            *base = map((void *)(origin - distance), size, what); /* NOLINT(performance-no-int-to-ptr) */
+        }
+        if (*base == NULL && distance + size <= reach) {
+            *base = map((void *)(origin + distance), size, what); /* NOLINT(performance-no-int-to-ptr) */
+        }
+    }
+    return *base != NULL ? execbuf_prim_ok()
+                         : execbuf_prim_failed(EXECBUF_PRIM_TOO_FAR, ERROR_NOT_ENOUGH_MEMORY);
+}
+
+static void *map_pages(void *address, size_t size, void *what) {
+    (void)what;
+    return windows_fault("VirtualAlloc")
+               ? NULL
+               : VirtualAlloc(address, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+}
+
+execbuf_prim_result execbuf_prim_stage(size_t size, const void *near_to, void **base) {
     *base = NULL;
     SYSTEM_INFO system;
     GetSystemInfo(&system);
@@ -64,10 +106,53 @@ execbuf_prim_result execbuf_prim_stage(size_t size, void **base) {
         /* VirtualAlloc would call it an invalid parameter. */
         return execbuf_prim_failed("VirtualAlloc", ERROR_NOT_ENOUGH_MEMORY);
     }
-    if (!windows_fault("VirtualAlloc")) {
-        *base = VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+    return map_near(map_pages, size, NULL, near_to, "VirtualAlloc", base);
+}
+
+static void *map_executable_view(void *address, size_t size, void *section) {
+    return windows_fault("MapViewOfFileEx")
+               ? NULL
+               : MapViewOfFileEx(section, FILE_MAP_READ | FILE_MAP_EXECUTE, 0, 0, size, address);
+}
+
+/* A section of the paging file with two views. Windows never gives a view a right that it was not mapped with. */
+execbuf_prim_result execbuf_prim_map_region(execbuf_backend backend, size_t size, const void *near_to,
+                                            const char *name, execbuf_prim_views *views) {
+    (void)backend;
+    (void)name; /* a section with a name could be opened by other processes */
+    DWORD high = (DWORD)((uint64_t)size >> 32);
+    HANDLE section = windows_fault("CreateFileMapping")
+                         ? NULL
+                         : CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_EXECUTE_READWRITE, high,
+                                              (DWORD)size, NULL);
+    if (section == NULL) {
+        return windows_failed("CreateFileMapping");
     }
-    return *base != NULL ? execbuf_prim_ok() : windows_failed("VirtualAlloc");
+    void *rx = NULL;
+    execbuf_prim_result result =
+        map_near(map_executable_view, size, section, near_to, "MapViewOfFileEx", &rx);
+    void *rw = NULL;
+    if (result.call == NULL) {
+        rw = windows_fault("MapViewOfFile") ? NULL : MapViewOfFile(section, FILE_MAP_WRITE, 0, 0, size);
+        if (rw == NULL) {
+            result = windows_failed("MapViewOfFile");
+            (void)UnmapViewOfFile(rx);
+        }
+    }
+    (void)CloseHandle(section); /* the views keep it */
+    views->rx = (uint8_t *)rx;
+    views->rw = (uint8_t *)rw;
+    return result;
+}
+
+void execbuf_prim_sync(const uint8_t *rx, const uint8_t *rw, size_t size) {
+    (void)rw;
+    /* Documented as required, and where an emulator runs this program, it needs to know. */
+    (void)FlushInstructionCache(GetCurrentProcess(), rx, size);
+}
+
+void execbuf_prim_barrier(void) {
+    FlushProcessWriteBuffers(); /* interrupts all processors that run this process */
 }
 
 void execbuf_prim_begin_write(void) {}
@@ -86,8 +171,7 @@ execbuf_prim_result execbuf_prim_commit(execbuf_backend backend, void *base, siz
         /* The documentation of VirtualProtect asks for it; it cannot fail for memory of our own. */
         (void)FlushInstructionCache(GetCurrentProcess(), base, size);
 #if defined(_M_ARM64) || defined(__aarch64__)
-        /* Other processors may have fetched old instructions: interrupt them all. */
-        FlushProcessWriteBuffers();
+        execbuf_prim_barrier(); /* other processors may have fetched old instructions */
 #endif
     }
     return result;
@@ -104,7 +188,12 @@ size_t execbuf_prim_trim(void *base, size_t size, size_t keep) {
 }
 
 execbuf_prim_result execbuf_prim_release(void *base, size_t size) {
-    (void)size; /* MEM_RELEASE wants 0, and frees what VirtualAlloc returned as a whole */
+    (void)size; /* both calls free what was mapped as a whole */
+    MEMORY_BASIC_INFORMATION info;
+    if (VirtualQuery(base, &info, sizeof info) == sizeof info && info.Type == MEM_MAPPED) {
+        bool unmapped = !windows_fault("UnmapViewOfFile") && UnmapViewOfFile(base);
+        return unmapped ? execbuf_prim_ok() : windows_failed("UnmapViewOfFile");
+    }
     bool done = !windows_fault("VirtualFree") && VirtualFree(base, 0, MEM_RELEASE);
     return done ? execbuf_prim_ok() : windows_failed("VirtualFree");
 }
@@ -119,7 +208,19 @@ void execbuf_prim_unlock(void) {
     ReleaseSRWLockExclusive(&windows_lock);
 }
 
-execbuf_prim_result execbuf_prim_on_fork(void (*in_child)(void)) {
-    (void)in_child;
+void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex) {
+    InitializeSRWLock((SRWLOCK *)(void *)mutex->space);
+}
+
+void execbuf_prim_mutex_lock(execbuf_prim_mutex *mutex) {
+    AcquireSRWLockExclusive((SRWLOCK *)(void *)mutex->space);
+}
+
+void execbuf_prim_mutex_unlock(execbuf_prim_mutex *mutex) {
+    ReleaseSRWLockExclusive((SRWLOCK *)(void *)mutex->space);
+}
+
+execbuf_prim_result execbuf_prim_on_fork(const execbuf_prim_fork_hooks *hooks) {
+    (void)hooks;
     return execbuf_prim_ok();
 }

@@ -1,0 +1,39 @@
+/* Finding a bit, which C11 has no word for. */
+#ifndef EXECBUF_BITS_H
+#define EXECBUF_BITS_H
+
+#include <stdint.h>
+
+/* The number of the lowest bit that is set. value is not 0. */
+static inline uint32_t execbuf_lowest_bit(uint64_t value) {
+#if defined(__GNUC__)
+    return (uint32_t)__builtin_ctzll(value);
+#else
+    uint32_t bit = 0;
+    for (uint32_t half = 32; half > 0; half /= 2) {
+        if ((value & (((uint64_t)1 << half) - 1)) == 0) {
+            value >>= half;
+            bit += half;
+        }
+    }
+    return bit;
+#endif
+}
+
+/* The number of the highest bit that is set. value is not 0. */
+static inline uint32_t execbuf_highest_bit(uint64_t value) {
+#if defined(__GNUC__)
+    return 63U - (uint32_t)__builtin_clzll(value);
+#else
+    uint32_t bit = 0;
+    for (uint32_t half = 32; half > 0; half /= 2) {
+        if (value >> half != 0) {
+            value >>= half;
+            bit += half;
+        }
+    }
+    return bit;
+#endif
+}
+
+#endif

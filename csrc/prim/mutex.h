@@ -1,0 +1,123 @@
+/* The mutex of the Unix platform files.
+ *
+ * A mutex has an owner: the thread that took it first. The owner writes busy, then reads asked; another thread, which
+ * also has to have the system's lock, writes asked, then reads busy. Whoever comes second sees the other, if each
+ * one's write is visible before its read. For the owner, who comes often, that would take a fence. Instead the others
+ * make a system call that is a fence for all threads: membarrier(2). So the owner pays for two plain writes, and the
+ * others pay dearly; after MANY_VISITS there is no owner any more, and all take the system's lock. */
+#ifndef EXECBUF_MUTEX_H
+#define EXECBUF_MUTEX_H
+
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+#define MANY_VISITS 16U
+
+_Static_assert(sizeof(pthread_mutex_t) <= sizeof(((execbuf_prim_mutex *)0)->space), "the system's lock fits");
+
+/* Sanitizers for threads do not know about membarrier. */
+#if defined(__SANITIZE_THREAD__)
+#define NO_OWNERS 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define NO_OWNERS 1
+#endif
+#endif
+#if !defined(NO_OWNERS)
+#define NO_OWNERS 0
+#endif
+
+/* Whether posix_fence_all works; asks the system to make it work. */
+static bool posix_may_fence(void);
+
+/* Makes the writes and reads of all threads that came before visible and done; false: it does not work. */
+static bool posix_fence_all(void);
+
+static pthread_mutex_t *inner(execbuf_prim_mutex *mutex) {
+    return (pthread_mutex_t *)(void *)mutex->space;
+}
+
+static uintptr_t this_thread(void) {
+    return (uintptr_t)&posix_forking;
+}
+
+void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex) {
+    memset(mutex, 0, sizeof *mutex);
+    (void)pthread_mutex_init(inner(mutex), NULL);
+    if (NO_OWNERS || !posix_may_fence()) {
+        mutex->visits = MANY_VISITS;
+    }
+}
+
+/* Waits until the owner has left, with the system's lock and asked set. */
+static void wait_for_owner(execbuf_prim_mutex *mutex) {
+    for (unsigned turns = 0; __atomic_load_n(&mutex->busy, __ATOMIC_ACQUIRE) != 0; turns++) {
+        if (turns < 100) {
+            (void)sched_yield();
+        } else { /* the owner may have a lower priority */
+            struct timespec pause = {0, 50000};
+            (void)nanosleep(&pause, NULL);
+        }
+    }
+}
+
+/* Takes the system's lock, and the mutex from its owner. */
+static void lock_inner(execbuf_prim_mutex *mutex) {
+    (void)pthread_mutex_lock(inner(mutex));
+    uintptr_t owner = __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED);
+    if (owner == this_thread()) {
+        mutex->owner_uses = 1;
+    } else if (owner != 0) {
+        __atomic_store_n(&mutex->asked, 1, __ATOMIC_RELAXED);
+        mutex->visits++;
+        if (!posix_fence_all()) {
+            /* A filter that came later refuses it. Writes become visible within microseconds all the same. */
+            struct timespec pause = {0, 20000000};
+            (void)nanosleep(&pause, NULL);
+            mutex->visits = MANY_VISITS;
+        }
+        wait_for_owner(mutex);
+        if (mutex->visits >= MANY_VISITS) {
+            __atomic_store_n(&mutex->owner, 0, __ATOMIC_RELAXED);
+        }
+    } else if (mutex->visits < MANY_VISITS) {
+        mutex->owner_uses = 1;
+        __atomic_store_n(&mutex->owner, this_thread(), __ATOMIC_RELAXED);
+    }
+}
+
+void execbuf_prim_mutex_lock(execbuf_prim_mutex *mutex) {
+    if (posix_forking != 0) {
+        return;
+    }
+    if (__atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) == this_thread()) {
+        __atomic_store_n(&mutex->busy, 1, __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST); /* for the compiler */
+        /* Another thread may have come and gone meanwhile, and may have ended the ownership. */
+        if (__atomic_load_n(&mutex->asked, __ATOMIC_ACQUIRE) == 0 &&
+            __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) == this_thread()) {
+            return;
+        }
+        __atomic_store_n(&mutex->busy, 0, __ATOMIC_RELEASE);
+    }
+    lock_inner(mutex);
+}
+
+void execbuf_prim_mutex_unlock(execbuf_prim_mutex *mutex) {
+    if (posix_forking != 0) {
+        return;
+    }
+    if (__atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) == this_thread()) {
+        if (mutex->owner_uses == 0) {
+            __atomic_store_n(&mutex->busy, 0, __ATOMIC_RELEASE);
+            return;
+        }
+        mutex->owner_uses = 0;
+    } else {
+        __atomic_store_n(&mutex->asked, 0, __ATOMIC_RELEASE);
+    }
+    (void)pthread_mutex_unlock(inner(mutex));
+}
+
+#endif

@@ -1,0 +1,148 @@
+//! Prints what this machine and this process allow, which backend execbuf uses, and what to tell an administrator if that
+//! is not enough. Exits with 0 if code can be published.
+
+use std::io;
+use std::process::ExitCode;
+
+use execbuf::{Backend, ErrorKind, Probe, Probed};
+
+fn main() -> ExitCode {
+    let probe = execbuf::probe();
+    println!("execbuf {} on {}, {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+
+    println!("\nExecBuffer");
+    print_backends(probe.buffer(), probe.buffer_backend());
+    println!("\nExecPool");
+    print_backends(probe.pool(), probe.pool_backend());
+    if probe.pool_backend().is_none() && probe.buffer_backend().is_some() {
+        println!("  each function gets pages of its own, as an ExecBuffer");
+    }
+
+    println!("\nSystem and process");
+    for (name, value) in probe.facts() {
+        println!("  {name:<24}{value}");
+    }
+
+    println!("\nAdvice");
+    for line in advice(&probe) {
+        println!("  {line}");
+    }
+    if probe.buffer_backend().is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print_backends(backends: &[Probed], used: Option<Backend>) {
+    for probed in backends {
+        let backend = probed.backend().to_string();
+        match probed.call() {
+            None if used == Some(probed.backend()) => println!("  {backend:<9}used"),
+            None => println!("  {backend:<9}works"),
+            Some(call) => println!("  {backend:<9}fails    {}", failure(call, probed.os_error())),
+        }
+    }
+}
+
+fn failure(call: &str, os_error: Option<i32>) -> String {
+    match os_error {
+        Some(code) => format!("{call}: {}", io::Error::from_raw_os_error(code)),
+        None => call.to_owned(),
+    }
+}
+
+/// What to do, if there is something to do.
+fn advice(probe: &Probe) -> Vec<String> {
+    match probe.error() {
+        Some(ErrorKind::ReadImpliesExec) => {
+            return vec![
+                "The READ_IMPLIES_EXEC personality makes all readable memory executable. Start this".to_owned(),
+                "program without it: no setarch -X, no executable stack (execstack -c PROGRAM).".to_owned(),
+            ];
+        }
+        Some(ErrorKind::Unsupported) => {
+            return vec!["execbuf can't publish code on this platform.".to_owned()];
+        }
+        Some(_) => return vec!["There is no memory for what execbuf needs at forks.".to_owned()],
+        None => {}
+    }
+    let (situation, failed) = match (probe.buffer_backend(), probe.pool_backend()) {
+        (None, _) => ("ExecBuffer can't publish code. What each way lacks:", probe.buffer()),
+        (Some(_), None) if !probe.pool().is_empty() => {
+            ("It works, but each function of a pool takes pages of its own. What regions lack:", probe.pool())
+        }
+        _ => return vec![nothing_to_do(probe).to_owned()],
+    };
+    let remedies = failed.iter().filter_map(|probed| {
+        let remedy = remedy(probe, probed.call()?, probed.os_error().unwrap_or(0));
+        Some(format!("{:<9}{remedy}", probed.backend().to_string()))
+    });
+    std::iter::once(situation.to_owned()).chain(remedies).collect()
+}
+
+fn nothing_to_do(probe: &Probe) -> &'static str {
+    if probe.buffer().iter().chain(probe.pool()).all(Probed::works) {
+        "nothing to do"
+    } else {
+        "nothing to do: what fails is not needed"
+    }
+}
+
+/// What an administrator, or who starts the program, can do about a failure.
+#[cfg(unix)]
+fn remedy(probe: &Probe, call: &str, code: i32) -> String {
+    let fact = |wanted| probe.facts().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value);
+    let refused = [libc::EPERM, libc::EACCES].contains(&code);
+    // In a container the mode is not to be seen, but the label may be.
+    let (label, mode) = (fact("security label"), fact("SELinux"));
+    let is_selinux = mode == "enforcing" || (mode == "unknown" && label.contains(':'));
+    match call {
+        "prctl(PR_GET_MDWE)" => "MDWE is on. systemd: MemoryDenyWriteExecute=no".to_owned(),
+        "getrlimit(RLIMIT_FSIZE)" => {
+            "raise the limit of file sizes. systemd: LimitFSIZE=; shell: ulimit -f".to_owned()
+        }
+        _ if call.starts_with("self-test") => {
+            "new code was not noticed: an emulator? For valgrind use --smc-check=all".to_owned()
+        }
+        _ if code == libc::EMFILE => {
+            "raise the limit of open files. systemd: LimitNOFILE=; shell: ulimit -n".to_owned()
+        }
+        _ if code == libc::ENFILE => "the whole system has too many open files: raise fs.file-max".to_owned(),
+        "mremap" if [libc::EINVAL, libc::ENOMEM].contains(&code) => {
+            "an emulator that can't map memory twice, or too many mappings: vm.max_map_count".to_owned()
+        }
+        _ if code == libc::ENOMEM => "more memory, address space or mappings: RLIMIT_AS, RLIMIT_DATA, \
+             the cgroup's limit, vm.max_map_count"
+            .to_owned(),
+        _ if code == libc::ENOSYS => format!("allow {call} in the seccomp filter, or use a newer kernel"),
+        _ if cfg!(target_os = "macos") && refused => {
+            "sign the program with the entitlement com.apple.security.cs.allow-jit".to_owned()
+        }
+        _ if cfg!(target_os = "netbsd") && refused => "PaX MPROTECT refuses it: paxctl +m PROGRAM".to_owned(),
+        _ if code == libc::EACCES && is_selinux => format!(
+            "SELinux refuses {call} to {label}. See ausearch -m avc -ts recent; booleans: getsebool -a | grep exec"
+        ),
+        _ if code == libc::EACCES && fact("PaX").contains('M') => {
+            "PaX MPROTECT refuses it: paxctl -m PROGRAM".to_owned()
+        }
+        "mprotect" | "mmap" if refused && fact("seccomp") == "filter" => {
+            format!("a seccomp filter refuses {call}. systemd: MemoryDenyWriteExecute=no")
+        }
+        _ if refused && fact("seccomp") == "filter" => {
+            format!("allow {call} in the seccomp filter. systemd: SystemCallFilter=; containers: the profile")
+        }
+        _ if refused => format!("a policy of this system refuses {call}"),
+        _ => format!("{} is not expected", failure(call, Some(code).filter(|code| *code != 0))),
+    }
+}
+
+/// What an administrator, or who starts the program, can do about a failure.
+#[cfg(windows)]
+fn remedy(probe: &Probe, call: &str, code: i32) -> String {
+    const ERROR_DYNAMIC_CODE_BLOCKED: i32 = 1655;
+    let prohibited = probe.facts().any(|fact| fact == ("dynamic code", "prohibited"));
+    if code == ERROR_DYNAMIC_CODE_BLOCKED || prohibited {
+        return "turn off Arbitrary Code Guard for this program: Windows Security, Exploit protection".to_owned();
+    }
+    match io::Error::from_raw_os_error(code).kind() {
+        io::ErrorKind::OutOfMemory => "more memory, or a larger paging file".to_owned(),
+        _ => format!("{} is not expected", failure(call, Some(code).filter(|code| *code != 0))),
+    }
+}

@@ -1,0 +1,405 @@
+//! What a probe says: that it agrees with what is used, names the reasons, and leaves nothing behind; and what the example
+//! `doctor` makes of it.
+
+mod support;
+
+#[cfg(target_os = "linux")]
+use execbuf::Backend;
+use execbuf::{ExecPool, Probe};
+use support::{alone, call, child, maps, publish, returning};
+
+/// Checks that what the probe says is what is used.
+fn assert_agrees(probe: &Probe) {
+    let buffer = execbuf::ExecBuffer::new(&returning(1));
+    assert_eq!(buffer.is_ok(), probe.buffer_backend().is_some(), "{buffer:?}");
+    #[cfg(target_os = "linux")]
+    if let Ok(buffer) = &buffer {
+        let used = match maps::name_at(buffer.as_ptr()).as_str() {
+            "" => Backend::Flip,
+            "/dev/zero (deleted)" => Backend::Alias,
+            name => {
+                assert!(name.starts_with("/memfd:"), "{name}");
+                Backend::Memfd
+            }
+        };
+        assert_eq!(probe.buffer_backend(), Some(used));
+    }
+    let pool = ExecPool::new().expect("pools can be made");
+    let published = pool.publish(&returning(2));
+    let stats = pool.stats();
+    if probe.pool_backend().is_some() {
+        assert_eq!((stats.backend, stats.regions, stats.own_pages), (probe.pool_backend(), 1, 0));
+    } else {
+        assert_eq!((stats.regions, stats.own_pages), (0, usize::from(buffer.is_ok())));
+    }
+    match published {
+        Ok(published) => assert_eq!(call(&published), 2),
+        Err(error) => assert!(probe.pool_backend().is_none() && buffer.is_err(), "{error}"),
+    }
+}
+
+#[test]
+fn probing_finds_a_way_on_this_system() {
+    let _alone = alone();
+    let probe = execbuf::probe();
+    assert_eq!(probe.error(), None);
+    assert!(probe.buffer_backend().is_some(), "{probe:?}");
+    for probed in probe.buffer().iter().chain(probe.pool()) {
+        assert!(probed.works() == probed.call().is_none(), "{probed:?}");
+        assert!(!probed.works() || probed.os_error().is_none(), "{probed:?}");
+    }
+}
+
+#[test]
+fn probing_agrees_with_what_is_used() {
+    let _alone = alone();
+    assert_agrees(&execbuf::probe());
+}
+
+#[test]
+fn probing_leaves_nothing_behind() {
+    let _alone = alone();
+    // Where no other test's thread starts meanwhile.
+    let end = child::crashing("probing_leaves_nothing_behind", || {
+        let look = || {
+            drop(execbuf::probe());
+            (maps::look(), maps::descriptors())
+        };
+        look(); // the heap grows for the looking, too
+        let before = look();
+        for _ in 0..100 {
+            drop(execbuf::probe());
+        }
+        let after = look();
+        assert_eq!((after.0.mappings, after.0.executable_bytes), (before.0.mappings, before.0.executable_bytes));
+        assert!(after.0.bytes < before.0.bytes + 100 * 4096, "{before:?}, {after:?}");
+        assert_eq!(after.1, before.1);
+    });
+    assert_eq!(end, child::End::Exited(0));
+}
+
+#[test]
+fn threads_may_probe_and_publish_at_once() {
+    let _alone = alone();
+    let expected = execbuf::probe();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let expected = &expected;
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let probe = execbuf::probe();
+                    assert_eq!((probe.buffer(), probe.pool()), (expected.buffer(), expected.pool()));
+                    let value = thread * 20 + round;
+                    assert_eq!(call(&publish(value)), value);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn facts_have_names_of_their_own_and_values() {
+    let _alone = alone();
+    let probe = execbuf::probe();
+    let mut names: Vec<&str> = probe.facts().map(|(name, _)| name).collect();
+    assert!(names.contains(&"page size"), "{names:?}");
+    assert!(probe.facts().all(|(name, value)| !name.is_empty() && !value.is_empty() && value.len() < 48));
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn facts_are_what_the_system_says() {
+    let _alone = alone();
+    let probe = execbuf::probe();
+    let file = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+    // SAFETY: Asks.
+    let page_size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    assert_eq!(fact(&probe, "page size"), page_size.to_string());
+    assert_eq!(fact(&probe, "kernel"), file("/proc/sys/kernel/osrelease").unwrap());
+    assert_eq!(fact(&probe, "vm.max_map_count"), file("/proc/sys/vm/max_map_count").unwrap());
+    let noexec = file("/proc/sys/vm/memfd_noexec").unwrap_or("absent".to_owned());
+    assert_eq!(fact(&probe, "vm.memfd_noexec"), noexec);
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: The limit can be written.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    let unlimited = limit.rlim_cur == libc::RLIM_INFINITY;
+    let expected = if unlimited { "unlimited".to_owned() } else { limit.rlim_cur.to_string() };
+    assert_eq!(fact(&probe, "RLIMIT_NOFILE"), expected);
+}
+
+#[cfg(target_os = "linux")]
+fn fact<'a>(probe: &'a Probe, wanted: &str) -> &'a str {
+    let found = probe.facts().find(|(name, _)| *name == wanted);
+    found.unwrap_or_else(|| panic!("{wanted} is missing: {probe:?}")).1
+}
+
+/// In children that have given up rights.
+#[cfg(target_os = "linux")]
+mod hardened {
+    use super::{Backend, alone, assert_agrees, fact, maps};
+    use crate::support::{child, harden, skip};
+    use execbuf::{ErrorKind, Probe, Probed};
+    use libc::{EACCES, EFBIG, EMFILE, EPERM};
+
+    /// How a child exits that could not be hardened.
+    const SKIPPED: i32 = 77;
+
+    /// What is to fail, with which call and code.
+    type Failures = &'static [(Backend, &'static str, i32)];
+
+    /// Goes on if the right could be given up, else ends the child as skipped.
+    fn must(result: &Result<(), String>) {
+        if let Err(why) = result {
+            skip(why);
+            // SAFETY: The child of a fork ends this way.
+            unsafe { libc::_exit(SKIPPED) };
+        }
+    }
+
+    /// Runs a test in a child that has given up rights, with a probe of the time before.
+    pub(super) fn hardened(apply: impl FnOnce() -> Result<(), String>, test: impl FnOnce(&Probe)) {
+        let _alone = alone();
+        let end = child::forked(|| {
+            let before = execbuf::probe();
+            must(&apply());
+            test(&before);
+        });
+        assert!([child::End::Exited(0), child::End::Exited(SKIPPED)].contains(&end), "{end:?}");
+    }
+
+    fn assert_failures(now: &[Probed], before: &[Probed], failures: Failures) {
+        assert_eq!(now.len(), before.len());
+        for (now, before) in now.iter().zip(before) {
+            match failures.iter().find(|failure| failure.0 == now.backend()) {
+                Some(&(_, call, code)) => assert_eq!((now.call(), now.os_error()), (Some(call), Some(code))),
+                None => assert_eq!(now, before),
+            }
+        }
+    }
+
+    /// Checks that after a hardening just these fail, and that the probe is right.
+    fn fails(apply: fn() -> Result<(), String>, buffer: Failures, pool: Failures, look: fn(&Probe)) {
+        hardened(apply, |before| {
+            let now = execbuf::probe();
+            assert_failures(now.buffer(), before.buffer(), buffer);
+            assert_failures(now.pool(), before.pool(), pool);
+            look(&now);
+            assert_eq!(now.error(), None);
+        });
+    }
+
+    #[test]
+    fn mdwe_is_named() {
+        let flip = &[(Backend::Flip, "prctl(PR_GET_MDWE)", EACCES)];
+        fails(harden::mdwe, flip, &[], |probe| {
+            assert_eq!(fact(probe, "MDWE"), "on");
+            assert_agrees(probe);
+        });
+    }
+
+    #[test]
+    fn the_filter_of_systemd_is_named() {
+        fails(harden::systemd_filter, &[(Backend::Flip, "mprotect", EPERM)], &[], |probe| {
+            assert_eq!(fact(probe, "seccomp"), "filter");
+            assert_agrees(probe);
+        });
+    }
+
+    #[test]
+    fn a_refused_memfd_is_named() {
+        let memfd = &[(Backend::Memfd, "memfd_create", EPERM)];
+        fails(|| harden::deny(&[libc::SYS_memfd_create]), memfd, memfd, assert_agrees);
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_named() {
+        let memfd = &[(Backend::Memfd, "memfd_create", EMFILE)];
+        fails(
+            || harden::limit(libc::RLIMIT_NOFILE, 0),
+            memfd,
+            memfd,
+            |probe| {
+                assert_eq!(fact(probe, "RLIMIT_NOFILE"), "0");
+                assert_eq!(fact(probe, "vm.max_map_count"), "unknown");
+            },
+        );
+    }
+
+    #[test]
+    fn a_limit_of_file_sizes_is_named() {
+        let memfd = &[(Backend::Memfd, "getrlimit(RLIMIT_FSIZE)", EFBIG)];
+        let apply = || {
+            // An emulator writes a file when this process asks for its mappings.
+            if !maps::keep_open() {
+                return Err("/proc/self/maps is a copy, as qemu-user's".to_owned());
+            }
+            harden::limit(libc::RLIMIT_FSIZE, 0)
+        };
+        fails(apply, memfd, memfd, |probe| {
+            assert_eq!(fact(probe, "RLIMIT_FSIZE"), "0");
+            assert_agrees(probe);
+        });
+    }
+
+    #[test]
+    fn refused_rewriting_is_named() {
+        let mremap = |backend| (backend, "mremap", EPERM);
+        let all = [mremap(Backend::Flip), mremap(Backend::Memfd), mremap(Backend::Alias)];
+        hardened(
+            || harden::deny(&[libc::SYS_mremap]),
+            |before| {
+                let now = execbuf::probe();
+                let named =
+                    |probed: &Probed| (probed.backend(), probed.call().unwrap(), probed.os_error().unwrap());
+                assert_eq!(now.buffer().iter().map(named).collect::<Vec<_>>(), all);
+                // The memory of a pool is never moved.
+                assert_failures(now.pool(), before.pool(), &[(Backend::Alias, "mremap", EPERM)]);
+                assert_agrees(&now);
+            },
+        );
+    }
+
+    #[test]
+    fn pools_without_regions_use_what_buffers_use() {
+        hardened(no_regions, |_| {
+            let probe = execbuf::probe();
+            assert_eq!((probe.pool_backend(), probe.buffer_backend()), (None, Some(Backend::Flip)));
+            assert_agrees(&probe);
+        });
+    }
+
+    /// Regions are kept from the children of a fork with madvise.
+    pub(super) fn no_regions() -> Result<(), String> {
+        harden::deny(&[libc::SYS_memfd_create, libc::SYS_madvise])
+    }
+
+    #[test]
+    fn where_all_is_refused_nothing_is_said_to_work() {
+        hardened(no_way, |_| {
+            let probe = execbuf::probe();
+            assert_eq!((probe.buffer_backend(), probe.pool_backend(), probe.error()), (None, None, None));
+            assert_agrees(&probe);
+        });
+    }
+
+    pub(super) fn no_way() -> Result<(), String> {
+        harden::mdwe()?;
+        harden::deny(&[libc::SYS_memfd_create, libc::SYS_mremap])
+    }
+
+    #[test]
+    fn read_implies_exec_keeps_all_from_being_tried() {
+        hardened(harden::read_implies_exec, |_| {
+            let probe = execbuf::probe();
+            assert_eq!(probe.error(), Some(ErrorKind::ReadImpliesExec));
+            assert!(!probe.buffer().is_empty() && !probe.pool().is_empty());
+            assert!(probe.buffer().iter().chain(probe.pool()).all(|probed| probed.call() == Some("personality")));
+        });
+    }
+
+    #[test]
+    fn read_implies_exec_is_noticed_after_the_first_use() {
+        hardened(
+            || {
+                drop(super::publish(1));
+                harden::read_implies_exec()
+            },
+            |_| assert_eq!(execbuf::probe().error(), Some(ErrorKind::ReadImpliesExec)),
+        );
+    }
+}
+
+/// The example. Its program is run as it is.
+mod doctor {
+    use crate::support::{is_cross, skip};
+    use std::path::Path;
+    use std::process::{Command, Output};
+
+    fn doctor() -> String {
+        let program = std::env::current_exe().expect("the path of the test program");
+        let programs =
+            program.parent().and_then(Path::parent).expect("the test program is in deps").join("examples");
+        let path = programs.join(format!("doctor{}", std::env::consts::EXE_SUFFIX));
+        path.into_os_string().into_string().expect("a path in UTF-8")
+    }
+
+    /// The exit status and the text. `None`, said aloud, in an emulator that can't start programs.
+    fn run() -> Option<(i32, String)> {
+        match Command::new(doctor()).output() {
+            Ok(output) if !(is_cross() && output.status.code() == Some(127)) => Some(said(output)),
+            Err(error) if !is_cross() => panic!("{}: {error}; `cargo build --examples` builds it", doctor()),
+            _ => {
+                skip("the example doctor: it can't be started in an emulator");
+                None
+            }
+        }
+    }
+
+    fn said(output: Output) -> (i32, String) {
+        assert!(output.stderr.is_empty(), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("examples write UTF-8").replace("\r\n", "\n");
+        (output.status.code().expect("it exits"), text)
+    }
+
+    #[test]
+    fn where_code_can_be_published_there_is_nothing_to_do() {
+        let Some((status, text)) = run() else { return };
+        assert_eq!(status, 0, "{text}");
+        assert!(text.contains("\n  nothing to do"), "{text}");
+        assert!(text.contains("used\n"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+    }
+
+    #[cfg(target_os = "linux")]
+    mod hardened {
+        use super::{Command, doctor, run};
+        use crate::hardened::{hardened, no_regions, no_way};
+        use crate::support::{harden, skip};
+
+        /// Checks the exit status, and that each of these is said.
+        fn says(apply: fn() -> Result<(), String>, expected: i32, parts: &[&str]) {
+            hardened(apply, |_| {
+                let Some((status, text)) = run() else { return };
+                assert_eq!(status, expected, "{text}");
+                for part in parts {
+                    assert!(text.contains(part), "{part:?} is not in {text}");
+                }
+            });
+        }
+
+        #[test]
+        fn under_mdwe_there_is_nothing_to_do() {
+            says(harden::mdwe, 0, &["flip     fails    prctl(PR_GET_MDWE)", "memfd    used", "  nothing to do: "]);
+        }
+
+        #[test]
+        fn where_all_is_refused_every_remedy_is_told() {
+            let remedies = ["MemoryDenyWriteExecute=no", "allow memfd_create in", "allow mremap in"];
+            says(no_way, 1, &remedies);
+        }
+
+        #[test]
+        fn where_pools_have_no_regions_it_says_what_they_cost() {
+            says(no_regions, 0, &["each function gets pages of its own", "allow memfd_create in"]);
+        }
+
+        #[test]
+        fn nothing_is_asked_to_be_writable_and_executable() {
+            let works = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
+            if crate::support::is_cross() || !works.is_ok_and(|status| status.success()) {
+                return skip("what the doctor asks for: no strace here that works");
+            }
+            let output = Command::new("strace").args(["-f", &doctor()]).output().expect("strace runs");
+            let trace = String::from_utf8(output.stderr).expect("strace writes ASCII");
+            assert!(trace.contains("PROT_EXEC"), "{trace}");
+            for line in trace.lines() {
+                assert!(!(line.contains("PROT_WRITE") && line.contains("PROT_EXEC")), "{line}");
+                assert!(!line.contains("/proc/self/status") || line.contains("O_CLOEXEC"), "{line}");
+            }
+        }
+    }
+}
