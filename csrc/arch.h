@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* EXECBUF_TRAP: one trap instruction, as the bytes that are repeated; EXECBUF_TRAP_SIZE of them.
+/* EXECBUF_TRAP_BYTES: one trap instruction, as the bytes that are repeated; EXECBUF_TRAP_SIZE of them.
  *
  * execbuf_arch_constant: writes a function "int f(void)" that returns value, which is less than 2048, and
  * returns its length, at most EXECBUF_CONSTANT_SIZE. */
@@ -14,7 +14,7 @@
 #if defined(__x86_64__) || defined(_M_X64) || defined(__i386__) || defined(_M_IX86)
 
 #define EXECBUF_TRAP_SIZE 1
-static const uint8_t EXECBUF_TRAP[EXECBUF_TRAP_SIZE] = {0xcc}; /* int3 */
+#define EXECBUF_TRAP_BYTES 0xcc /* int3 */
 
 static inline size_t execbuf_arch_constant(uint8_t *code, uint32_t value) {
     code[0] = 0xb8; /* mov eax, imm32 */
@@ -38,7 +38,7 @@ static inline void execbuf_arch_word(uint8_t *code, uint32_t instruction) {
 #if defined(__riscv)
 
 #define EXECBUF_TRAP_SIZE 4
-static const uint8_t EXECBUF_TRAP[EXECBUF_TRAP_SIZE] = {0x73, 0x00, 0x10, 0x00}; /* ebreak */
+#define EXECBUF_TRAP_BYTES 0x73, 0x00, 0x10, 0x00 /* ebreak */
 
 static inline size_t execbuf_arch_constant(uint8_t *code, uint32_t value) {
     execbuf_arch_word(code, 0x00000513U | value << 20); /* addi a0, zero, value */
@@ -49,7 +49,7 @@ static inline size_t execbuf_arch_constant(uint8_t *code, uint32_t value) {
 #else
 
 #define EXECBUF_TRAP_SIZE 4
-static const uint8_t EXECBUF_TRAP[EXECBUF_TRAP_SIZE] = {0x00, 0x00, 0x20, 0xd4}; /* brk #0 */
+#define EXECBUF_TRAP_BYTES 0x00, 0x00, 0x20, 0xd4 /* brk #0 */
 
 static inline size_t execbuf_arch_constant(uint8_t *code, uint32_t value) {
     execbuf_arch_word(code, 0x52800000U | value << 5); /* mov w0, #value */
@@ -64,7 +64,7 @@ static inline size_t execbuf_arch_constant(uint8_t *code, uint32_t value) {
 /* Another instruction set: prim.c picks the stub, so that none of this is used. */
 #define EXECBUF_ARCH_UNKNOWN
 #define EXECBUF_TRAP_SIZE 1
-static const uint8_t EXECBUF_TRAP[EXECBUF_TRAP_SIZE] = {0};
+#define EXECBUF_TRAP_BYTES 0
 
 static inline size_t execbuf_arch_constant(uint8_t *code, uint32_t value) {
     code[0] = (uint8_t)value;

@@ -32,12 +32,19 @@ void execbuf_backend_forget(void) {
     preferred = EXECBUF_BACKEND_NONE;
 }
 
+#if EXECBUF_TRAP_SIZE == 1
+#define FOUR_BYTES EXECBUF_TRAP_BYTES, EXECBUF_TRAP_BYTES, EXECBUF_TRAP_BYTES, EXECBUF_TRAP_BYTES
+#else
+#define FOUR_BYTES EXECBUF_TRAP_BYTES
+#endif
+const uint8_t execbuf_traps[16] = {FOUR_BYTES, FOUR_BYTES, FOUR_BYTES, FOUR_BYTES};
+
 void execbuf_fill_trap(uint8_t *memory, size_t size) {
 #if EXECBUF_TRAP_SIZE == 1
-    memset(memory, EXECBUF_TRAP[0], size);
+    memset(memory, execbuf_traps[0], size);
 #else
-    for (size_t at = 0; at < size; at += EXECBUF_TRAP_SIZE) {
-        memcpy(memory + at, EXECBUF_TRAP, EXECBUF_TRAP_SIZE);
+    for (size_t at = 0; at < size; at += sizeof execbuf_traps) {
+        memcpy(memory + at, execbuf_traps, sizeof execbuf_traps);
     }
 #endif
 }

@@ -11,6 +11,9 @@
  * function (LLVM issue 65253). */
 #define EXECBUF_HEADER 16U
 
+/* 16 bytes of trap instructions. */
+extern const uint8_t execbuf_traps[16];
+
 /* Fills size bytes at memory with trap instructions. Both are multiples of 16. */
 void execbuf_fill_trap(uint8_t *memory, size_t size);
 
@@ -28,8 +31,8 @@ execbuf_prim_result execbuf_backend_prove(execbuf_backend backend);
  * then with more of it that one would have worked. Else the last refusal counts. */
 void execbuf_backend_add_attempt(execbuf_error *error, execbuf_backend backend, execbuf_prim_result result);
 
-/* In the child of a fork, which may be about to give up rights: what worked in the parent proves nothing. Called with
- * the lock held. */
+/* In the child of a fork, which may be about to give up rights: what worked in the parent proves nothing.
+ * Called with the lock held. */
 void execbuf_backend_forget(void);
 
 /* To be called before pages are staged: whether code can be published at all.

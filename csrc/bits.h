@@ -1,8 +1,17 @@
-/* Finding a bit, which C11 has no word for. */
+/* What C11 has no word for: finding a bit, a function that is inline for certain, a condition that
+ * is rarely true. */
 #ifndef EXECBUF_BITS_H
 #define EXECBUF_BITS_H
 
 #include <stdint.h>
+
+#if defined(__GNUC__)
+#define EXECBUF_INLINE static inline __attribute__((always_inline))
+#define EXECBUF_RARE(condition) __builtin_expect((condition), 0)
+#else
+#define EXECBUF_INLINE static inline
+#define EXECBUF_RARE(condition) (condition)
+#endif
 
 /* The number of the lowest bit that is set. value is not 0. */
 static inline uint32_t execbuf_lowest_bit(uint64_t value) {

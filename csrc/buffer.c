@@ -89,11 +89,7 @@ size_t execbuf_length(const execbuf *buffer) {
 
 execbuf_status execbuf_free(execbuf *buffer) {
     if (buffer != NULL && is_of_pool(buffer)) {
-        execbuf_status status = execbuf_pool_release(buffer);
-        if (status == EXECBUF_OK) {
-            *buffer = no_buffer;
-        }
-        return counted(status);
+        return execbuf_pool_release(buffer);
     }
     execbuf_pages_retry();
     if (buffer == NULL || buffer->id == 0) {

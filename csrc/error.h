@@ -42,7 +42,8 @@ static inline execbuf_status execbuf_error_status(execbuf_prim_result result) {
     return execbuf_prim_is_exhaustion(result.code) ? EXECBUF_E_NO_MEMORY : EXECBUF_E_DENIED;
 }
 
-/* Fills a report for a system call that failed: EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED or EXECBUF_E_TOO_FAR. */
+/* Fills a report for a system call that failed: EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED or EXECBUF_E_TOO_FAR.
+ */
 static inline execbuf_status execbuf_error_from_system(execbuf_error *error, execbuf_prim_result result) {
     return execbuf_error_set(error, execbuf_error_status(result), result.call, result.code);
 }

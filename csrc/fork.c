@@ -1,4 +1,5 @@
-/* What a fork means for the library: all locks are held across it, and what both processes share is frozen. */
+/* What a fork means for the library: all locks are held across it, and what both processes share is frozen.
+ */
 
 #include "fork.h"
 

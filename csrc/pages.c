@@ -52,8 +52,8 @@ static execbuf_status stage(execbuf_record *record, size_t capacity, const char 
     return EXECBUF_OK;
 }
 
-/* The backend to use for a buffer: for that of a pool, one whose pages can never be made writable; NONE means the
- * first that works. */
+/* The backend to use for a buffer: for that of a pool, one whose pages can never be made writable; NONE means
+ * the first that works. */
 static execbuf_backend backend_for(const execbuf_record *record) {
     execbuf_prim_info info = execbuf_prim_query();
     for (size_t i = 0; i < info.backend_count && record->owner != 0; i++) {
@@ -165,10 +165,10 @@ execbuf_status execbuf_pages_rewrite(execbuf *buffer, size_t offset, const void 
     uint8_t *pages = (uint8_t *)record.base + first;
     size_t start = EXECBUF_HEADER + offset - first;
     execbuf_backend backend = backend_for(&record);
-    execbuf_status status =
-        execbuf_backend_rewrite(backend, pages, end - first, start, code, length, error);
+    execbuf_status status = execbuf_backend_rewrite(backend, pages, end - first, start, code, length, error);
     if (backend != EXECBUF_BACKEND_NONE && status != EXECBUF_OK && status != EXECBUF_E_LOST) {
-        status = execbuf_backend_rewrite(EXECBUF_BACKEND_NONE, pages, end - first, start, code, length, error);
+        status =
+            execbuf_backend_rewrite(EXECBUF_BACKEND_NONE, pages, end - first, start, code, length, error);
     }
     if (status == EXECBUF_E_LOST) {
         record.state = EXECBUF_STATE_LOST;

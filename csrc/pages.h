@@ -1,6 +1,6 @@
 /*
- * Buffers with pages of their own. The functions are those of execbuf.h, after their arguments were looked at for
- * NULL.
+ * Buffers with pages of their own. The functions are those of execbuf.h, after their arguments were looked at
+ * for NULL.
  */
 #ifndef EXECBUF_PAGES_H
 #define EXECBUF_PAGES_H

@@ -10,26 +10,31 @@
 #include "fork.h"
 #include "pages.h"
 #include "prim/fault.h"
+#include "prim/inline.h"
 #include "registry.h"
 #include "span.h"
 
-/* An id is, from the highest bit on: EXECBUF_ID_OF_POOL, the pool's number, the region's number in the pool, the span's
- * serial number, and the slot's tag. The address says which slot. */
-#define REGION_BITS 20
-#define SERIAL_BITS 11
+/* An id is, from the highest bit on: EXECBUF_ID_OF_POOL, the pool's number, the span's number in the pool, a
+ * part of a serial number that each span has, and the slot's tag. The address says which slot. */
+#define SPAN_BITS 20
+#define SERIAL_BITS 13
 #define TAG_BITS 16
-#define MOST_REGIONS ((uint32_t)1 << REGION_BITS)
+#define MOST_SPANS ((uint32_t)1 << SPAN_BITS)
 
 /* An empty region that took no more than this is kept for the next piece of code. */
 #define KEPT_SIZE ((size_t)1 << 20)
 
-/* Slots stay in limbo until so many bytes have come together, or this part of what is committed: the price of a
- * barrier is that of publishing hundreds of pieces of code while other threads run. */
-#define LIMBO_SIZE ((size_t)64 << 10)
-#define LIMBO_PART 64
+/* Empty spans are kept for their class while it has no more than this. */
+#define KEPT_PART ((size_t)128 << 10)
 
-/* A new span has this part of what its class has already, so that what it leaves unused is a small part, too. */
-#define SPAN_PART 16
+/* Slots stay in limbo until so many bytes have come together, or this part of what is committed: the price of
+ * a barrier is that of publishing hundreds of pieces of code while other threads run. */
+#define LIMBO_SIZE ((size_t)64 << 10)
+#define LIMBO_PART 128
+
+/* A new span has this part of what its class has already, so that what it leaves unused is a small part, too.
+ */
+#define SPAN_PART 32
 
 /* After a region could not be made, so many buffers get pages of their own before the next try; at most. */
 #define FIRST_PAUSE 64U
@@ -43,50 +48,57 @@ typedef struct slot_place {
     execbuf_region *region;
     execbuf_span *span;
     uint32_t slot;
+    uint8_t *entry;
 } slot_place;
 
-static uint64_t make_id(const execbuf_pool *pool, const execbuf_span *span, uint32_t slot) {
-    uint64_t id = (uint64_t)pool->number << REGION_BITS | span->region->index;
-    id = id << SERIAL_BITS | span->serial;
-    return EXECBUF_ID_OF_POOL | id << TAG_BITS | span->tags[slot];
-}
-
-static void lock(execbuf_pool *pool) {
+static inline void lock(execbuf_pool *pool) {
     execbuf_fork_look();
-    execbuf_prim_mutex_lock(&pool->mutex);
+    execbuf_lock(&pool->mutex);
 }
 
-static void unlock(execbuf_pool *pool) {
-    execbuf_prim_mutex_unlock(&pool->mutex);
+static inline void unlock(execbuf_pool *pool) {
+    execbuf_unlock(&pool->mutex);
 }
 
-/* Finds what a handle names, and locks the pool. False, and nothing locked: it names nothing. */
-static bool find(const execbuf *buffer, slot_place *place) {
-    execbuf_pool *pool = execbuf_registry_pool((uint32_t)(buffer->id >> (REGION_BITS + SERIAL_BITS + TAG_BITS)) &
-                                               (EXECBUF_MOST_POOLS - 1));
+/* The pool of the number in a handle's id, or NULL. */
+EXECBUF_INLINE execbuf_pool *pool_of(const execbuf *buffer) {
+    return execbuf_registry[buffer->id >> (SPAN_BITS + SERIAL_BITS + TAG_BITS) & (EXECBUF_MOST_POOLS - 1)];
+}
+
+/* Finds what a handle names in its pool, which is locked. False: nothing. */
+EXECBUF_INLINE bool find(execbuf_pool *pool, const execbuf *buffer, slot_place *place) {
+    uint32_t number = (uint32_t)(buffer->id >> (SERIAL_BITS + TAG_BITS)) & (MOST_SPANS - 1);
+    execbuf_span *span = number < pool->span_places ? pool->spans[number].span : NULL;
+    if (span == NULL) {
+        return false;
+    }
+    uint32_t slot = execbuf_span_slot(span, buffer->entry);
+    if (slot >= span->slots) {
+        return false;
+    }
+    uint8_t *entry = execbuf_span_entry(span, slot);
+    place->pool = pool;
+    place->region = span->region;
+    place->span = span;
+    place->slot = slot;
+    place->entry = entry;
+    /* A tag that is odd is that of a slot that is taken. */
+    return (span->id | execbuf_entry_tag(entry)) == buffer->id && (buffer->id & 1) != 0 &&
+           execbuf_span_address(span, slot) == buffer->entry;
+}
+
+/* Finds what a handle names, and locks its pool. False, and nothing locked: it names nothing. */
+static bool find_and_lock(const execbuf *buffer, slot_place *place) {
+    execbuf_pool *pool = pool_of(buffer);
     if (pool == NULL) {
         return false;
     }
     lock(pool);
-    uint32_t number = (uint32_t)(buffer->id >> (SERIAL_BITS + TAG_BITS)) & (MOST_REGIONS - 1);
-    execbuf_region *region = number < pool->region_places ? pool->regions[number] : NULL;
-    if (region != NULL) {
-        uintptr_t offset = (uintptr_t)buffer->entry - (uintptr_t)region->views.rx;
-        execbuf_span *span = offset < region->size ? region->spans[offset >> region->page_shift] : NULL;
-        if (span != NULL) {
-            uint32_t slot = execbuf_span_slot(span, (uint32_t)offset);
-            if (slot < span->slots && make_id(pool, span, slot) == buffer->id &&
-                execbuf_span_is_taken(span, slot)) {
-                place->pool = pool;
-                place->region = region;
-                place->span = span;
-                place->slot = slot;
-                return true;
-            }
-        }
+    bool found = find(pool, buffer, place);
+    if (!found) {
+        unlock(pool);
     }
-    unlock(pool);
-    return false;
+    return found;
 }
 
 /* ---- Lists ---- */
@@ -145,6 +157,22 @@ static void close_region(execbuf_pool *pool, execbuf_region *region) {
     region->is_open = false;
 }
 
+/* Gives a span a number and an id. There is room for it. */
+static void number_span(execbuf_pool *pool, execbuf_span *span) {
+    span->number = pool->unused_place;
+    pool->unused_place = pool->spans[span->number].next_unused;
+    pool->spans[span->number].span = span;
+    uint64_t id = (uint64_t)pool->number << SPAN_BITS | span->number;
+    id = id << SERIAL_BITS | (pool->serial++ & (((uint32_t)1 << SERIAL_BITS) - 1));
+    span->id = EXECBUF_ID_OF_POOL | id << TAG_BITS;
+}
+
+static void unnumber_span(execbuf_pool *pool, const execbuf_span *span) {
+    pool->spans[span->number].span = NULL;
+    pool->spans[span->number].next_unused = pool->unused_place;
+    pool->unused_place = span->number;
+}
+
 /* ---- Giving memory back ---- */
 
 /* Takes a span out of its region. The caller frees it when the pool is unlocked. */
@@ -155,6 +183,7 @@ static void take_out_span(execbuf_pool *pool, execbuf_span *span) {
     for (uint32_t page = span->page; page < span->page + span->pages; page++) {
         region->spans[page] = NULL;
     }
+    unnumber_span(pool, span);
     if (span->class_ != EXECBUF_NO_CLASS) {
         pool->class_bytes[span->class_] -= size;
     }
@@ -170,12 +199,13 @@ static void take_out_region(execbuf_pool *pool, execbuf_region *region) {
         execbuf_span *span = region->spans[page];
         page += span != NULL ? span->pages : 1;
         if (span != NULL) {
+            unnumber_span(pool, span);
             pool->bookkeeping -= execbuf_span_bookkeeping(span);
         }
         if (span != NULL && !region->frozen) {
             unlist_span(pool, span);
-            pool->limbo_size -= (size_t)span->limbo * span->slot_size;
-            in_limbo |= span->limbo > 0;
+            pool->limbo_size -= (size_t)execbuf_span_in_limbo(span) * span->slot_size;
+            in_limbo |= span->limbo_words != 0;
             if (span->class_ != EXECBUF_NO_CLASS) {
                 pool->class_bytes[span->class_] -= (size_t)span->pages << region->page_shift;
             }
@@ -189,10 +219,14 @@ static void take_out_region(execbuf_pool *pool, execbuf_region *region) {
         }
     }
     close_region(pool, region);
-    pool->regions[region->index] = NULL;
-    pool->region_count--;
-    pool->frozen_count -= region->frozen;
-    pool->reserved -= region->size;
+    if (region->previous != NULL) {
+        region->previous->next = region->next;
+    } else {
+        pool->regions = region->next;
+    }
+    if (region->next != NULL) {
+        region->next->previous = region->previous;
+    }
     pool->committed -= region->committed;
     pool->bookkeeping -= region->bookkeeping;
 }
@@ -211,9 +245,14 @@ static void free_spans(execbuf_span *spans) {
     }
 }
 
-/* Unlocks the pool, frees what was taken out, and if the pool was given up and is empty, the pool. */
+/* Whether nothing of a pool that was given up is left. */
+static bool is_over(const execbuf_pool *pool) {
+    return pool->given_up && pool->own_count == 0 && pool->regions == NULL;
+}
+
+/* Unlocks the pool, frees what was taken out, and if the pool was given up and nothing is left, the pool. */
 static void unlock_and_free(execbuf_pool *pool, execbuf_region *region, execbuf_span *spans) {
-    bool last = pool->given_up && pool->live == 0;
+    bool last = is_over(pool);
     unlock(pool);
     if (region != NULL) {
         execbuf_region_free(region);
@@ -224,7 +263,8 @@ static void unlock_and_free(execbuf_pool *pool, execbuf_region *region, execbuf_
     }
 }
 
-/* Ends limbo: one barrier, and all slots are free again. Returns spans that are empty now and were taken out. */
+/* Ends limbo: one barrier, and all slots are free again. Returns spans that are empty now and were taken out.
+ */
 static execbuf_span *end_limbo(execbuf_pool *pool) {
     execbuf_span *empty = NULL;
     if (pool->limbo == NULL) {
@@ -235,8 +275,8 @@ static execbuf_span *end_limbo(execbuf_pool *pool) {
         execbuf_span *span = pool->limbo;
         pool->limbo = span->next_limbo;
         execbuf_span_end_limbo(span);
-        /* One empty span of a class is kept for the next piece of code. */
-        if (span->taken == 0 && (span->class_ == EXECBUF_NO_CLASS || pool->classes[span->class_] != NULL)) {
+        bool kept = span->class_ != EXECBUF_NO_CLASS && pool->class_bytes[span->class_] <= KEPT_PART;
+        if (!kept && execbuf_span_is_empty(span)) {
             take_out_span(pool, span);
             span->next = empty;
             empty = span;
@@ -251,26 +291,26 @@ static execbuf_span *end_limbo(execbuf_pool *pool) {
 /* ---- Taking slots ---- */
 
 /* Takes a slot for length bytes from a span, and fills the handle. */
-static void take_slot(execbuf_pool *pool, execbuf_span *span, size_t length, bool reserve, execbuf *out) {
+EXECBUF_INLINE void take_slot(execbuf_span *span, size_t length, bool reserve, execbuf *out) {
+    execbuf_region *region = span->region;
     uint32_t slot = execbuf_span_take(span);
-    execbuf_span_set_length(span, slot, length, reserve);
-    span->region->live++;
-    pool->live++;
-    pool->bytes += length;
-    out->entry = span->region->views.rx + execbuf_span_offset(span, slot);
+    uint8_t *entry = execbuf_span_entry(span, slot);
+    execbuf_span_set_length(span, slot, entry, length, reserve);
+    region->live++;
+    out->entry = execbuf_span_address(span, slot);
     out->length = reserve ? 0 : length;
-    out->id = make_id(pool, span, slot);
+    out->id = span->id | execbuf_entry_next_tag(entry);
 }
 
 /* Takes a free slot of a class. Returns its region, or NULL if there is none. */
-static inline execbuf_region *take_listed(execbuf_pool *pool, uint32_t class_, size_t length, bool reserve,
-                                          execbuf *out) {
-    execbuf_span *span = class_ < EXECBUF_CLASSES ? pool->classes[class_] : NULL;
-    if (span == NULL) {
+EXECBUF_INLINE execbuf_region *take_listed(execbuf_pool *pool, uint32_t class_, size_t length, bool reserve,
+                                           execbuf *out) {
+    execbuf_span *span = pool->classes[class_];
+    if (EXECBUF_RARE(span == NULL)) {
         return NULL;
     }
-    take_slot(pool, span, length, reserve, out);
-    if (span->free_words == 0) {
+    take_slot(span, length, reserve, out);
+    if (EXECBUF_RARE(span->free_words == 0)) {
         unlist_span(pool, span);
     }
     return span->region;
@@ -287,44 +327,85 @@ static uint32_t take_pages(execbuf_pool *pool, execbuf_region *region, uint32_t 
     return page;
 }
 
-/* How a new span for code of this class and length should be: the size and number of slots. Returns its pages. */
-static uint32_t design_span(const execbuf_pool *pool, uint32_t class_, size_t length, size_t page_size,
-                            uint32_t *slot_size, uint32_t *slots) {
-    if (class_ == EXECBUF_NO_CLASS) {
-        size_t pages = (length + page_size - 1) / page_size;
-        *slot_size = (uint32_t)(pages * page_size);
-        *slots = 1;
-        return (uint32_t)pages;
-    }
+/* How a new span is to be. */
+typedef struct span_design {
+    uint32_t slot_size;
+    uint32_t slots;
+    uint32_t pages;
+} span_design;
+
+/* A span of so many pages, for slots of a class. */
+static span_design cut(uint32_t class_, size_t pages, size_t page_size) {
+    span_design design = {0, 0, 0};
     size_t size = execbuf_class_size(class_);
-    size_t wanted = pool->class_bytes[class_] / SPAN_PART;
-    wanted = wanted > EXECBUF_SPAN_SIZE ? EXECBUF_SPAN_SIZE : wanted;
-    wanted = wanted < page_size ? page_size : wanted;
-    size_t count = wanted / size > 0 ? wanted / size : 1;
-    size_t pages = (count * size + page_size - 1) / page_size;
-    count = pages * page_size / size;
-    *slot_size = (uint32_t)size;
-    *slots = (uint32_t)(count < EXECBUF_SPAN_SLOTS ? count : EXECBUF_SPAN_SLOTS);
-    return (uint32_t)pages;
+    size_t slots = pages * page_size / size;
+    design.slot_size = (uint32_t)size;
+    design.slots = (uint32_t)(slots < EXECBUF_SPAN_SLOTS ? slots : EXECBUF_SPAN_SLOTS);
+    design.pages = (uint32_t)pages;
+    return design;
 }
 
-/* Makes a span of pages that were taken from a region, and takes a slot of it. The region is pinned: it counts one
- * live slot more than it has. *out stays as it is if a fork froze the region meanwhile. */
+/* The part of a span that is in no slot, in bytes for each MiB. */
+static size_t left_over(span_design design, size_t page_size) {
+    size_t size = design.pages * page_size;
+    return ((size - (size_t)design.slots * design.slot_size) << 20) / size;
+}
+
+/* A span for code of this class and length. Its size follows from what the class has already; of a few sizes
+ * that one is chosen which leaves least over. */
+static span_design design_span(const execbuf_pool *pool, uint32_t class_, size_t length, size_t page_size) {
+    if (class_ == EXECBUF_NO_CLASS) {
+        size_t pages = (length + page_size - 1) / page_size;
+        span_design single = {(uint32_t)(pages * page_size), 1, (uint32_t)pages};
+        return single;
+    }
+    size_t wanted = pool->class_bytes[class_] / SPAN_PART;
+    wanted = wanted > EXECBUF_SPAN_SIZE ? EXECBUF_SPAN_SIZE : wanted;
+    size_t least = execbuf_class_size(class_);
+    size_t pages = ((wanted > least ? wanted : least) + page_size - 1) / page_size;
+    span_design best = cut(class_, pages, page_size);
+    for (size_t more = pages + 1; more <= pages + 3 && more * page_size <= EXECBUF_SPAN_SIZE; more++) {
+        span_design other = cut(class_, more, page_size);
+        if (left_over(other, page_size) < left_over(best, page_size)) {
+            best = other;
+        }
+    }
+    return best;
+}
+
+/* Makes the design smaller, and returns true, if the region has a free block of pages that a larger span has
+ * no use for: what is left where spans were given back. */
+static bool use_remains(const execbuf_region *region, uint32_t class_, size_t page_size,
+                        span_design *design) {
+    uint32_t order = execbuf_highest_bit(design->pages);
+    uint32_t orders = region->free_orders & ((1U << order) - 1);
+    while (orders != 0 && class_ != EXECBUF_NO_CLASS) {
+        uint32_t largest = execbuf_highest_bit(orders);
+        span_design smaller = cut(class_, (size_t)1 << largest, page_size);
+        if (smaller.slots > 0 && left_over(smaller, page_size) < (1U << 20) / 8) {
+            *design = smaller;
+            return true;
+        }
+        orders &= ~(1U << largest);
+    }
+    return false;
+}
+
+/* Makes a span of pages that were taken from a region, and takes a slot of it. The region is pinned: it
+ * counts one live slot more than it has. *out stays as it is if a fork froze the region meanwhile. */
 static execbuf_region *add_span(execbuf_pool *pool, execbuf_region *region, uint32_t page, uint32_t pages,
                                 execbuf_span *span, size_t length, bool reserve, execbuf *out) {
     execbuf_region *used = NULL;
     if (span != NULL) {
-        execbuf_span_place(span, region, page, pages);
+        execbuf_span_fill(region, page, pages);
     }
     lock(pool);
     region->live--;
-    if (span != NULL && !region->frozen) {
-        span->serial = (uint16_t)(pool->serial++ & (((uint32_t)1 << SERIAL_BITS) - 1));
-        for (uint32_t i = page; i < page + pages; i++) {
-            region->spans[i] = span;
-        }
+    if (span != NULL && !region->frozen && pool->unused_place < pool->span_places) {
+        execbuf_span_put(span, region, page, pages);
+        number_span(pool, span);
         pool->bookkeeping += execbuf_span_bookkeeping(span);
-        take_slot(pool, span, length, reserve, out);
+        take_slot(span, length, reserve, out);
         if (span->class_ != EXECBUF_NO_CLASS) {
             pool->class_bytes[span->class_] += (size_t)pages << region->page_shift;
         }
@@ -345,45 +426,32 @@ static execbuf_region *add_span(execbuf_pool *pool, execbuf_region *region, uint
     return used;
 }
 
-/* The first number that no region of the pool has; pool->region_places if there is no room for one more. */
-static uint32_t unused_place(const execbuf_pool *pool) {
-    uint32_t place = 0;
-    while (place < pool->region_places && pool->regions[place] != NULL) {
-        place++;
+/* Makes room for more spans. False: there is no memory for it, or there are too many. */
+static bool add_places(execbuf_pool *pool, uint32_t before) {
+    uint32_t after = before == 0 ? 16 : 2 * before;
+    bool fails = after > MOST_SPANS || EXECBUF_FAULT("calloc") != 0;
+    execbuf_span_place *places = fails ? NULL : (execbuf_span_place *)calloc(after, sizeof *places);
+    if (places == NULL) {
+        return false;
     }
-    return place;
-}
-
-/* Locks the pool when there is a place for a region. False, and nothing locked: there is no memory for one. */
-static bool lock_with_place(execbuf_pool *pool, uint32_t *place) {
-    for (;;) {
-        lock(pool);
-        uint32_t places = pool->region_places;
-        *place = unused_place(pool);
-        if (*place < places) {
-            return true;
-        }
-        unlock(pool);
-        uint32_t more = places == 0 ? 4 : 2 * places;
-        bool fails = more > MOST_REGIONS || EXECBUF_FAULT("calloc") != 0;
-        execbuf_region **regions = fails ? NULL : (execbuf_region **)calloc(more, sizeof *regions);
-        if (regions == NULL) {
-            return false;
-        }
-        lock(pool);
-        if (pool->region_places == places) { /* no other thread was faster */
-            if (places > 0) {
-                memcpy((void *)regions, (void *)pool->regions, places * sizeof *regions);
-            }
-            execbuf_region **old = pool->regions;
-            pool->regions = regions;
-            pool->region_places = more;
-            pool->bookkeeping += (more - places) * sizeof *regions;
-            regions = old;
-        }
-        unlock(pool);
-        free((void *)regions);
+    for (uint32_t i = before; i < after; i++) {
+        places[i].next_unused = i + 1;
     }
+    lock(pool);
+    if (pool->span_places == before) { /* no other thread was faster */
+        execbuf_span_place *old = pool->spans;
+        if (before > 0) {
+            memcpy(places, old, before * sizeof *places);
+        }
+        /* The list of unused places goes on in the new ones, where it ended. */
+        pool->spans = places;
+        pool->span_places = after;
+        pool->bookkeeping += (after - before) * sizeof *places;
+        places = old;
+    }
+    unlock(pool);
+    free(places);
+    return true;
 }
 
 /* Adds a region to the pool, or says why not in pool->why. */
@@ -391,22 +459,18 @@ static bool add_region(execbuf_pool *pool) {
     execbuf_region *region;
     execbuf_error report;
     execbuf_status status = execbuf_region_new(&region, pool->near_to, pool->name, &report);
-    uint32_t place = 0;
-    if (status == EXECBUF_OK && !lock_with_place(pool, &place)) {
-        execbuf_region_free(region);
-        status = execbuf_error_set(&report, EXECBUF_E_NO_MEMORY, "calloc", 0);
-    }
+    lock(pool);
     if (status == EXECBUF_OK) {
-        region->index = place;
-        pool->regions[place] = region;
-        pool->region_count++;
-        pool->reserved += region->size;
+        region->next = pool->regions;
+        if (region->next != NULL) {
+            region->next->previous = region;
+        }
+        pool->regions = region;
         pool->bookkeeping += region->bookkeeping;
         pool->backend = region->backend;
         pool->pause = FIRST_PAUSE;
         open_region(pool, region);
     } else {
-        lock(pool);
         pool->paused = pool->pause;
         pool->pause = pool->pause < LONGEST_PAUSE ? 2 * pool->pause : LONGEST_PAUSE;
     }
@@ -417,15 +481,21 @@ static bool add_region(execbuf_pool *pool) {
 
 /* Takes out a frozen region that nothing lives in any more, if there is one. */
 static execbuf_region *sweep(execbuf_pool *pool) {
-    for (uint32_t i = 0; pool->must_sweep && i < pool->region_places; i++) {
-        execbuf_region *region = pool->regions[i];
-        if (region != NULL && region->frozen && region->live == 0) {
+    for (execbuf_region *region = pool->regions; pool->must_sweep && region != NULL; region = region->next) {
+        if (region->frozen && region->live == 0) {
             take_out_region(pool, region);
             return region;
         }
     }
     pool->must_sweep = false;
     return NULL;
+}
+
+/* Whether code may go to a slot of a class that is larger than it needs, if there are free ones: where it
+ * wastes little. Else memory would be kept for each class as its share once was at most. */
+static bool may_use(uint32_t larger, size_t length, uint32_t class_) {
+    return larger < EXECBUF_CLASSES &&
+           (larger == class_ || execbuf_class_size(larger) - length <= length / 16);
 }
 
 /* Takes a slot where there is none free at the moment. False: there is no room, and *out is as it was. */
@@ -440,7 +510,9 @@ static bool take_slowly(execbuf_pool *pool, uint32_t class_, size_t length, bool
         if (pool->limbo_size >= LIMBO_SIZE && pool->limbo_size >= pool->committed / LIMBO_PART) {
             empty = end_limbo(pool);
         }
-        *used = take_listed(pool, class_, length, reserve, out);
+        for (uint32_t larger = class_; *used == NULL && may_use(larger, length, class_); larger++) {
+            *used = take_listed(pool, larger, length, reserve, out);
+        }
         if (*used != NULL || swept != NULL || pool->paused > 0) {
             bool pause = *used == NULL && swept == NULL;
             pool->paused -= pause;
@@ -450,19 +522,29 @@ static bool take_slowly(execbuf_pool *pool, uint32_t class_, size_t length, bool
             }
             continue;
         }
-        uint32_t slot_size;
-        uint32_t slots;
-        uint32_t pages = design_span(pool, class_, length, page_size, &slot_size, &slots);
+        uint32_t places = pool->span_places;
+        if (pool->unused_place == places) {
+            unlock_and_free(pool, NULL, empty);
+            if (!add_places(pool, places)) {
+                return false;
+            }
+            continue;
+        }
+        span_design design = design_span(pool, class_, length, page_size);
         uint32_t page = 0;
         execbuf_region *region = pool->open;
-        while (region != NULL && (page = take_pages(pool, region, pages)) == 0) {
+        while (region != NULL && !use_remains(region, class_, page_size, &design)) {
+            region = region->next_open;
+        }
+        region = region != NULL ? region : pool->open;
+        while (region != NULL && (page = take_pages(pool, region, design.pages)) == 0) {
             region = region->next_open;
         }
         if (region != NULL) {
             region->live++; /* so that it stays */
             unlock_and_free(pool, NULL, empty);
-            execbuf_span *span = execbuf_span_new(class_, slot_size, slots);
-            *used = add_span(pool, region, page, pages, span, length, reserve, out);
+            execbuf_span *span = execbuf_span_new(class_, design.slot_size, design.slots);
+            *used = add_span(pool, region, page, design.pages, span, length, reserve, out);
             if (span == NULL) {
                 return false;
             }
@@ -483,17 +565,38 @@ static bool take_slowly(execbuf_pool *pool, uint32_t class_, size_t length, bool
 /* ---- Publishing ---- */
 
 /* Copies code to a slot. The slot is its taker's alone, so this needs no lock. */
-static void write_code(const execbuf_region *region, const void *entry, const void *code, size_t length) {
-    const uint8_t *rx = (const uint8_t *)entry;
-    uint8_t *rw = region->views.rw + (rx - region->views.rx);
-    if (region->views.rw == region->views.rx) {
+EXECBUF_INLINE void write_code(const execbuf_region *region, const void *entry, const void *code,
+                               size_t length) {
+    uint8_t *rw = (uint8_t *)((uintptr_t)entry + (uintptr_t)region->distance); /* NOLINT */
+    if (EXECBUF_ONE_VIEW) {
         execbuf_prim_begin_write();
         memcpy(rw, code, length);
         execbuf_prim_end_write();
+    } else if (length - 8 <= 8) { /* 8 to 16: the smallest slots; the halves may overlap */
+        uint64_t halves[2];
+        memcpy(&halves[0], code, 8);
+        memcpy(&halves[1], (const uint8_t *)code + length - 8, 8);
+        memcpy(rw, &halves[0], 8);
+        memcpy(rw + length - 8, &halves[1], 8);
     } else {
         memcpy(rw, code, length);
     }
-    execbuf_prim_sync(rx, rw, length);
+    execbuf_sync((const uint8_t *)entry, rw, length);
+}
+
+/* Fills a slot with traps. */
+EXECBUF_INLINE void write_traps(const execbuf_region *region, const void *entry, size_t size) {
+    uint8_t *rw = (uint8_t *)((uintptr_t)entry + (uintptr_t)region->distance); /* NOLINT */
+    if (EXECBUF_ONE_VIEW) {
+        execbuf_prim_begin_write();
+        execbuf_fill_trap(rw, size);
+        execbuf_prim_end_write();
+    } else if (size == EXECBUF_GRANULE) {
+        memcpy(rw, execbuf_traps, EXECBUF_GRANULE);
+    } else {
+        execbuf_fill_trap(rw, size);
+    }
+    execbuf_sync((const uint8_t *)entry, rw, size);
 }
 
 /* A buffer with pages of its own: published, or reserved if code is NULL. */
@@ -507,8 +610,7 @@ static execbuf_status make_own(execbuf_pool *pool, execbuf *out, const void *cod
                                          : execbuf_pages_reserve(out, length, &options, error);
     if (status == EXECBUF_OK && execbuf_table_find(out, &record)) {
         lock(pool);
-        pool->live++;
-        pool->bytes += length;
+        pool->own_bytes += length;
         pool->own_count++;
         pool->own_size += record.size;
         unlock(pool);
@@ -521,29 +623,39 @@ static bool is_large(const execbuf_pool *pool, size_t length) {
     return length - 1 >= pool->largest;
 }
 
-execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                                    execbuf_error *error) {
-    if (out == NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NULL, "out", 0);
-    }
+/* The rest of execbuf_pool_publish: all but what is frequent. */
+static execbuf_status publish_slowly(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                     execbuf_error *error) {
+    execbuf_region *region = NULL;
     *out = no_buffer;
-    if (pool == NULL || code == NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NULL, pool == NULL ? "pool" : "code", 0);
-    }
-    if (is_large(pool, length)) {
-        return make_own(pool, out, code, length, error);
-    }
-    uint32_t class_ = execbuf_class_of(length);
-    lock(pool);
-    execbuf_region *region = take_listed(pool, class_, length, false, out);
-    unlock(pool);
-    if (region == NULL && !take_slowly(pool, class_, length, false, out, &region)) {
+    if (is_large(pool, length) || !take_slowly(pool, execbuf_class_of(length), length, false, out, &region)) {
         return make_own(pool, out, code, length, error);
     }
     write_code(region, out->entry, code, length);
-    if (pool->fresh_needs_barrier) {
-        execbuf_prim_barrier();
+    execbuf_fresh_barrier();
+    return execbuf_error_none(error);
+}
+
+execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                    execbuf_error *error) {
+    if (EXECBUF_RARE(pool == NULL || out == NULL || code == NULL)) {
+        if (out != NULL) {
+            *out = no_buffer;
+        }
+        const char *culprit = pool == NULL ? "pool" : out == NULL ? "out" : "code";
+        return execbuf_error_set(error, EXECBUF_E_NULL, culprit, 0);
     }
+    if (EXECBUF_RARE(length - 1 >= EXECBUF_LARGEST_SLOT || *execbuf_prim_canary == 0 ||
+                     !execbuf_try_lock(&pool->mutex))) {
+        return publish_slowly(pool, out, code, length, error);
+    }
+    execbuf_region *region = take_listed(pool, execbuf_class_of(length), length, false, out);
+    execbuf_unlock_owned(&pool->mutex);
+    if (EXECBUF_RARE(region == NULL)) {
+        return publish_slowly(pool, out, code, length, error);
+    }
+    write_code(region, out->entry, code, length);
+    execbuf_fresh_barrier();
     return execbuf_error_none(error);
 }
 
@@ -582,7 +694,10 @@ execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, cons
     for (size_t i = 0; i < count; i++) {
         const execbuf_code *code = &codes[i];
         uint32_t class_ = execbuf_class_of(code->length);
-        execbuf_region *region = take_listed(pool, class_, code->length, false, &out[i]);
+        execbuf_region *region = NULL;
+        if (class_ != EXECBUF_NO_CLASS) {
+            region = take_listed(pool, class_, code->length, false, &out[i]);
+        }
         if (region == NULL) {
             unlock(pool);
             if (is_large(pool, code->length) ||
@@ -599,9 +714,7 @@ execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, cons
         }
     }
     unlock(pool);
-    if (pool->fresh_needs_barrier) {
-        execbuf_prim_barrier();
-    }
+    execbuf_fresh_barrier();
     return execbuf_error_none(error);
 }
 
@@ -623,20 +736,19 @@ execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out, size_t cap
 
 execbuf_status execbuf_pool_fill(execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
     slot_place place;
-    if (!find(buffer, &place)) {
+    if (!find_and_lock(buffer, &place)) {
         return execbuf_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
-    size_t capacity = execbuf_span_length(place.span, place.slot);
+    size_t capacity = execbuf_span_length(place.span, place.slot, place.entry);
     execbuf_status status = EXECBUF_OK;
-    if (!execbuf_span_reserved(place.span, place.slot)) {
+    if (!execbuf_span_reserved(place.span, place.slot, place.entry)) {
         status = execbuf_error_set(error, EXECBUF_E_PUBLISHED, "buffer", 0);
     } else if (length > capacity) {
         status = execbuf_error_set(error, EXECBUF_E_CAPACITY, "length", 0);
     } else if (place.region->views.rw == NULL) {
         status = execbuf_error_set(error, EXECBUF_E_FROZEN, "buffer", 0);
     } else {
-        execbuf_span_set_length(place.span, place.slot, length, false);
-        place.pool->bytes -= capacity - length;
+        execbuf_span_set_length(place.span, place.slot, place.entry, length, false);
     }
     unlock(place.pool);
     if (status != EXECBUF_OK) {
@@ -644,9 +756,7 @@ execbuf_status execbuf_pool_fill(execbuf *buffer, const void *code, size_t lengt
     }
     /* In a frozen region, too: the child of the fork has the room, but no code in it. */
     write_code(place.region, buffer->entry, code, length);
-    if (place.pool->fresh_needs_barrier) {
-        execbuf_prim_barrier();
-    }
+    execbuf_fresh_barrier();
     buffer->length = length;
     return execbuf_error_none(error);
 }
@@ -671,12 +781,12 @@ static void overwrite(const execbuf_region *region, const uint8_t *rx, const voi
 execbuf_status execbuf_pool_rewrite(const execbuf *buffer, size_t offset, const void *code, size_t length,
                                     execbuf_error *error) {
     slot_place place;
-    if (!find(buffer, &place)) {
+    if (!find_and_lock(buffer, &place)) {
         return execbuf_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
-    size_t published = execbuf_span_length(place.span, place.slot);
+    size_t published = execbuf_span_length(place.span, place.slot, place.entry);
     execbuf_status status = EXECBUF_OK;
-    if (execbuf_span_reserved(place.span, place.slot)) {
+    if (execbuf_span_reserved(place.span, place.slot, place.entry)) {
         status = execbuf_error_set(error, EXECBUF_E_NOT_PUBLISHED, "buffer", 0);
     } else if (offset > published || length > published - offset) {
         const char *culprit = offset > published ? "offset" : "length";
@@ -694,40 +804,57 @@ execbuf_status execbuf_pool_rewrite(const execbuf *buffer, size_t offset, const 
     return status;
 }
 
-execbuf_status execbuf_pool_release(const execbuf *buffer) {
+/* Gives up the slot at a place. */
+EXECBUF_INLINE void release(const slot_place *place, const void *code, bool frozen) {
+    execbuf_region *region = place->region;
+    execbuf_span *span = place->span;
+    region->live--;
+    (void)execbuf_entry_next_tag(place->entry);
+    if (!frozen) {
+        write_traps(region, code, span->slot_size);
+        if (EXECBUF_RARE(span->limbo_words == 0)) {
+            span->next_limbo = place->pool->limbo;
+            place->pool->limbo = span;
+        }
+        place->pool->limbo_size += span->slot_size;
+    }
+    execbuf_span_give_up(span, place->slot);
+}
+
+/* The whole of execbuf_pool_release. */
+static execbuf_status release_slowly(execbuf *buffer) {
     slot_place place;
-    if (!find(buffer, &place)) {
+    if (!find_and_lock(buffer, &place)) {
+        execbuf_table_count_stale();
         return EXECBUF_E_STALE;
     }
-    execbuf_pool *pool = place.pool;
-    execbuf_region *region = place.region;
-    execbuf_span *span = place.span;
-    pool->live--;
-    pool->bytes -= execbuf_span_length(span, place.slot);
-    region->live--;
-    span->tags[place.slot]++;
-    if (!region->frozen) {
-        uint32_t offset = execbuf_span_offset(span, place.slot);
-        execbuf_prim_begin_write();
-        execbuf_fill_trap(region->views.rw + offset, span->slot_size);
-        execbuf_prim_end_write();
-        execbuf_prim_sync(region->views.rx + offset, region->views.rw + offset, span->slot_size);
-        if (span->limbo == 0) {
-            span->next_limbo = pool->limbo;
-            pool->limbo = span;
-        }
-        pool->limbo_size += span->slot_size;
+    release(&place, buffer->entry, place.region->frozen);
+    if (should_go(place.pool, place.region)) {
+        take_out_region(place.pool, place.region);
+        unlock_and_free(place.pool, place.region, NULL);
+    } else {
+        unlock(place.pool);
     }
-    execbuf_span_give_up(span, place.slot);
-    if (region->live > 0 && pool->live > 0) {
-        unlock(pool);
-        return EXECBUF_OK;
+    *buffer = no_buffer;
+    return EXECBUF_OK;
+}
+
+/* What is frequent is done without a call: the thread owns the mutex, the slot is small, and others of its
+ * region are live. */
+execbuf_status execbuf_pool_release(execbuf *buffer) {
+    execbuf_pool *pool = pool_of(buffer);
+    if (EXECBUF_RARE(pool == NULL || *execbuf_prim_canary == 0 || !execbuf_try_lock(&pool->mutex))) {
+        return release_slowly(buffer);
     }
-    execbuf_region *gone = should_go(pool, region) ? region : NULL;
-    if (gone != NULL) {
-        take_out_region(pool, gone);
+    slot_place place;
+    if (EXECBUF_RARE(!find(pool, buffer, &place) || !place.region->ordinary ||
+                     (place.region->live == 1 && place.region->committed > KEPT_SIZE))) {
+        execbuf_unlock_owned(&pool->mutex);
+        return release_slowly(buffer);
     }
-    unlock_and_free(pool, gone, NULL);
+    release(&place, buffer->entry, false);
+    execbuf_unlock_owned(&pool->mutex);
+    *buffer = no_buffer;
     return EXECBUF_OK;
 }
 
@@ -738,18 +865,17 @@ static size_t own_size(size_t capacity) {
 }
 
 void execbuf_pool_own_published(const execbuf_record *record) {
-    execbuf_pool *pool = execbuf_registry_pool(record->owner);
+    execbuf_pool *pool = execbuf_registry[record->owner];
     lock(pool);
-    pool->bytes -= record->capacity - record->length;
+    pool->own_bytes -= record->capacity - record->length;
     pool->own_size -= own_size(record->capacity) - record->size;
     unlock(pool);
 }
 
 void execbuf_pool_own_freed(const execbuf_record *record) {
-    execbuf_pool *pool = execbuf_registry_pool(record->owner);
+    execbuf_pool *pool = execbuf_registry[record->owner];
     lock(pool);
-    pool->live--;
-    pool->bytes -= record->length > 0 ? record->length : record->capacity;
+    pool->own_bytes -= record->length > 0 ? record->length : record->capacity;
     pool->own_count--;
     pool->own_size -= record->size;
     unlock_and_free(pool, NULL, NULL);
@@ -785,7 +911,6 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     lock(pool);
     pool->near_to = options->near_to;
     memcpy(pool->name, name, length);
-    pool->fresh_needs_barrier = info.fresh_needs_barrier;
     pool->largest = info.region_size / 4;
     pool->pause = FIRST_PAUSE;
     pool->bookkeeping = sizeof *pool;
@@ -805,13 +930,12 @@ void execbuf_pool_free(execbuf_pool *pool) {
         lock(pool);
         pool->given_up = true;
         region = NULL;
-        for (uint32_t i = 0; i < pool->region_places && region == NULL; i++) {
-            if (pool->regions[i] != NULL && should_go(pool, pool->regions[i])) {
-                region = pool->regions[i];
-                take_out_region(pool, region);
-            }
+        for (execbuf_region *other = pool->regions; other != NULL && region == NULL; other = other->next) {
+            other->ordinary = false;
+            region = should_go(pool, other) ? other : NULL;
         }
         if (region != NULL) {
+            take_out_region(pool, region);
             unlock(pool);
             execbuf_region_free(region);
         }
@@ -821,24 +945,24 @@ void execbuf_pool_free(execbuf_pool *pool) {
 
 /* Finds the published code at an address in a region of the pool, which is locked. */
 static bool find_address(const execbuf_pool *pool, const void *address, execbuf_place *place) {
-    for (uint32_t i = 0; i < pool->region_places; i++) {
-        const execbuf_region *region = pool->regions[i];
-        uintptr_t offset = region != NULL ? (uintptr_t)address - (uintptr_t)region->views.rx : UINTPTR_MAX;
-        if (region == NULL || offset >= region->size) {
-            continue;
-        }
-        const execbuf_span *span = region->spans[offset >> region->page_shift];
-        uint32_t slot = span != NULL ? ((uint32_t)offset - span->offset) / span->slot_size : 0;
-        if (span == NULL || slot >= span->slots || !execbuf_span_is_taken(span, slot) ||
-            execbuf_span_reserved(span, slot)) {
-            return false;
-        }
-        uint32_t start = execbuf_span_offset(span, slot);
-        place->entry = region->views.rx + start;
-        place->length = execbuf_span_length(span, slot);
-        return offset - start < place->length;
+    const execbuf_region *region = pool->regions;
+    while (region != NULL && (uintptr_t)address - (uintptr_t)region->views.rx >= region->size) {
+        region = region->next;
     }
-    return false;
+    if (region == NULL) {
+        return false;
+    }
+    uintptr_t offset = (uintptr_t)address - (uintptr_t)region->views.rx;
+    const execbuf_span *span = region->spans[offset >> region->page_shift];
+    uint32_t slot = span != NULL ? execbuf_span_slot(span, address) : 0;
+    if (span == NULL || slot >= span->slots) {
+        return false;
+    }
+    const uint8_t *entry = execbuf_span_entry(span, slot);
+    place->entry = execbuf_span_address(span, slot);
+    place->length = execbuf_span_length(span, slot, entry);
+    return (execbuf_entry_tag(entry) & 1) != 0 && !execbuf_span_reserved(span, slot, entry) &&
+           (uintptr_t)address - (uintptr_t)place->entry < place->length;
 }
 
 int execbuf_pool_lookup(const execbuf_pool *pool, const void *address, execbuf_place *place) {
@@ -878,13 +1002,18 @@ void execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats)
         return;
     }
     lock((execbuf_pool *)(uintptr_t)pool); /* only its mutex changes */
-    stats->live = pool->live;
-    stats->bytes = pool->bytes;
-    stats->reserved = pool->reserved + pool->own_size;
-    stats->committed = pool->committed + pool->own_size;
+    stats->live = pool->own_count;
+    stats->bytes = pool->own_bytes;
+    stats->reserved = pool->own_size;
+    stats->committed = pool->own_size + pool->committed;
     stats->bookkeeping = pool->bookkeeping;
-    stats->regions = pool->region_count;
-    stats->frozen = pool->frozen_count;
+    for (const execbuf_region *region = pool->regions; region != NULL; region = region->next) {
+        stats->live += region->live;
+        stats->bytes += execbuf_span_sum(region);
+        stats->reserved += region->size;
+        stats->regions++;
+        stats->frozen += region->frozen;
+    }
     stats->own_pages = pool->own_count;
     stats->backend = pool->backend;
     stats->why = pool->why;
@@ -895,20 +1024,17 @@ void execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats)
 
 /* From now on nothing in the regions changes, and new code goes to new ones. */
 static void freeze(execbuf_pool *pool, bool in_child) {
-    for (uint32_t i = 0; i < pool->region_places; i++) {
-        execbuf_region *region = pool->regions[i];
-        if (region != NULL) {
-            region->frozen = true;
-            region->is_open = false;
-            if (in_child && region->views.rw != region->views.rx) {
-                region->views.rw = NULL; /* it was not inherited */
-            }
-            pool->must_sweep |= region->live == 0;
+    for (execbuf_region *region = pool->regions; region != NULL; region = region->next) {
+        region->frozen = true;
+        region->ordinary = false;
+        region->is_open = false;
+        if (in_child && region->views.rw != region->views.rx) {
+            region->views.rw = NULL; /* it was not inherited */
         }
+        pool->must_sweep |= region->live == 0;
     }
     memset((void *)pool->classes, 0, sizeof pool->classes);
     memset(pool->class_bytes, 0, sizeof pool->class_bytes);
-    pool->frozen_count = pool->region_count;
     pool->limbo = NULL;
     pool->limbo_size = 0;
     pool->open = NULL;
@@ -916,21 +1042,21 @@ static void freeze(execbuf_pool *pool, bool in_child) {
 
 void execbuf_pools_before_fork(void) {
     for (uint32_t number = 1; number <= execbuf_registry_count(); number++) {
-        execbuf_prim_mutex_lock(&execbuf_registry_pool(number)->mutex);
+        execbuf_prim_mutex_lock(&execbuf_registry[number]->mutex);
     }
 }
 
 void execbuf_pools_after_fork(bool in_child) {
     for (uint32_t number = execbuf_registry_count(); number >= 1; number--) {
-        execbuf_pool *pool = execbuf_registry_pool(number);
+        execbuf_pool *pool = execbuf_registry[number];
         freeze(pool, in_child);
-        execbuf_prim_mutex_unlock(&pool->mutex);
+        execbuf_unlock(&pool->mutex);
     }
 }
 
 void execbuf_pools_in_clone(void) {
     for (uint32_t number = 1; number <= execbuf_registry_count(); number++) {
-        execbuf_pool *pool = execbuf_registry_pool(number);
+        execbuf_pool *pool = execbuf_registry[number];
         execbuf_prim_mutex_init(&pool->mutex);
         freeze(pool, true);
     }

@@ -6,23 +6,24 @@
 
 #include "table.h"
 
-/* execbuf_publish, execbuf_rewrite and execbuf_free for a buffer in a region. Pointers are not NULL, and length is
- * not 0; execbuf_pool_release leaves the handle alone. */
+/* execbuf_publish, execbuf_rewrite and execbuf_free for a buffer in a region. Pointers are not NULL, and
+ * length is not 0. execbuf_pool_release counts a stale handle by itself. */
 execbuf_status execbuf_pool_fill(execbuf *buffer, const void *code, size_t length, execbuf_error *error);
 execbuf_status execbuf_pool_rewrite(const execbuf *buffer, size_t offset, const void *code, size_t length,
                                     execbuf_error *error);
-execbuf_status execbuf_pool_release(const execbuf *buffer);
+execbuf_status execbuf_pool_release(execbuf *buffer);
 
 /* Tells the pool that a buffer of its with pages of its own was published, or freed. */
 void execbuf_pool_own_published(const execbuf_record *record);
 void execbuf_pool_own_freed(const execbuf_record *record);
 
-/* Around a fork, with the lock held: takes the mutexes of all pools; freezes all regions, and gives the mutexes back. */
+/* Around a fork, with the lock held: takes the mutexes of all pools; freezes all regions, and gives the
+ * mutexes back. */
 void execbuf_pools_before_fork(void);
 void execbuf_pools_after_fork(bool in_child);
 
-/* In a child that was made without fork handlers, with the lock held: makes mutexes usable that other threads may have
- * had, and freezes all regions. */
+/* In a child that was made without fork handlers, with the lock held: makes mutexes usable that other threads
+ * may have had, and freezes all regions. */
 void execbuf_pools_in_clone(void);
 
 #endif

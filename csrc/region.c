@@ -13,7 +13,8 @@
 #include "span.h"
 #include "table.h"
 
-/* Flags of a page: the order of the free block that begins here, and whether the page was ever part of a run. */
+/* Flags of a page: the order of the free block that begins here, and whether the page was ever part of a run.
+ */
 #define ORDER 0x0fU
 #define FREE 0x40U
 #define TOUCHED 0x80U
@@ -84,12 +85,13 @@ static execbuf_region *new_books(size_t size, size_t page_size) {
     if (region != NULL) {
         region->size = size;
         region->bookkeeping = bytes;
+        region->ordinary = true;
         region->page_shift = execbuf_highest_bit(page_size);
         region->page_count = (uint32_t)pages;
         region->spans = (struct execbuf_span **)(void *)(region + 1);
-        region->next = (uint16_t *)(void *)(region->spans + pages);
-        region->previous = region->next + pages;
-        region->flags = (uint8_t *)(region->previous + pages);
+        region->next_free = (uint16_t *)(void *)(region->spans + pages);
+        region->previous_free = region->next_free + pages;
+        region->flags = (uint8_t *)(region->previous_free + pages);
         execbuf_region_give(region, 1, region->page_count - 1);
     }
     return region;
@@ -117,6 +119,7 @@ execbuf_status execbuf_region_new(execbuf_region **out, const void *near_to, con
         region->backend = info.pool_backends[i];
         result = map(region->backend, region->size, near_to, name, &region->views);
         if (result.call == NULL) {
+            region->distance = (ptrdiff_t)((uintptr_t)region->views.rw - (uintptr_t)region->views.rx);
             *out = region;
             error->status = EXECBUF_OK;
             return EXECBUF_OK;
@@ -130,7 +133,7 @@ execbuf_status execbuf_region_new(execbuf_region **out, const void *near_to, con
 void execbuf_region_free(execbuf_region *region) {
     for (uint32_t page = 1; page < region->page_count;) {
         struct execbuf_span *span = region->spans[page];
-        page += span != NULL ? execbuf_span_pages(span) : 1;
+        page += span != NULL ? span->pages : 1;
         free(span);
     }
     unmap(&region->views, region->size);
@@ -139,10 +142,10 @@ void execbuf_region_free(execbuf_region *region) {
 
 static void push(execbuf_region *region, uint32_t page, uint32_t order) {
     uint16_t head = region->free_blocks[order];
-    region->next[page] = head;
-    region->previous[page] = 0;
+    region->next_free[page] = head;
+    region->previous_free[page] = 0;
     if (head != 0) {
-        region->previous[head] = (uint16_t)page;
+        region->previous_free[head] = (uint16_t)page;
     }
     region->free_blocks[order] = (uint16_t)page;
     region->free_orders |= 1U << order;
@@ -151,15 +154,15 @@ static void push(execbuf_region *region, uint32_t page, uint32_t order) {
 
 static void take_out(execbuf_region *region, uint32_t page) {
     uint32_t order = region->flags[page] & ORDER;
-    uint16_t next = region->next[page];
-    uint16_t previous = region->previous[page];
+    uint16_t next = region->next_free[page];
+    uint16_t previous = region->previous_free[page];
     if (previous != 0) {
-        region->next[previous] = next;
+        region->next_free[previous] = next;
     } else {
         region->free_blocks[order] = next;
     }
     if (next != 0) {
-        region->previous[next] = previous;
+        region->previous_free[next] = previous;
     }
     if (region->free_blocks[order] == 0) {
         region->free_orders &= ~(1U << order);

@@ -6,36 +6,14 @@
 #include <string.h>
 
 #include "prim/fault.h"
+#include "prim/inline.h"
 
-#define CHUNK 256U
-
-/* Guarded by the process's lock, but for reading the entry of a pool whose number one has: it was written before the
- * number was given out, and never changes. */
-static execbuf_pool **chunks[EXECBUF_MOST_POOLS / CHUNK];
+execbuf_pool *execbuf_registry[EXECBUF_MOST_POOLS];
 static uint32_t count;
 static execbuf_pool *unused;
 
-execbuf_pool *execbuf_registry_pool(uint32_t number) {
-    execbuf_pool **chunk = chunks[number / CHUNK];
-    return chunk != NULL ? chunk[number % CHUNK] : NULL;
-}
-
 uint32_t execbuf_registry_count(void) {
     return count;
-}
-
-/* Enters a new pool; false: there is no number left. */
-static bool enter(execbuf_pool *pool, execbuf_pool ***chunk) {
-    bool fits = count + 1 < EXECBUF_MOST_POOLS;
-    if (fits) {
-        pool->number = ++count;
-        if (chunks[pool->number / CHUNK] == NULL) {
-            chunks[pool->number / CHUNK] = *chunk;
-            *chunk = NULL;
-        }
-        chunks[pool->number / CHUNK][pool->number % CHUNK] = pool;
-    }
-    return fits;
 }
 
 execbuf_pool *execbuf_registry_add(void) {
@@ -48,31 +26,33 @@ execbuf_pool *execbuf_registry_add(void) {
     if (pool != NULL || EXECBUF_FAULT("calloc") != 0) {
         return pool;
     }
-    /* A chunk as well, in case that one is needed; without the lock, as in the table of buffers. */
+    /* Without the lock, as in the table of buffers. */
     pool = (execbuf_pool *)calloc(1, sizeof *pool);
-    execbuf_pool **chunk = (execbuf_pool **)calloc(CHUNK, sizeof *chunk);
-    bool entered = false;
-    if (pool != NULL && chunk != NULL) {
-        execbuf_prim_mutex_init(&pool->mutex);
-        execbuf_prim_lock();
-        entered = enter(pool, &chunk);
-        execbuf_prim_unlock();
+    if (pool == NULL) {
+        return NULL;
     }
-    free((void *)chunk);
-    if (!entered) {
+    execbuf_prim_mutex_init(&pool->mutex);
+    execbuf_prim_lock();
+    if (count + 1 < EXECBUF_MOST_POOLS) {
+        pool->number = ++count;
+        execbuf_registry[pool->number] = pool;
+    }
+    execbuf_prim_unlock();
+    if (pool->number == 0) {
         free(pool);
+        pool = NULL;
     }
-    return entered ? pool : NULL;
+    return pool;
 }
 
 void execbuf_registry_remove(execbuf_pool *pool) {
-    execbuf_prim_mutex_lock(&pool->mutex);
-    execbuf_region **regions = pool->regions;
+    execbuf_lock(&pool->mutex);
+    execbuf_span_place *spans = pool->spans;
     uint32_t serial = pool->serial;
     memset(&pool->next_unused, 0, sizeof *pool - offsetof(execbuf_pool, next_unused));
     pool->serial = serial; /* goes on, so that handles of the old pool are not those of the new one */
-    execbuf_prim_mutex_unlock(&pool->mutex);
-    free((void *)regions);
+    execbuf_unlock(&pool->mutex);
+    free(spans);
     execbuf_prim_lock();
     pool->next_unused = unused;
     unused = pool;

@@ -10,14 +10,22 @@
 /* Slots of at most this size have slacks of 7 bits instead of lengths. */
 #define LARGEST_WITH_SLACK 1024U
 
-static size_t word_count(uint32_t slots) {
+#define ENTRY_SIZE 3U
+
+static uint32_t word_count(uint32_t slots) {
     return (slots + 63) / 64;
 }
 
+/* The size of all that has no length of its own, up to where an array of them can be. */
+static size_t size_without_lengths(uint32_t slots) {
+    size_t size =
+        sizeof(execbuf_span) + word_count(slots) * sizeof(execbuf_bits) + (size_t)slots * ENTRY_SIZE;
+    return (size + 3) & ~(size_t)3;
+}
+
 static size_t bookkeeping(uint32_t slot_size, uint32_t slots) {
-    size_t length_size = slot_size > LARGEST_WITH_SLACK ? sizeof(uint32_t) : sizeof(uint8_t);
-    return sizeof(execbuf_span) + 2 * word_count(slots) * sizeof(uint64_t) +
-           slots * (length_size + sizeof(uint16_t));
+    size_t lengths = slot_size > LARGEST_WITH_SLACK ? slots * sizeof(uint32_t) : 0;
+    return size_without_lengths(slots) + lengths;
 }
 
 execbuf_span *execbuf_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots) {
@@ -26,23 +34,17 @@ execbuf_span *execbuf_span_new(uint32_t class_, uint32_t slot_size, uint32_t slo
     if (span == NULL) {
         return NULL;
     }
-    size_t words = word_count(slots);
-    span->class_ = (uint16_t)class_;
+    span->class_ = (uint8_t)class_;
+    span->words = word_count(slots);
+    span->reciprocal = slots == 1 ? 0 : (uint32_t)(((uint64_t)1 << 32) / slot_size) + 1;
     span->slot_size = slot_size;
     span->slots = slots;
-    span->reciprocal = (uint32_t)(((uint64_t)1 << 32) / slot_size) + 1;
-    span->free_bits = (uint64_t *)(void *)(span + 1);
-    span->limbo_bits = span->free_bits + words;
-    uint8_t *rest = (uint8_t *)(span->limbo_bits + words);
     if (slot_size > LARGEST_WITH_SLACK) {
-        span->lengths = (uint32_t *)(void *)rest;
-        rest += slots * sizeof(uint32_t);
+        span->lengths = (uint32_t *)(void *)((uint8_t *)span + size_without_lengths(slots));
     }
-    span->tags = (uint16_t *)(void *)rest;
-    span->slacks = rest + slots * sizeof(uint16_t);
-    for (size_t word = 0; word < words; word++) {
-        uint32_t left = slots - (uint32_t)word * 64;
-        span->free_bits[word] = left >= 64 ? UINT64_MAX : ((uint64_t)1 << left) - 1;
+    for (uint32_t word = 0; word < span->words; word++) {
+        uint32_t left = slots - word * 64;
+        execbuf_span_bits(span)[word].free = left >= 64 ? UINT64_MAX : ((uint64_t)1 << left) - 1;
         span->free_words |= (uint64_t)1 << word;
     }
     return span;
@@ -52,29 +54,64 @@ size_t execbuf_span_bookkeeping(const execbuf_span *span) {
     return bookkeeping(span->slot_size, span->slots);
 }
 
-uint32_t execbuf_span_pages(const execbuf_span *span) {
-    return span->pages;
+void execbuf_span_fill(const execbuf_region *region, uint32_t page, uint32_t pages) {
+    size_t offset = (size_t)page << region->page_shift;
+    size_t size = (size_t)pages << region->page_shift;
+    execbuf_prim_begin_write();
+    execbuf_fill_trap(region->views.rw + offset, size);
+    execbuf_prim_end_write();
+    execbuf_prim_sync(region->views.rx + offset, region->views.rw + offset, size);
 }
 
-void execbuf_span_place(execbuf_span *span, execbuf_region *region, uint32_t page, uint32_t pages) {
+void execbuf_span_put(execbuf_span *span, execbuf_region *region, uint32_t page, uint32_t pages) {
     span->region = region;
     span->page = page;
     span->pages = pages;
-    span->offset = page << region->page_shift;
-    size_t size = (size_t)pages << region->page_shift;
-    execbuf_prim_begin_write();
-    execbuf_fill_trap(region->views.rw + span->offset, size);
-    execbuf_prim_end_write();
-    execbuf_prim_sync(region->views.rx + span->offset, region->views.rw + span->offset, size);
+    span->start = region->views.rx + ((size_t)page << region->page_shift);
+    for (uint32_t i = page; i < page + pages; i++) {
+        region->spans[i] = span;
+    }
 }
 
 void execbuf_span_end_limbo(execbuf_span *span) {
     while (span->limbo_words != 0) {
         uint32_t word = execbuf_lowest_bit(span->limbo_words);
+        execbuf_bits *bits = &execbuf_span_bits(span)[word];
         span->limbo_words &= span->limbo_words - 1;
-        span->free_bits[word] |= span->limbo_bits[word];
         span->free_words |= (uint64_t)1 << word;
-        span->limbo_bits[word] = 0;
+        bits->free |= bits->limbo;
+        bits->limbo = 0;
     }
-    span->limbo = 0;
+}
+
+bool execbuf_span_is_empty(const execbuf_span *span) {
+    bool empty = true;
+    for (uint32_t word = 0; word < span->words && empty; word++) {
+        uint32_t left = span->slots - word * 64;
+        empty = execbuf_span_bits(span)[word].free == (left >= 64 ? UINT64_MAX : ((uint64_t)1 << left) - 1);
+    }
+    return empty;
+}
+
+uint32_t execbuf_span_in_limbo(const execbuf_span *span) {
+    uint32_t count = 0;
+    for (uint32_t word = 0; word < span->words; word++) {
+        for (uint64_t bits = execbuf_span_bits(span)[word].limbo; bits != 0; bits &= bits - 1) {
+            count++;
+        }
+    }
+    return count;
+}
+
+size_t execbuf_span_sum(const execbuf_region *region) {
+    size_t sum = 0;
+    for (uint32_t page = 1; page < region->page_count;) {
+        const execbuf_span *span = region->spans[page];
+        for (uint32_t slot = 0; span != NULL && slot < span->slots; slot++) {
+            const uint8_t *entry = execbuf_span_entry(span, slot);
+            sum += (execbuf_entry_tag(entry) & 1) != 0 ? execbuf_span_length(span, slot, entry) : 0;
+        }
+        page += span != NULL ? span->pages : 1;
+    }
+    return sum;
 }

@@ -1,14 +1,16 @@
 /*
  * Spans: runs of pages of a region, cut into slots of one size. A slot holds one piece of code.
  *
- * A slot is free, taken, or in limbo: given up and filled with traps, but not to be used again before a barrier.
- * Taking and giving up a slot take the same few instructions whatever else there is: bits say which slots are free, and
- * one word says which words of bits are not zero.
+ * A slot is free, taken, or in limbo: given up and filled with traps, but not to be used again before a
+ * barrier. Taking and giving up a slot take the same few instructions whatever else there is: bits say which
+ * slots are free, and one word says which words of bits are not zero.
  *
  * Nothing here takes a lock: a span is its pool's, and guarded by its mutex.
  */
 #ifndef EXECBUF_SPAN_H
 #define EXECBUF_SPAN_H
+
+#include <string.h>
 
 #include "bits.h"
 #include "region.h"
@@ -25,32 +27,38 @@
 /* Larger code has a span of its own. */
 #define EXECBUF_NO_CLASS EXECBUF_CLASSES
 
+/* Which of 64 slots are free, and which are in limbo. */
+typedef struct execbuf_bits {
+    uint64_t free;
+    uint64_t limbo;
+} execbuf_bits;
+
+/* Behind it in memory lie the bits, then an entry for each slot: a tag of two bytes, which counts how often
+ * the slot was taken and given up, so that it is odd while it is taken, and a byte of slack, which is
+ * slot_size minus the length. What is needed to check a handle and to take a slot comes first. */
 typedef struct execbuf_span {
+    uint64_t id;    /* the ids of its buffers, but for the tag */
+    uint8_t *start; /* where its first slot is, to be executed */
     execbuf_region *region;
+    uint32_t reciprocal; /* 2^32 / slot_size, rounded up; 0 for a single slot */
+    uint32_t slot_size;  /* in bytes */
+    uint32_t slots;
+    uint32_t words;       /* of bits */
+    uint64_t free_words;  /* which words have a free bit that is set */
+    uint64_t limbo_words; /* which words have a limbo bit that is set */
+    struct execbuf_span *next_limbo;
     struct execbuf_span *next; /* in its class's list of spans with free slots */
     struct execbuf_span *previous;
-    struct execbuf_span *next_limbo;
-    uint32_t offset;    /* of the first slot, in the region */
-    uint32_t slot_size; /* in bytes */
-    uint32_t slots;
-    uint32_t reciprocal; /* 2^32 / slot_size, rounded up */
-    uint32_t taken;
-    uint32_t limbo; /* how many slots are in limbo */
+    uint32_t *lengths; /* by slot, where they are larger than 1 KiB; with the highest bit set, a capacity */
+    uint32_t number;   /* in the pool */
     uint32_t page;
     uint32_t pages;
-    uint16_t serial; /* a part of the ids of its buffers */
-    uint16_t class_;
+    uint8_t class_;
     bool listed; /* in its class's list */
-    uint64_t free_words;  /* which words of free_bits are not 0 */
-    uint64_t limbo_words; /* which words of limbo_bits are not 0 */
-    uint64_t *free_bits;
-    uint64_t *limbo_bits;
-    uint32_t *lengths; /* by slot, for slots of more than 1 KiB; with the highest bit set, a capacity */
-    uint16_t *tags;    /* by slot: how often it was given up */
-    uint8_t *slacks;   /* by slot, else: slot_size minus the length; with the highest bit set, minus the capacity */
 } execbuf_span;
 
-/* The class of the smallest slots with room for size bytes, which are at least 1; EXECBUF_NO_CLASS if there is none. */
+/* The class of the smallest slots with room for size bytes, which are at least 1; EXECBUF_NO_CLASS if there
+ * is none. */
 static inline uint32_t execbuf_class_of(size_t size) {
     if (size <= 1024) {
         return (uint32_t)(size - 1) / EXECBUF_GRANULE;
@@ -78,72 +86,95 @@ execbuf_span *execbuf_span_new(uint32_t class_, uint32_t slot_size, uint32_t slo
 /* How many bytes a span takes on the heap. */
 size_t execbuf_span_bookkeeping(const execbuf_span *span);
 
-/* The pages of a span. */
-uint32_t execbuf_span_pages(const execbuf_span *span);
+/* Fills a run of pages with traps. */
+void execbuf_span_fill(const execbuf_region *region, uint32_t page, uint32_t pages);
 
-/* Makes a run of pages the span's, fills it with traps. */
-void execbuf_span_place(execbuf_span *span, execbuf_region *region, uint32_t page, uint32_t pages);
+/* Makes a run of pages the span's. */
+void execbuf_span_put(execbuf_span *span, execbuf_region *region, uint32_t page, uint32_t pages);
 
-/* The slot at an offset in the region; span->slots if no slot begins there. */
-static inline uint32_t execbuf_span_slot(const execbuf_span *span, uint32_t offset) {
-    uint32_t relative = offset - span->offset;
-    /* Exact, since relative and slot_size are less than 2^16 where there is more than one slot. */
-    uint32_t slot = span->slots == 1 ? 0 : (uint32_t)((uint64_t)relative * span->reciprocal >> 32);
-    return slot < span->slots && slot * span->slot_size == relative ? slot : span->slots;
+static inline execbuf_bits *execbuf_span_bits(const execbuf_span *span) {
+    return (execbuf_bits *)(uintptr_t)(span + 1);
 }
 
-/* Where a slot begins in its region. */
-static inline uint32_t execbuf_span_offset(const execbuf_span *span, uint32_t slot) {
-    return span->offset + slot * span->slot_size;
+/* The entry of a slot. */
+static inline uint8_t *execbuf_span_entry(const execbuf_span *span, uint32_t slot) {
+    return (uint8_t *)(execbuf_span_bits(span) + span->words) + (size_t)slot * 3;
+}
+
+/* The tag in an entry. */
+static inline uint16_t execbuf_entry_tag(const uint8_t *entry) {
+    uint16_t tag;
+    memcpy(&tag, entry, sizeof tag);
+    return tag;
+}
+
+static inline uint16_t execbuf_entry_next_tag(uint8_t *entry) {
+    uint16_t tag = (uint16_t)(execbuf_entry_tag(entry) + 1U);
+    memcpy(entry, &tag, sizeof tag);
+    return tag;
+}
+
+/* The slot that contains an address of the span, exactly, since the distance and slot_size are less than 2^16
+ * where there is more than one slot. For other addresses, any number. */
+static inline uint32_t execbuf_span_slot(const execbuf_span *span, const void *address) {
+    uint64_t distance = (uintptr_t)address - (uintptr_t)span->start;
+    return (uint32_t)(distance * span->reciprocal >> 32);
+}
+
+/* Where a slot begins. */
+static inline uint8_t *execbuf_span_address(const execbuf_span *span, uint32_t slot) {
+    return span->start + (size_t)slot * span->slot_size;
 }
 
 /* Takes a free slot; there is one. */
 static inline uint32_t execbuf_span_take(execbuf_span *span) {
     uint32_t word = execbuf_lowest_bit(span->free_words);
-    uint32_t bit = execbuf_lowest_bit(span->free_bits[word]);
-    span->free_bits[word] &= span->free_bits[word] - 1;
-    if (span->free_bits[word] == 0) {
+    uint64_t *free_bits = &execbuf_span_bits(span)[word].free;
+    uint32_t bit = execbuf_lowest_bit(*free_bits);
+    *free_bits &= *free_bits - 1;
+    if (*free_bits == 0) {
         span->free_words &= span->free_words - 1;
     }
-    span->taken++;
     return word * 64 + bit;
-}
-
-/* Whether a slot is taken, and not free or in limbo. */
-static inline bool execbuf_span_is_taken(const execbuf_span *span, uint32_t slot) {
-    uint64_t bits = span->free_bits[slot / 64] | span->limbo_bits[slot / 64];
-    return (bits >> slot % 64 & 1) == 0;
 }
 
 /* Puts a taken slot in limbo. */
 static inline void execbuf_span_give_up(execbuf_span *span, uint32_t slot) {
-    span->limbo_bits[slot / 64] |= (uint64_t)1 << slot % 64;
+    execbuf_span_bits(span)[slot / 64].limbo |= (uint64_t)1 << slot % 64;
     span->limbo_words |= (uint64_t)1 << slot / 64;
-    span->limbo++;
-    span->taken--;
 }
+
+/* Whether no slot is taken and none is in limbo. */
+bool execbuf_span_is_empty(const execbuf_span *span);
+
+/* How many slots are in limbo. */
+uint32_t execbuf_span_in_limbo(const execbuf_span *span);
 
 /* Frees the slots that are in limbo. */
 void execbuf_span_end_limbo(execbuf_span *span);
+
+/* The sum of the lengths and capacities of all slots of a region that are taken. */
+size_t execbuf_span_sum(const execbuf_region *region);
 
 #define EXECBUF_SLACK_RESERVED 0x80U
 #define EXECBUF_LENGTH_RESERVED 0x80000000U
 
 /* The length of a slot's code, or the capacity that is reserved. */
-static inline size_t execbuf_span_length(const execbuf_span *span, uint32_t slot) {
-    return span->lengths == NULL ? span->slot_size - (span->slacks[slot] & ~EXECBUF_SLACK_RESERVED)
+static inline size_t execbuf_span_length(const execbuf_span *span, uint32_t slot, const uint8_t *entry) {
+    return span->lengths == NULL ? span->slot_size - (entry[2] & ~EXECBUF_SLACK_RESERVED)
                                  : span->lengths[slot] & ~EXECBUF_LENGTH_RESERVED;
 }
 
 /* Whether a taken slot is only reserved. */
-static inline bool execbuf_span_reserved(const execbuf_span *span, uint32_t slot) {
-    return span->lengths == NULL ? (span->slacks[slot] & EXECBUF_SLACK_RESERVED) != 0
+static inline bool execbuf_span_reserved(const execbuf_span *span, uint32_t slot, const uint8_t *entry) {
+    return span->lengths == NULL ? (entry[2] & EXECBUF_SLACK_RESERVED) != 0
                                  : (span->lengths[slot] & EXECBUF_LENGTH_RESERVED) != 0;
 }
 
-static inline void execbuf_span_set_length(execbuf_span *span, uint32_t slot, size_t length, bool reserved) {
+static inline void execbuf_span_set_length(execbuf_span *span, uint32_t slot, uint8_t *entry, size_t length,
+                                           bool reserved) {
     if (span->lengths == NULL) {
-        span->slacks[slot] = (uint8_t)((span->slot_size - length) | (reserved ? EXECBUF_SLACK_RESERVED : 0));
+        entry[2] = (uint8_t)((span->slot_size - length) | (reserved ? EXECBUF_SLACK_RESERVED : 0));
     } else {
         span->lengths[slot] = (uint32_t)length | (reserved ? EXECBUF_LENGTH_RESERVED : 0);
     }

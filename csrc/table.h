@@ -58,7 +58,8 @@ void execbuf_table_update(const execbuf_record *record);
  * Returns and Out as for execbuf_table_find: of two threads that remove one buffer, one gets true. */
 bool execbuf_table_remove(const execbuf *buffer, execbuf_record *record);
 
-/* Looks for the published buffer of a pool that contains an address. Takes time in proportion to the number of records.
+/* Looks for the published buffer of a pool that contains an address. Takes time in proportion to the number
+ * of records.
  *
  * Returns: whether there is one.
  * In:  owner:   the pool's number.

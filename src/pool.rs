@@ -139,15 +139,14 @@ impl ExecPool {
         if pieces.try_reserve_exact(count).is_err() || buffers.try_reserve_exact(count).is_err() {
             return Err(Error::no_memory(c"count"));
         }
-        pieces
-            .extend(codes.iter().map(|code| ffi::execbuf_code { bytes: code.as_ptr().cast(), length: code.len() }));
+        pieces.extend(
+            codes.iter().map(|code| ffi::execbuf_code { bytes: code.as_ptr().cast(), length: code.len() }),
+        );
         // An `ExecBuffer` is the C handle and nothing else.
         let out: *mut ffi::execbuf = buffers.as_mut_ptr().cast();
         // SAFETY: The pool lives, `out` has room for `count` handles, the report can be written, and each piece of code
         // is readable for its length.
-        check(|error| unsafe {
-            ffi::execbuf_pool_publish_batch(self.raw.0, out, pieces.as_ptr(), count, error)
-        })?;
+        check(|error| unsafe { ffi::execbuf_pool_publish_batch(self.raw.0, out, pieces.as_ptr(), count, error) })?;
         // SAFETY: There is room for `count` buffers, which were just published, and nobody else has them.
         unsafe { buffers.set_len(count) };
         Ok(buffers)

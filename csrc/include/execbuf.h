@@ -29,10 +29,11 @@
  * other than the publisher executes an isb first.
  *
  * fork: both processes may call and free everything created before the fork, and neither sees
- * what the other does. Both may rewrite it, too, but for buffers of a pool (see there). Handlers of pthread_atfork may call execbuf, and may take locks that are held when
- * execbuf is called, unless they were registered before the library was loaded. A signal handler may not
- * fork. A child made by raw clone(2) without the C library's fork handlers may call published code and
- * nothing else. vfork and posix_spawn are not affected.
+ * what the other does. Both may rewrite it, too, but for buffers of a pool (see there). Handlers of
+ * pthread_atfork may call execbuf, and may take locks that are held when execbuf is called, unless they were
+ * registered before the library was loaded. A signal handler may not fork. A child made by raw clone(2)
+ * without the C library's fork handlers may call published code and nothing else. vfork and posix_spawn are
+ * not affected.
  */
 #ifndef EXECBUF_H
 #define EXECBUF_H

@@ -5,9 +5,10 @@
 #include "prim.h"
 
 #if defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
-/* Arm ARM, B2.4.4: clean the data cache by the address that was written, wait, invalidate the instruction cache by the
- * address that is to be executed, wait. The line sizes are read each time, since they can differ between the cores of
- * one machine; the kernel then gives the smallest. The barriers are there whatever the caches are like. */
+/* Arm ARM, B2.4.4: clean the data cache by the address that was written, wait, invalidate the instruction
+ * cache by the address that is to be executed, wait. The line sizes are read each time, since they can differ
+ * between the cores of one machine; the kernel then gives the smallest. The barriers are there whatever the
+ * caches are like. */
 static inline void aarch64_sync(const uint8_t *rx, const uint8_t *rw, size_t size) {
     uint64_t ctr;
     __asm__ volatile("mrs %0, ctr_el0" : "=r"(ctr));

@@ -1,5 +1,5 @@
-/* What the platforms share that have one backend, nothing to check beforehand, no way to replace pages in one step, and
- * no way to tell a child made without fork handlers. */
+/* What the platforms share that have one backend, nothing to check beforehand, no way to replace pages in one
+ * step, and no way to tell a child made without fork handlers. */
 #ifndef EXECBUF_INPLACE_H
 #define EXECBUF_INPLACE_H
 

@@ -57,13 +57,6 @@
 #endif
 #define COMMITTED (PROT_READ | PROT_EXEC)
 
-/* x86 keeps its instruction caches coherent by itself. RISC-V's call for that reaches all threads. */
-#if defined(__x86_64__) || defined(__i386__) || defined(__riscv)
-#define FRESH_NEEDS_BARRIER false
-#else
-#define FRESH_NEEDS_BARRIER true
-#endif
-
 execbuf_prim_info execbuf_prim_query(void) {
     execbuf_prim_info info = {
         .page_size = posix_page_size(),
@@ -73,7 +66,6 @@ execbuf_prim_info execbuf_prim_query(void) {
         .pool_backend_count = 2,
         .pool_backends = {EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_ALIAS},
         .region_size = sizeof(void *) >= 8 ? (size_t)8 << 20 : (size_t)1 << 20,
-        .fresh_needs_barrier = FRESH_NEEDS_BARRIER,
     };
     return info;
 }
@@ -240,8 +232,8 @@ static execbuf_prim_result make_writable(void *rw, size_t size) {
     return result;
 }
 
-/* Makes a second, writable mapping of the shared mapping at rx. An old size of 0 asks for it (mremap(2)); valgrind and
- * qemu-user refuse. */
+/* Makes a second, writable mapping of the shared mapping at rx. An old size of 0 asks for it (mremap(2));
+ * valgrind and qemu-user refuse. */
 static execbuf_prim_result map_alias(void *rx, size_t size, void **rw) {
     *rw = remap(rx, 0, size, MREMAP_MAYMOVE, NULL);
     return *rw != NULL ? make_writable(*rw, size) : posix_failed("mremap");
@@ -286,8 +278,8 @@ static bool membarrier_or_register(int barrier, int registration) {
     return done;
 }
 
-/* Other processors may still have instructions that they have fetched already (Arm ARM, B2.2.5; Intel SDM, 8.1.3).
- * Kernels before 4.16 have no such barrier; execbuf.h says what follows. */
+/* Other processors may still have instructions that they have fetched already (Arm ARM, B2.2.5; Intel
+ * SDM, 8.1.3). Kernels before 4.16 have no such barrier; execbuf.h says what follows. */
 void execbuf_prim_barrier(void) {
     (void)membarrier_or_register(SYNC_CORE, REGISTER_SYNC_CORE);
 }
@@ -320,8 +312,10 @@ void execbuf_prim_sync(const uint8_t *rx, const uint8_t *rw, size_t size) {
 /* What the processors need before they run new code; reused: at addresses that held other code. */
 static void synchronize(void *base, size_t size, bool reused) {
     execbuf_prim_sync((const uint8_t *)base, (const uint8_t *)base, size);
-    if (reused || FRESH_NEEDS_BARRIER) {
+    if (reused) {
         execbuf_prim_barrier();
+    } else {
+        execbuf_fresh_barrier();
     }
 }
 
@@ -360,8 +354,8 @@ execbuf_prim_result execbuf_prim_reopen(void *base, size_t size) {
     return execbuf_prim_failed("reopen", ENOSYS);
 }
 
-/* A memfd of zeros. Its writable mapping is made before the seal that allows no other one; the executable one comes
- * after it, so that the kernel never lets it become writable. */
+/* A memfd of zeros. Its writable mapping is made before the seal that allows no other one; the executable one
+ * comes after it, so that the kernel never lets it become writable. */
 static execbuf_prim_result map_memfd_region(size_t size, const void *near_to, const char *name,
                                             execbuf_prim_views *views) {
     execbuf_prim_result result = execbuf_prim_ok();

@@ -1,10 +1,11 @@
-/* The mutex of the Unix platform files.
+/* The mutex of the Unix platform files: what inline.h does not do.
  *
- * A mutex has an owner: the thread that took it first. The owner writes busy, then reads asked; another thread, which
- * also has to have the system's lock, writes asked, then reads busy. Whoever comes second sees the other, if each
- * one's write is visible before its read. For the owner, who comes often, that would take a fence. Instead the others
- * make a system call that is a fence for all threads: membarrier(2). So the owner pays for two plain writes, and the
- * others pay dearly; after MANY_VISITS there is no owner any more, and all take the system's lock. */
+ * A mutex has an owner: the thread that took it first. The owner writes busy, then reads asked; another
+ * thread, which also has to have the system's lock, writes asked, then reads busy. Whoever comes second sees
+ * the other, if each one's write is visible before its read. For the owner, who comes often, that would take
+ * a fence. Instead the others make a system call that is a fence for all threads: membarrier(2). So the owner
+ * pays for two plain writes, and the others pay dearly; after MANY_VISITS there is no owner any more, and all
+ * take the system's lock. */
 #ifndef EXECBUF_MUTEX_H
 #define EXECBUF_MUTEX_H
 
@@ -13,6 +14,8 @@
 #include <time.h>
 
 #define MANY_VISITS 16U
+/* No thread's execbuf_prim_self. */
+#define NOBODY ((uintptr_t)1)
 
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(((execbuf_prim_mutex *)0)->space), "the system's lock fits");
 
@@ -38,12 +41,15 @@ static pthread_mutex_t *inner(execbuf_prim_mutex *mutex) {
     return (pthread_mutex_t *)(void *)mutex->space;
 }
 
+__thread uintptr_t execbuf_prim_self;
+
 static uintptr_t this_thread(void) {
-    return (uintptr_t)&posix_forking;
+    return (uintptr_t)&execbuf_prim_self;
 }
 
 void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex) {
     memset(mutex, 0, sizeof *mutex);
+    mutex->owner = NOBODY;
     (void)pthread_mutex_init(inner(mutex), NULL);
     if (NO_OWNERS || !posix_may_fence()) {
         mutex->visits = MANY_VISITS;
@@ -66,9 +72,7 @@ static void wait_for_owner(execbuf_prim_mutex *mutex) {
 static void lock_inner(execbuf_prim_mutex *mutex) {
     (void)pthread_mutex_lock(inner(mutex));
     uintptr_t owner = __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED);
-    if (owner == this_thread()) {
-        mutex->owner_uses = 1;
-    } else if (owner != 0) {
+    if (owner != NOBODY && owner != this_thread()) {
         __atomic_store_n(&mutex->asked, 1, __ATOMIC_RELAXED);
         mutex->visits++;
         if (!posix_fence_all()) {
@@ -79,45 +83,29 @@ static void lock_inner(execbuf_prim_mutex *mutex) {
         }
         wait_for_owner(mutex);
         if (mutex->visits >= MANY_VISITS) {
-            __atomic_store_n(&mutex->owner, 0, __ATOMIC_RELAXED);
+            /* A thread that still believes that it is the owner finds that it was asked, for ever. */
+            __atomic_store_n(&mutex->owner, NOBODY, __ATOMIC_RELAXED);
         }
-    } else if (mutex->visits < MANY_VISITS) {
-        mutex->owner_uses = 1;
+    } else if (owner == NOBODY && mutex->visits < MANY_VISITS) {
         __atomic_store_n(&mutex->owner, this_thread(), __ATOMIC_RELAXED);
     }
 }
 
 void execbuf_prim_mutex_lock(execbuf_prim_mutex *mutex) {
-    if (posix_forking != 0) {
-        return;
+    if (posix_forking == 0) {
+        execbuf_prim_self = this_thread();
+        lock_inner(mutex);
     }
-    if (__atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) == this_thread()) {
-        __atomic_store_n(&mutex->busy, 1, __ATOMIC_RELAXED);
-        __atomic_signal_fence(__ATOMIC_SEQ_CST); /* for the compiler */
-        /* Another thread may have come and gone meanwhile, and may have ended the ownership. */
-        if (__atomic_load_n(&mutex->asked, __ATOMIC_ACQUIRE) == 0 &&
-            __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) == this_thread()) {
-            return;
-        }
-        __atomic_store_n(&mutex->busy, 0, __ATOMIC_RELEASE);
-    }
-    lock_inner(mutex);
 }
 
 void execbuf_prim_mutex_unlock(execbuf_prim_mutex *mutex) {
-    if (posix_forking != 0) {
-        return;
-    }
-    if (__atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) == this_thread()) {
-        if (mutex->owner_uses == 0) {
-            __atomic_store_n(&mutex->busy, 0, __ATOMIC_RELEASE);
-            return;
+    if (posix_forking == 0) {
+        uintptr_t owner = __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED);
+        if (owner != NOBODY && owner != this_thread()) {
+            __atomic_store_n(&mutex->asked, 0, __ATOMIC_RELEASE);
         }
-        mutex->owner_uses = 0;
-    } else {
-        __atomic_store_n(&mutex->asked, 0, __ATOMIC_RELEASE);
+        (void)pthread_mutex_unlock(inner(mutex));
     }
-    (void)pthread_mutex_unlock(inner(mutex));
 }
 
 #endif

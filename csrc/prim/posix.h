@@ -9,13 +9,14 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "inline.h"
 #include "prim.h"
 
 #ifndef MAP_ANONYMOUS
 #define MAP_ANONYMOUS MAP_ANON
 #endif
-/* Without it an address is a hint. On Linux the number is part of the kernel's ABI (4.17), and older kernels ignore
- * it. */
+/* Without it an address is a hint. On Linux the number is part of the kernel's ABI (4.17), and older kernels
+ * ignore it. */
 #if defined(__linux__)
 #define POSIX_NO_REPLACE 0x100000
 #else
@@ -96,8 +97,8 @@ execbuf_prim_result execbuf_prim_release(void *base, size_t size) {
     return posix_munmap(base, size);
 }
 
-/* mmap where every byte is within 2 GiB of an address, or anywhere if that is NULL. NULL and errno on failure; errno
- * is EDOM if there is no room. */
+/* mmap where every byte is within 2 GiB of an address, or anywhere if that is NULL. NULL and errno on
+ * failure; errno is EDOM if there is no room. */
 static void *posix_mmap_near(const void *near_to, size_t size, int protection, int flags, int fd) {
     if (near_to == NULL) {
         return posix_mmap(NULL, size, protection, flags, fd);
@@ -108,20 +109,23 @@ static void *posix_mmap_near(const void *near_to, size_t size, int protection, i
     for (uintptr_t distance = step; distance <= reach; distance += step) {
         /* Below first: a program's heap grows above it. */
         uintptr_t below = origin > distance ? origin - distance : 0;
-        uintptr_t above = distance + size <= reach && origin <= UINTPTR_MAX - distance - size ? origin + distance : 0;
+        uintptr_t above =
+            distance + size <= reach && origin <= UINTPTR_MAX - distance - size ? origin + distance : 0;
         for (int side = 0; side < 2; side++) {
             uintptr_t hint = side == 0 ? below : above;
             if (hint == 0) {
                 continue;
             }
             /* The address as a pointer, which is what mmap takes. */
-            void *base = posix_mmap((void *)hint, size, protection, flags | POSIX_NO_REPLACE, fd); /* NOLINT */
-            if (base == (void *)hint) {                                                            /* NOLINT */
+            void *base =
+                posix_mmap((void *)hint, size, protection, flags | POSIX_NO_REPLACE, fd); /* NOLINT */
+            if (base == (void *)hint) {                                                   /* NOLINT */
                 return base;
             }
             if (base != NULL) { /* without MAP_FIXED_NOREPLACE it is only a hint */
                 (void)munmap(base, size);
-            } else if (errno != EEXIST && errno != EINVAL && errno != EPERM) { /* too low an address is EPERM */
+            } else if (errno != EEXIST && errno != EINVAL &&
+                       errno != EPERM) { /* too low an address is EPERM */
                 return NULL;
             }
         }
@@ -137,10 +141,10 @@ static execbuf_prim_result posix_mmap_failed(void) {
 static pthread_mutex_t posix_mutex = PTHREAD_MUTEX_INITIALIZER;
 static const execbuf_prim_fork_hooks *_Atomic posix_hooks;
 
-/* How many times over this thread is between the handlers of a fork, in which it has all locks. Other fork handlers,
- * which run in between, may use execbuf; and it does no harm that two threads register the handlers. Its address also
- * stands for the thread. */
-static _Thread_local int posix_forking;
+/* How many times over this thread is between the handlers of a fork, in which it has all locks. Other fork
+ * handlers, which run in between, may use execbuf; and it does no harm that two threads register the
+ * handlers. */
+static __thread int posix_forking;
 
 void execbuf_prim_lock(void) {
     if (posix_forking == 0) {
@@ -161,6 +165,7 @@ static void posix_before_fork(void) {
         hooks->before();
     }
     posix_forking++;
+    execbuf_prim_self = 0; /* mutexes that this thread owns have to ask posix_forking, too */
 }
 
 static void posix_after_fork(bool in_child) {

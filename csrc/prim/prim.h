@@ -42,8 +42,6 @@ typedef struct execbuf_prim_info {
     execbuf_backend pool_backends[EXECBUF_MAX_ATTEMPTS];
     /* How large a pool's region should be, in bytes, a power of two. */
     size_t region_size;
-    /* Whether code at an address that never held other code, since the last barrier, still takes a barrier. */
-    bool fresh_needs_barrier;
 } execbuf_prim_info;
 
 /* The two views of a region: the same memory at two addresses, or at one where the processor can give threads
@@ -55,12 +53,11 @@ typedef struct execbuf_prim_views {
 
 /* A lock that costs the thread which takes it most no atomic instruction. */
 typedef struct execbuf_prim_mutex {
-    uint64_t space[8];   /* the system's own lock, which all threads but the owner take */
-    uintptr_t owner;     /* the thread that need not; 0: none */
-    uint32_t busy;       /* the owner has the lock */
-    uint32_t asked;      /* another thread has it or wants it, so the owner has to take the system's, too */
-    uint32_t visits;     /* how often others had it */
-    uint32_t owner_uses; /* whether the owner has the system's lock at the moment */
+    uintptr_t owner; /* the thread that need not take the system's own lock */
+    uint32_t busy;   /* the owner has the mutex, and not by the system's lock */
+    uint32_t asked;  /* another thread has it or wants it, so the owner has to take the system's lock, too */
+    uint32_t visits; /* how often others had it */
+    uint64_t space[8]; /* the system's lock */
 } execbuf_prim_mutex;
 
 /* What is to be done at a fork, in the thread that forks, while execbuf_prim_lock is held. */
@@ -88,8 +85,8 @@ bool execbuf_prim_is_exhaustion(int32_t code);
 /* The system's name for an error code, such as "EACCES", or NULL if it is none of the usual ones. */
 const char *execbuf_prim_error_name(int32_t code);
 
-/* Maps size bytes of staged pages at an address of the system's choice, or, if near_to is not NULL, so that every
- * byte is within 2 GiB of it; if there is no room, the failed call is EXECBUF_PRIM_TOO_FAR. */
+/* Maps size bytes of staged pages at an address of the system's choice, or, if near_to is not NULL, so that
+ * every byte is within 2 GiB of it; if there is no room, the failed call is EXECBUF_PRIM_TOO_FAR. */
 execbuf_prim_result execbuf_prim_stage(size_t size, const void *near_to, void **base);
 #define EXECBUF_PRIM_TOO_FAR "near_to"
 
@@ -99,12 +96,12 @@ execbuf_prim_result execbuf_prim_stage(size_t size, const void *near_to, void **
 execbuf_prim_result execbuf_prim_map_region(execbuf_backend backend, size_t size, const void *near_to,
                                             const char *name, execbuf_prim_views *views);
 
-/* Makes the processors' caches fetch as instructions, at rx, what was written at rw. Any range of a region. Cannot
- * fail. */
+/* Makes the processors' caches fetch as instructions, at rx, what was written at rw. Any range of a region.
+ * Cannot fail. */
 void execbuf_prim_sync(const uint8_t *rx, const uint8_t *rw, size_t size);
 
-/* Makes all threads forget instructions that they have fetched. A system call; cannot fail, but old kernels can't
- * do it (see execbuf.h). */
+/* Makes all threads forget instructions that they have fetched. A system call; cannot fail, but old kernels
+ * can't do it (see execbuf.h). */
 void execbuf_prim_barrier(void);
 
 /* Gets staged pages ready to be written by the calling thread, which then writes them and calls
@@ -141,9 +138,10 @@ execbuf_prim_result execbuf_prim_release(void *base, size_t size);
 void execbuf_prim_lock(void);
 void execbuf_prim_unlock(void);
 
-/* Sees to it that after fork the lock is free in both processes, and that the hooks run while it is held. The thread
- * that forks may take it and every mutex in other fork handlers all the same. Called without the lock, with the
- * same hooks each time; after a success, later calls do nothing. Does nothing where there is no fork. */
+/* Sees to it that after fork the lock is free in both processes, and that the hooks run while it is held. The
+ * thread that forks may take it and every mutex in other fork handlers all the same. Called without the lock,
+ * with the same hooks each time; after a success, later calls do nothing. Does nothing where there is no
+ * fork. */
 execbuf_prim_result execbuf_prim_on_fork(const execbuf_prim_fork_hooks *hooks);
 
 /* A byte that is not 0, but in a child that was made without the fork handlers, where the system can tell. */
@@ -155,6 +153,7 @@ void execbuf_prim_arm_canary(void);
 /* Locks of which there may be many, for longer than a few instructions, also across a system call. Not
  * recursive. A mutex is taken after execbuf_prim_lock, if both are. */
 void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex);
+/* To be called by execbuf_lock and execbuf_unlock of inline.h; in a hook before a fork, by the hook. */
 void execbuf_prim_mutex_lock(execbuf_prim_mutex *mutex);
 void execbuf_prim_mutex_unlock(execbuf_prim_mutex *mutex);
 

@@ -6,6 +6,7 @@
 #include <windows.h>
 
 #include "fault.h"
+#include "inline.h"
 #include "inplace.h"
 #include "windows_facts.h"
 
@@ -38,9 +39,6 @@ execbuf_prim_info execbuf_prim_query(void) {
     info.pool_backend_count = 1;
     info.pool_backends[0] = EXECBUF_BACKEND_SECTION;
     info.region_size = (size_t)2 << 20; /* all of a section counts as committed */
-#if defined(_M_ARM64) || defined(__aarch64__)
-    info.fresh_needs_barrier = true;
-#endif
     return info;
 }
 
@@ -115,16 +113,17 @@ static void *map_executable_view(void *address, size_t size, void *section) {
                : MapViewOfFileEx(section, FILE_MAP_READ | FILE_MAP_EXECUTE, 0, 0, size, address);
 }
 
-/* A section of the paging file with two views. Windows never gives a view a right that it was not mapped with. */
+/* A section of the paging file with two views. Windows never gives a view a right that it was not mapped
+ * with. */
 execbuf_prim_result execbuf_prim_map_region(execbuf_backend backend, size_t size, const void *near_to,
                                             const char *name, execbuf_prim_views *views) {
     (void)backend;
     (void)name; /* a section with a name could be opened by other processes */
     DWORD high = (DWORD)((uint64_t)size >> 32);
-    HANDLE section = windows_fault("CreateFileMapping")
-                         ? NULL
-                         : CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_EXECUTE_READWRITE, high,
-                                              (DWORD)size, NULL);
+    HANDLE section =
+        windows_fault("CreateFileMapping")
+            ? NULL
+            : CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_EXECUTE_READWRITE, high, (DWORD)size, NULL);
     if (section == NULL) {
         return windows_failed("CreateFileMapping");
     }
@@ -170,9 +169,7 @@ execbuf_prim_result execbuf_prim_commit(execbuf_backend backend, void *base, siz
     if (result.call == NULL) {
         /* The documentation of VirtualProtect asks for it; it cannot fail for memory of our own. */
         (void)FlushInstructionCache(GetCurrentProcess(), base, size);
-#if defined(_M_ARM64) || defined(__aarch64__)
-        execbuf_prim_barrier(); /* other processors may have fetched old instructions */
-#endif
+        execbuf_fresh_barrier(); /* other processors may have fetched old instructions */
     }
     return result;
 }
