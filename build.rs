@@ -4,7 +4,7 @@ use std::env;
 use std::path::Path;
 
 /// The C files, relative to `csrc/`. The platform's file is included by `prim/prim.c`.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 14] = [
     "backend.c",
     "buffer.c",
     "fork.c",
@@ -14,6 +14,8 @@ const SOURCES: [&str; 12] = [
     "probe.c",
     "region.c",
     "registry.c",
+    "room.c",
+    "slot.c",
     "span.c",
     "status.c",
     "table.c",

@@ -13,6 +13,10 @@ execbuf_status execbuf_pool_rewrite(const execbuf *buffer, size_t offset, const 
                                     execbuf_error *error);
 execbuf_status execbuf_pool_release(execbuf *buffer);
 
+/* Makes a buffer with pages of its own: published, or reserved if code is NULL. */
+execbuf_status execbuf_pool_make_own(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                     execbuf_error *error);
+
 /* Tells the pool that a buffer of its with pages of its own was published, or freed. */
 void execbuf_pool_own_published(const execbuf_record *record);
 void execbuf_pool_own_freed(const execbuf_record *record);

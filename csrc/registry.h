@@ -12,10 +12,19 @@
 /* Numbers are less than this. */
 #define EXECBUF_MOST_POOLS 16384U
 
-/* Where a pool keeps what a span's number stands for. */
+/* What a span's number stands for, with all that it takes to find a slot: the spans of a large pool are not
+ * in the processor's caches, but these are, so that what is needed of a span can be fetched at once. */
 typedef struct execbuf_span_place {
     execbuf_span *span;   /* or NULL */
-    uint32_t next_unused; /* if there is no span */
+    const uint8_t *start; /* copies of what is in the span, or its region */
+    ptrdiff_t distance;
+    uint32_t reciprocal;
+    uint32_t slot_size;
+    uint32_t slots;
+    union {
+        uint32_t words;
+        uint32_t next_unused; /* if there is no span */
+    } u;
 } execbuf_span_place;
 
 struct execbuf_pool {

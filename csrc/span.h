@@ -40,17 +40,17 @@ typedef struct execbuf_span {
     uint64_t id;    /* the ids of its buffers, but for the tag */
     uint8_t *start; /* where its first slot is, to be executed */
     execbuf_region *region;
-    uint32_t reciprocal; /* 2^32 / slot_size, rounded up; 0 for a single slot */
-    uint32_t slot_size;  /* in bytes */
-    uint32_t slots;
-    uint32_t words;       /* of bits */
     uint64_t free_words;  /* which words have a free bit that is set */
     uint64_t limbo_words; /* which words have a limbo bit that is set */
+    uint32_t *lengths;  /* by slot, where they are larger than 1 KiB; with the highest bit set, a capacity */
+    uint32_t slot_size; /* in bytes */
+    uint32_t words;     /* of bits */
+    uint32_t slots;
+    uint32_t reciprocal; /* 2^32 / slot_size, rounded up; 0 for a single slot */
     struct execbuf_span *next_limbo;
     struct execbuf_span *next; /* in its class's list of spans with free slots */
     struct execbuf_span *previous;
-    uint32_t *lengths; /* by slot, where they are larger than 1 KiB; with the highest bit set, a capacity */
-    uint32_t number;   /* in the pool */
+    uint32_t number; /* in the pool */
     uint32_t page;
     uint32_t pages;
     uint8_t class_;
@@ -96,9 +96,13 @@ static inline execbuf_bits *execbuf_span_bits(const execbuf_span *span) {
     return (execbuf_bits *)(uintptr_t)(span + 1);
 }
 
-/* The entry of a slot. */
+/* The entry of a slot of a span with so many words of bits. */
+static inline uint8_t *execbuf_entry_of(const execbuf_span *span, uint32_t words, uint32_t slot) {
+    return (uint8_t *)(execbuf_span_bits(span) + words) + (size_t)slot * 3;
+}
+
 static inline uint8_t *execbuf_span_entry(const execbuf_span *span, uint32_t slot) {
-    return (uint8_t *)(execbuf_span_bits(span) + span->words) + (size_t)slot * 3;
+    return execbuf_entry_of(span, span->words, slot);
 }
 
 /* The tag in an entry. */
@@ -114,11 +118,10 @@ static inline uint16_t execbuf_entry_next_tag(uint8_t *entry) {
     return tag;
 }
 
-/* The slot that contains an address of the span, exactly, since the distance and slot_size are less than 2^16
- * where there is more than one slot. For other addresses, any number. */
-static inline uint32_t execbuf_span_slot(const execbuf_span *span, const void *address) {
-    uint64_t distance = (uintptr_t)address - (uintptr_t)span->start;
-    return (uint32_t)(distance * span->reciprocal >> 32);
+/* The slot so many bytes behind a span's start, exactly, since the distance and slot_size are less than 2^16
+ * where there is more than one slot. For distances that are not in the span, any number. */
+static inline uint32_t execbuf_slot_at(uint64_t distance, uint32_t reciprocal) {
+    return (uint32_t)(distance * reciprocal >> 32);
 }
 
 /* Where a slot begins. */

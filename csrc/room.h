@@ -1,0 +1,86 @@
+/*
+ * Room for code in a pool: slots of its spans, spans of its regions, and what becomes of them when code goes.
+ *
+ * Functions that are called with the pool locked say so; others lock it themselves.
+ */
+#ifndef EXECBUF_ROOM_H
+#define EXECBUF_ROOM_H
+
+#include "fork.h"
+#include "prim/inline.h"
+#include "registry.h"
+#include "table.h"
+
+/* An id is, from the highest bit on: EXECBUF_ID_OF_POOL, the pool's number, the span's number in the pool, a
+ * part of a serial number that each span has, and the slot's tag. The address says which slot. */
+#define EXECBUF_SPAN_BITS 20
+#define EXECBUF_SERIAL_BITS 13
+#define EXECBUF_TAG_BITS 16
+#define EXECBUF_MOST_SPANS ((uint32_t)1 << EXECBUF_SPAN_BITS)
+
+/* An empty region that took no more than this is kept for the next piece of code. */
+#define EXECBUF_KEPT_SIZE ((size_t)1 << 20)
+
+static inline void execbuf_pool_lock(execbuf_pool *pool) {
+    execbuf_fork_look();
+    execbuf_lock(&pool->mutex);
+}
+
+static inline void execbuf_pool_unlock(execbuf_pool *pool) {
+    execbuf_unlock(&pool->mutex);
+}
+
+/* Removes a span from its class's list. With the pool locked. */
+void execbuf_room_unlist(execbuf_pool *pool, execbuf_span *span);
+
+/* Takes a slot for length bytes from a span, and fills the handle. */
+EXECBUF_INLINE void execbuf_room_take_slot(execbuf_span *span, size_t length, bool reserve, execbuf *out) {
+    execbuf_region *region = span->region;
+    uint32_t slot = execbuf_span_take(span);
+    uint8_t *entry = execbuf_span_entry(span, slot);
+    execbuf_span_set_length(span, slot, entry, length, reserve);
+    region->live++;
+    out->entry = execbuf_span_address(span, slot);
+    out->length = reserve ? 0 : length;
+    out->id = span->id | execbuf_entry_next_tag(entry);
+}
+
+/* Takes a free slot of a class. Returns its region, or NULL if there is none. */
+EXECBUF_INLINE execbuf_region *execbuf_room_take_listed(execbuf_pool *pool, uint32_t class_, size_t length,
+                                                        bool reserve, execbuf *out) {
+    execbuf_span *span = pool->classes[class_];
+    if (EXECBUF_RARE(span == NULL)) {
+        return NULL;
+    }
+    execbuf_room_take_slot(span, length, reserve, out);
+    if (EXECBUF_RARE(span->free_words == 0)) {
+        execbuf_room_unlist(pool, span);
+    }
+    return span->region;
+}
+
+/* Takes a slot where there is none free at the moment.
+ *
+ * Returns: whether there is room; if not, *out is as it was.
+ * In:  class_:  the class of length, or EXECBUF_NO_CLASS.
+ *      length:  how many bytes.
+ *      reserve: whether it is only reserved.
+ * Out: out:     the handle.
+ *      used:    the slot's region, or NULL. */
+bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, bool reserve, execbuf *out,
+                       execbuf_region **used);
+
+/* Whether a region without live slots should go. With the pool locked. */
+bool execbuf_room_should_go(const execbuf_pool *pool, const execbuf_region *region);
+
+/* Takes an empty region out of its pool, which is locked; the caller frees it when it is unlocked. */
+void execbuf_room_take_out(execbuf_pool *pool, execbuf_region *region);
+
+/* Unlocks the pool, frees a region and spans that were taken out, and if the pool was given up and nothing is
+ * left, the pool. */
+void execbuf_room_unlock(execbuf_pool *pool, execbuf_region *region, execbuf_span *spans);
+
+/* From now on nothing in the regions changes, and new code goes to new ones. With the pool locked. */
+void execbuf_room_freeze(execbuf_pool *pool, bool in_child);
+
+#endif

@@ -1,0 +1,345 @@
+/* Code in a pool's slots: publishing, changing and freeing it. */
+
+#include <string.h>
+
+#include "backend.h"
+#include "error.h"
+#include "pool.h"
+#include "room.h"
+
+static const execbuf no_buffer = {NULL, 0, 0};
+
+/* A buffer that a handle names. */
+typedef struct slot_place {
+    execbuf_pool *pool;
+    execbuf_region *region;
+    execbuf_span *span;
+    uint32_t slot;
+    uint8_t *entry;
+} slot_place;
+
+/* The pool of the number in a handle's id, or NULL. */
+EXECBUF_INLINE execbuf_pool *pool_of(const execbuf *buffer) {
+    return execbuf_registry[buffer->id >> (EXECBUF_SPAN_BITS + EXECBUF_SERIAL_BITS + EXECBUF_TAG_BITS) &
+                            (EXECBUF_MOST_POOLS - 1)];
+}
+
+/* Finds what a handle names in its pool, which is locked. False: nothing. */
+EXECBUF_INLINE bool find(execbuf_pool *pool, const execbuf *buffer, slot_place *place) {
+    uint32_t number =
+        (uint32_t)(buffer->id >> (EXECBUF_SERIAL_BITS + EXECBUF_TAG_BITS)) & (EXECBUF_MOST_SPANS - 1);
+    if (EXECBUF_RARE(number >= pool->span_places)) {
+        return false;
+    }
+    const execbuf_span_place *known = &pool->spans[number];
+    uint64_t distance = (uintptr_t)buffer->entry - (uintptr_t)known->start;
+    uint32_t slot = execbuf_slot_at(distance, known->reciprocal);
+    if (EXECBUF_RARE(known->span == NULL || slot >= known->slots ||
+                     (uint64_t)slot * known->slot_size != distance)) {
+        return false;
+    }
+    execbuf_span *span = known->span;
+    uint8_t *entry = execbuf_entry_of(span, known->u.words, slot);
+    EXECBUF_PREFETCH_TO_WRITE(
+        (const uint8_t *)((uintptr_t)buffer->entry + (uintptr_t)known->distance)); /* NOLINT */
+    place->pool = pool;
+    place->region = span->region;
+    place->span = span;
+    place->slot = slot;
+    place->entry = entry;
+    /* A tag that is odd is that of a slot that is taken. */
+    return (span->id | execbuf_entry_tag(entry)) == buffer->id && (buffer->id & 1) != 0;
+}
+
+/* Finds what a handle names, and locks its pool. False, and nothing locked: it names nothing. */
+static bool find_and_lock(const execbuf *buffer, slot_place *place) {
+    execbuf_pool *pool = pool_of(buffer);
+    if (pool == NULL) {
+        return false;
+    }
+    execbuf_pool_lock(pool);
+    bool found = find(pool, buffer, place);
+    if (!found) {
+        execbuf_pool_unlock(pool);
+    }
+    return found;
+}
+
+/* ---- Publishing ---- */
+
+/* Copies code to a slot. The slot is its taker's alone, so this needs no lock. */
+EXECBUF_INLINE void write_code(const execbuf_region *region, const void *entry, const void *code,
+                               size_t length) {
+    uint8_t *rw = (uint8_t *)((uintptr_t)entry + (uintptr_t)region->distance); /* NOLINT */
+    if (EXECBUF_ONE_VIEW) {
+        execbuf_prim_begin_write();
+        memcpy(rw, code, length);
+        execbuf_prim_end_write();
+    } else if (length - 8 <= 8) { /* 8 to 16: the smallest slots; the halves may overlap */
+        uint64_t halves[2];
+        memcpy(&halves[0], code, 8);
+        memcpy(&halves[1], (const uint8_t *)code + length - 8, 8);
+        memcpy(rw, &halves[0], 8);
+        memcpy(rw + length - 8, &halves[1], 8);
+    } else {
+        memcpy(rw, code, length);
+    }
+    execbuf_sync((const uint8_t *)entry, rw, length);
+}
+
+/* Fills a slot with traps. */
+EXECBUF_INLINE void write_traps(const execbuf_region *region, const void *entry, size_t size) {
+    uint8_t *rw = (uint8_t *)((uintptr_t)entry + (uintptr_t)region->distance); /* NOLINT */
+    if (EXECBUF_ONE_VIEW) {
+        execbuf_prim_begin_write();
+        execbuf_fill_trap(rw, size);
+        execbuf_prim_end_write();
+    } else if (size == EXECBUF_GRANULE) {
+        memcpy(rw, execbuf_traps, EXECBUF_GRANULE);
+    } else {
+        execbuf_fill_trap(rw, size);
+    }
+    execbuf_sync((const uint8_t *)entry, rw, size);
+}
+
+/* Whether code of this length has pages of its own; 0 is none's. */
+static bool is_large(const execbuf_pool *pool, size_t length) {
+    return length - 1 >= pool->largest;
+}
+
+/* The rest of execbuf_pool_publish: all but what is frequent. */
+static execbuf_status publish_slowly(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                     execbuf_error *error) {
+    execbuf_region *region = NULL;
+    *out = no_buffer;
+    if (is_large(pool, length) ||
+        !execbuf_room_take(pool, execbuf_class_of(length), length, false, out, &region)) {
+        return execbuf_pool_make_own(pool, out, code, length, error);
+    }
+    write_code(region, out->entry, code, length);
+    execbuf_fresh_barrier();
+    return execbuf_error_none(error);
+}
+
+execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                    execbuf_error *error) {
+    if (EXECBUF_RARE(pool == NULL || out == NULL || code == NULL)) {
+        if (out != NULL) {
+            *out = no_buffer;
+        }
+        const char *culprit = pool == NULL ? "pool" : out == NULL ? "out" : "code";
+        return execbuf_error_set(error, EXECBUF_E_NULL, culprit, 0);
+    }
+    if (EXECBUF_RARE(length - 1 >= EXECBUF_LARGEST_SLOT || *execbuf_prim_canary == 0 ||
+                     !execbuf_try_lock(&pool->mutex))) {
+        return publish_slowly(pool, out, code, length, error);
+    }
+    execbuf_region *region = execbuf_room_take_listed(pool, execbuf_class_of(length), length, false, out);
+    execbuf_unlock_owned(&pool->mutex);
+    if (EXECBUF_RARE(region == NULL)) {
+        return publish_slowly(pool, out, code, length, error);
+    }
+    write_code(region, out->entry, code, length);
+    execbuf_fresh_barrier();
+    return execbuf_error_none(error);
+}
+
+/* Frees what was published of a batch that can't be published as a whole. */
+static execbuf_status undo_batch(execbuf *out, size_t count, execbuf_status status) {
+    for (size_t i = 0; i < count; i++) {
+        (void)execbuf_free(&out[i]);
+        out[i] = no_buffer;
+    }
+    return status;
+}
+
+execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, const execbuf_code *codes,
+                                          size_t count, execbuf_error *error) {
+    if (count == 0) {
+        return execbuf_error_none(error);
+    }
+    if (out == NULL) {
+        return execbuf_error_set(error, EXECBUF_E_NULL, "out", 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        out[i] = no_buffer;
+    }
+    if (pool == NULL || codes == NULL) {
+        return execbuf_error_set(error, EXECBUF_E_NULL, pool == NULL ? "pool" : "codes", 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (codes[i].bytes == NULL) {
+            return execbuf_error_set(error, EXECBUF_E_NULL, "code", 0);
+        }
+        if (codes[i].length == 0) {
+            return execbuf_error_set(error, EXECBUF_E_EMPTY, "length", 0);
+        }
+    }
+    execbuf_pool_lock(pool);
+    for (size_t i = 0; i < count; i++) {
+        const execbuf_code *code = &codes[i];
+        uint32_t class_ = execbuf_class_of(code->length);
+        execbuf_region *region = NULL;
+        if (class_ != EXECBUF_NO_CLASS) {
+            region = execbuf_room_take_listed(pool, class_, code->length, false, &out[i]);
+        }
+        if (region == NULL) {
+            execbuf_pool_unlock(pool);
+            if (is_large(pool, code->length) ||
+                !execbuf_room_take(pool, class_, code->length, false, &out[i], &region)) {
+                execbuf_status status =
+                    execbuf_pool_make_own(pool, &out[i], code->bytes, code->length, error);
+                if (status != EXECBUF_OK) {
+                    return undo_batch(out, i, status);
+                }
+            }
+            execbuf_pool_lock(pool);
+        }
+        if (region != NULL) {
+            write_code(region, out[i].entry, code->bytes, code->length);
+        }
+    }
+    execbuf_pool_unlock(pool);
+    execbuf_fresh_barrier();
+    return execbuf_error_none(error);
+}
+
+execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error) {
+    if (out == NULL) {
+        return execbuf_error_set(error, EXECBUF_E_NULL, "out", 0);
+    }
+    *out = no_buffer;
+    if (pool == NULL) {
+        return execbuf_error_set(error, EXECBUF_E_NULL, "pool", 0);
+    }
+    execbuf_region *region = NULL;
+    if (is_large(pool, capacity) ||
+        !execbuf_room_take(pool, execbuf_class_of(capacity), capacity, true, out, &region)) {
+        return execbuf_pool_make_own(pool, out, NULL, capacity, error);
+    }
+    return execbuf_error_none(error);
+}
+
+execbuf_status execbuf_pool_fill(execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
+    slot_place place;
+    if (!find_and_lock(buffer, &place)) {
+        return execbuf_error_set(error, EXECBUF_E_STALE, "buffer", 0);
+    }
+    size_t capacity = execbuf_span_length(place.span, place.slot, place.entry);
+    execbuf_status status = EXECBUF_OK;
+    if (!execbuf_span_reserved(place.span, place.slot, place.entry)) {
+        status = execbuf_error_set(error, EXECBUF_E_PUBLISHED, "buffer", 0);
+    } else if (length > capacity) {
+        status = execbuf_error_set(error, EXECBUF_E_CAPACITY, "length", 0);
+    } else if (place.region->views.rw == NULL) {
+        status = execbuf_error_set(error, EXECBUF_E_FROZEN, "buffer", 0);
+    } else {
+        execbuf_span_set_length(place.span, place.slot, place.entry, length, false);
+    }
+    execbuf_pool_unlock(place.pool);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    /* In a frozen region, too: the child of the fork has the room, but no code in it. */
+    write_code(place.region, buffer->entry, code, length);
+    execbuf_fresh_barrier();
+    buffer->length = length;
+    return execbuf_error_none(error);
+}
+
+/* ---- Changing and freeing ---- */
+
+/* Overwrites published code that is not frozen. */
+static void overwrite(const execbuf_region *region, const uint8_t *rx, const void *code, size_t length) {
+    const execbuf_prim_views *views = &region->views;
+    const uint8_t *source = (const uint8_t *)code;
+    uint8_t *rw = views->rw + (rx - views->rx);
+    /* Code of the same region has two addresses; by this one memmove sees where the two overlap. */
+    if ((uintptr_t)source - (uintptr_t)views->rx < region->size) {
+        source = views->rw + (source - views->rx);
+    }
+    execbuf_prim_begin_write();
+    memmove(rw, source, length);
+    execbuf_prim_end_write();
+    execbuf_prim_sync(rx, rw, length);
+}
+
+execbuf_status execbuf_pool_rewrite(const execbuf *buffer, size_t offset, const void *code, size_t length,
+                                    execbuf_error *error) {
+    slot_place place;
+    if (!find_and_lock(buffer, &place)) {
+        return execbuf_error_set(error, EXECBUF_E_STALE, "buffer", 0);
+    }
+    size_t published = execbuf_span_length(place.span, place.slot, place.entry);
+    execbuf_status status = EXECBUF_OK;
+    if (execbuf_span_reserved(place.span, place.slot, place.entry)) {
+        status = execbuf_error_set(error, EXECBUF_E_NOT_PUBLISHED, "buffer", 0);
+    } else if (offset > published || length > published - offset) {
+        const char *culprit = offset > published ? "offset" : "length";
+        status = execbuf_error_set(error, EXECBUF_E_OUT_OF_BOUNDS, culprit, 0);
+    } else if (place.region->frozen) {
+        status = execbuf_error_set(error, EXECBUF_E_FROZEN, "buffer", 0);
+    } else {
+        overwrite(place.region, (const uint8_t *)buffer->entry + offset, code, length);
+    }
+    execbuf_pool_unlock(place.pool);
+    if (status == EXECBUF_OK) {
+        execbuf_prim_barrier();
+        status = execbuf_error_none(error);
+    }
+    return status;
+}
+
+/* Gives up the slot at a place. */
+EXECBUF_INLINE void release(const slot_place *place, const void *code, bool frozen) {
+    execbuf_region *region = place->region;
+    execbuf_span *span = place->span;
+    region->live--;
+    (void)execbuf_entry_next_tag(place->entry);
+    if (!frozen) {
+        write_traps(region, code, span->slot_size);
+        if (EXECBUF_RARE(span->limbo_words == 0)) {
+            span->next_limbo = place->pool->limbo;
+            place->pool->limbo = span;
+        }
+        place->pool->limbo_size += span->slot_size;
+    }
+    execbuf_span_give_up(span, place->slot);
+}
+
+/* The whole of execbuf_pool_release. */
+static execbuf_status release_slowly(execbuf *buffer) {
+    slot_place place;
+    if (!find_and_lock(buffer, &place)) {
+        execbuf_table_count_stale();
+        return EXECBUF_E_STALE;
+    }
+    release(&place, buffer->entry, place.region->frozen);
+    if (execbuf_room_should_go(place.pool, place.region)) {
+        execbuf_room_take_out(place.pool, place.region);
+        execbuf_room_unlock(place.pool, place.region, NULL);
+    } else {
+        execbuf_pool_unlock(place.pool);
+    }
+    *buffer = no_buffer;
+    return EXECBUF_OK;
+}
+
+/* What is frequent is done without a call: the thread owns the mutex, the slot is small, and others of its
+ * region are live. */
+execbuf_status execbuf_pool_release(execbuf *buffer) {
+    execbuf_pool *pool = pool_of(buffer);
+    if (EXECBUF_RARE(pool == NULL || *execbuf_prim_canary == 0 || !execbuf_try_lock(&pool->mutex))) {
+        return release_slowly(buffer);
+    }
+    slot_place place;
+    if (EXECBUF_RARE(!find(pool, buffer, &place) || !place.region->ordinary ||
+                     (place.region->live == 1 && place.region->committed > EXECBUF_KEPT_SIZE))) {
+        execbuf_unlock_owned(&pool->mutex);
+        return release_slowly(buffer);
+    }
+    release(&place, buffer->entry, false);
+    execbuf_unlock_owned(&pool->mutex);
+    *buffer = no_buffer;
+    return EXECBUF_OK;
+}
