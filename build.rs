@@ -4,10 +4,11 @@ use std::env;
 use std::path::Path;
 
 /// The C files, relative to `csrc/`. The platform's file is included by `prim/prim.c`.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 15] = [
     "backend.c",
     "buffer.c",
     "fork.c",
+    "own.c",
     "pages.c",
     "pool.c",
     "prim/prim.c",

@@ -1,4 +1,4 @@
-/* Pools: making, asking and giving them up, buffers of theirs with pages of their own, and forks. */
+/* Pools: making, asking and giving them up, and forks. */
 
 #include "pool.h"
 
@@ -6,54 +6,7 @@
 
 #include "backend.h"
 #include "error.h"
-#include "pages.h"
 #include "room.h"
-
-/* ---- Buffers with pages of their own ---- */
-
-/* A buffer with pages of its own: published, or reserved if code is NULL. */
-execbuf_status execbuf_pool_make_own(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                                     execbuf_error *error) {
-    execbuf_pages_options options = {0, NULL};
-    options.owner = pool->number;
-    options.near_to = pool->near_to;
-    execbuf_record record;
-    execbuf_status status = code != NULL ? execbuf_pages_new(out, code, length, &options, error)
-                                         : execbuf_pages_reserve(out, length, &options, error);
-    if (status == EXECBUF_OK && execbuf_table_find(out, &record)) {
-        execbuf_pool_lock(pool);
-        pool->own_bytes += length;
-        pool->own_count++;
-        pool->own_size += record.size;
-        execbuf_pool_unlock(pool);
-    }
-    return status;
-}
-
-/* The size of the mapping of a buffer with pages of its own for so many bytes. */
-static size_t own_size(size_t capacity) {
-    size_t page = execbuf_prim_query().page_size;
-    return (EXECBUF_HEADER + capacity + page - 1) & ~(page - 1);
-}
-
-void execbuf_pool_own_published(const execbuf_record *record) {
-    execbuf_pool *pool = execbuf_registry[record->owner];
-    execbuf_pool_lock(pool);
-    pool->own_bytes -= record->capacity - record->length;
-    pool->own_size -= own_size(record->capacity) - record->size;
-    execbuf_pool_unlock(pool);
-}
-
-void execbuf_pool_own_freed(const execbuf_record *record) {
-    execbuf_pool *pool = execbuf_registry[record->owner];
-    execbuf_pool_lock(pool);
-    pool->own_bytes -= record->length > 0 ? record->length : record->capacity;
-    pool->own_count--;
-    pool->own_size -= record->size;
-    execbuf_room_unlock(pool, NULL, NULL);
-}
-
-/* ---- Pools ---- */
 
 execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *options,
                                 execbuf_error *error) {
@@ -144,10 +97,10 @@ int execbuf_pool_lookup(const execbuf_pool *pool, const void *address, execbuf_p
     bool found = false;
     execbuf_place there = nowhere;
     if (pool != NULL) {
-        execbuf_pool_lock((execbuf_pool *)(uintptr_t)pool); /* only its mutex changes */
+        execbuf_pool_lock((execbuf_pool *)pool); /* only its mutex changes */
         found = find_address(pool, address, &there);
         size_t own = pool->own_count;
-        execbuf_pool_unlock((execbuf_pool *)(uintptr_t)pool);
+        execbuf_pool_unlock((execbuf_pool *)pool);
         execbuf_record record;
         if (!found && own > 0 && execbuf_table_search(pool->number, address, &record)) {
             there.entry = record.entry;
@@ -175,7 +128,7 @@ void execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats)
         (void)execbuf_error_set(&stats->why, EXECBUF_OK, NULL, 0);
         return;
     }
-    execbuf_pool_lock((execbuf_pool *)(uintptr_t)pool); /* only its mutex changes */
+    execbuf_pool_lock((execbuf_pool *)pool); /* only its mutex changes */
     stats->live = pool->own_count;
     stats->bytes = pool->own_bytes;
     stats->reserved = pool->own_size;
@@ -191,7 +144,7 @@ void execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats)
     stats->own_pages = pool->own_count;
     stats->backend = pool->backend;
     stats->why = pool->why;
-    execbuf_pool_unlock((execbuf_pool *)(uintptr_t)pool);
+    execbuf_pool_unlock((execbuf_pool *)pool);
 }
 
 /* ---- fork ---- */

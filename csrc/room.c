@@ -403,68 +403,76 @@ static bool may_use(uint32_t larger, size_t length, uint32_t class_) {
            (larger == class_ || execbuf_class_size(larger) - length <= length / 16);
 }
 
-/* Takes a slot where there is none free at the moment. False: there is no room, and *out is as it was. */
+/* Takes a slot that is free, or will be when limbo ends, if that is worth a barrier. */
+static execbuf_region *take_again(execbuf_pool *pool, uint32_t class_, size_t length, bool reserve,
+                                  execbuf *out, execbuf_span **empty) {
+    execbuf_region *used = NULL;
+    if (pool->limbo_size >= LIMBO_SIZE && pool->limbo_size >= pool->committed / LIMBO_PART) {
+        *empty = end_limbo(pool);
+    }
+    for (uint32_t larger = class_; used == NULL && may_use(larger, length, class_); larger++) {
+        used = execbuf_room_take_listed(pool, larger, length, reserve, out);
+    }
+    return used;
+}
+
+/* Takes pages for a new span from a region that has them, and pins the region: it counts one live slot more
+ * than it has. NULL: there are none. */
+static execbuf_region *take_run(execbuf_pool *pool, uint32_t class_, size_t length, span_design *design,
+                                uint32_t *page) {
+    size_t page_size = execbuf_prim_query().page_size;
+    *design = design_span(pool, class_, length, page_size);
+    execbuf_region *region = pool->open;
+    while (region != NULL && !use_remains(region, class_, page_size, design)) {
+        region = region->next_open;
+    }
+    region = region != NULL ? region : pool->open;
+    while (region != NULL && (*page = take_pages(pool, region, design->pages)) == 0) {
+        region = region->next_open;
+    }
+    if (region != NULL) {
+        region->live++;
+    }
+    return region;
+}
+
 bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, bool reserve, execbuf *out,
                        execbuf_region **used) {
-    size_t page_size = execbuf_prim_query().page_size;
+    bool room = true;
     *used = NULL;
-    while (*used == NULL) {
+    while (room && *used == NULL) {
+        span_design design;
+        uint32_t page = 0;
+        execbuf_region *region = NULL;
+        execbuf_span *empty = NULL;
+        bool again = false;
         execbuf_pool_lock(pool);
         execbuf_region *swept = sweep(pool);
-        execbuf_span *empty = NULL;
-        if (pool->limbo_size >= LIMBO_SIZE && pool->limbo_size >= pool->committed / LIMBO_PART) {
-            empty = end_limbo(pool);
-        }
-        for (uint32_t larger = class_; *used == NULL && may_use(larger, length, class_); larger++) {
-            *used = execbuf_room_take_listed(pool, larger, length, reserve, out);
-        }
-        if (*used != NULL || swept != NULL || pool->paused > 0) {
-            bool pause = *used == NULL && swept == NULL;
-            pool->paused -= pause;
-            execbuf_room_unlock(pool, swept, empty);
-            if (pause) {
-                return false;
-            }
-            continue;
-        }
         uint32_t places = pool->span_places;
-        if (pool->unused_place == places) {
-            execbuf_room_unlock(pool, NULL, empty);
-            if (!add_places(pool, places)) {
-                return false;
+        bool places_are_used = pool->unused_place == places;
+        *used = take_again(pool, class_, length, reserve, out, &empty);
+        if (*used != NULL || swept != NULL) {
+            again = true;
+        } else if (pool->paused > 0) {
+            pool->paused--;
+            room = false;
+        } else if (!places_are_used) {
+            region = take_run(pool, class_, length, &design, &page);
+            if (region == NULL && pool->limbo != NULL && empty == NULL) {
+                empty = end_limbo(pool); /* what is in limbo may do instead of a new region */
+                again = true;
             }
-            continue;
         }
-        span_design design = design_span(pool, class_, length, page_size);
-        uint32_t page = 0;
-        execbuf_region *region = pool->open;
-        while (region != NULL && !use_remains(region, class_, page_size, &design)) {
-            region = region->next_open;
-        }
-        region = region != NULL ? region : pool->open;
-        while (region != NULL && (page = take_pages(pool, region, design.pages)) == 0) {
-            region = region->next_open;
-        }
+        execbuf_room_unlock(pool, swept, empty);
         if (region != NULL) {
-            region->live++; /* so that it stays */
-            execbuf_room_unlock(pool, NULL, empty);
             execbuf_span *span = execbuf_span_new(class_, design.slot_size, design.slots);
+            room = span != NULL;
             *used = add_span(pool, region, page, design.pages, span, length, reserve, out);
-            if (span == NULL) {
-                return false;
-            }
-        } else if (pool->limbo != NULL) { /* what is in limbo may do instead of a new region */
-            execbuf_span *more = end_limbo(pool);
-            execbuf_room_unlock(pool, NULL, empty);
-            free_spans(more);
-        } else {
-            execbuf_room_unlock(pool, NULL, empty);
-            if (!add_region(pool)) {
-                return false;
-            }
+        } else if (room && !again) {
+            room = places_are_used ? add_places(pool, places) : add_region(pool);
         }
     }
-    return true;
+    return *used != NULL;
 }
 
 /* ---- fork ---- */

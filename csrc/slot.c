@@ -107,18 +107,31 @@ static bool is_large(const execbuf_pool *pool, size_t length) {
     return length - 1 >= pool->largest;
 }
 
-/* The rest of execbuf_pool_publish: all but what is frequent. */
+/* Publishes one piece of code, all but what is frequent; without the barrier. */
+static execbuf_status publish_one(execbuf_pool *pool, execbuf *out, const execbuf_code *code,
+                                  execbuf_error *error) {
+    execbuf_region *region = NULL;
+    if (is_large(pool, code->length) ||
+        !execbuf_room_take(pool, execbuf_class_of(code->length), code->length, false, out, &region)) {
+        return execbuf_pool_make_own(pool, out, code->bytes, code->length, error);
+    }
+    write_code(region, out->entry, code->bytes, code->length);
+    return EXECBUF_OK;
+}
+
+/* The rest of execbuf_pool_publish. */
 static execbuf_status publish_slowly(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                                      execbuf_error *error) {
-    execbuf_region *region = NULL;
+    execbuf_code piece = {NULL, 0};
+    piece.bytes = code;
+    piece.length = length;
     *out = no_buffer;
-    if (is_large(pool, length) ||
-        !execbuf_room_take(pool, execbuf_class_of(length), length, false, out, &region)) {
-        return execbuf_pool_make_own(pool, out, code, length, error);
+    execbuf_status status = publish_one(pool, out, &piece, error);
+    if (status == EXECBUF_OK) {
+        execbuf_fresh_barrier();
+        (void)execbuf_error_none(error);
     }
-    write_code(region, out->entry, code, length);
-    execbuf_fresh_barrier();
-    return execbuf_error_none(error);
+    return status;
 }
 
 execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
@@ -144,20 +157,9 @@ execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void
     return execbuf_error_none(error);
 }
 
-/* Frees what was published of a batch that can't be published as a whole. */
-static execbuf_status undo_batch(execbuf *out, size_t count, execbuf_status status) {
-    for (size_t i = 0; i < count; i++) {
-        (void)execbuf_free(&out[i]);
-        out[i] = no_buffer;
-    }
-    return status;
-}
-
-execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, const execbuf_code *codes,
-                                          size_t count, execbuf_error *error) {
-    if (count == 0) {
-        return execbuf_error_none(error);
-    }
+/* The checks of a batch. */
+static execbuf_status check_batch(const execbuf_pool *pool, execbuf *out, const execbuf_code *codes,
+                                  size_t count, execbuf_error *error) {
     if (out == NULL) {
         return execbuf_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
@@ -175,31 +177,37 @@ execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, cons
             return execbuf_error_set(error, EXECBUF_E_EMPTY, "length", 0);
         }
     }
+    return EXECBUF_OK;
+}
+
+execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, const execbuf_code *codes,
+                                          size_t count, execbuf_error *error) {
+    execbuf_status status = count == 0 ? EXECBUF_OK : check_batch(pool, out, codes, count, error);
+    if (status != EXECBUF_OK || count == 0) {
+        return status == EXECBUF_OK ? execbuf_error_none(error) : status;
+    }
     execbuf_pool_lock(pool);
-    for (size_t i = 0; i < count; i++) {
-        const execbuf_code *code = &codes[i];
-        uint32_t class_ = execbuf_class_of(code->length);
+    for (size_t i = 0; i < count && status == EXECBUF_OK; i++) {
+        uint32_t class_ = execbuf_class_of(codes[i].length);
         execbuf_region *region = NULL;
         if (class_ != EXECBUF_NO_CLASS) {
-            region = execbuf_room_take_listed(pool, class_, code->length, false, &out[i]);
-        }
-        if (region == NULL) {
-            execbuf_pool_unlock(pool);
-            if (is_large(pool, code->length) ||
-                !execbuf_room_take(pool, class_, code->length, false, &out[i], &region)) {
-                execbuf_status status =
-                    execbuf_pool_make_own(pool, &out[i], code->bytes, code->length, error);
-                if (status != EXECBUF_OK) {
-                    return undo_batch(out, i, status);
-                }
-            }
-            execbuf_pool_lock(pool);
+            region = execbuf_room_take_listed(pool, class_, codes[i].length, false, &out[i]);
         }
         if (region != NULL) {
-            write_code(region, out[i].entry, code->bytes, code->length);
+            write_code(region, out[i].entry, codes[i].bytes, codes[i].length);
+        } else {
+            execbuf_pool_unlock(pool);
+            status = publish_one(pool, &out[i], &codes[i], error);
+            execbuf_pool_lock(pool);
         }
     }
     execbuf_pool_unlock(pool);
+    if (status != EXECBUF_OK) {
+        for (size_t i = 0; i < count; i++) {
+            (void)execbuf_free(&out[i]); /* those that were not published are no buffers, which is fine */
+        }
+        return status;
+    }
     execbuf_fresh_barrier();
     return execbuf_error_none(error);
 }

@@ -93,7 +93,7 @@ void execbuf_span_fill(const execbuf_region *region, uint32_t page, uint32_t pag
 void execbuf_span_put(execbuf_span *span, execbuf_region *region, uint32_t page, uint32_t pages);
 
 static inline execbuf_bits *execbuf_span_bits(const execbuf_span *span) {
-    return (execbuf_bits *)(uintptr_t)(span + 1);
+    return (execbuf_bits *)(void *)((execbuf_span *)span + 1); /* of the same piece of memory */
 }
 
 /* The entry of a slot of a span with so many words of bits. */

@@ -102,9 +102,9 @@ pub type execbuf_function = ::core::option::Option<unsafe extern "C" fn()>;
  Regions: memory comes from the system in regions of some MiB, of which only the parts in use take memory.
  A region has an executable mapping, and a writable one at another address, which only execbuf knows. Where
  the system can enforce it (EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_SECTION) the executable one can never be
- made writable. Where a second mapping can't be had, and for code of 2 MiB and more, each piece of code gets
- pages of its own, as by execbuf_new. A region goes back to the system when its last piece of code is
- freed; an empty one that took no more than 1 MiB is kept for the next.
+ made writable. Where a second mapping can't be had, and for large code (2 MiB on 64-bit Linux), each piece
+ of code gets pages of its own, as by execbuf_new. A region goes back to the system when its last piece of
+ code is freed; an empty one that took no more than 1 MiB is kept for the next.
 
  Freed code: its bytes are overwritten with traps at once. The place is used again only after all
  processors have forgotten the old instructions, for which one membarrier(2) serves many frees.
@@ -170,9 +170,9 @@ pub struct execbuf_pool_stats {
     pub frozen: usize,
     /// Buffers that have pages of their own.
     pub own_pages: usize,
-    /// How the newest region, or the newest buffer with pages of its own, was made; NONE before that.
+    /// How the newest region was made; NONE before that.
     pub backend: execbuf_backend,
-    /// Why not in a better way: the attempts to make a region that failed since the last that did not.
+    /// Why not in a better way, or why there is none: the attempts that failed when the last one was made.
     pub why: execbuf_error,
 }
 /// What is known of one backend.
@@ -359,7 +359,7 @@ unsafe extern "C" {
  Returns: EXECBUF_OK;
           EXECBUF_E_NULL       out is NULL;
           EXECBUF_E_TOO_LARGE  the name is longer than EXECBUF_POOL_NAME_MAX;
-          EXECBUF_E_NO_MEMORY  there is no memory for the pool itself, or there are 65535 pools;
+          EXECBUF_E_NO_MEMORY  there is no memory for the pool itself, or there are 16383 pools;
           EXECBUF_E_DENIED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_UNSUPPORTED as for execbuf_new.
  Out: out:     the pool; NULL on failure. Free it with execbuf_pool_free.
  In:  options: how, or NULL for the usual way.
@@ -435,7 +435,7 @@ unsafe extern "C" {
 
  Returns: a string that lives as long as the pool; "" if pool is NULL.*/
     pub fn execbuf_pool_name(pool: *const execbuf_pool) -> *const ::core::ffi::c_char;
-    /** Asks for the numbers of a pool.
+    /** Asks for the numbers of a pool. Takes time in proportion to how much it has, and keeps others waiting.
 
  In:  pool:  the pool.
  Out: stats: the numbers; all zero, with no backend, if pool is NULL.*/

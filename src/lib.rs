@@ -29,7 +29,9 @@
 //! - [`ExecBuffer`] owns one piece of published code: from bytes ([`new`](ExecBuffer::new)), or from a closure
 //!   that is told the final address ([`build`](ExecBuffer::build)); it can be rewritten while nothing borrows it.
 //! - [`Function`] and [`OwnedFunction`] are typed handles that borrow or own their buffer.
+//! - [`ExecPool`] publishes many pieces of code in a few mappings, without a system call for each.
 //! - [`FnPtr`] is the set of function pointer types they work for, with ABI and signature as constants.
+//! - [`probe()`] tells what this machine and this process allow, and why not; the example `doctor` prints it.
 //! - [`Error`] tells what was wrong, and lists every way of getting executable memory that was tried.
 //! - [`ffi`] is the C API that all of this rests on.
 //!
@@ -162,12 +164,12 @@
 //!
 //! # Platforms
 //!
-//! | system | architectures | how code becomes executable |
-//! |---|---|---|
-//! | Linux, Android | x86-64, AArch64; others compile | `mprotect`; where a policy refuses that, a sealed memfd; else an alias that `mremap` makes |
-//! | Windows | x86-64, AArch64 | `VirtualProtect` |
-//! | macOS | x86-64, AArch64 | `mprotect`; on AArch64 `MAP_JIT` and the thread's write protection |
-//! | other Unix | the same | `mprotect` |
+//! | system | architectures | how a buffer becomes executable | how a pool's memory is mapped |
+//! |---|---|---|---|
+//! | Linux, Android | x86-64, AArch64; others compile | `mprotect`; where a policy refuses that, a sealed memfd; else an alias that `mremap` makes | a sealed memfd, mapped twice; else an alias |
+//! | Windows | x86-64, AArch64 | `VirtualProtect` | a section with two views |
+//! | macOS | x86-64, AArch64 | `mprotect`; on AArch64 `MAP_JIT` and the thread's write protection | the same; on x86-64 each buffer by itself |
+//! | other Unix | the same | `mprotect` | each buffer by itself |
 //!
 //! Elsewhere, where there is a C library, everything compiles, and says [`ErrorKind::Unsupported`] at run time.
 //!

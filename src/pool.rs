@@ -24,7 +24,7 @@ use crate::ffi;
 /// Memory comes from the system in regions of some MiB, of which only the parts in use take memory; each has an
 /// executable mapping and a writable one at an address that only execbuf knows. On Linux (5.1 or later, with memfd)
 /// and Windows the system refuses for ever to make the executable one writable. Where there can be no second mapping, and
-/// for code of 2 MiB and more, each buffer gets pages of its own, as by [`ExecBuffer::new`].
+/// for large code (2 MiB on 64-bit Linux), each buffer gets pages of its own, as by [`ExecBuffer::new`].
 ///
 /// # Threads and fork
 ///
@@ -220,7 +220,7 @@ impl ExecPool {
         unsafe { CStr::from_ptr(ffi::execbuf_pool_name(self.raw.0)) }.to_str().unwrap_or_default()
     }
 
-    /// What the pool has at the moment.
+    /// What the pool has at the moment. Takes time in proportion to how much it has, and keeps others waiting.
     ///
     /// # Examples
     ///
@@ -353,9 +353,9 @@ pub struct PoolStats {
     pub frozen: usize,
     /// Buffers that have pages of their own.
     pub own_pages: usize,
-    /// How the newest region, or the newest buffer with pages of its own, was made; `None` before that.
+    /// How the newest region was made; `None` before that.
     pub backend: Option<Backend>,
-    /// Why not in a better way: the attempts to make a region that failed since the last that did not.
+    /// Why not in a better way, or why there is none: the attempts that failed when the last one was made.
     pub attempts: Vec<Attempt>,
 }
 
