@@ -38,7 +38,10 @@ static inline void execbuf_lock(execbuf_prim_mutex *mutex) {
 }
 
 static inline void execbuf_unlock(execbuf_prim_mutex *mutex) {
-    if (__atomic_load_n(&mutex->busy, __ATOMIC_RELAXED) != 0) { /* then it is the owner who unlocks */
+    /* Busy may also be what the owner writes while it finds out that another thread, this one, has the mutex.
+     */
+    if (__atomic_load_n(&mutex->busy, __ATOMIC_RELAXED) != 0 &&
+        __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) == execbuf_prim_self) {
         execbuf_unlock_owned(mutex);
     } else {
         execbuf_prim_mutex_unlock(mutex);
