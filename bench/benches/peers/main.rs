@@ -1,0 +1,104 @@
+//! execbuf side by side with what else makes code executable.
+//!
+//! `cargo bench -p execbuf-bench` takes some minutes, prints a table, and writes it to `bench/results.md` and the charts
+//! to `bench/chart.svg`. With `EXECBUF_BENCH_QUICK=1` it takes seconds, shows only that everything works, and writes both
+//! to the target directory.
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("the machine code is for x86-64, and the memory figures come from Linux' /proc");
+
+mod chart;
+mod churn;
+mod libraries;
+mod memory;
+mod report;
+mod speed;
+
+use std::path::PathBuf;
+use std::{env, error, fs};
+
+use execbuf::ExecPool;
+use jit_allocator2::JitAllocator;
+
+use libraries::{ClosureFfi, Dynasm, Library, Memmap, Region, Single};
+use report::Report;
+use speed::Bar;
+
+type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
+
+/// How much to do.
+struct Plan {
+    quick: bool,
+    /// How many pieces of code are live while some are freed and others allocated.
+    churn: &'static [usize],
+    /// The same where memory is measured, after ten turns for each.
+    memory: &'static [usize],
+    /// How many 10-byte functions are live where their memory is measured.
+    stubs: &'static [usize],
+}
+
+impl Plan {
+    fn new() -> Self {
+        if env::var_os("EXECBUF_BENCH_QUICK").is_some() {
+            Self { quick: true, churn: &[1_000, 20_000], memory: &[1_000], stubs: &[10_000] }
+        } else {
+            Self {
+                quick: false,
+                churn: &[1_000, 20_000, 100_000, 400_000],
+                memory: &[1_000, 20_000, 100_000],
+                stubs: &[10_000, 1_000_000],
+            }
+        }
+    }
+
+    /// Where the table and the charts go.
+    fn output(&self) -> PathBuf {
+        PathBuf::from(if self.quick { env!("CARGO_TARGET_TMPDIR") } else { env!("CARGO_MANIFEST_DIR") })
+    }
+}
+
+/// A library's measurements that all have.
+struct Peer {
+    name: &'static str,
+    publish: fn(&mut Report) -> Option<Bar>,
+    memory: memory::Measure,
+}
+
+const fn peer<L: Library>() -> Peer {
+    Peer { name: L::NAME, publish: speed::publish::<L>, memory: memory::measure::<L> }
+}
+
+const PEERS: &[Peer] = &[
+    peer::<ExecPool>(),
+    peer::<Single>(),
+    peer::<Box<JitAllocator>>(),
+    peer::<Memmap>(),
+    peer::<Region>(),
+    peer::<Dynasm>(),
+    peer::<ClosureFfi>(),
+    #[cfg(feature = "libffi")]
+    peer::<libraries::LibFfi>(),
+];
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let [memory::CHILD, task, library, count] = arguments[..] {
+        return memory::child(task, library, count).inspect_err(|error| {
+            // The parent shows the first line.
+            eprintln!("{error}");
+        });
+    }
+    let plan = Plan::new();
+    let mut report = Report::new(plan.quick)?;
+    let bars: Vec<Bar> = PEERS.iter().filter_map(|peer| (peer.publish)(&mut report)).collect();
+    speed::threads(&mut report)?;
+    speed::batch(&mut report)?;
+    let lines = churn::speed(&mut report, plan.churn);
+    speed::call(&mut report)?;
+    memory::all(&mut report, &plan)?;
+
+    print!("\n{report}");
+    fs::write(plan.output().join("results.md"), report.to_string())?;
+    chart::draw(&plan.output().join("chart.svg"), &bars, &lines)
+}

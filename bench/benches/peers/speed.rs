@@ -1,0 +1,134 @@
+//! How long things take.
+
+use std::hint::black_box;
+use std::sync::{Barrier, Mutex};
+use std::time::{Duration, Instant};
+use std::{mem, thread};
+
+use execbuf::{ExecBuffer, ExecPool};
+use jit_allocator2::JitAllocator;
+
+use crate::Result;
+use crate::libraries::{Library, RDTSC, Single};
+use crate::report::Report;
+
+/// A library, and how long it takes.
+pub(crate) type Bar = (&'static str, f64);
+
+/// Publishes and releases one function at a time, by one thread.
+pub(crate) fn publish<L: Library>(report: &mut Report) -> Option<Bar> {
+    let mut library = L::new().and_then(called_once);
+    let time = report.time("publish and release 10 bytes, one thread", L::NAME, |turns| {
+        let library = library.as_mut().map_err(|error| error.to_string())?;
+        repeat(turns, || {
+            let code = library.publish(&RDTSC)?;
+            black_box(L::entry(&code));
+            library.release(code)
+        })
+    });
+    time.map(|time| (L::NAME, time))
+}
+
+/// Sees that what the library publishes can be called.
+fn called_once<L: Library>(mut library: L) -> Result<L> {
+    let code = library.publish(&RDTSC)?;
+    // SAFETY: A function of this type begins there: that of the bytes, or one that calls a closure without arguments
+    // and with such a result.
+    let function: extern "C" fn() -> u64 = unsafe { mem::transmute(L::entry(&code)) };
+    black_box(function());
+    library.release(code)?;
+    Ok(library)
+}
+
+/// How long so many turns take, with dropping what they make.
+pub(crate) fn repeat<T>(turns: u64, mut turn: impl FnMut() -> Result<T>) -> Result<Duration> {
+    let start = Instant::now();
+    for _ in 0..turns {
+        drop(black_box(turn()?));
+    }
+    Ok(start.elapsed())
+}
+
+/// Publishes and releases functions by two threads at once.
+pub(crate) fn threads(report: &mut Report) -> Result<()> {
+    let pools = [ExecPool::new()?, ExecPool::new()?];
+    let pool = |index: usize| Ok(pools[index].publish(&RDTSC)?);
+    let allocators: [Mutex<Box<JitAllocator>>; 2] = [Mutex::new(Library::new()?), Mutex::new(Library::new()?)];
+    let allocator = |index: usize| {
+        let code = allocators[index].lock().map_err(|_| "poisoned")?.publish(&RDTSC)?;
+        allocators[index].lock().map_err(|_| "poisoned")?.release(black_box(code))
+    };
+
+    let mut row = |row, pool_of: fn(usize) -> usize| {
+        report.time(row, ExecPool::NAME, |turns| together(turns, |thread| pool(pool_of(thread))));
+        report.time(row, <Box<JitAllocator>>::NAME, |turns| together(turns, |thread| allocator(pool_of(thread))));
+    };
+    row("the same, two threads at once, one pool", |_| 0);
+    let each = "the same, two threads at once, a pool for each";
+    row(each, |thread| thread);
+    report.time(each, Single::NAME, |turns| together(turns, |_| Ok(ExecBuffer::new(&RDTSC)?)));
+    Ok(())
+}
+
+/// How long two threads take for so many turns each.
+fn together<T>(turns: u64, turn: impl Fn(usize) -> Result<T> + Sync) -> Result<Duration> {
+    let barrier = Barrier::new(2);
+    let work = |thread| {
+        barrier.wait();
+        repeat(turns, || turn(thread))
+    };
+    thread::scope(|scope| {
+        let other = scope.spawn(|| work(1));
+        let time = work(0)?;
+        Ok(time.max(other.join().map_err(|_| "the thread panicked")??))
+    })
+}
+
+/// Publishes many pieces of code, by as many calls or by one, and releases them.
+pub(crate) fn batch(report: &mut Report) -> Result<()> {
+    let codes: [&[u8]; 1000] = [&[0xc3; 64]; 1000]; // ret, over and over
+    let pool = ExecPool::new()?;
+    report.time("publish and release 1,000 × 64 bytes, per piece", ExecPool::NAME, |turns| {
+        let time = repeat(turns, || {
+            let mut buffers = Vec::with_capacity(codes.len());
+            for code in codes {
+                buffers.push(pool.publish(code)?);
+            }
+            Ok(buffers)
+        });
+        Ok(time? / 1000)
+    });
+    report.time("the same by publish_batch", ExecPool::NAME, |turns| {
+        Ok(repeat(turns, || Ok(pool.publish_batch(&codes)?))? / 1000)
+    });
+    Ok(())
+}
+
+/// Calls of the same machine code. Each needs the result of the one before.
+pub(crate) fn call(report: &mut Report) -> Result<()> {
+    type Add = extern "sysv64" fn(u64, u64) -> u64;
+
+    let add = [
+        0x48, 0x8d, 0x04, 0x37, // lea rax, [rdi + rsi]
+        0xc3, //                   ret
+    ];
+    let pool = ExecPool::new()?;
+    // SAFETY: The bytes are such a function, for any arguments.
+    let owned = unsafe { pool.publish(&add)?.into_function::<Add>() };
+    // SAFETY: As above.
+    let function = unsafe { owned.buffer().function::<Add>() };
+    // SAFETY: `owned` lives as long as the pointer.
+    let pointer = unsafe { function.as_fn() };
+
+    let mut row = |row, calls: &dyn Fn(u64) -> u64| {
+        report.time(row, ExecPool::NAME, |turns| {
+            let start = Instant::now();
+            black_box(calls(turns));
+            Ok(start.elapsed())
+        });
+    };
+    row("call through a function pointer", &|turns| (0..turns).fold(0, |sum, turn| pointer(sum, turn)));
+    row("call through Function", &|turns| (0..turns).fold(0, |sum, turn| function.call(sum, turn)));
+    row("call through OwnedFunction", &|turns| (0..turns).fold(0, |sum, turn| owned.call(sum, turn)));
+    Ok(())
+}
