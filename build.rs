@@ -47,6 +47,8 @@ fn variable(name: &str) -> String {
 fn compile(csrc: &Path) {
     let mut build = cc::Build::new();
     build.std("c11").include(csrc.join("include"));
+    // Calls within the library need no detour. Rust finds the symbols all the same.
+    build.flag_if_supported("-fvisibility=hidden");
     build.files(SOURCES.map(|file| csrc.join(file)));
     build.compile("execbuf");
     // glibc before 2.34 and the BSDs keep pthread_atfork in a library of its own; others ignore the option.

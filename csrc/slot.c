@@ -120,8 +120,8 @@ static execbuf_status publish_one(execbuf_pool *pool, execbuf *out, const execbu
 }
 
 /* The rest of execbuf_pool_publish. */
-static execbuf_status publish_slowly(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                                     execbuf_error *error) {
+EXECBUF_OUTLINE execbuf_status publish_slowly(execbuf_pool *pool, execbuf *out, const void *code,
+                                              size_t length, execbuf_error *error) {
     execbuf_code piece = {NULL, 0};
     piece.bytes = code;
     piece.length = length;
@@ -316,7 +316,7 @@ EXECBUF_INLINE void release(const slot_place *place, const void *code, bool froz
 }
 
 /* The whole of execbuf_pool_release. */
-static execbuf_status release_slowly(execbuf *buffer) {
+EXECBUF_OUTLINE execbuf_status release_slowly(execbuf *buffer) {
     slot_place place;
     if (!find_and_lock(buffer, &place)) {
         execbuf_table_count_stale();

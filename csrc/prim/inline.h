@@ -9,7 +9,7 @@
 
 /* What stands for this thread in mutexes; 0 before its first use of one, and between the handlers of a fork.
  */
-extern __thread uintptr_t execbuf_prim_self;
+extern __thread uintptr_t execbuf_prim_self __attribute__((tls_model("initial-exec")));
 
 /* The owner's way; mutex.h says how it works. False: this thread is not the owner, or another one has the
  * mutex. */
