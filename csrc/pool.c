@@ -27,7 +27,6 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     if (status != EXECBUF_OK) {
         return status;
     }
-    execbuf_prim_arm_canary();
     execbuf_pool *pool = execbuf_registry_add();
     if (pool == NULL) {
         return execbuf_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
@@ -49,22 +48,20 @@ void execbuf_pool_free(execbuf_pool *pool) {
     if (pool == NULL) {
         return;
     }
-    execbuf_region *region;
-    do {
-        execbuf_pool_lock(pool);
-        pool->given_up = true;
-        region = NULL;
-        for (execbuf_region *other = pool->regions; other != NULL && region == NULL; other = other->next) {
-            other->ordinary = false;
-            region = execbuf_room_should_go(pool, other) ? other : NULL;
-        }
-        if (region != NULL) {
+    execbuf_pool_lock(pool);
+    pool->given_up = true;
+    execbuf_region *empty = NULL;
+    for (execbuf_region *region = pool->regions; region != NULL;) {
+        execbuf_region *next = region->next;
+        region->ordinary = false;
+        if (execbuf_room_should_go(pool, region)) {
             execbuf_room_take_out(pool, region);
-            execbuf_pool_unlock(pool);
-            execbuf_region_free(region);
+            region->next = empty;
+            empty = region;
         }
-    } while (region != NULL);
-    execbuf_room_unlock(pool, NULL, NULL);
+        region = next;
+    }
+    execbuf_room_unlock(pool, empty, NULL);
 }
 
 /* Finds the published code at an address in a region of the pool, which is locked. */
@@ -149,9 +146,15 @@ void execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats)
 
 /* ---- fork ---- */
 
+/* How many pools there were before the fork. Fork handlers of the program may make more meanwhile. */
+static uint32_t locked;
+
+/* Freezes already now: the program's fork handlers may use pools between this and the fork. */
 void execbuf_pools_before_fork(void) {
-    for (uint32_t number = 1; number <= execbuf_registry_count(); number++) {
+    locked = execbuf_registry_count();
+    for (uint32_t number = 1; number <= locked; number++) {
         execbuf_prim_mutex_lock(&execbuf_registry[number]->mutex);
+        execbuf_room_freeze(execbuf_registry[number], false);
     }
 }
 
@@ -159,7 +162,9 @@ void execbuf_pools_after_fork(bool in_child) {
     for (uint32_t number = execbuf_registry_count(); number >= 1; number--) {
         execbuf_pool *pool = execbuf_registry[number];
         execbuf_room_freeze(pool, in_child);
-        execbuf_unlock(&pool->mutex);
+        if (number <= locked) {
+            execbuf_unlock(&pool->mutex);
+        }
     }
 }
 

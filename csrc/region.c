@@ -122,6 +122,8 @@ execbuf_status execbuf_region_new(execbuf_region **out, const void *near_to, con
             region->distance = (ptrdiff_t)((uintptr_t)region->views.rw - (uintptr_t)region->views.rx);
             *out = region;
             error->status = EXECBUF_OK;
+            error->os_error = 0;
+            error->culprit = NULL;
             return EXECBUF_OK;
         }
         execbuf_backend_add_attempt(error, region->backend, result);
@@ -203,6 +205,10 @@ static void touch(execbuf_region *region, uint32_t page, uint32_t pages) {
             region->committed += (size_t)1 << region->page_shift;
         }
     }
+}
+
+bool execbuf_region_was_used(const execbuf_region *region, uint32_t page) {
+    return page == 0 || (region->flags[page] & TOUCHED) != 0;
 }
 
 uint32_t execbuf_region_take(execbuf_region *region, uint32_t pages) {

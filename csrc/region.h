@@ -63,6 +63,9 @@ execbuf_prim_result execbuf_region_prove(execbuf_backend backend);
  * In:  pages: how many, at least 1. */
 uint32_t execbuf_region_take(execbuf_region *region, uint32_t pages);
 
+/* Whether a page was ever part of a run, so that it was filled with traps, or is page 0. */
+bool execbuf_region_was_used(const execbuf_region *region, uint32_t page);
+
 /* Gives a run, or a part of one, back. */
 void execbuf_region_give(execbuf_region *region, uint32_t page, uint32_t pages);
 

@@ -18,13 +18,18 @@ uint32_t execbuf_registry_count(void) {
 
 execbuf_pool *execbuf_registry_add(void) {
     execbuf_prim_lock();
+    execbuf_prim_arm_canary();
     execbuf_pool *pool = unused;
     if (pool != NULL) {
         unused = pool->next_unused;
     }
     execbuf_prim_unlock();
-    if (pool != NULL || EXECBUF_FAULT("calloc") != 0) {
+    if (pool != NULL) {
+        execbuf_prim_mutex_renew(&pool->mutex);
         return pool;
+    }
+    if (EXECBUF_FAULT("calloc") != 0) {
+        return NULL;
     }
     /* Without the lock, as in the table of buffers. */
     pool = (execbuf_pool *)calloc(1, sizeof *pool);

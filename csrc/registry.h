@@ -10,7 +10,7 @@
 #include "span.h"
 
 /* Numbers are less than this. */
-#define EXECBUF_MOST_POOLS 16384U
+#define EXECBUF_MOST_POOLS 8192U
 
 /* What a span's number stands for, with all that it takes to find a slot: the spans of a large pool are not
  * in the processor's caches, but these are, so that what is needed of a span can be fetched at once. */
@@ -18,7 +18,6 @@ typedef struct execbuf_span_place {
     execbuf_span *span;   /* or NULL */
     const uint8_t *start; /* copies of what is in the span, or its region */
     ptrdiff_t distance;
-    uint32_t reciprocal;
     uint32_t slot_size;
     uint32_t slots;
     union {

@@ -88,13 +88,14 @@ static void number_span(execbuf_pool *pool, execbuf_span *span) {
     place->span = span;
     place->start = span->start;
     place->distance = span->region->distance;
-    place->reciprocal = span->reciprocal;
     place->slot_size = span->slot_size;
     place->slots = span->slots;
     place->u.words = span->words;
+    uint32_t serial = pool->serial++;
     uint64_t id = (uint64_t)pool->number << EXECBUF_SPAN_BITS | span->number;
-    id = id << EXECBUF_SERIAL_BITS | (pool->serial++ & (((uint32_t)1 << EXECBUF_SERIAL_BITS) - 1));
-    span->id = EXECBUF_ID_OF_POOL | id << EXECBUF_TAG_BITS;
+    id = id << EXECBUF_SERIAL_BITS | (serial & (((uint32_t)1 << EXECBUF_SERIAL_BITS) - 1));
+    id = id << (EXECBUF_SLOT_BITS + EXECBUF_TAG_BITS) | ((serial >> EXECBUF_SERIAL_BITS) * 2 & 0xffff);
+    span->id = EXECBUF_ID_OF_POOL | id;
 }
 
 static void unnumber_span(execbuf_pool *pool, const execbuf_span *span) {
@@ -157,6 +158,7 @@ void execbuf_room_take_out(execbuf_pool *pool, execbuf_region *region) {
     if (region->next != NULL) {
         region->next->previous = region->previous;
     }
+    region->next = NULL;
     pool->committed -= region->committed;
     pool->bookkeeping -= region->bookkeeping;
 }
@@ -181,11 +183,13 @@ static bool is_over(const execbuf_pool *pool) {
 }
 
 /* Unlocks the pool, frees what was taken out, and if the pool was given up and nothing is left, the pool. */
-void execbuf_room_unlock(execbuf_pool *pool, execbuf_region *region, execbuf_span *spans) {
+void execbuf_room_unlock(execbuf_pool *pool, execbuf_region *regions, execbuf_span *spans) {
     bool last = is_over(pool);
     execbuf_pool_unlock(pool);
-    if (region != NULL) {
-        execbuf_region_free(region);
+    while (regions != NULL) {
+        execbuf_region *next = regions->next;
+        execbuf_region_free(regions);
+        regions = next;
     }
     free_spans(spans);
     if (last) {
@@ -224,6 +228,9 @@ static execbuf_span *end_limbo(execbuf_pool *pool) {
 static uint32_t take_pages(execbuf_pool *pool, execbuf_region *region, uint32_t pages) {
     size_t before = region->committed;
     uint32_t page = execbuf_region_take(region, pages);
+    if (page != 0) {
+        execbuf_span_fill_beside(region, page, pages);
+    }
     pool->committed += region->committed - before;
     if (region->free_orders == 0) {
         close_region(pool, region);
@@ -453,14 +460,14 @@ bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, bool 
         *used = take_again(pool, class_, length, reserve, out, &empty);
         if (*used != NULL || swept != NULL) {
             again = true;
-        } else if (pool->paused > 0) {
-            pool->paused--;
-            room = false;
         } else if (!places_are_used) {
             region = take_run(pool, class_, length, &design, &page);
             if (region == NULL && pool->limbo != NULL && empty == NULL) {
                 empty = end_limbo(pool); /* what is in limbo may do instead of a new region */
                 again = true;
+            } else if (region == NULL && pool->paused > 0) {
+                pool->paused--;
+                room = false;
             }
         }
         execbuf_room_unlock(pool, swept, empty);

@@ -12,10 +12,13 @@
 #include "table.h"
 
 /* An id is, from the highest bit on: EXECBUF_ID_OF_POOL, the pool's number, the span's number in the pool, a
- * part of a serial number that each span has, and the slot's tag. The address says which slot. */
-#define EXECBUF_SPAN_BITS 20
-#define EXECBUF_SERIAL_BITS 13
+ * part of a serial number that each span has, the slot, and the slot's tag; the latter exclusive or with
+ * another part of the serial number, an even one, so that the tags of a number's next span are others. */
+#define EXECBUF_SPAN_BITS 19
+#define EXECBUF_SERIAL_BITS 3
+#define EXECBUF_SLOT_BITS 12
 #define EXECBUF_TAG_BITS 16
+#define EXECBUF_SPAN_SHIFT (EXECBUF_SERIAL_BITS + EXECBUF_SLOT_BITS + EXECBUF_TAG_BITS)
 #define EXECBUF_MOST_SPANS ((uint32_t)1 << EXECBUF_SPAN_BITS)
 
 /* An empty region that took no more than this is kept for the next piece of code. */
@@ -30,6 +33,11 @@ static inline void execbuf_pool_unlock(execbuf_pool *pool) {
     execbuf_unlock(&pool->mutex);
 }
 
+/* The id of the buffer in a slot that has this tag. */
+static inline uint64_t execbuf_slot_id(const execbuf_span *span, uint32_t slot, uint16_t tag) {
+    return span->id ^ ((uint64_t)slot << EXECBUF_TAG_BITS | tag);
+}
+
 /* Removes a span from its class's list. With the pool locked. */
 void execbuf_room_unlist(execbuf_pool *pool, execbuf_span *span);
 
@@ -42,7 +50,7 @@ EXECBUF_INLINE void execbuf_room_take_slot(execbuf_span *span, size_t length, bo
     region->live++;
     out->entry = execbuf_span_address(span, slot);
     out->length = reserve ? 0 : length;
-    out->id = span->id | execbuf_entry_next_tag(entry);
+    out->id = execbuf_slot_id(span, slot, execbuf_entry_next_tag(entry));
 }
 
 /* Takes a free slot of a class. Returns its region, or NULL if there is none. */
@@ -76,9 +84,9 @@ bool execbuf_room_should_go(const execbuf_pool *pool, const execbuf_region *regi
 /* Takes an empty region out of its pool, which is locked; the caller frees it when it is unlocked. */
 void execbuf_room_take_out(execbuf_pool *pool, execbuf_region *region);
 
-/* Unlocks the pool, frees a region and spans that were taken out, and if the pool was given up and nothing is
- * left, the pool. */
-void execbuf_room_unlock(execbuf_pool *pool, execbuf_region *region, execbuf_span *spans);
+/* Unlocks the pool, frees the lists of regions and spans that were taken out, and if the pool was given up
+ * and nothing is left, the pool. */
+void execbuf_room_unlock(execbuf_pool *pool, execbuf_region *regions, execbuf_span *spans);
 
 /* From now on nothing in the regions changes, and new code goes to new ones. With the pool locked. */
 void execbuf_room_freeze(execbuf_pool *pool, bool in_child);

@@ -20,35 +20,32 @@ typedef struct slot_place {
 
 /* The pool of the number in a handle's id, or NULL. */
 EXECBUF_INLINE execbuf_pool *pool_of(const execbuf *buffer) {
-    return execbuf_registry[buffer->id >> (EXECBUF_SPAN_BITS + EXECBUF_SERIAL_BITS + EXECBUF_TAG_BITS) &
+    return execbuf_registry[buffer->id >> (EXECBUF_SPAN_BITS + EXECBUF_SPAN_SHIFT) &
                             (EXECBUF_MOST_POOLS - 1)];
 }
 
 /* Finds what a handle names in its pool, which is locked. False: nothing. */
 EXECBUF_INLINE bool find(execbuf_pool *pool, const execbuf *buffer, slot_place *place) {
-    uint32_t number =
-        (uint32_t)(buffer->id >> (EXECBUF_SERIAL_BITS + EXECBUF_TAG_BITS)) & (EXECBUF_MOST_SPANS - 1);
+    uint32_t number = (uint32_t)(buffer->id >> EXECBUF_SPAN_SHIFT) & (EXECBUF_MOST_SPANS - 1);
+    uint32_t slot = (uint32_t)(buffer->id >> EXECBUF_TAG_BITS) & (EXECBUF_SPAN_SLOTS - 1);
     if (EXECBUF_RARE(number >= pool->span_places)) {
         return false;
     }
     const execbuf_span_place *known = &pool->spans[number];
-    uint64_t distance = (uintptr_t)buffer->entry - (uintptr_t)known->start;
-    uint32_t slot = execbuf_slot_at(distance, known->reciprocal);
     if (EXECBUF_RARE(known->span == NULL || slot >= known->slots ||
-                     (uint64_t)slot * known->slot_size != distance)) {
+                     known->start + (size_t)slot * known->slot_size != buffer->entry)) {
         return false;
     }
     execbuf_span *span = known->span;
     uint8_t *entry = execbuf_entry_of(span, known->u.words, slot);
-    EXECBUF_PREFETCH_TO_WRITE(
-        (const uint8_t *)((uintptr_t)buffer->entry + (uintptr_t)known->distance)); /* NOLINT */
+    EXECBUF_PREFETCH_TO_WRITE(known->start + (size_t)slot * known->slot_size + known->distance);
     place->pool = pool;
     place->region = span->region;
     place->span = span;
     place->slot = slot;
     place->entry = entry;
     /* A tag that is odd is that of a slot that is taken. */
-    return (span->id | execbuf_entry_tag(entry)) == buffer->id && (buffer->id & 1) != 0;
+    return execbuf_slot_id(span, slot, execbuf_entry_tag(entry)) == buffer->id && (buffer->id & 1) != 0;
 }
 
 /* Finds what a handle names, and locks its pool. False, and nothing locked: it names nothing. */

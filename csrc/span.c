@@ -54,13 +54,27 @@ size_t execbuf_span_bookkeeping(const execbuf_span *span) {
     return bookkeeping(span->slot_size, span->slots);
 }
 
-void execbuf_span_fill(const execbuf_region *region, uint32_t page, uint32_t pages) {
-    size_t offset = (size_t)page << region->page_shift;
-    size_t size = (size_t)pages << region->page_shift;
+/* Fills some bytes of a region, at an offset, with traps. */
+static void fill(const execbuf_region *region, size_t offset, size_t size) {
     execbuf_prim_begin_write();
     execbuf_fill_trap(region->views.rw + offset, size);
     execbuf_prim_end_write();
     execbuf_prim_sync(region->views.rx + offset, region->views.rw + offset, size);
+}
+
+void execbuf_span_fill_beside(const execbuf_region *region, uint32_t page, uint32_t pages) {
+    size_t start = (size_t)page << region->page_shift;
+    size_t end = (size_t)(page + pages) << region->page_shift;
+    if (!execbuf_region_was_used(region, page - 1)) {
+        fill(region, start - EXECBUF_GRANULE, EXECBUF_GRANULE);
+    }
+    if (end < region->size && !execbuf_region_was_used(region, page + pages)) {
+        fill(region, end, EXECBUF_GRANULE);
+    }
+}
+
+void execbuf_span_fill(const execbuf_region *region, uint32_t page, uint32_t pages) {
+    fill(region, (size_t)page << region->page_shift, (size_t)pages << region->page_shift);
 }
 
 void execbuf_span_put(execbuf_span *span, execbuf_region *region, uint32_t page, uint32_t pages) {

@@ -86,6 +86,9 @@ execbuf_span *execbuf_span_new(uint32_t class_, uint32_t slot_size, uint32_t slo
 /* How many bytes a span takes on the heap. */
 size_t execbuf_span_bookkeeping(const execbuf_span *span);
 
+/* Fills the 16 bytes before and behind a run of pages with traps, where nothing was ever. */
+void execbuf_span_fill_beside(const execbuf_region *region, uint32_t page, uint32_t pages);
+
 /* Fills a run of pages with traps. */
 void execbuf_span_fill(const execbuf_region *region, uint32_t page, uint32_t pages);
 

@@ -359,7 +359,7 @@ unsafe extern "C" {
  Returns: EXECBUF_OK;
           EXECBUF_E_NULL       out is NULL;
           EXECBUF_E_TOO_LARGE  the name is longer than EXECBUF_POOL_NAME_MAX;
-          EXECBUF_E_NO_MEMORY  there is no memory for the pool itself, or there are 16383 pools;
+          EXECBUF_E_NO_MEMORY  there is no memory for the pool itself, or there are 8191 pools;
           EXECBUF_E_DENIED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_UNSUPPORTED as for execbuf_new.
  Out: out:     the pool; NULL on failure. Free it with execbuf_pool_free.
  In:  options: how, or NULL for the usual way.

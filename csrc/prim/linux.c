@@ -417,23 +417,23 @@ execbuf_prim_result execbuf_prim_map_region(execbuf_backend backend, size_t size
 }
 
 /* A page that the kernel fills with zeros in every child of a fork. */
-static uint8_t *_Atomic canary_page;
-static atomic_bool canary_tried;
+static uint8_t *canary_page;
+static bool canary_tried;
 
 void execbuf_prim_arm_canary(void) {
-    uint8_t *page = atomic_load(&canary_page);
-    if (page == NULL && !atomic_exchange(&canary_tried, true)) {
+    if (!canary_tried) {
+        canary_tried = true;
         size_t size = posix_page_size();
-        page = (uint8_t *)posix_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, -1);
+        uint8_t *page = (uint8_t *)posix_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, -1);
         if (page != NULL && madvise(page, size, MADV_WIPEONFORK) != 0) { /* before Linux 4.14 */
             (void)munmap(page, size);
             page = NULL;
         }
-        atomic_store(&canary_page, page);
+        canary_page = page;
     }
-    if (page != NULL) {
-        *page = 1;
-        execbuf_prim_canary = page;
+    if (canary_page != NULL && *canary_page == 0) {
+        *canary_page = 1;
+        execbuf_prim_canary = canary_page;
     }
 }
 

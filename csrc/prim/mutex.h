@@ -47,12 +47,24 @@ static uintptr_t this_thread(void) {
     return (uintptr_t)&execbuf_prim_self;
 }
 
+/* Lets the next thread that takes the mutex own it. */
+static void await_owner(execbuf_prim_mutex *mutex) {
+    mutex->visits = NO_OWNERS || !posix_may_fence() ? MANY_VISITS : 0;
+    __atomic_store_n(&mutex->owner, NOBODY, __ATOMIC_RELAXED);
+    __atomic_store_n(&mutex->asked, 0, __ATOMIC_RELAXED);
+}
+
 void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex) {
     memset(mutex, 0, sizeof *mutex);
-    mutex->owner = NOBODY;
     (void)pthread_mutex_init(inner(mutex), NULL);
-    if (NO_OWNERS || !posix_may_fence()) {
-        mutex->visits = MANY_VISITS;
+    await_owner(mutex);
+}
+
+void execbuf_prim_mutex_renew(execbuf_prim_mutex *mutex) {
+    if (posix_forking == 0) { /* else this thread has it */
+        (void)pthread_mutex_lock(inner(mutex));
+        await_owner(mutex);
+        (void)pthread_mutex_unlock(inner(mutex));
     }
 }
 

@@ -134,7 +134,8 @@ size_t execbuf_prim_trim(void *base, size_t size, size_t keep);
 /* Unmaps a mapping, whatever the state of its pages; base and size are a whole mapping's. */
 execbuf_prim_result execbuf_prim_release(void *base, size_t size);
 
-/* One lock for the process. Not recursive; held briefly, never across a system call but fork. */
+/* One lock for the process. Not recursive; held briefly, never across a system call but fork and the first of
+ * execbuf_prim_arm_canary. */
 void execbuf_prim_lock(void);
 void execbuf_prim_unlock(void);
 
@@ -153,6 +154,8 @@ void execbuf_prim_arm_canary(void);
 /* Locks of which there may be many, for longer than a few instructions, also across a system call. Not
  * recursive. A mutex is taken after execbuf_prim_lock, if both are. */
 void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex);
+/* For a mutex that nobody has and that is to serve anew: it may have an owner again. */
+void execbuf_prim_mutex_renew(execbuf_prim_mutex *mutex);
 /* To be called by execbuf_lock and execbuf_unlock of inline.h; in a hook before a fork, by the hook. */
 void execbuf_prim_mutex_lock(execbuf_prim_mutex *mutex);
 void execbuf_prim_mutex_unlock(execbuf_prim_mutex *mutex);

@@ -1,6 +1,7 @@
 /* A platform that execbuf does not know: everything links, and says "unsupported" at run time. */
 
 #include "few_facts.h"
+#include "inline.h"
 #include "inplace.h"
 #include "noregion.h"
 
@@ -58,6 +59,14 @@ execbuf_prim_result execbuf_prim_release(void *base, size_t size) {
 /* No buffer ever exists here, so there is nothing to guard. */
 void execbuf_prim_lock(void) {}
 void execbuf_prim_unlock(void) {}
+
+#if defined(__GNUC__) && !defined(_WIN32)
+__thread uintptr_t execbuf_prim_self; /* for inline.h */
+#endif
+
+void execbuf_prim_mutex_renew(execbuf_prim_mutex *mutex) {
+    (void)mutex;
+}
 
 void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex) {
     mutex->owner = 0;

@@ -77,12 +77,18 @@ static execbuf_prim_result map_near(windows_map map, size_t size, void *what, co
     const uintptr_t reach = (uintptr_t)0x7fff0000;
     const uintptr_t step = size > ((uintptr_t)1 << 20) ? size : (uintptr_t)1 << 20;
     const uintptr_t origin = (uintptr_t)near_to & ~(uintptr_t)0xffff; /* the allocation granularity */
+    SYSTEM_INFO system;
+    GetSystemInfo(&system);
+    const uintptr_t last = (uintptr_t)system.lpMaximumApplicationAddress;
     for (uintptr_t distance = step; distance <= reach && *base == NULL; distance += step) {
-        if (origin > distance) {
-            *base = map((void *)(origin - distance), size, what); /* NOLINT(performance-no-int-to-ptr) */
+        uintptr_t below = origin > distance ? origin - distance : 0;
+        uintptr_t above =
+            distance + size <= reach && distance <= last && origin <= last - distance ? origin + distance : 0;
+        if (below != 0 && below < last && last - below >= size) {
+            *base = map((void *)below, size, what); /* NOLINT(performance-no-int-to-ptr) */
         }
-        if (*base == NULL && distance + size <= reach) {
-            *base = map((void *)(origin + distance), size, what); /* NOLINT(performance-no-int-to-ptr) */
+        if (*base == NULL && above != 0 && last - above >= size) {
+            *base = map((void *)above, size, what); /* NOLINT(performance-no-int-to-ptr) */
         }
     }
     return *base != NULL ? execbuf_prim_ok()
@@ -207,6 +213,10 @@ void execbuf_prim_unlock(void) {
 
 void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex) {
     InitializeSRWLock((SRWLOCK *)(void *)mutex->space);
+}
+
+void execbuf_prim_mutex_renew(execbuf_prim_mutex *mutex) {
+    (void)mutex;
 }
 
 void execbuf_prim_mutex_lock(execbuf_prim_mutex *mutex) {

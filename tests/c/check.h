@@ -67,6 +67,28 @@ static inline int call(const execbuf *buffer, size_t offset) {
     return function();
 }
 
+/* Whether a range holds nothing but trap instructions, which begin at multiples of their size. */
+static inline int holds_traps(const void *start, size_t size) {
+#if defined(__x86_64__) || defined(__i386__)
+    const uint8_t trap[4] = {0xcc, 0xcc, 0xcc, 0xcc}; /* int3 */
+#elif defined(__riscv)
+    const uint8_t trap[4] = {0x73, 0x00, 0x10, 0x00}; /* ebreak */
+#else
+    const uint8_t trap[4] = {0x00, 0x00, 0x20, 0xd4}; /* brk #0 */
+#endif
+    const uint8_t *bytes = (const uint8_t *)start;
+    for (size_t at = 0; at < size; at++) {
+        if (bytes[at] != trap[((uintptr_t)bytes + at) % 4]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static inline int is_zero(const execbuf *buffer) {
+    return buffer->entry == NULL && buffer->length == 0 && buffer->id == 0;
+}
+
 static inline int under_valgrind(void) {
     const char *preloaded = getenv("LD_PRELOAD");
     return preloaded != NULL && strstr(preloaded, "vgpreload") != NULL;
@@ -102,7 +124,10 @@ static inline maps look(void) {
             CHECK((info.Protect & 0xff) != PAGE_EXECUTE_READWRITE);
             CHECK((info.Protect & 0xff) != PAGE_EXECUTE_WRITECOPY);
             /* Only our kind of memory; the heap and stacks come and go. */
-            if (info.Type == MEM_PRIVATE && (info.Protect & 0xff) == PAGE_EXECUTE_READ) {
+            DWORD protection = info.Protect & 0xff;
+            if ((info.Type == MEM_PRIVATE && protection == PAGE_EXECUTE_READ) ||
+                (info.Type == MEM_MAPPED &&
+                 (protection == PAGE_EXECUTE_READ || protection == PAGE_READWRITE))) {
                 seen.count++;
                 seen.bytes += info.RegionSize;
             }
@@ -160,10 +185,38 @@ static inline maps look(void) {
     }
     return seen;
 }
+
+/* Only the mappings that can be a buffer's or a region's: those that the heap has none of. So a test that
+ * uses much of the heap can compare two looks. */
+static inline maps look_at_code(void) {
+    maps seen = {0, 0};
+    if (under_valgrind()) {
+        return look();
+    }
+    for (char *line = read_maps(); *line != '\0'; line = strchr(line, '\n') + 1) {
+        unsigned long long start;
+        unsigned long long end;
+        char protection[5];
+        CHECK(sscanf(line, "%llx-%llx %4s", &start, &end, protection) == 3);
+        CHECK(strstr(protection, "wx") == NULL);
+        if (strchr(protection, 'x') != NULL || protection[3] == 's' || strncmp(protection, "-w", 2) == 0) {
+            seen.count++;
+            seen.bytes += (size_t)(end - start);
+        }
+    }
+    return seen;
+}
+#define LOOKS_AT_CODE 1
 #else
 static inline maps look(void) {
     maps seen = {0, 0};
     return seen;
+}
+#endif
+
+#if !defined(LOOKS_AT_CODE)
+static inline maps look_at_code(void) {
+    return look();
 }
 #endif
 

@@ -1,123 +1,20 @@
 /* Every system call and allocation that the library makes fails once, and then all from it on fail: each
  * public function copes, or returns an error that names the call; nothing leaks, and old code still runs.
+ * The calls of pools are in pool_faults.c.
  *
  * Built with EXECBUF_FAULT_INJECTION, which makes the library ask execbuf_fault before each call. */
 
-#if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* syscall */
-#endif
+#include "faults.h"
 
-#include "check.h"
-#include <stdbool.h>
-#if defined(__linux__)
-#include <sys/syscall.h>
-#endif
-
-int32_t execbuf_fault(const char *call);
-
-#if defined(_WIN32)
-#define PROTECT "VirtualProtect"
-#define UNMAP "VirtualFree"
-#define EXHAUSTED ERROR_NOT_ENOUGH_MEMORY
-#define REFUSED ERROR_ACCESS_DENIED
-#define INVALID ERROR_INVALID_PARAMETER
-#else
-#include <errno.h>
-#define PROTECT "mprotect"
-#define UNMAP "munmap"
-#define EXHAUSTED ENOMEM
-#define REFUSED EPERM
-#define INVALID EINVAL
-#endif
-
-#if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
-#define LADDER 1 /* there is more than one backend */
-#else
-#define LADDER 0
-#endif
-
-/* Calls that fail whatever is armed. */
-static const char *always[2] = {"", ""};
-/* Which calls fail next: the one numbered first, counted from 0, or also all after it; of those called only,
- * unless that is NULL. And the code they fail with. */
-static const char *only;
-static long first = -1;
-static bool and_all_after;
-static int32_t code_given = EXHAUSTED;
-static long calls;
-static long failures;
-/* Called before each call, with its name. */
-static void (*watch)(const char *call);
-
-int32_t execbuf_fault(const char *call) {
-    (void)look(); /* at no instant is anything writable and executable */
-    if (watch != NULL) {
-        watch(call);
-    }
-    if (strcmp(always[0], call) == 0 || strcmp(always[1], call) == 0) {
-        return REFUSED;
-    }
-    /* "stale" is no call but a way to behave. */
-    if (only != NULL ? strcmp(only, call) != 0 : strcmp("stale", call) == 0) {
-        return 0;
-    }
-    long number = calls++;
-    bool fails = first >= 0 && (number == first || (and_all_after && number > first));
-    failures += fails;
-    return fails ? code_given : 0;
-}
-
-static void arm(const char *name, long number, bool all_after) {
-    only = name;
-    first = number;
-    and_all_after = all_after;
-    calls = 0;
-    failures = 0;
-}
-
-static void disarm(void) {
-    first = -1;
-}
-
-#if defined(__linux__)
-/* How many descriptors are open, found without opening one. */
-static int open_fds(void) {
-    int count = 0;
-    for (int fd = 0; fd < 256; fd++) {
-        count += fcntl(fd, F_GETFD) != -1;
-    }
-    return count;
-}
-#else
-static int open_fds(void) {
-    return 0;
-}
-#endif
-
-/* What the scenarios work on. */
-static execbuf buffer;
+/* Where the code of a scenario is. */
 static const void *entry;
-static execbuf_error error;
 
 static execbuf_status publish_one(void) {
     code one = returning(1);
     return execbuf_publish(&buffer, one.bytes, one.length, &error);
 }
 
-/* One use of the library: act is what calls fail in; before and after it they don't. */
-typedef struct scenario {
-    const char *name;
-    void (*before)(void);
-    execbuf_status (*act)(void);
-    void (*after)(execbuf_status status);
-} scenario;
-
 static void nothing(void) {}
-
-static execbuf_status create(void) {
-    code one = returning(1);
-    return execbuf_new(&buffer, one.bytes, one.length, &error);
-}
 
 static void one_runs_if_created(execbuf_status status) {
     if (status == EXECBUF_OK) {
@@ -169,8 +66,7 @@ static execbuf_status rewrite_second_page(void) {
     return execbuf_rewrite(&buffer, 5000, bytes, sizeof bytes, &error);
 }
 
-static bool may_lose; /* whether all calls failed, from some one on */
-static int lost;      /* how often code was lost */
+static int lost; /* how often code was lost */
 
 static void old_code_runs_if_failed(execbuf_status status) {
     if (status == EXECBUF_E_LOST) {
@@ -195,85 +91,6 @@ static void freed(execbuf_status status) {
     CHECK(status == EXECBUF_OK);
     /* A mapping that could not be unmapped is tried again by any later call. */
     CHECK(execbuf_free(NULL) == EXECBUF_OK);
-}
-
-/* Makes the library forget which backend works, so that the next call climbs the whole ladder. */
-static void forget(void) {
-    code one = returning(1);
-    execbuf forgotten;
-    int32_t code_before = code_given;
-    code_given = EXHAUSTED;
-    arm(PROTECT, 0, true);
-    execbuf_status status = execbuf_new(&forgotten, one.bytes, one.length, &error);
-    if (status == EXECBUF_OK) { /* not by the flip */
-        (void)execbuf_free(&forgotten);
-        arm("mmap", 1, true); /* the pages are staged, and nothing else is mapped */
-        status = execbuf_new(&forgotten, one.bytes, one.length, &error);
-    }
-    disarm();
-    code_given = code_before;
-    CHECK(status == EXECBUF_E_NO_MEMORY && error.attempt_count > 0);
-}
-
-/* A status is what the code means that calls failed with, or one of an allocation, or LOST. */
-static void check_status(execbuf_status status) {
-    CHECK(error.status == status);
-    if (status == EXECBUF_OK || status == EXECBUF_E_LOST) {
-        return;
-    }
-    CHECK(error.culprit != NULL && error.culprit[0] != '\0');
-    bool exhausted = code_given == EXHAUSTED;
-    for (size_t i = 0; i < error.attempt_count; i++) {
-        exhausted |= error.attempts[i].os_error == EXHAUSTED; /* qemu-user's answer to mremap */
-    }
-    bool allocation = strcmp(error.culprit, "calloc") == 0 || strcmp(error.culprit, "malloc") == 0;
-    CHECK(status == (exhausted || allocation ? EXECBUF_E_NO_MEMORY : EXECBUF_E_DENIED));
-    CHECK(allocation || error.os_error != 0);
-}
-
-/* Runs a scenario with one fault. Returns whether the fault was reached. */
-static bool run(const scenario *tested, long number, bool all_after, bool cold) {
-    if (cold) {
-        forget();
-    }
-    maps maps_before = look();
-    int fds_before = open_fds();
-    tested->before();
-    if (cold) {
-        forget();
-    }
-    arm(NULL, number, all_after);
-    execbuf_status status = tested->act();
-    disarm();
-    check_status(status);
-    bool reached = failures > 0;
-    may_lose = reached && all_after;
-    tested->after(status);
-    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
-    CHECK(execbuf_free(NULL) == EXECBUF_OK);
-    if (!same(maps_before, look()) || open_fds() != fds_before) {
-        (void)fprintf(
-            stderr, "leak: %s, fault %ld%s%s: %zu maps, %zu bytes, %d descriptors; were %zu, %zu, %d\n",
-            tested->name, number, all_after ? " and all after" : "", cold ? ", cold" : "", look().count,
-            look().bytes, open_fds(), maps_before.count, maps_before.bytes, fds_before);
-        exit(1);
-    }
-    return reached;
-}
-
-static long run_all(const scenario *tested) {
-    static const int32_t codes[] = {EXHAUSTED, REFUSED, INVALID};
-    long faults = 0;
-    for (int variant = 0; variant < 12; variant++) {
-        code_given = codes[variant / 4];
-        long number = 0;
-        while (run(tested, number, variant % 2 != 0, variant / 2 % 2 != 0)) {
-            number++;
-        }
-        faults += number;
-    }
-    code_given = EXHAUSTED;
-    return faults;
 }
 
 /* The very first use of the library, which also registers the fork handlers and allocates the table. */
@@ -436,11 +253,11 @@ static void old_kernels_are_done_without(void) {
 /* Returns whether the backend works here. */
 static bool all_scenarios(const char *backend) {
     static const scenario scenarios[] = {
-        {"new", nothing, create, one_runs_if_created},
-        {"reserve", nothing, reserve, publishing_works_if_reserved},
-        {"publish", reserve_some, publish_one, still_reserved_if_failed},
-        {"rewrite", publish_three_pages, rewrite_second_page, old_code_runs_if_failed},
-        {"free", publish_three_pages, release, freed},
+        {"new", nothing, create, one_runs_if_created, false},
+        {"reserve", nothing, reserve, publishing_works_if_reserved, false},
+        {"publish", reserve_some, publish_one, still_reserved_if_failed, false},
+        {"rewrite", publish_three_pages, rewrite_second_page, old_code_runs_if_failed, false},
+        {"free", publish_three_pages, release, freed, false},
     };
     if (create() != EXECBUF_OK) {
         char text[400];

@@ -30,9 +30,21 @@ suffix=${SUFFIX:-}
 run "buffer$suffix" buffer.c
 run "faults$suffix" faults.c -DEXECBUF_FAULT_INJECTION
 run "stub$suffix" stub.c -DEXECBUF_PRIM_STUB
+run "probe$suffix" probe.c
+run "probe-faults$suffix" probe.c -DEXECBUF_FAULT_INJECTION
+run "probe-stub$suffix" probe.c -DEXECBUF_PRIM_STUB
+run "pool$suffix" pool.c
+run "pool-memory$suffix" pool_memory.c
+run "pool-faults$suffix" pool_faults.c -DEXECBUF_FAULT_INJECTION
 if [ -z "$suffix" ]; then
     run threads threads.c -D_GNU_SOURCE
+    run pool-threads pool_threads.c -D_GNU_SOURCE
     # What systems without a file of their own in csrc/prim get, which rewrites in place.
     run buffer-unix buffer.c -DEXECBUF_PRIM_UNIX
     run faults-unix faults.c -DEXECBUF_PRIM_UNIX -DEXECBUF_FAULT_INJECTION
+    run probe-unix probe.c -DEXECBUF_PRIM_UNIX
+    run pool-unix pool.c -DEXECBUF_PRIM_UNIX
+    run pool-memory-unix pool_memory.c -DEXECBUF_PRIM_UNIX
+    run pool-faults-unix pool_faults.c -DEXECBUF_PRIM_UNIX -DEXECBUF_FAULT_INJECTION
+    run pool-threads-unix pool_threads.c -D_GNU_SOURCE -DEXECBUF_PRIM_UNIX
 fi

@@ -13,6 +13,15 @@ int main(void) {
     CHECK(execbuf_publish(&buffer, one.bytes, one.length, &error) == EXECBUF_E_STALE);
     CHECK(execbuf_rewrite(&buffer, 0, one.bytes, one.length, &error) == EXECBUF_E_STALE);
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+
+    execbuf_pool *pool = (execbuf_pool *)(void *)&buffer;
+    CHECK(execbuf_pool_new(&pool, NULL, &error) == EXECBUF_E_UNSUPPORTED && pool == NULL);
+    CHECK(error.status == EXECBUF_E_UNSUPPORTED && error.os_error == 0 && error.attempt_count == 0);
+    buffer.entry = &buffer;
+    buffer.id = (uint64_t)1 << 63; /* as those of pools */
+    CHECK(execbuf_free(&buffer) == EXECBUF_E_STALE);
+    CHECK(execbuf_publish(&buffer, one.bytes, one.length, &error) == EXECBUF_E_STALE);
+    CHECK(execbuf_rewrite(&buffer, 0, one.bytes, one.length, &error) == EXECBUF_E_STALE);
     (void)printf("ok\n");
     return 0;
 }
