@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "pages.h"
 #include "prim/fault.h"
 
 /* Empty spans are kept for their class while it has no more than this. */
@@ -257,9 +258,9 @@ static span_design cut(uint32_t class_, size_t pages, size_t page_size) {
 }
 
 /* The part of a span that is in no slot, in bytes for each MiB. */
-static size_t left_over(span_design design, size_t page_size) {
-    size_t size = design.pages * page_size;
-    return ((size - (size_t)design.slots * design.slot_size) << 20) / size;
+static uint64_t left_over(span_design design, size_t page_size) {
+    uint64_t size = (uint64_t)design.pages * page_size;
+    return ((size - (uint64_t)design.slots * design.slot_size) << 20) / size;
 }
 
 /* A span for code of this class and length. Its size follows from what the class has already; of a few sizes
@@ -447,6 +448,7 @@ bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, bool 
                        execbuf_region **used) {
     bool room = true;
     *used = NULL;
+    execbuf_pages_retry();
     while (room && *used == NULL) {
         span_design design;
         uint32_t page = 0;
@@ -455,9 +457,9 @@ bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, bool 
         bool again = false;
         execbuf_pool_lock(pool);
         execbuf_region *swept = sweep(pool);
+        *used = take_again(pool, class_, length, reserve, out, &empty);
         uint32_t places = pool->span_places;
         bool places_are_used = pool->unused_place == places;
-        *used = take_again(pool, class_, length, reserve, out, &empty);
         if (*used != NULL || swept != NULL) {
             again = true;
         } else if (!places_are_used) {

@@ -7,8 +7,9 @@
 #include "backend.h"
 #include "prim/fault.h"
 
-/* Slots of at most this size have slacks of 7 bits instead of lengths. */
-#define LARGEST_WITH_SLACK 1024U
+/* Slots of at most this size have slacks instead of lengths; 7 bits are enough for any length that is not 0.
+ */
+#define LARGEST_WITH_SLACK 128U
 
 #define ENTRY_SIZE 3U
 

@@ -42,7 +42,8 @@ typedef struct execbuf_span {
     execbuf_region *region;
     uint64_t free_words;  /* which words have a free bit that is set */
     uint64_t limbo_words; /* which words have a limbo bit that is set */
-    uint32_t *lengths;  /* by slot, where they are larger than 1 KiB; with the highest bit set, a capacity */
+    uint32_t
+        *lengths; /* by slot, where they are larger than 128 bytes; with the highest bit set, a capacity */
     uint32_t slot_size; /* in bytes */
     uint32_t words;     /* of bits */
     uint32_t slots;

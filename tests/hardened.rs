@@ -1,6 +1,9 @@
 //! The suite in children that have given up rights, and what happens where no right is left. Linux only.
 
 #[cfg(target_os = "linux")]
+#[path = "suite/pool.rs"]
+mod pool;
+#[cfg(target_os = "linux")]
 mod suite;
 #[cfg(target_os = "linux")]
 mod support;
@@ -17,9 +20,9 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use crate::suite;
     use crate::support::{self, TRAP, call, child, harden, maps, publish, returning};
-    use execbuf::{Backend, ErrorKind, ExecBuffer};
+    use crate::{pool, suite};
+    use execbuf::{Backend, ErrorKind, ExecBuffer, ExecPool};
     use std::io::Error;
 
     /// How a child exits that could not be hardened.
@@ -33,19 +36,36 @@ mod linux {
         /// What the mappings of published code are of, and so which backend made them: "" for private anonymous
         /// memory, "/dev/zero" for shared.
         mappings: &'static str,
+        /// How a pool makes its regions.
+        pool: Backend,
     }
 
     const HARDENINGS: &[Hardening] = &[
-        Hardening { name: "nothing", apply: || Ok(()), mappings: "" },
-        Hardening { name: "MDWE", apply: harden::mdwe, mappings: MEMFD },
-        Hardening { name: "systemd's filter", apply: harden::systemd_filter, mappings: MEMFD },
-        Hardening { name: "MDWE and the filter", apply: mdwe_and_filter, mappings: MEMFD },
-        Hardening { name: "MDWE and memfd_noexec=2", apply: mdwe_and_noexec, mappings: MEMFD },
-        Hardening { name: "MDWE, the filter, no memfd", apply: no_memfd, mappings: SHARED },
-        Hardening { name: "MDWE, the filter, NOFILE=0", apply: no_files, mappings: SHARED },
-        Hardening { name: "MDWE, the filter, FSIZE=0", apply: no_file_size, mappings: SHARED },
-        Hardening { name: "NOFILE=0", apply: no_file_descriptors, mappings: "" },
-        Hardening { name: "FSIZE=0", apply: no_file_sizes, mappings: "" },
+        Hardening { name: "nothing", apply: || Ok(()), mappings: "", pool: Backend::Memfd },
+        Hardening { name: "MDWE", apply: harden::mdwe, mappings: MEMFD, pool: Backend::Memfd },
+        Hardening {
+            name: "systemd's filter",
+            apply: harden::systemd_filter,
+            mappings: MEMFD,
+            pool: Backend::Memfd,
+        },
+        Hardening { name: "MDWE and the filter", apply: mdwe_and_filter, mappings: MEMFD, pool: Backend::Memfd },
+        Hardening {
+            name: "MDWE and memfd_noexec=2",
+            apply: mdwe_and_noexec,
+            mappings: MEMFD,
+            pool: Backend::Memfd,
+        },
+        Hardening { name: "MDWE, the filter, no memfd", apply: no_memfd, mappings: SHARED, pool: Backend::Alias },
+        Hardening { name: "MDWE, the filter, NOFILE=0", apply: no_files, mappings: SHARED, pool: Backend::Alias },
+        Hardening {
+            name: "MDWE, the filter, FSIZE=0",
+            apply: no_file_size,
+            mappings: SHARED,
+            pool: Backend::Alias,
+        },
+        Hardening { name: "NOFILE=0", apply: no_file_descriptors, mappings: "", pool: Backend::Alias },
+        Hardening { name: "FSIZE=0", apply: no_file_sizes, mappings: "", pool: Backend::Alias },
     ];
     const MEMFD: &str = "/memfd:execbuf (deleted)";
     const SHARED: &str = "/dev/zero (deleted)";
@@ -63,7 +83,15 @@ mod linux {
             if end == child::End::Exited(SKIPPED) {
                 continue;
             }
+            let end = hardened(hardening.apply, || expected_regions(hardening));
+            failed += report(hardening.name, "pools use the expected backend", end);
             for (name, test) in suite::ALL {
+                let own = hardened(hardening.apply, || test(&suite::Maker::Own));
+                failed += report(hardening.name, name, own);
+                let pooled = hardened(hardening.apply, || test(&suite::Maker::pool()));
+                failed += report(hardening.name, &format!("in a pool {name}"), pooled);
+            }
+            for (name, test) in pool::ALL {
                 failed += report(hardening.name, name, hardened(hardening.apply, test));
             }
         }
@@ -72,6 +100,30 @@ mod linux {
         }
         println!("test result: {}", if failed == 0 { "ok" } else { "FAILED" });
         std::process::exit(i32::from(failed > 0));
+    }
+
+    fn expected_regions(hardening: &Hardening) {
+        let pool = ExecPool::new().unwrap();
+        let mut buffer = pool.publish(&returning(1)).unwrap();
+        let stats = pool.stats();
+        if stats.regions == 0 {
+            let attempts: Vec<_> =
+                stats.attempts.iter().map(|attempt| (attempt.backend(), attempt.call())).collect();
+            assert!(!attempts.is_empty() && stats.own_pages == 1);
+            must(&Err(format!("the backend of pools under {}: no regions: {attempts:?}", hardening.name)));
+        }
+        assert_eq!(stats.backend, Some(hardening.pool));
+        let mappings = if hardening.pool == Backend::Memfd { MEMFD } else { SHARED };
+        let failed: Vec<_> = stats.attempts.iter().map(execbuf::Attempt::backend).collect();
+        assert_eq!(failed, if hardening.pool == Backend::Memfd { vec![] } else { vec![Backend::Memfd] });
+        assert_eq!(maps::name_at(buffer.as_ptr()), mappings);
+        buffer.rewrite(0, &returning(2)).unwrap();
+        assert_eq!((maps::name_at(buffer.as_ptr()).as_str(), call(&buffer)), (mappings, 2));
+        // One mapping to execute, one to write, none for both.
+        let mapped = maps::of(mappings);
+        let mut rights: Vec<_> = mapped.iter().map(|mapping| (mapping.writable, mapping.executable)).collect();
+        rights.sort_unstable();
+        assert_eq!(rights, [(false, true), (true, false)]);
     }
 
     /// Runs a test in a child that has given up rights.

@@ -22,7 +22,9 @@ fn main() {
         rewrite_makes_four_system_calls();
         nothing_asks_for_write_and_execute();
         the_memfd_backend_closes_on_exec_and_seals_all();
-        println!("test result: ok. 4 passed; 0 failed");
+        a_pool_makes_a_few_system_calls_in_all_its_life();
+        a_pools_memfd_closes_on_exec_and_takes_no_more_writable_views();
+        println!("test result: ok. 6 passed; 0 failed");
     } else {
         support::skip("no strace here that works");
     }
@@ -45,7 +47,7 @@ fn rewrite_makes_four_system_calls() {
 }
 
 fn nothing_asks_for_write_and_execute() {
-    for what in ["new", "rewrite", "build"] {
+    for what in ["new", "rewrite", "build", "pool"] {
         for backend in ["", "memfd ", "alias "] {
             for line in trace(&format!("{backend}{what} 10")).lines() {
                 assert!(!(line.contains("PROT_WRITE") && line.contains("PROT_EXEC")), "{line}");
@@ -66,6 +68,32 @@ fn the_memfd_backend_closes_on_exec_and_seals_all() {
     let seals: Vec<_> = seals.iter().filter(|line| line.contains("F_ADD_SEALS")).collect();
     let all = ["F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE"];
     assert!(seals.len() > 10 && seals.iter().all(|line| all.iter().all(|seal| line.contains(seal))), "{seals:?}");
+}
+
+fn a_pool_makes_a_few_system_calls_in_all_its_life() {
+    // All that the one does and the other does not: the pool is made, 20,000 pieces of code are published and dropped in
+    // it, and it is dropped.
+    let count =
+        |task: &str| trace(task).lines().filter(|line| line.contains('(') && !line.starts_with("+++")).count();
+    for backend in ["", "memfd ", "alias "] {
+        let (without, with) = (count(&format!("{backend}pool 0")), count(&format!("{backend}pool 20000")));
+        assert!(with - without <= 20, "{backend}: {without} without a pool, {with} with it");
+    }
+}
+
+fn a_pools_memfd_closes_on_exec_and_takes_no_more_writable_views() {
+    let trace = trace("pool 10");
+    let line = |call: &str| trace.lines().find(|line| line.starts_with(call));
+    let Some(memfd) = line("memfd_create(\"pool\"") else {
+        return support::skip("the memfd of a pool: there is none here");
+    };
+    assert!(memfd.contains("MFD_CLOEXEC") && memfd.contains("MFD_ALLOW_SEALING"), "{memfd}");
+    let seals = trace.lines().find(|line| line.starts_with("fcntl(") && line.contains("F_ADD_SEALS")).unwrap();
+    for seal in ["F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW"] {
+        assert!(seals.contains(seal), "{seals}");
+    }
+    // strace may know F_SEAL_FUTURE_WRITE only by its number.
+    assert!(seals.contains("F_SEAL_FUTURE_WRITE") || seals.contains("0x10"), "{seals}");
 }
 
 /// Which system calls a task makes more often if it is done 200 times instead of 100 times.
@@ -100,6 +128,9 @@ fn traced(task: &str) {
     let task = hardened(task);
     let (what, times) = task.split_once(' ').expect("what, and how often");
     let times: u32 = times.parse().expect("a number");
+    if what == "pool" {
+        return pooled(times);
+    }
     let mut buffer = support::publish(0);
     let mut log = String::new();
     for value in 0..times {
@@ -118,6 +149,23 @@ fn traced(task: &str) {
         write!(log, "{} ", support::call(&buffer)).expect("strings take everything");
     }
     assert!(log.ends_with(&format!("{} ", times - 1)));
+}
+
+/// Makes a pool, publishes so many pieces of code of 256 bytes in it, and drops all. Without code no pool is made.
+fn pooled(count: u32) {
+    let mut buffers = Vec::with_capacity(20_000);
+    if count > 0 {
+        let pool =
+            execbuf::ExecPool::builder().name("pool").build().expect("this system allows executable memory");
+        let mut code = support::function(0, 256);
+        for number in 0..count {
+            support::rename(&mut code, number);
+            buffers.push(pool.publish(&code).expect("there is room"));
+        }
+        let numbers = buffers.iter().map(support::call);
+        assert!(numbers.eq(0..count));
+    }
+    buffers.clear();
 }
 
 /// Gives up what keeps the given backend from being used, and returns the rest of the task.

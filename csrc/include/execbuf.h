@@ -21,6 +21,7 @@
  * Threads: any function may be called from any thread. Calls on different buffers need no
  * synchronisation. Two calls on one buffer may overlap only if both take it as a pointer to const;
  * execbuf_free checks its handle under a lock, so of two that race for one buffer exactly one wins.
+ * A thread is not to be cancelled (pthread_cancel) while it is in a function of execbuf.
  * No function is async-signal-safe; calling published code is. (On macOS on arm64 not in a handler that
  * interrupts a function of execbuf: there that thread may not run code.)
  *

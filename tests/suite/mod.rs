@@ -3,31 +3,108 @@
 
 #![allow(dead_code, unreachable_pub, reason = "the list is for one of the two")]
 
-use crate::support::{TRAP, call, child, maps, publish, returning};
-use execbuf::{ErrorKind, ExecBuffer};
+use crate::support::{TRAP, call, child, maps, returning};
+use execbuf::{Error, ErrorKind, ExecBuffer, ExecPool};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+/// Where a test gets its buffers from.
+pub enum Maker {
+    /// Each has pages of its own.
+    Own,
+    /// They are published in a pool.
+    Pool(ExecPool),
+}
+
+impl Maker {
+    pub fn pool() -> Self {
+        Self::Pool(ExecPool::new().expect("this system allows executable memory"))
+    }
+
+    fn take(&self, code: &[u8]) -> Result<ExecBuffer, Error> {
+        match self {
+            Self::Own => ExecBuffer::new(code),
+            Self::Pool(pool) => pool.publish(code),
+        }
+    }
+
+    fn build<B>(&self, capacity: usize, build: B) -> Result<ExecBuffer, Error>
+    where
+        B: FnOnce(usize, &mut [u8]) -> Result<usize, Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match self {
+            Self::Own => ExecBuffer::build(capacity, build),
+            Self::Pool(pool) => pool.build(capacity, build),
+        }
+    }
+
+    fn publish(&self, value: u32) -> ExecBuffer {
+        self.take(&returning(value)).expect("this system allows executable memory")
+    }
+
+    /// [`child::crashing`] for a test of this file.
+    fn crashing(&self, test: &str, body: impl FnOnce()) -> child::End {
+        let group = if let Self::Own = self { "tests" } else { "pooled" };
+        child::crashing(&format!("suite::{group}::{test}"), body)
+    }
+
+    /// Rewrites code that returned `old` before a fork. Returns what it is to return now: in a pool's region it is frozen.
+    fn rewrite_after_fork(&self, buffer: &mut ExecBuffer, old: u32, new: u32) -> u32 {
+        let result = buffer.rewrite(0, &returning(new));
+        match self {
+            Self::Pool(pool) if pool.stats().regions > 0 => {
+                assert_eq!(result.unwrap_err().kind(), ErrorKind::Frozen);
+                old
+            }
+            _ => {
+                result.unwrap();
+                new
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn skip_fork(&self) {
+        let group = if let Self::Own = self { "" } else { " of a pool" };
+        crate::support::skip(&format!("fork{group}: this system has none"));
+    }
+
+    /// Whether there is no code at an address any more.
+    fn is_gone(&self, address: *const u8) -> bool {
+        match self {
+            Self::Pool(pool) if pool.stats().regions > 0 => pool.lookup(address).is_none(),
+            _ => maps::at(address).is_none_or(|mapping| !mapping.executable),
+        }
+    }
+}
+
 macro_rules! suite {
-    ($(fn $name:ident() $body:block)*) => {
-        $(pub fn $name() $body)*
+    ($(fn $name:ident($maker:ident) $body:block)*) => {
+        $(pub fn $name($maker: &Maker) $body)*
 
         /// Every test by name.
-        pub const ALL: &[(&str, fn())] = &[$((stringify!($name), $name)),*];
+        pub const ALL: &[(&str, fn(&Maker))] = &[$((stringify!($name), $name)),*];
 
         mod tests {
             $(#[test] fn $name() {
                 // One at a time: they count the process's mappings.
                 let _alone = crate::support::alone();
-                super::$name()
+                super::$name(&super::Maker::Own)
+            })*
+        }
+
+        mod pooled {
+            $(#[test] fn $name() {
+                let _alone = crate::support::alone();
+                super::$name(&super::Maker::pool())
             })*
         }
     };
 }
 
 suite! {
-    fn new_publishes_code_that_runs() {
-        let buffer = publish(7);
+    fn new_publishes_code_that_runs(m) {
+        let buffer = m.publish(7);
         maps::look();
         assert_eq!(call(&buffer), 7);
         assert_eq!(buffer.as_ref(), returning(7));
@@ -35,14 +112,14 @@ suite! {
         assert_eq!(buffer.as_ptr().addr() % 16, 0);
     }
 
-    fn published_code_is_mapped_readable_and_executable_and_nothing_else() {
-        let buffer = publish(7);
+    fn published_code_is_mapped_readable_and_executable_and_nothing_else(m) {
+        let buffer = m.publish(7);
         let mapping = maps::at(buffer.as_ptr()).expect("the code is mapped");
         assert!(mapping.executable && !mapping.writable);
     }
 
-    fn code_is_surrounded_by_traps() {
-        let buffer = publish(7);
+    fn code_is_surrounded_by_traps(m) {
+        let buffer = m.publish(7);
         let entry = buffer.as_ptr();
         let before = entry.wrapping_sub(16);
         // SAFETY: The 16 bytes before the entry, and those behind the code up to the end of the page, are
@@ -55,18 +132,17 @@ suite! {
         }
     }
 
-    fn running_over_the_end_traps() {
+    fn running_over_the_end_traps(m) {
         let mut code = returning(7);
         code.truncate(code.len() - if cfg!(target_arch = "x86_64") { 1 } else { 4 }); // no ret
-        let buffer = ExecBuffer::new(&code).unwrap();
-        let end = child::crashing("suite::tests::running_over_the_end_traps", || { call(&buffer); });
+        let buffer = m.take(&code).unwrap();
+        let end = m.crashing("running_over_the_end_traps", || { call(&buffer); });
         assert!(end.is_trap(), "{end:?}");
     }
 
-    fn running_into_the_bytes_before_the_entry_traps() {
-        let buffer = publish(7);
-        let name = "suite::tests::running_into_the_bytes_before_the_entry_traps";
-        let end = child::crashing(name, || {
+    fn running_into_the_bytes_before_the_entry_traps(m) {
+        let buffer = m.publish(7);
+        let end = m.crashing("running_into_the_bytes_before_the_entry_traps", || {
             let before = buffer.as_ptr().wrapping_sub(16);
             // SAFETY: It is a function in as far as it is executable; it traps.
             let function = unsafe { std::mem::transmute::<*const u8, extern "C" fn()>(before) };
@@ -75,11 +151,11 @@ suite! {
         assert!(end.is_trap(), "{end:?}");
     }
 
-    fn writing_to_published_code_dies() {
-        let mut buffer = publish(7);
+    fn writing_to_published_code_dies(m) {
+        let mut buffer = m.publish(7);
         buffer.rewrite(0, &returning(8)).unwrap();
         for target in [buffer.as_ptr(), buffer.as_ptr().wrapping_sub(16)] {
-            let end = child::crashing("suite::tests::writing_to_published_code_dies", || {
+            let end = m.crashing("writing_to_published_code_dies", || {
                 // SAFETY: None; it dies, which is the test.
                 unsafe { target.cast_mut().write_volatile(0) };
             });
@@ -87,9 +163,9 @@ suite! {
         }
     }
 
-    fn build_tells_the_final_address() {
+    fn build_tells_the_final_address(m) {
         let mut told = 0;
-        let buffer = ExecBuffer::build(64, |address, bytes| {
+        let buffer = m.build(64, |address, bytes| {
             told = address;
             assert_eq!(bytes, [0; 64]);
             let code = returning(9);
@@ -103,10 +179,13 @@ suite! {
         assert_eq!(call(&buffer), 9);
     }
 
-    fn build_gives_back_what_the_code_did_not_need() {
+    fn build_gives_back_what_the_code_did_not_need(m) {
+        if let Maker::Pool(_) = m {
+            return; // its room stays
+        }
         let bytes = |written: usize| {
             let before = maps::look().executable_bytes;
-            let buffer = ExecBuffer::build(1 << 20, |_, code| {
+            let buffer = m.build(1 << 20, |_, code| {
                 code[..6.min(written)].copy_from_slice(&returning(9)[..6]);
                 Ok(written)
             }).unwrap();
@@ -119,8 +198,8 @@ suite! {
         assert_eq!(bytes(1 << 20), (1 << 20) + page_size());
     }
 
-    fn rewrite_changes_the_code() {
-        let mut buffer = publish(1);
+    fn rewrite_changes_the_code(m) {
+        let mut buffer = m.publish(1);
         let address = buffer.as_ptr();
         for value in 2..20 {
             buffer.rewrite(0, &returning(value)).unwrap();
@@ -130,14 +209,14 @@ suite! {
         assert_eq!(buffer.as_ptr(), address);
     }
 
-    fn rewrite_follows_a_model() {
+    fn rewrite_follows_a_model(m) {
         // A buffer of a few pages, rewritten here and there, against a plain vector.
         let mut runner = TestRunner::new(Config { failure_persistence: None, cases: 40, ..Config::default() });
         let lengths = prop_oneof![1..64_usize, 4000..4200_usize, 8000..8300_usize];
         let rewrites = prop::collection::vec((any::<prop::sample::Index>(), 1..5000_usize, any::<u8>()), 1..8);
         runner.run(&(lengths, rewrites), |(length, rewrites)| {
             let mut model = vec![TRAP[0]; length];
-            let mut buffer = ExecBuffer::new(&model).unwrap();
+            let mut buffer = m.take(&model).unwrap();
             for (offset, count, byte) in rewrites {
                 let offset = offset.index(length);
                 let bytes = vec![byte; count];
@@ -155,12 +234,12 @@ suite! {
         maps::look();
     }
 
-    fn large_code_is_published_and_rewritten() {
+    fn large_code_is_published_and_rewritten(m) {
         let size = 64 << 20;
         let mut code = vec![TRAP[0]; size];
         let function = returning(3);
         code[size - 16..][..function.len()].copy_from_slice(&function);
-        let mut buffer = ExecBuffer::new(&code).unwrap();
+        let mut buffer = m.take(&code).unwrap();
         let last = |buffer: &ExecBuffer| {
             // SAFETY: There is such a function at that offset.
             unsafe { buffer.function_at::<extern "C" fn() -> u32>(size - 16) }.unwrap().call()
@@ -171,22 +250,22 @@ suite! {
         maps::look();
     }
 
-    fn bad_lengths_and_offsets_are_refused() {
+    fn bad_lengths_and_offsets_are_refused(m) {
         let kind = |result: Result<ExecBuffer, execbuf::Error>| {
             let error = result.unwrap_err();
             assert_eq!((error.os_error(), error.attempts().count()), (None, 0));
             (error.kind(), error.culprit().unwrap())
         };
-        assert_eq!(kind(ExecBuffer::new(&[])), (ErrorKind::Empty, "length"));
-        assert_eq!(kind(ExecBuffer::build(0, |_, _| Ok(0))), (ErrorKind::Empty, "capacity"));
-        assert_eq!(kind(ExecBuffer::build(16, |_, _| Ok(0))), (ErrorKind::Empty, "length"));
-        assert_eq!(kind(ExecBuffer::build(16, |_, _| Ok(17))), (ErrorKind::Capacity, "length"));
-        assert_eq!(kind(ExecBuffer::build(16, |_, _| Ok(usize::MAX))), (ErrorKind::Capacity, "length"));
+        assert_eq!(kind(m.take(&[])), (ErrorKind::Empty, "length"));
+        assert_eq!(kind(m.build(0, |_, _| Ok(0))), (ErrorKind::Empty, "capacity"));
+        assert_eq!(kind(m.build(16, |_, _| Ok(0))), (ErrorKind::Empty, "length"));
+        assert_eq!(kind(m.build(16, |_, _| Ok(17))), (ErrorKind::Capacity, "length"));
+        assert_eq!(kind(m.build(16, |_, _| Ok(usize::MAX))), (ErrorKind::Capacity, "length"));
         for size in [usize::MAX, usize::MAX / 2 + 1, isize::MAX.unsigned_abs(), isize::MAX.unsigned_abs() - 16] {
-            assert_eq!(kind(ExecBuffer::build(size, |_, _| Ok(1))), (ErrorKind::TooLarge, "capacity"));
+            assert_eq!(kind(m.build(size, |_, _| Ok(1))), (ErrorKind::TooLarge, "capacity"));
         }
 
-        let mut buffer = publish(5);
+        let mut buffer = m.publish(5);
         let length = buffer.len();
         let mut rewrite = |offset, code: &[u8]| {
             let error = buffer.rewrite(offset, code).unwrap_err();
@@ -205,34 +284,34 @@ suite! {
         }
     }
 
-    fn more_than_there_is_is_out_of_memory() {
-        let error = ExecBuffer::build(isize::MAX.unsigned_abs() - (1 << 20), |_, _| Ok(1)).unwrap_err();
+    fn more_than_there_is_is_out_of_memory(m) {
+        let error = m.build(isize::MAX.unsigned_abs() - (1 << 20), |_, _| Ok(1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoMemory);
         assert!(error.culprit().is_some());
         #[cfg(feature = "std")]
         assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::OutOfMemory);
     }
 
-    fn an_error_of_the_build_closure_is_the_source() {
-        let error = ExecBuffer::build(16, |_, _| Err("unbalanced".into())).unwrap_err();
+    fn an_error_of_the_build_closure_is_the_source(m) {
+        let error = m.build(16, |_, _| Err("unbalanced".into())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BuildFailed);
         assert_eq!(error.to_string(), "the closure that builds the code failed: unbalanced");
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "unbalanced");
         assert_eq!((error.os_error(), error.culprit(), error.attempts().count()), (None, None, 0));
     }
 
-    fn nothing_is_left_of_what_failed() {
+    fn nothing_is_left_of_what_failed(m) {
         let fail = || {
-            let _ = ExecBuffer::new(&[]).unwrap_err();
-            let _ = ExecBuffer::build(1 << 20, |_, _| Err("no".into())).unwrap_err();
-            let _ = ExecBuffer::build(1 << 20, |_, _| Ok((1 << 20) + 1)).unwrap_err();
-            let _ = publish(1).rewrite(0, &[0; 5000]).unwrap_err();
+            let _ = m.take(&[]).unwrap_err();
+            let _ = m.build(1 << 20, |_, _| Err("no".into())).unwrap_err();
+            let _ = m.build(1 << 20, |_, _| Ok((1 << 20) + 1)).unwrap_err();
+            let _ = m.publish(1).rewrite(0, &[0; 5000]).unwrap_err();
             std::panic::catch_unwind(|| {
-                ExecBuffer::build(1 << 20, |_, _| std::panic::resume_unwind(Box::new("no")))
+                m.build(1 << 20, |_, _| std::panic::resume_unwind(Box::new("no")))
             }).unwrap_err();
         };
         fail();
-        let kept: Vec<ExecBuffer> = (0..10).map(publish).collect();
+        let kept: Vec<ExecBuffer> = (0..10).map(|value| m.publish(value)).collect();
         let before = (maps::look(), maps::descriptors());
         for _ in 0..50 {
             fail();
@@ -248,9 +327,9 @@ suite! {
         }
     }
 
-    fn a_build_touches_only_what_the_closure_writes() {
+    fn a_build_touches_only_what_the_closure_writes(m) {
         let before = peak_memory();
-        let buffer = ExecBuffer::build(128 << 20, |_, bytes| {
+        let buffer = m.build(128 << 20, |_, bytes| {
             let code = returning(1);
             bytes[..code.len()].copy_from_slice(&code);
             Ok(code.len())
@@ -259,9 +338,10 @@ suite! {
         assert!(peak_memory() - before < 32 << 20);
     }
 
-    fn thousands_of_buffers_are_independent() {
+    fn thousands_of_buffers_are_independent(m) {
+        let _kept = m.publish(0);
         let before = maps::look().executable_bytes;
-        let mut buffers: Vec<ExecBuffer> = (0..2000).map(publish).collect();
+        let mut buffers: Vec<ExecBuffer> = (0..2000).map(|value| m.publish(value)).collect();
         for (value, buffer) in (0..2000).zip(&buffers) {
             assert_eq!(call(buffer), value);
         }
@@ -273,9 +353,9 @@ suite! {
         assert_eq!(maps::look().executable_bytes, before);
     }
 
-    fn owned_functions_share_their_buffer_across_threads() {
+    fn owned_functions_share_their_buffer_across_threads(m) {
         // SAFETY: The code is such a function.
-        let function = unsafe { publish(6).into_function::<extern "C" fn() -> u32>() };
+        let function = unsafe { m.publish(6).into_function::<extern "C" fn() -> u32>() };
         let threads: Vec<_> = (0..4).map(|_| {
             let function = function.clone();
             std::thread::spawn(move || (0..1000).map(|_| function.call()).sum::<u32>())
@@ -286,16 +366,15 @@ suite! {
         for thread in threads {
             assert_eq!(thread.join().unwrap(), 6000);
         }
-        let mapping = maps::at(address);
-        assert!(mapping.is_none_or(|mapping| !mapping.executable), "unmapped with the last owner: {mapping:x?}");
+        assert!(m.is_gone(address), "it goes with the last owner");
     }
 
-    fn threads_publish_rewrite_and_drop_at_once() {
+    fn threads_publish_rewrite_and_drop_at_once(m) {
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 scope.spawn(move || {
                     for round in 0..100 {
-                        let mut buffer = publish(thread * 1000 + round);
+                        let mut buffer = m.publish(thread * 1000 + round);
                         assert_eq!(call(&buffer), thread * 1000 + round);
                         buffer.rewrite(0, &returning(round)).unwrap();
                         assert_eq!(call(&buffer), round);
@@ -305,35 +384,35 @@ suite! {
         });
     }
 
-    fn fork_leaves_both_processes_with_their_own_code() {
+    fn fork_leaves_both_processes_with_their_own_code(m) {
         #[cfg(unix)]
         {
-            let mut kept = publish(1);
-            let mut rewritten = publish(2);
-            let freed = publish(3);
+            let mut kept = m.publish(1);
+            let mut rewritten = m.publish(2);
+            let freed = m.publish(3);
             let end = child::forked(|| {
                 assert_eq!((call(&kept), call(&rewritten), call(&freed)), (1, 2, 3));
-                rewritten.rewrite(0, &returning(20)).unwrap();
+                let expected = m.rewrite_after_fork(&mut rewritten, 2, 20);
                 drop(freed);
-                let new: Vec<ExecBuffer> = (100..110).map(publish).collect();
-                assert_eq!((call(&kept), call(&rewritten)), (1, 20));
+                let new: Vec<ExecBuffer> = (100..110).map(|value| m.publish(value)).collect();
+                assert_eq!((call(&kept), call(&rewritten)), (1, expected));
                 assert!((100..110).zip(&new).all(|(value, buffer)| call(buffer) == value));
             });
             assert_eq!(end, child::End::Exited(0));
             // `freed` was moved into the child's closure; in this process it was dropped with the closure.
             assert_eq!((call(&kept), call(&rewritten)), (1, 2));
-            kept.rewrite(0, &returning(10)).unwrap();
-            assert_eq!(call(&kept), 10);
+            let expected = m.rewrite_after_fork(&mut kept, 1, 10);
+            assert_eq!(call(&kept), expected);
         }
         #[cfg(not(unix))]
-        crate::support::skip("fork: this system has none");
+        m.skip_fork();
     }
 
-    fn a_childs_code_does_not_change_when_the_parent_rewrites_and_frees() {
+    fn a_childs_code_does_not_change_when_the_parent_rewrites_and_frees(m) {
         #[cfg(unix)]
         {
-            let mut rewritten = publish(2);
-            let freed = std::mem::ManuallyDrop::new(publish(3));
+            let mut rewritten = m.publish(2);
+            let freed = std::mem::ManuallyDrop::new(m.publish(3));
             let go = child::Shared::new();
             // SAFETY: The child only waits, calls published code and exits.
             let child = unsafe { libc::fork() };
@@ -346,31 +425,31 @@ suite! {
                     libc::_exit(i32::from(call(&rewritten) != 2 || call(&freed) != 3));
                 }
             }
-            rewritten.rewrite(0, &returning(20)).unwrap();
+            let expected = m.rewrite_after_fork(&mut rewritten, 2, 20);
             drop(std::mem::ManuallyDrop::into_inner(freed));
-            let _new: Vec<ExecBuffer> = (100..110).map(publish).collect();
+            let _new: Vec<ExecBuffer> = (100..110).map(|value| m.publish(value)).collect();
             go.set();
             let mut status = 0;
             // SAFETY: The child is ours; `status` can be written.
             unsafe { libc::waitpid(child, &raw mut status, 0) };
             assert_eq!(status, 0);
-            assert_eq!(call(&rewritten), 20);
+            assert_eq!(call(&rewritten), expected);
         }
         #[cfg(not(unix))]
-        crate::support::skip("fork: this system has none");
+        m.skip_fork();
     }
 
-    fn fork_while_other_threads_publish_leaves_no_lock_held() {
+    fn fork_while_other_threads_publish_leaves_no_lock_held(m) {
         #[cfg(unix)]
         {
             use std::sync::atomic::{AtomicBool, Ordering};
             let stop = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 for _ in 0..2 {
-                    scope.spawn(|| while !stop.load(Ordering::Relaxed) { drop(publish(1)); });
+                    scope.spawn(|| while !stop.load(Ordering::Relaxed) { drop(m.publish(1)); });
                 }
                 let ends: Vec<child::End> = (0..50).map(|_| child::forked(|| {
-                    let mut buffer = publish(2);
+                    let mut buffer = m.publish(2);
                     buffer.rewrite(0, &returning(3)).unwrap();
                     assert_eq!(call(&buffer), 3);
                 })).collect();
@@ -379,7 +458,7 @@ suite! {
             });
         }
         #[cfg(not(unix))]
-        crate::support::skip("fork: this system has none");
+        m.skip_fork();
     }
 }
 

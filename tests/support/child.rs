@@ -32,9 +32,46 @@ impl End {
 /// Runs `body` in a fork of this process. A panic in it is printed and makes it exit with 101.
 #[cfg(unix)]
 pub fn forked(body: impl FnOnce()) -> End {
-    if let Some(end) = forked_and_returned() {
-        return end;
+    started(body).wait()
+}
+
+/// A child that may still run.
+#[cfg(unix)]
+#[must_use = "a child that nobody waits for stays as a zombie"]
+pub struct Started(libc::pid_t);
+
+#[cfg(unix)]
+impl Started {
+    /// How it ended.
+    pub fn wait(self) -> End {
+        let mut status = 0;
+        // SAFETY: The child is ours, and `status` can be written.
+        let got = unsafe { libc::waitpid(self.0, &raw mut status, 0) };
+        assert_eq!(got, self.0, "waitpid: {}", std::io::Error::last_os_error());
+        let crashed = libc::WIFSIGNALED(status);
+        if crashed { End::Crashed(libc::WTERMSIG(status)) } else { End::Exited(libc::WEXITSTATUS(status)) }
     }
+}
+
+/// [`forked`] without waiting for the end.
+#[cfg(unix)]
+pub fn started(body: impl FnOnce()) -> Started {
+    // SAFETY: Only one thread is left in the child; the C library's own locks are usable there, which is all that the
+    // tests' code needs.
+    let child = unsafe { libc::fork() };
+    started_as(child, body)
+}
+
+/// Goes on after a system call that made a child: in the child, by running `body` and nothing after it.
+#[cfg(unix)]
+pub fn started_as(child: libc::pid_t, body: impl FnOnce()) -> Started {
+    assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+    if child == 0 { run(body) } else { Started(child) }
+}
+
+/// What a child does.
+#[cfg(unix)]
+fn run(body: impl FnOnce()) -> ! {
     // SAFETY: Changes nothing but this child. It is a guard against deadlocks; no core is to be dumped.
     unsafe {
         libc::alarm(120);
@@ -62,15 +99,7 @@ pub fn forked_and_returned() -> Option<End> {
     // tests' code needs.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
-    if child == 0 {
-        return None;
-    }
-    let mut status = 0;
-    // SAFETY: `child` is ours, and `status` can be written.
-    let got = unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(got, child, "waitpid: {}", std::io::Error::last_os_error());
-    let crashed = libc::WIFSIGNALED(status);
-    Some(if crashed { End::Crashed(libc::WTERMSIG(status)) } else { End::Exited(libc::WEXITSTATUS(status)) })
+    if child == 0 { None } else { Some(Started(child).wait()) }
 }
 
 /// Runs `body`, which may crash, in a child process. `test` is the full name of the calling test: on Windows it is

@@ -1,6 +1,6 @@
 //! A look at the process's mappings.
 
-/// The mappings and the bytes in them, to be compared with those of another look.
+/// The mappings and the bytes in them, but for those that grow by themselves, to be compared with those of another look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
     pub mappings: usize,
@@ -15,6 +15,8 @@ pub struct Mapping {
     pub end: usize,
     pub writable: bool,
     pub executable: bool,
+    /// Memory that grows and shrinks by itself: the heap, the stack.
+    pub elastic: bool,
 }
 
 /// Looks, and checks that nothing is writable and executable at once.
@@ -23,8 +25,8 @@ pub fn look() -> Snapshot {
     for mapping in all() {
         let size = mapping.end - mapping.start;
         assert!(!(mapping.writable && mapping.executable), "writable and executable: {mapping:x?}");
-        snapshot.mappings += 1;
-        snapshot.bytes += size;
+        snapshot.mappings += usize::from(!mapping.elastic);
+        snapshot.bytes += if mapping.elastic { 0 } else { size };
         snapshot.executable_bytes += if mapping.executable { size } else { 0 };
     }
     snapshot
@@ -45,7 +47,7 @@ pub fn at(address: *const u8) -> Option<Mapping> {
 }
 
 #[cfg(target_os = "linux")]
-pub use linux::{all, keep_open, name_at};
+pub use linux::{all, keep_open, name_at, of};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -111,8 +113,15 @@ mod linux {
         line.expect("the address is mapped").splitn(6, ' ').nth(5).unwrap_or_default().trim().to_owned()
     }
 
+    /// The mappings of a file.
+    pub fn of(name: &str) -> Vec<Mapping> {
+        let of_it = |line: &&str| line.splitn(6, ' ').nth(5).unwrap_or_default().trim() == name;
+        current().lines().filter(of_it).map(parse).collect()
+    }
+
     fn text(fd: i32) -> String {
-        let mut text = vec![0_u8; 1 << 20];
+        // Not so much that malloc maps it, which would be in the list, unless the list is long.
+        let mut text = vec![0_u8; 1 << 16];
         let mut length = 0;
         loop {
             let rest = &mut text[length..];
@@ -120,10 +129,15 @@ mod linux {
             // SAFETY: `rest` can be written for its length.
             let got = unsafe { libc::pread(fd, rest.as_mut_ptr().cast(), rest.len(), offset) };
             assert!(got >= 0, "/proc/self/maps: {}", std::io::Error::last_os_error());
-            if got == 0 {
+            if got == 0 && length < text.len() {
                 break;
             }
             length += got.unsigned_abs();
+            if length == text.len() {
+                // All over again: more memory may change the list.
+                text = vec![0; 4 * text.len()];
+                length = 0;
+            }
         }
         text.truncate(length);
         String::from_utf8(text).expect("the kernel writes ASCII here")
@@ -140,6 +154,7 @@ mod linux {
             end: number(end),
             writable: flags[1] == b'w',
             executable: flags[2] == b'x',
+            elastic: line.ends_with("[heap]") || line.ends_with("[stack]"),
         }
     }
 }
@@ -163,6 +178,7 @@ pub fn all() -> Vec<Mapping> {
     }
     const MEM_COMMIT: u32 = 0x1000;
     const MEM_PRIVATE: u32 = 0x2_0000;
+    const MEM_MAPPED: u32 = 0x4_0000;
     unsafe extern "system" {
         fn VirtualQuery(address: *const c_void, info: *mut Information, length: usize) -> usize;
     }
@@ -176,13 +192,14 @@ pub fn all() -> Vec<Mapping> {
         if got == 0 {
             return mappings;
         }
-        // Private memory only: what the loader and Wine map is not ours to judge.
-        if info.state == MEM_COMMIT && info.kind == MEM_PRIVATE {
+        // What the loader maps is not ours to judge.
+        if info.state == MEM_COMMIT && (info.kind == MEM_PRIVATE || info.kind == MEM_MAPPED) {
             mappings.push(Mapping {
                 start: info.base,
                 end: info.base + info.region_size,
                 writable: info.protect & 0xcc != 0, // READWRITE, WRITECOPY, EXECUTE_READWRITE, EXECUTE_WRITECOPY
                 executable: info.protect & 0xf0 != 0, // EXECUTE and everything that begins with it
+                elastic: false,
             });
         }
         address = info.base + info.region_size;

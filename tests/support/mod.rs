@@ -61,6 +61,52 @@ pub fn returning(value: u32) -> Vec<u8> {
     words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect()
 }
 
+/// Code of any length from [`SHORTEST`] on for `extern "C" fn() -> u32` that returns `number`; behind it are traps.
+pub fn function(number: u32, length: usize) -> Vec<u8> {
+    let mut code = TRAP.repeat(length.div_ceil(4));
+    code.truncate(length);
+    rename(&mut code, number);
+    code
+}
+
+/// The shortest [`function`].
+pub const SHORTEST: usize = if cfg!(target_arch = "x86_64") { 6 } else { 12 };
+
+/// Makes a [`function`] return another number.
+pub fn rename(code: &mut [u8], number: u32) {
+    #[cfg(target_arch = "x86_64")]
+    let head = returning(number);
+    #[cfg(target_arch = "aarch64")]
+    let head: Vec<u8> = [
+        0x5280_0000 | (number & 0xffff) << 5, // mov w0, #low
+        0x72a0_0000 | (number >> 16) << 5,    // movk w0, #high, lsl #16
+        0xd65f_03c0,                          // ret
+    ]
+    .iter()
+    .flat_map(|word: &u32| word.to_le_bytes())
+    .collect();
+    code[..head.len()].copy_from_slice(&head);
+}
+
+/// Random numbers, always the same ones for a seed (`SplitMix64`).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// A number of a range that is not empty.
+    pub fn of(&mut self, range: std::ops::Range<usize>) -> usize {
+        let count = (range.end - range.start) as u64;
+        range.start + usize::try_from(self.next() % count).expect("it is less than a usize")
+    }
+}
+
 /// Code for a function of any type that goes on at `target`, with all arguments in place.
 #[cfg(target_arch = "x86_64")]
 pub fn jump_to(target: *const u8) -> Vec<u8> {

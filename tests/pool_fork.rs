@@ -1,0 +1,506 @@
+//! Pools and fork: both processes go on with the code that there was, and neither sees what the other does.
+
+#[cfg(unix)]
+mod support;
+
+#[cfg(not(unix))]
+#[test]
+fn forks() {
+    eprintln!("SKIP: pools and fork: this system has none");
+}
+
+#[cfg(unix)]
+mod unix {
+    use crate::support::child::{self, End};
+    use crate::support::{
+        Random, SHORTEST, TRAP, alone, call, function, is_cross, maps, publish, rename, returning, skip,
+    };
+    use execbuf::{ErrorKind, ExecBuffer, ExecPool};
+    use std::mem::ManuallyDrop;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const FINE: End = End::Exited(0);
+
+    /// A piece of code and the number that it returns.
+    type Numbered = (u32, ExecBuffer);
+
+    #[test]
+    fn both_processes_drop_and_publish_for_ten_thousand_rounds() {
+        let _alone = alone();
+        let pool = pool();
+        let rounds = if is_cross() || !has_regions() { 300 } else { 10_000 };
+        let mut random = Random(1);
+        let mut live: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
+        for round in 1..=rounds {
+            let child = child::started(|| {
+                check(&live);
+                drop(live.swap_remove(random.of(0..live.len())));
+                live.extend((0..3).map(|n| numbered(&pool, 1_000_000 + round + n, 100)));
+                check(&live);
+                drop(live.swap_remove(random.of(0..live.len())));
+                rename_last(&mut live, 7);
+                check(&live);
+            });
+            // Meanwhile here:
+            for n in 0..3 {
+                drop(live.swap_remove(random.of(0..live.len())));
+                live.push(numbered(&pool, 3 * round + n, random.of(SHORTEST..200)));
+            }
+            check(&live);
+            rename_last(&mut live, 2_000_000 + round);
+            check(&live);
+            assert_eq!(child.wait(), FINE, "round {round}");
+            check(&live);
+        }
+        let stats = pool.stats();
+        assert_eq!((stats.live, stats.own_pages == 0), (10, has_regions()));
+        // Each live function may keep a frozen region; those without one are gone.
+        assert!(stats.regions <= 11 && stats.frozen <= 10, "{stats:?}");
+        maps::look();
+        drop(live);
+        assert_eq!((pool.stats().live, pool.stats().frozen), (0, 0));
+    }
+
+    #[test]
+    fn forks_while_other_threads_publish_and_drop_leave_no_lock_held() {
+        let _alone = alone();
+        let pool = pool();
+        let mut mine: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 50)).collect();
+        let stop = AtomicBool::new(false);
+        let rounds = if is_cross() { 30 } else { 500 };
+        std::thread::scope(|scope| {
+            for thread in 1..3 {
+                let (pool, stop) = (&pool, &stop);
+                scope.spawn(move || {
+                    let mut random = Random(u64::from(thread));
+                    let mut live: Vec<Numbered> = Vec::new();
+                    let mut number = thread << 24;
+                    while !stop.load(Ordering::Relaxed) {
+                        number += 1;
+                        live.push(numbered(pool, number, random.of(SHORTEST..2000)));
+                        if live.len() > 50 {
+                            let (number, buffer) = live.swap_remove(random.of(0..live.len()));
+                            assert_eq!(call(&buffer), number);
+                        }
+                    }
+                    check(&live);
+                });
+            }
+            // The other threads have to end even if this one does not get to the end.
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                for round in 0..rounds {
+                    let end = child::forked(|| {
+                        check(&mine);
+                        drop(mine.swap_remove(3));
+                        mine.extend((0..20).map(|n| numbered(&pool, 5000 + n, 300)));
+                        let built = pool
+                            .build(500, |_, code| {
+                                rename(code, 9);
+                                Ok(SHORTEST)
+                            })
+                            .unwrap();
+                        rename_last(&mut mine, 6000);
+                        check(&mine);
+                        assert_eq!(call(&built), 9);
+                        mine.clear();
+                        assert!(pool.stats().live > 0 || pool.stats().frozen == 0);
+                    });
+                    assert_eq!(end, FINE, "round {round}");
+                    check(&mine);
+                }
+            }));
+            stop.store(true, Ordering::Relaxed);
+            if let Err(panic) = result {
+                std::panic::resume_unwind(panic);
+            }
+        });
+        mine.clear();
+        assert_eq!((pool.stats().live, pool.stats().bytes, pool.stats().frozen), (0, 0, 0));
+    }
+
+    #[test]
+    fn frozen_code_can_not_be_rewritten_in_either_process() {
+        let _alone = alone();
+        let pool = pool();
+        let mut old = numbered(&pool, 1, 100);
+        let mut large = numbered(&pool, 2, 3 << 20);
+        let frozen = |buffer: &mut ExecBuffer| {
+            let result = buffer.rewrite(0, &returning(9));
+            if has_regions() {
+                let error = result.unwrap_err();
+                assert_eq!((error.kind(), error.culprit()), (ErrorKind::Frozen, Some("buffer")));
+                assert_eq!(call(buffer), 1);
+                assert!(*buffer.as_ref() == function(1, 100));
+            } else {
+                assert_eq!(call(buffer), 9);
+                result.unwrap();
+                buffer.rewrite(0, &function(1, 100)).unwrap();
+            }
+            // What is wrong besides is said as it is for other code.
+            assert_eq!(buffer.rewrite(0, &[]).unwrap_err().kind(), ErrorKind::Empty);
+            assert_eq!(buffer.rewrite(99, &[0; 2]).unwrap_err().kind(), ErrorKind::OutOfBounds);
+        };
+        let go = child::Shared::new();
+        let child = child::started(|| {
+            frozen(&mut old.1);
+            let mut new = numbered(&pool, 3, 100);
+            new.1.rewrite(0, &returning(4)).unwrap();
+            // Code with pages of its own is not shared.
+            large.1.rewrite(0, &returning(5)).unwrap();
+            go.wait();
+            assert_eq!((call(&old.1), call(&new.1), call(&large.1)), (1, 4, 5));
+        });
+        frozen(&mut old.1);
+        let mut new = numbered(&pool, 6, 100);
+        new.1.rewrite(0, &returning(7)).unwrap();
+        large.1.rewrite(0, &returning(8)).unwrap();
+        go.set();
+        assert_eq!(child.wait(), FINE);
+        assert_eq!((call(&old.1), call(&new.1), call(&large.1)), (1, 7, 8));
+    }
+
+    #[test]
+    fn code_is_the_same_in_the_child_whatever_the_parent_does() {
+        let _alone = alone();
+        let pool = pool();
+        let count = if has_regions() { 3000 } else { 300 };
+        let mut random = Random(2);
+        let old: Vec<Numbered> = (0..count).map(|n| numbered(&pool, n, random.of(SHORTEST..1000))).collect();
+        let lengths: Vec<usize> = old.iter().map(|(_, buffer)| buffer.len()).collect();
+        let old = ManuallyDrop::new(old); // a child that fails does not drop what it has
+        let (go, stop) = (child::Shared::new(), child::Shared::new());
+        let child = child::started(|| {
+            go.wait();
+            let look = || {
+                for ((number, buffer), &length) in old.iter().zip(&lengths) {
+                    assert_eq!(call(buffer), *number);
+                    assert!(*buffer.as_ref() == function(*number, length), "{number}");
+                }
+            };
+            look();
+            let new: Vec<Numbered> = (0..1000).map(|n| numbered(&pool, 10_000 + n, 500)).collect();
+            look();
+            check(&new);
+            stop.set();
+        });
+        drop(ManuallyDrop::into_inner(old));
+        let new: Vec<Numbered> =
+            (0..2 * count).map(|n| numbered(&pool, 20_000 + n, random.of(SHORTEST..1000))).collect();
+        go.set();
+        assert_eq!(child.wait(), FINE);
+        stop.wait();
+        check(&new);
+        assert_eq!((pool.stats().live, pool.stats().frozen), (new.len(), 0));
+    }
+
+    #[test]
+    fn code_is_the_same_in_the_parent_whatever_the_child_does() {
+        let _alone = alone();
+        let pool = pool();
+        let mut old: Vec<Numbered> = (0..300).map(|n| numbered(&pool, n, 100)).collect();
+        let before: Vec<Vec<u8>> = old.iter().map(|(_, buffer)| buffer.as_ref().to_vec()).collect();
+        let end = child::forked(|| {
+            old.clear();
+            let new: Vec<Numbered> = (0..600).map(|n| numbered(&pool, 10_000 + n, 100)).collect();
+            check(&new);
+            assert_eq!((pool.stats().live, pool.stats().frozen), (600, 0));
+        });
+        assert_eq!(end, FINE);
+        check(&old);
+        assert!(old.iter().zip(&before).all(|((_, buffer), bytes)| buffer.as_ref() == &bytes[..]));
+    }
+
+    #[test]
+    fn freed_code_traps_in_the_child() {
+        let _alone = alone();
+        let pool = pool();
+        let _kept = numbered(&pool, 1, 100);
+        let freed = numbered(&pool, 2, 100).1.as_ptr();
+        if !has_regions() {
+            return skip("freed code in the child: this system has no regions, so it is unmapped");
+        }
+        for _ in 0..2 {
+            let end = child::forked(|| {
+                // SAFETY: The region is readable.
+                assert!(unsafe { std::slice::from_raw_parts(freed, 112) }.chunks(4).all(|bytes| bytes == TRAP));
+                let _new: Vec<Numbered> = (0..1000).map(|n| numbered(&pool, n, 100)).collect();
+                // SAFETY: It is a function in as far as it is executable; it traps.
+                unsafe { std::mem::transmute::<*const u8, extern "C" fn()>(freed)() };
+            });
+            assert!(end.is_trap(), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_frozen_region_goes_with_its_last_code() {
+        let _alone = alone();
+        let pool = ExecPool::builder().name("frozen").build().unwrap();
+        let mut old: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
+        if !has_regions() {
+            return skip("frozen regions: this system has none");
+        }
+        let regions = || (pool.stats().regions, pool.stats().frozen);
+        #[cfg(target_os = "linux")]
+        let mapped = || maps::of("/memfd:frozen (deleted)").len();
+        #[cfg(not(target_os = "linux"))]
+        let mapped = || 2 * pool.stats().regions;
+        let is_memfd = mapped() > 0;
+        let mappings = |regions: usize| assert_eq!(mapped(), if is_memfd { 2 * regions } else { 0 });
+        let before = maps::look().executable_bytes;
+        assert_eq!(regions(), (1, 0));
+        assert_eq!(child::forked(|| assert_eq!(regions(), (1, 1))), FINE);
+        assert_eq!(regions(), (1, 1));
+        mappings(1);
+        let new = numbered(&pool, 100, 100);
+        assert_eq!(regions(), (2, 1));
+        mappings(2);
+        check(&old);
+        while old.len() > 1 {
+            old.pop();
+            assert_eq!(regions(), (2, 1));
+        }
+        check(&old);
+        old.pop();
+        assert_eq!(regions(), (1, 0));
+        mappings(1);
+        assert_eq!((call(&new.1), maps::look().executable_bytes), (100, before));
+        // A region that was empty already goes when the pool needs room.
+        drop(new);
+        assert_eq!(regions(), (1, 0));
+        assert_eq!(child::forked(|| ()), FINE);
+        let new = numbered(&pool, 101, 100);
+        assert_eq!((regions(), call(&new.1)), ((1, 0), 101));
+        mappings(1);
+        // A pool that is gone does not keep it, either.
+        drop(pool);
+        assert_eq!(child::forked(|| drop(new)), FINE);
+    }
+
+    #[test]
+    fn a_pool_is_gone_in_both_processes_when_both_have_dropped_it() {
+        let _alone = alone();
+        drop(numbered(&pool(), 1, 100));
+        let before = maps::look().executable_bytes;
+        let pool = pool();
+        let old: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
+        let end = child::forked(|| {
+            let new = numbered(&pool, 20, 100);
+            drop((pool, old));
+            assert_eq!(call(&new.1), 20);
+            drop(new);
+            assert_eq!(maps::look().executable_bytes, before);
+        });
+        assert_eq!(end, FINE);
+        // `forked` has dropped them here with the closure.
+        assert_eq!(maps::look().executable_bytes, before);
+    }
+
+    #[test]
+    fn children_of_children_have_code_of_their_own() {
+        fn generation(pool: &ExecPool, live: &mut Vec<Numbered>, number: u32) {
+            let Some(next) = number.checked_sub(1) else { return };
+            let child = child::started(|| {
+                check(live);
+                live.push(numbered(pool, 100 * number, 100));
+                generation(pool, live, next);
+                drop(live.remove(0));
+                rename_last(live, 50 + number);
+                check(live);
+            });
+            live.push(numbered(pool, 1000 * number, 100));
+            check(live);
+            assert_eq!(child.wait(), FINE);
+            rename_last(live, 2000 + number);
+            check(live);
+        }
+        let _alone = alone();
+        let pool = pool();
+        let mut live: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
+        generation(&pool, &mut live, 5);
+        assert_eq!(pool.stats().live, 11);
+    }
+
+    #[test]
+    fn a_fork_in_a_closure_that_builds_code_freezes_it_in_the_child() {
+        let _alone = alone();
+        let pool = pool();
+        let other = publish(1);
+        for capacity in [100, 40 << 10, 3 << 20] {
+            let mut in_child = false;
+            let shared = has_regions() && capacity < 2 << 20;
+            let result = pool.build(capacity, |_, code| {
+                rename(code, 77);
+                if let Some(end) = child::forked_and_returned() {
+                    assert_eq!(end, FINE);
+                } else {
+                    in_child = true;
+                }
+                Ok(SHORTEST)
+            });
+            if in_child {
+                let fine = match &result {
+                    Ok(buffer) => !shared && call(buffer) == 77,
+                    Err(error) => shared && error.kind() == ErrorKind::Frozen,
+                };
+                let fine = fine && pool.stats().live == usize::from(!shared) && call(&other) == 1;
+                // SAFETY: The child of a fork ends this way.
+                unsafe { libc::_exit(i32::from(!fine)) };
+            }
+            assert_eq!(call(&result.unwrap()), 77);
+            assert_eq!((pool.stats().live, pool.stats().frozen), (0, 0));
+        }
+    }
+
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[test]
+    fn the_child_of_a_raw_clone_notices() {
+        let _alone = alone();
+        let pool = pool();
+        let mut old: Vec<Numbered> = (0..100).map(|n| numbered(&pool, n, 100)).collect();
+        // SAFETY: A copy of this process with this thread alone, which goes on as the child of a fork would.
+        let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+        let child = child::started_as(libc::pid_t::try_from(child).unwrap(), || {
+            check(&old);
+            let mut new: Vec<Numbered> = (0..100).map(|n| numbered(&pool, 1000 + n, 100)).collect();
+            drop(new.swap_remove(50));
+            rename_last(&mut new, 5000);
+            check(&new);
+            if has_regions() {
+                assert_eq!(old[0].1.rewrite(0, &returning(9)).unwrap_err().kind(), ErrorKind::Frozen);
+                assert_eq!((pool.stats().regions, pool.stats().frozen), (2, 1));
+            }
+            check(&old);
+            old.clear();
+            assert_eq!((pool.stats().live, pool.stats().frozen), (99, 0));
+            let built = pool
+                .build(100, |_, code| {
+                    rename(code, 8);
+                    Ok(50)
+                })
+                .unwrap();
+            assert_eq!(call(&built), 8);
+        });
+        assert_eq!(child.wait(), FINE);
+        check(&old);
+        assert_eq!(pool.stats().frozen, 0);
+        let new: Vec<Numbered> = (0..100).map(|n| numbered(&pool, 2000 + n, 100)).collect();
+        check(&old);
+        check(&new);
+    }
+
+    /// Each first use in such a child, since each has to notice.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[test]
+    fn every_first_use_in_the_child_of_a_raw_clone_notices() {
+        let _alone = alone();
+        let pool = pool();
+        for use_ in 0..8 {
+            let mut old: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
+            let regions = has_regions();
+            // SAFETY: As above.
+            let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+            let child = child::started_as(libc::pid_t::try_from(child).unwrap(), || {
+                match use_ {
+                    0 => drop(numbered(&pool, 50, 100)),
+                    1 => drop(old.pop()),
+                    2 => {
+                        let result = old[0].1.rewrite(0, &function(0, 100));
+                        assert_eq!(result.is_err(), regions);
+                    }
+                    3 => drop(pool.publish_batch(&[&returning(1), &returning(2)]).unwrap()),
+                    4 => drop(
+                        pool.build(100, |_, code| {
+                            rename(code, 8);
+                            Ok(50)
+                        })
+                        .unwrap(),
+                    ),
+                    5 => assert!(pool.lookup(old[0].1.as_ptr()).is_some()),
+                    6 => assert_eq!(pool.stats().frozen, usize::from(regions)),
+                    _ => drop(publish(1)),
+                }
+                check(&old);
+                let new = numbered(&pool, 60, 100);
+                assert_eq!(call(&new.1), 60);
+            });
+            assert_eq!(child.wait(), FINE, "use {use_}");
+            check(&old);
+        }
+    }
+
+    #[test]
+    fn spawning_a_program_freezes_nothing() {
+        let _alone = alone();
+        let pool = pool();
+        let mut old = numbered(&pool, 1, 100);
+        for _ in 0..3 {
+            assert!(std::process::Command::new("true").status().unwrap().success());
+        }
+        if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+            return skip("spawning a program: here it may be a fork");
+        }
+        assert_eq!(pool.stats().frozen, 0);
+        old.1.rewrite(0, &returning(2)).unwrap();
+        assert_eq!(call(&old.1), 2);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_writable_view_is_not_inherited() {
+        let _alone = alone();
+        let pool = ExecPool::builder().name("inherited").build().unwrap();
+        let _old = numbered(&pool, 1, 100);
+        let mapped = || {
+            let mappings = maps::of("/memfd:inherited (deleted)");
+            let writable = mappings.iter().filter(|mapping| mapping.writable).count();
+            (mappings.len() - writable, writable)
+        };
+        if mapped() == (0, 0) {
+            return skip("the writable view: no memfd here");
+        }
+        assert_eq!(mapped(), (1, 1));
+        assert_eq!(child::forked(|| assert_eq!(mapped(), (1, 0))), FINE);
+        // SAFETY: As above.
+        let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+        let child = child::started_as(libc::pid_t::try_from(child).unwrap(), || assert_eq!(mapped(), (1, 0)));
+        assert_eq!(child.wait(), FINE);
+        let _new = numbered(&pool, 2, 100);
+        assert_eq!(mapped(), (2, 2));
+        let end = child::forked(|| {
+            assert_eq!(mapped(), (2, 0));
+            let _newer = numbered(&pool, 3, 100);
+            assert_eq!(mapped(), (3, 1));
+        });
+        assert_eq!(end, FINE);
+    }
+
+    fn pool() -> ExecPool {
+        ExecPool::new().expect("this system allows executable memory")
+    }
+
+    /// Whether pools have regions here.
+    fn has_regions() -> bool {
+        let pool = pool();
+        let _buffer = numbered(&pool, 1, 100);
+        pool.stats().regions > 0
+    }
+
+    fn numbered(pool: &ExecPool, number: u32, length: usize) -> Numbered {
+        (number, pool.publish(&function(number, length)).expect("this system allows executable memory"))
+    }
+
+    fn check(live: &[Numbered]) {
+        for (number, buffer) in live {
+            assert_eq!(call(buffer), *number);
+        }
+    }
+
+    /// Rewrites what was published last, which is not frozen.
+    fn rename_last(live: &mut [Numbered], new: u32) {
+        let (number, buffer) = live.last_mut().expect("there is one");
+        let mut code = buffer.as_ref().to_vec();
+        rename(&mut code, new);
+        buffer.rewrite(0, &code).expect("it was published after the fork");
+        *number = new;
+    }
+}

@@ -1,0 +1,293 @@
+//! Pools against a plain model: random operations, after which every live function returns its own number.
+//!
+//! `EXECBUF_MODEL_OPS` says how many operations, `EXECBUF_MODEL_SEED` which.
+
+mod support;
+
+use execbuf::{ErrorKind, ExecBuffer, ExecPool};
+use std::hash::{BuildHasher, RandomState};
+use support::{Random, SHORTEST, call, function, maps, rename, say};
+
+#[test]
+fn random_operations_follow_a_model() {
+    let _alone = support::alone();
+    let pool = pool();
+    let mut model = Model::new(&pool, seed("one thread"), 0, operations(&pool));
+    model.run();
+    model.check();
+    model.end();
+    assert_eq!((pool.stats().live, pool.stats().bytes), (0, 0));
+}
+
+#[test]
+fn random_operations_of_threads_in_one_pool_follow_their_models() {
+    let _alone = support::alone();
+    let pool = pool();
+    let (seed, operations) = (seed("four threads"), operations(&pool) / 4);
+    let live = std::sync::Mutex::new((0, 0));
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4_u32)
+            .map(|thread| {
+                let (pool, live) = (&pool, &live);
+                scope.spawn(move || {
+                    let mut model = Model::new(pool, seed.wrapping_add(thread.into()), thread << 28, operations);
+                    model.alone = false;
+                    model.run();
+                    let mut live = live.lock().unwrap();
+                    *live = (live.0 + model.live.len(), live.1 + model.bytes());
+                    model.live
+                })
+            })
+            .collect();
+        let lives: Vec<Vec<Live>> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert_eq!((pool.stats().live, pool.stats().bytes), *live.lock().unwrap());
+        lives.iter().flatten().for_each(Live::check);
+    });
+    assert_eq!((pool.stats().live, pool.stats().bytes), (0, 0));
+}
+
+#[test]
+fn random_operations_with_forks_follow_a_model() {
+    if !cfg!(unix) {
+        return support::skip("the model with forks: this system has none");
+    }
+    let _alone = support::alone();
+    let pool = pool();
+    let operations = operations(&pool);
+    let mut model = Model::new(&pool, seed("one thread that forks"), 0, operations);
+    model.fork_every = Some((operations / 200).max(20));
+    model.run();
+    model.check();
+    model.end();
+    let stats = pool.stats();
+    assert_eq!((stats.live, stats.bytes, stats.frozen), (0, 0, 0));
+}
+
+/// A function that is published.
+struct Live {
+    number: u32,
+    length: usize,
+    /// Whether it is in a region that a fork has frozen.
+    frozen: bool,
+    buffer: ExecBuffer,
+}
+
+impl Live {
+    fn check(&self) {
+        assert_eq!(call(&self.buffer), self.number);
+        assert!(*self.buffer.as_ref() == function(self.number, self.length), "the bytes of {}", self.number);
+    }
+}
+
+struct Model<'a> {
+    pool: &'a ExecPool,
+    random: Random,
+    live: Vec<Live>,
+    /// Of the next function; they are never used again.
+    number: u32,
+    operations: usize,
+    fork_every: Option<usize>,
+    /// No other thread uses the pool.
+    alone: bool,
+    regions: bool,
+}
+
+impl<'a> Model<'a> {
+    fn new(pool: &'a ExecPool, seed: u64, number: u32, operations: usize) -> Self {
+        let regions = has_regions(pool);
+        let random = Random(seed);
+        Self { pool, random, live: vec![], number, operations, fork_every: None, alone: true, regions }
+    }
+
+    fn run(&mut self) {
+        let check_every = (self.operations / 8).max(100);
+        for operation in 1..=self.operations {
+            self.step();
+            if let Some(live) = self.any() {
+                assert_eq!(call(&self.live[live].buffer), self.live[live].number);
+            }
+            if operation % 1000 == 0 {
+                self.live.iter().for_each(|live| assert_eq!(call(&live.buffer), live.number));
+            }
+            if operation % check_every == 0 {
+                self.check();
+            }
+            if self.fork_every.is_some_and(|every| operation % every == 0) {
+                self.fork();
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        // There is a random end to the number of functions, so that all memory is given back now and then.
+        let most = if self.regions { 3000 } else { 300 };
+        match self.random.of(0..100) {
+            0..3 => self.batch(),
+            3..8 => self.build(),
+            8..20 => self.rewrite(),
+            20..22 => self.fail(),
+            22..62 if self.live.len() < most => self.publish(),
+            _ if self.random.of(0..3000) == 0 => self.live.clear(),
+            _ => drop(self.any().map(|live| self.live.swap_remove(live))),
+        }
+    }
+
+    fn any(&mut self) -> Option<usize> {
+        (!self.live.is_empty()).then(|| self.random.of(0..self.live.len()))
+    }
+
+    fn length(&mut self) -> usize {
+        let most = match self.random.of(0..2000) {
+            0 => 3 << 20,
+            1..10 => 100 << 10,
+            10..100 => 10 << 10,
+            100..1000 => 1032,
+            _ => 128,
+        };
+        self.random.of(SHORTEST..most)
+    }
+
+    fn next(&mut self) -> u32 {
+        self.number += 1;
+        self.number
+    }
+
+    fn publish(&mut self) {
+        let (number, length) = (self.next(), self.length());
+        let buffer = self.pool.publish(&function(number, length)).unwrap();
+        self.live.push(Live { number, length, frozen: false, buffer });
+    }
+
+    fn build(&mut self) {
+        let (number, length) = (self.next(), self.length());
+        let room = self.random.of(0..200);
+        let mut told = 0;
+        let buffer = self.pool.build(length + room, |address, code| {
+            told = address;
+            code[..length].copy_from_slice(&function(number, length));
+            Ok(length)
+        });
+        let buffer = buffer.unwrap();
+        assert_eq!((buffer.as_ptr().addr(), buffer.len()), (told, length));
+        self.live.push(Live { number, length, frozen: false, buffer });
+    }
+
+    fn batch(&mut self) {
+        let count = self.random.of(0..8);
+        let numbers: Vec<(u32, usize)> = (0..count).map(|_| (self.next(), self.length())).collect();
+        let codes: Vec<Vec<u8>> = numbers.iter().map(|&(number, length)| function(number, length)).collect();
+        let slices: Vec<&[u8]> = codes.iter().map(Vec::as_slice).collect();
+        let buffers = self.pool.publish_batch(&slices).unwrap();
+        assert_eq!(buffers.len(), count);
+        for ((number, length), buffer) in numbers.into_iter().zip(buffers) {
+            self.live.push(Live { number, length, frozen: false, buffer });
+        }
+    }
+
+    fn rewrite(&mut self) {
+        let Some(chosen) = self.any() else { return };
+        let number = self.next();
+        let live = &mut self.live[chosen];
+        // The whole, or the beginning.
+        let length = [live.length, live.length.min(20)][self.random.of(0..2)];
+        let mut code = live.buffer.as_ref()[..length].to_vec();
+        rename(&mut code, number);
+        match live.buffer.rewrite(0, &code) {
+            Ok(()) => {
+                assert!(!live.frozen);
+                live.number = number;
+            }
+            Err(error) => assert!(error.kind() == ErrorKind::Frozen && live.frozen, "{error}"),
+        }
+    }
+
+    /// What is refused, or fails.
+    fn fail(&mut self) {
+        let length = self.length();
+        assert_eq!(self.pool.publish(&[]).unwrap_err().kind(), ErrorKind::Empty);
+        let error = self.pool.build(length, |_, _| Err("no".into())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BuildFailed);
+        let code = function(1, length);
+        assert_eq!(self.pool.publish_batch(&[&code, &code, &[]]).unwrap_err().kind(), ErrorKind::Empty);
+        if let Some(chosen) = self.any() {
+            let live = &mut self.live[chosen];
+            let offset = self.random.of(1..SHORTEST) + live.length - SHORTEST;
+            let error = live.buffer.rewrite(offset, &[0; SHORTEST]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OutOfBounds);
+        }
+    }
+
+    /// The child checks everything, goes on by itself for a little, and ends.
+    fn fork(&mut self) {
+        #[cfg(unix)]
+        {
+            // Code of 2 MiB and more has pages of its own, which do not freeze.
+            let regions = self.regions;
+            self.live.iter_mut().for_each(|live| live.frozen = regions && live.length + 200 < 2 << 20);
+            let end = support::child::started(|| {
+                self.live.iter().for_each(|live| assert_eq!(call(&live.buffer), live.number));
+                (0..20).for_each(|_| self.step());
+                self.live.iter().for_each(Live::check);
+            });
+            (0..10).for_each(|_| self.step());
+            assert_eq!(end.wait(), support::child::End::Exited(0));
+            self.live.iter().for_each(|live| assert_eq!(call(&live.buffer), live.number));
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.live.iter().map(|live| live.length).sum()
+    }
+
+    /// Looks at every byte of everything.
+    fn check(&self) {
+        self.live.iter().for_each(Live::check);
+        let mut places: Vec<(usize, usize)> =
+            self.live.iter().map(|live| (live.buffer.as_ptr().addr(), live.length)).collect();
+        places.sort_unstable();
+        assert!(places.windows(2).all(|two| two[0].0 + two[0].1 <= two[1].0));
+        for &(entry, length) in &places {
+            assert_eq!(entry % 16, 0);
+            let place = self.pool.lookup((entry + length - 1) as *const u8).unwrap();
+            assert_eq!((place.entry.addr(), place.len), (entry, length));
+        }
+        let stats = self.pool.stats();
+        if self.alone {
+            assert_eq!((stats.live, stats.bytes), (self.live.len(), self.bytes()));
+        }
+        assert!(stats.committed >= stats.bytes || !self.alone, "{stats:?}");
+        maps::look();
+    }
+
+    fn end(&mut self) {
+        while let Some(live) = self.live.pop() {
+            live.check();
+        }
+    }
+}
+
+fn pool() -> ExecPool {
+    ExecPool::new().expect("this system allows executable memory")
+}
+
+fn has_regions(pool: &ExecPool) -> bool {
+    let _buffer = pool.publish(&function(0, SHORTEST)).expect("this system allows executable memory");
+    pool.stats().regions > 0
+}
+
+fn operations(pool: &ExecPool) -> usize {
+    let usual = if has_regions(pool) && !support::is_cross() { 100_000 } else { 5000 };
+    number("EXECBUF_MODEL_OPS").map_or(usual, |number| usize::try_from(number).expect("it is not too large"))
+}
+
+/// The seed, which is printed.
+fn seed(what: &str) -> u64 {
+    let seed = number("EXECBUF_MODEL_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    say(&format!("\nthe model, {what}: EXECBUF_MODEL_SEED={seed}"));
+    seed
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")))
+}
