@@ -65,7 +65,7 @@ execbuf_prim_info execbuf_prim_query(void) {
         .backends = {EXECBUF_BACKEND_FLIP, EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_ALIAS},
         .pool_backend_count = 2,
         .pool_backends = {EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_ALIAS},
-        .region_size = sizeof(void *) >= 8 ? (size_t)8 << 20 : (size_t)1 << 20,
+        .region_size = sizeof(void *) >= 8 ? (size_t)8 << 20 : (size_t)2 << 20,
     };
     return info;
 }
