@@ -302,8 +302,9 @@ execbuf_status execbuf_free(execbuf *buffer);
  * of code gets pages of its own, as by execbuf_new. A region goes back to the system when its last piece of
  * code is freed; an empty one that took no more than 1 MiB is kept for the next.
  *
- * Freed code: its bytes are overwritten with traps at once. The place is used again only after all
- * processors have forgotten the old instructions, for which one membarrier(2) serves many frees.
+ * Freed code: its bytes are overwritten with traps at once, but in a frozen region (see below). The place is
+ * used again only after all processors have forgotten the old instructions, for which one membarrier(2)
+ * serves many frees.
  *
  * fork: the memory is shared by both processes, so a fork freezes all regions of all pools in both. Code in
  * a frozen region can be called and freed; its bytes stay what they are as long as it is published, and
