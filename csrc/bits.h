@@ -1,5 +1,6 @@
-/* What C11 has no word for: finding a bit, a function that is inline for certain, or for certain not, a
- * condition that is rarely true, and memory that will be written soon. */
+/* What C11 has no word for: finding a bit, a function that is inline for certain, or for certain not (because
+ * it is rare, or because its caller, which calls it last, then needs no stack), a condition that is rarely
+ * true, and memory that will be written soon. */
 #ifndef EXECBUF_BITS_H
 #define EXECBUF_BITS_H
 
@@ -8,11 +9,13 @@
 #if defined(__GNUC__)
 #define EXECBUF_INLINE static inline __attribute__((always_inline))
 #define EXECBUF_OUTLINE static __attribute__((noinline, cold))
+#define EXECBUF_LAST static __attribute__((noinline))
 #define EXECBUF_RARE(condition) __builtin_expect((condition), 0)
 #define EXECBUF_PREFETCH_TO_WRITE(address) __builtin_prefetch((address), 1)
 #else
 #define EXECBUF_INLINE static inline
 #define EXECBUF_OUTLINE static
+#define EXECBUF_LAST static
 #define EXECBUF_RARE(condition) (condition)
 #define EXECBUF_PREFETCH_TO_WRITE(address) ((void)(address))
 #endif

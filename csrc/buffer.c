@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "bits.h"
 #include "error.h"
 #include "pages.h"
 #include "pool.h"
@@ -87,10 +88,8 @@ size_t execbuf_length(const execbuf *buffer) {
     return buffer != NULL ? buffer->length : 0;
 }
 
-execbuf_status execbuf_free(execbuf *buffer) {
-    if (buffer != NULL && is_of_pool(buffer)) {
-        return execbuf_pool_release(buffer);
-    }
+/* Frees a buffer that is none of a pool's slots. */
+EXECBUF_LAST execbuf_status free_pages(execbuf *buffer) {
     execbuf_pages_retry();
     if (buffer == NULL || buffer->id == 0) {
         return buffer == NULL || buffer->entry == NULL ? EXECBUF_OK : counted(EXECBUF_E_STALE);
@@ -104,6 +103,10 @@ execbuf_status execbuf_free(execbuf *buffer) {
         *buffer = no_buffer;
     }
     return counted(status);
+}
+
+execbuf_status execbuf_free(execbuf *buffer) {
+    return buffer != NULL && is_of_pool(buffer) ? execbuf_pool_release(buffer) : free_pages(buffer);
 }
 
 uint64_t execbuf_stale_count(void) {

@@ -15,13 +15,13 @@
 /* What a span's number stands for, with all that it takes to find a slot: the spans of a large pool are not
  * in the processor's caches, but these are, so that what is needed of a span can be fetched at once. */
 typedef struct execbuf_span_place {
-    execbuf_span *span;   /* or NULL */
+    execbuf_span *span;
     const uint8_t *start; /* copies of what is in the span, or its region */
     ptrdiff_t distance;
     uint32_t slot_size;
-    uint32_t slots;
+    uint32_t slots; /* 0: there is no span */
     union {
-        uint32_t words;
+        uint8_t *entries;
         uint32_t next_unused; /* if there is no span */
     } u;
 } execbuf_span_place;

@@ -15,7 +15,7 @@
 /* Slots stay in limbo until so many bytes have come together, or this part of what is committed: the price of
  * a barrier is that of publishing hundreds of pieces of code while other threads run. */
 #define LIMBO_SIZE ((size_t)64 << 10)
-#define LIMBO_PART 128
+#define LIMBO_PART 1024
 
 /* A new span has this part of what its class has already, so that what it leaves unused is a small part, too.
  */
@@ -38,7 +38,7 @@ static void list_span(execbuf_pool *pool, execbuf_span *span) {
     span->listed = true;
 }
 
-void execbuf_room_unlist(execbuf_pool *pool, execbuf_span *span) {
+static void unlist_span(execbuf_pool *pool, execbuf_span *span) {
     if (!span->listed) {
         return;
     }
@@ -91,7 +91,7 @@ static void number_span(execbuf_pool *pool, execbuf_span *span) {
     place->distance = span->region->distance;
     place->slot_size = span->slot_size;
     place->slots = span->slots;
-    place->u.words = span->words;
+    place->u.entries = span->entries;
     uint32_t serial = pool->serial++;
     uint64_t id = (uint64_t)pool->number << EXECBUF_SPAN_BITS | span->number;
     id = id << EXECBUF_SERIAL_BITS | (serial & (((uint32_t)1 << EXECBUF_SERIAL_BITS) - 1));
@@ -100,7 +100,7 @@ static void number_span(execbuf_pool *pool, execbuf_span *span) {
 }
 
 static void unnumber_span(execbuf_pool *pool, const execbuf_span *span) {
-    pool->spans[span->number].span = NULL;
+    pool->spans[span->number].slots = 0;
     pool->spans[span->number].u.next_unused = pool->unused_place;
     pool->unused_place = span->number;
 }
@@ -111,7 +111,7 @@ static void unnumber_span(execbuf_pool *pool, const execbuf_span *span) {
 static void take_out_span(execbuf_pool *pool, execbuf_span *span) {
     execbuf_region *region = span->region;
     size_t size = (size_t)span->pages << region->page_shift;
-    execbuf_room_unlist(pool, span);
+    unlist_span(pool, span);
     for (uint32_t page = span->page; page < span->page + span->pages; page++) {
         region->spans[page] = NULL;
     }
@@ -135,7 +135,7 @@ void execbuf_room_take_out(execbuf_pool *pool, execbuf_region *region) {
             pool->bookkeeping -= execbuf_span_bookkeeping(span);
         }
         if (span != NULL && !region->frozen) {
-            execbuf_room_unlist(pool, span);
+            unlist_span(pool, span);
             pool->limbo_size -= (size_t)execbuf_span_in_limbo(span) * span->slot_size;
             in_limbo |= span->limbo_words != 0;
             if (span->class_ != EXECBUF_NO_CLASS) {
@@ -370,6 +370,7 @@ static bool add_places(execbuf_pool *pool, uint32_t before) {
 static bool add_region(execbuf_pool *pool) {
     execbuf_region *region;
     execbuf_error report;
+    execbuf_pages_retry();
     execbuf_status status = execbuf_region_new(&region, pool->near_to, pool->name, &report);
     execbuf_pool_lock(pool);
     if (status == EXECBUF_OK) {
@@ -419,6 +420,9 @@ static execbuf_region *take_again(execbuf_pool *pool, uint32_t class_, size_t le
         *empty = end_limbo(pool);
     }
     for (uint32_t larger = class_; used == NULL && may_use(larger, length, class_); larger++) {
+        while (pool->classes[larger] != NULL && pool->classes[larger]->free_words == 0) {
+            unlist_span(pool, pool->classes[larger]);
+        }
         used = execbuf_room_take_listed(pool, larger, length, reserve, out);
     }
     return used;
@@ -448,7 +452,6 @@ bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, bool 
                        execbuf_region **used) {
     bool room = true;
     *used = NULL;
-    execbuf_pages_retry();
     while (room && *used == NULL) {
         span_design design;
         uint32_t page = 0;

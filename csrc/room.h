@@ -38,9 +38,6 @@ static inline uint64_t execbuf_slot_id(const execbuf_span *span, uint32_t slot, 
     return span->id ^ ((uint64_t)slot << EXECBUF_TAG_BITS | tag);
 }
 
-/* Removes a span from its class's list. With the pool locked. */
-void execbuf_room_unlist(execbuf_pool *pool, execbuf_span *span);
-
 /* Takes a slot for length bytes from a span, and fills the handle. */
 EXECBUF_INLINE void execbuf_room_take_slot(execbuf_span *span, size_t length, bool reserve, execbuf *out) {
     execbuf_region *region = span->region;
@@ -53,17 +50,14 @@ EXECBUF_INLINE void execbuf_room_take_slot(execbuf_span *span, size_t length, bo
     out->id = execbuf_slot_id(span, slot, execbuf_entry_next_tag(entry));
 }
 
-/* Takes a free slot of a class. Returns its region, or NULL if there is none. */
+/* Takes a free slot of the first span of a class. Returns its region, or NULL if it has none. */
 EXECBUF_INLINE execbuf_region *execbuf_room_take_listed(execbuf_pool *pool, uint32_t class_, size_t length,
                                                         bool reserve, execbuf *out) {
     execbuf_span *span = pool->classes[class_];
-    if (EXECBUF_RARE(span == NULL)) {
+    if (EXECBUF_RARE(span == NULL || span->free_words == 0)) {
         return NULL;
     }
     execbuf_room_take_slot(span, length, reserve, out);
-    if (EXECBUF_RARE(span->free_words == 0)) {
-        execbuf_room_unlist(pool, span);
-    }
     return span->region;
 }
 

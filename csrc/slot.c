@@ -32,12 +32,12 @@ EXECBUF_INLINE bool find(execbuf_pool *pool, const execbuf *buffer, slot_place *
         return false;
     }
     const execbuf_span_place *known = &pool->spans[number];
-    if (EXECBUF_RARE(known->span == NULL || slot >= known->slots ||
+    if (EXECBUF_RARE(slot >= known->slots ||
                      known->start + (size_t)slot * known->slot_size != buffer->entry)) {
         return false;
     }
     execbuf_span *span = known->span;
-    uint8_t *entry = execbuf_entry_of(span, known->u.words, slot);
+    uint8_t *entry = known->u.entries + (size_t)slot * EXECBUF_ENTRY_SIZE;
     EXECBUF_PREFETCH_TO_WRITE(known->start + (size_t)slot * known->slot_size + known->distance);
     place->pool = pool;
     place->region = span->region;
@@ -64,39 +64,44 @@ static bool find_and_lock(const execbuf *buffer, slot_place *place) {
 
 /* ---- Publishing ---- */
 
+/* Where the code at entry is written. */
+EXECBUF_INLINE uint8_t *writable(const execbuf_region *region, const void *entry) {
+    return (uint8_t *)((uintptr_t)entry + (uintptr_t)region->distance); /* NOLINT */
+}
+
 /* Copies code to a slot. The slot is its taker's alone, so this needs no lock. */
-EXECBUF_INLINE void write_code(const execbuf_region *region, const void *entry, const void *code,
-                               size_t length) {
-    uint8_t *rw = (uint8_t *)((uintptr_t)entry + (uintptr_t)region->distance); /* NOLINT */
-    if (EXECBUF_ONE_VIEW) {
-        execbuf_prim_begin_write();
-        memcpy(rw, code, length);
-        execbuf_prim_end_write();
-    } else if (length - 8 <= 8) { /* 8 to 16: the smallest slots; the halves may overlap */
-        uint64_t halves[2];
-        memcpy(&halves[0], code, 8);
-        memcpy(&halves[1], (const uint8_t *)code + length - 8, 8);
-        memcpy(rw, &halves[0], 8);
-        memcpy(rw + length - 8, &halves[1], 8);
-    } else {
-        memcpy(rw, code, length);
-    }
+static void write_code(const execbuf_region *region, const void *entry, const void *code, size_t length) {
+    uint8_t *rw = writable(region, entry);
+    execbuf_prim_begin_write();
+    memcpy(rw, code, length);
+    execbuf_prim_end_write();
     execbuf_sync((const uint8_t *)entry, rw, length);
 }
 
 /* Fills a slot with traps. */
-EXECBUF_INLINE void write_traps(const execbuf_region *region, const void *entry, size_t size) {
-    uint8_t *rw = (uint8_t *)((uintptr_t)entry + (uintptr_t)region->distance); /* NOLINT */
-    if (EXECBUF_ONE_VIEW) {
-        execbuf_prim_begin_write();
-        execbuf_fill_trap(rw, size);
-        execbuf_prim_end_write();
-    } else if (size == EXECBUF_GRANULE) {
-        memcpy(rw, execbuf_traps, EXECBUF_GRANULE);
-    } else {
-        execbuf_fill_trap(rw, size);
-    }
+static void write_traps(const execbuf_region *region, const void *entry, size_t size) {
+    uint8_t *rw = writable(region, entry);
+    execbuf_prim_begin_write();
+    execbuf_fill_trap(rw, size);
+    execbuf_prim_end_write();
     execbuf_sync((const uint8_t *)entry, rw, size);
+}
+
+/* The smallest slots and nearly all stubs are written without a call. */
+static bool fits_two_words(size_t length) {
+    return !EXECBUF_ONE_VIEW && length - 8 <= EXECBUF_GRANULE - 8;
+}
+
+/* As write_code, for such a length. The two words may overlap. */
+EXECBUF_INLINE void write_two_words(const execbuf_region *region, const void *entry, const void *code,
+                                    size_t length) {
+    uint8_t *rw = writable(region, entry);
+    uint64_t words[2];
+    memcpy(&words[0], code, 8);
+    memcpy(&words[1], (const uint8_t *)code + length - 8, 8);
+    memcpy(rw, &words[0], 8);
+    memcpy(rw + length - 8, &words[1], 8);
+    execbuf_sync((const uint8_t *)entry, rw, length);
 }
 
 /* Whether code of this length has pages of its own; 0 is none's. */
@@ -131,6 +136,15 @@ EXECBUF_OUTLINE execbuf_status publish_slowly(execbuf_pool *pool, execbuf *out, 
     return status;
 }
 
+/* What is left to do when a slot was taken. */
+EXECBUF_LAST execbuf_status finish_publish(const execbuf_region *region, const execbuf *out, const void *code,
+                                           size_t length, execbuf_error *error) {
+    write_code(region, out->entry, code, length);
+    execbuf_fresh_barrier();
+    return execbuf_error_none(error);
+}
+
+/* What is frequent is done without a call before the last: the thread owns the mutex, and there is a slot. */
 execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                                     execbuf_error *error) {
     if (EXECBUF_RARE(pool == NULL || out == NULL || code == NULL)) {
@@ -149,7 +163,10 @@ execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void
     if (EXECBUF_RARE(region == NULL)) {
         return publish_slowly(pool, out, code, length, error);
     }
-    write_code(region, out->entry, code, length);
+    if (!fits_two_words(length)) {
+        return finish_publish(region, out, code, length, error);
+    }
+    write_two_words(region, out->entry, code, length);
     execbuf_fresh_barrier();
     return execbuf_error_none(error);
 }
@@ -295,19 +312,18 @@ execbuf_status execbuf_pool_rewrite(const execbuf *buffer, size_t offset, const 
     return status;
 }
 
-/* Gives up the slot at a place. */
-EXECBUF_INLINE void release(const slot_place *place, const void *code, bool frozen) {
-    execbuf_region *region = place->region;
+/* Gives up the slot at a place, all but writing traps, if it is not frozen. */
+EXECBUF_INLINE void give_up(const slot_place *place, bool frozen) {
+    execbuf_pool *pool = place->pool;
     execbuf_span *span = place->span;
-    region->live--;
+    place->region->live--;
     (void)execbuf_entry_next_tag(place->entry);
     if (!frozen) {
-        write_traps(region, code, span->slot_size);
         if (EXECBUF_RARE(span->limbo_words == 0)) {
-            span->next_limbo = place->pool->limbo;
-            place->pool->limbo = span;
+            span->next_limbo = pool->limbo;
+            pool->limbo = span;
         }
-        place->pool->limbo_size += span->slot_size;
+        pool->limbo_size += span->slot_size;
     }
     execbuf_span_give_up(span, place->slot);
 }
@@ -319,7 +335,10 @@ EXECBUF_OUTLINE execbuf_status release_slowly(execbuf *buffer) {
         execbuf_table_count_stale();
         return EXECBUF_E_STALE;
     }
-    release(&place, buffer->entry, place.region->frozen);
+    if (!place.region->frozen) {
+        write_traps(place.region, buffer->entry, place.span->slot_size);
+    }
+    give_up(&place, place.region->frozen);
     if (execbuf_room_should_go(place.pool, place.region)) {
         execbuf_room_take_out(place.pool, place.region);
         execbuf_room_unlock(place.pool, place.region, NULL);
@@ -330,8 +349,17 @@ EXECBUF_OUTLINE execbuf_status release_slowly(execbuf *buffer) {
     return EXECBUF_OK;
 }
 
-/* What is frequent is done without a call: the thread owns the mutex, the slot is small, and others of its
- * region are live. */
+/* What is left to do when a slot was given up: its pool is locked by its owner, so nobody takes it yet. */
+EXECBUF_LAST execbuf_status finish_release(execbuf_pool *pool, const execbuf_region *region, size_t size,
+                                           execbuf *buffer) {
+    write_traps(region, buffer->entry, size);
+    execbuf_unlock_owned(&pool->mutex);
+    *buffer = no_buffer;
+    return EXECBUF_OK;
+}
+
+/* What is frequent is done without a call before the last: the thread owns the mutex, the code is not frozen,
+ * and other code of its region is live. */
 execbuf_status execbuf_pool_release(execbuf *buffer) {
     execbuf_pool *pool = pool_of(buffer);
     if (EXECBUF_RARE(pool == NULL || *execbuf_prim_canary == 0 || !execbuf_try_lock(&pool->mutex))) {
@@ -343,7 +371,11 @@ execbuf_status execbuf_pool_release(execbuf *buffer) {
         execbuf_unlock_owned(&pool->mutex);
         return release_slowly(buffer);
     }
-    release(&place, buffer->entry, false);
+    give_up(&place, false);
+    if (!fits_two_words(place.span->slot_size)) {
+        return finish_release(pool, place.region, place.span->slot_size, buffer);
+    }
+    write_two_words(place.region, buffer->entry, execbuf_traps, EXECBUF_GRANULE);
     execbuf_unlock_owned(&pool->mutex);
     *buffer = no_buffer;
     return EXECBUF_OK;

@@ -11,8 +11,7 @@
  */
 #define LARGEST_WITH_SLACK 128U
 
-#define ENTRY_SIZE 3U
-
+/* How many words of bits there are. */
 static uint32_t word_count(uint32_t slots) {
     return (slots + 63) / 64;
 }
@@ -20,7 +19,7 @@ static uint32_t word_count(uint32_t slots) {
 /* The size of all that has no length of its own, up to where an array of them can be. */
 static size_t size_without_lengths(uint32_t slots) {
     size_t size =
-        sizeof(execbuf_span) + word_count(slots) * sizeof(execbuf_bits) + (size_t)slots * ENTRY_SIZE;
+        sizeof(execbuf_span) + word_count(slots) * sizeof(execbuf_bits) + (size_t)slots * EXECBUF_ENTRY_SIZE;
     return (size + 3) & ~(size_t)3;
 }
 
@@ -36,14 +35,14 @@ execbuf_span *execbuf_span_new(uint32_t class_, uint32_t slot_size, uint32_t slo
         return NULL;
     }
     span->class_ = (uint8_t)class_;
-    span->words = word_count(slots);
+    span->entries = (uint8_t *)(execbuf_span_bits(span) + word_count(slots));
     span->reciprocal = slots == 1 ? 0 : (uint32_t)(((uint64_t)1 << 32) / slot_size) + 1;
     span->slot_size = slot_size;
     span->slots = slots;
     if (slot_size > LARGEST_WITH_SLACK) {
         span->lengths = (uint32_t *)(void *)((uint8_t *)span + size_without_lengths(slots));
     }
-    for (uint32_t word = 0; word < span->words; word++) {
+    for (uint32_t word = 0; word < word_count(slots); word++) {
         uint32_t left = slots - word * 64;
         execbuf_span_bits(span)[word].free = left >= 64 ? UINT64_MAX : ((uint64_t)1 << left) - 1;
         span->free_words |= (uint64_t)1 << word;
@@ -101,7 +100,7 @@ void execbuf_span_end_limbo(execbuf_span *span) {
 
 bool execbuf_span_is_empty(const execbuf_span *span) {
     bool empty = true;
-    for (uint32_t word = 0; word < span->words && empty; word++) {
+    for (uint32_t word = 0; word < word_count(span->slots) && empty; word++) {
         uint32_t left = span->slots - word * 64;
         empty = execbuf_span_bits(span)[word].free == (left >= 64 ? UINT64_MAX : ((uint64_t)1 << left) - 1);
     }
@@ -110,7 +109,7 @@ bool execbuf_span_is_empty(const execbuf_span *span) {
 
 uint32_t execbuf_span_in_limbo(const execbuf_span *span) {
     uint32_t count = 0;
-    for (uint32_t word = 0; word < span->words; word++) {
+    for (uint32_t word = 0; word < word_count(span->slots); word++) {
         for (uint64_t bits = execbuf_span_bits(span)[word].limbo; bits != 0; bits &= bits - 1) {
             count++;
         }

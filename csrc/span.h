@@ -42,14 +42,15 @@ typedef struct execbuf_span {
     execbuf_region *region;
     uint64_t free_words;  /* which words have a free bit that is set */
     uint64_t limbo_words; /* which words have a limbo bit that is set */
+    uint8_t *entries;     /* by slot */
     uint32_t
         *lengths; /* by slot, where they are larger than 128 bytes; with the highest bit set, a capacity */
     uint32_t slot_size; /* in bytes */
-    uint32_t words;     /* of bits */
     uint32_t slots;
     uint32_t reciprocal; /* 2^32 / slot_size, rounded up; 0 for a single slot */
     struct execbuf_span *next_limbo;
-    struct execbuf_span *next; /* in its class's list of spans with free slots */
+    struct execbuf_span *next; /* in its class's list of spans, of which those that are full are still to be
+                                  taken out */
     struct execbuf_span *previous;
     uint32_t number; /* in the pool */
     uint32_t page;
@@ -100,13 +101,11 @@ static inline execbuf_bits *execbuf_span_bits(const execbuf_span *span) {
     return (execbuf_bits *)(void *)((execbuf_span *)span + 1); /* of the same piece of memory */
 }
 
-/* The entry of a slot of a span with so many words of bits. */
-static inline uint8_t *execbuf_entry_of(const execbuf_span *span, uint32_t words, uint32_t slot) {
-    return (uint8_t *)(execbuf_span_bits(span) + words) + (size_t)slot * 3;
-}
+#define EXECBUF_ENTRY_SIZE 3U
 
+/* The entry of a slot. */
 static inline uint8_t *execbuf_span_entry(const execbuf_span *span, uint32_t slot) {
-    return execbuf_entry_of(span, span->words, slot);
+    return span->entries + (size_t)slot * EXECBUF_ENTRY_SIZE;
 }
 
 /* The tag in an entry. */
