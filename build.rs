@@ -4,10 +4,12 @@ use std::env;
 use std::path::Path;
 
 /// The C files, relative to `csrc/`. The platform's file is included by `prim/prim.c`.
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 18] = [
     "backend.c",
     "buffer.c",
+    "emit.c",
     "fork.c",
+    "layout.c",
     "own.c",
     "pages.c",
     "pool.c",
@@ -16,6 +18,7 @@ const SOURCES: [&str; 15] = [
     "region.c",
     "registry.c",
     "room.c",
+    "signature.c",
     "slot.c",
     "span.c",
     "status.c",

@@ -12,6 +12,7 @@ static inline execbuf_status execbuf_error_none(execbuf_error *error) {
         error->status = EXECBUF_OK;
         error->os_error = 0;
         error->culprit = NULL;
+        error->position = 0;
         error->attempt_count = 0;
     }
     return EXECBUF_OK;
@@ -24,7 +25,7 @@ static inline execbuf_status execbuf_error_none(execbuf_error *error) {
  * In:  culprit: the argument or call at fault, a string that lives for ever, or NULL. */
 static inline execbuf_status execbuf_error_set(execbuf_error *error, execbuf_status status,
                                                const char *culprit, int32_t os_error) {
-    static const execbuf_error empty = {EXECBUF_OK, 0, NULL, 0, {{EXECBUF_BACKEND_NONE, 0, NULL}}};
+    static const execbuf_error empty = {EXECBUF_OK, 0, NULL, 0, 0, {{EXECBUF_BACKEND_NONE, 0, NULL}}};
     if (error != NULL) {
         *error = empty;
         error->status = status;

@@ -55,11 +55,21 @@ static void put(sink *to, const char *text) {
     }
 }
 
+static void put_number(sink *to, const char *before, long number, const char *after) {
+    char digits[32];
+    (void)snprintf(digits, sizeof digits, "%ld", number);
+    put(to, before);
+    put(to, digits);
+    put(to, after);
+}
+
 static void put_os_error(sink *to, int32_t code) {
     const char *name = execbuf_prim_error_name(code);
-    char number[32];
-    (void)snprintf(number, sizeof number, "error %ld", (long)code);
-    put(to, name != NULL ? name : number);
+    if (name != NULL) {
+        put(to, name);
+    } else {
+        put_number(to, "error ", (long)code, "");
+    }
 }
 
 /* "mprotect: EACCES", or only the call where the system gave no code. */
@@ -71,7 +81,19 @@ static void put_call(sink *to, const char *call, int32_t code) {
     }
 }
 
+/* Where in a signature the fault is. */
+static void put_position(sink *to, const execbuf_error *error) {
+    if (error->status == EXECBUF_E_SYNTAX) {
+        put_number(to, "at byte ", (long)error->position, ": ");
+    } else if (error->status == EXECBUF_E_TYPE && error->position > 0) {
+        put_number(to, "argument ", (long)error->position, ": ");
+    } else if (error->status == EXECBUF_E_TYPE) {
+        put(to, "result: ");
+    }
+}
+
 static void put_details(sink *to, const execbuf_error *error) {
+    put_position(to, error);
     if (error->attempt_count == 0) {
         put_call(to, error->culprit, error->os_error);
         return;

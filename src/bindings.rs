@@ -4,6 +4,7 @@ pub const EXECBUF_VERSION: &[u8; 6] = b"0.1.0\0";
 pub const EXECBUF_MAX_ATTEMPTS: u32 = 4;
 pub const EXECBUF_POOL_NAME_MAX: u32 = 63;
 pub const EXECBUF_MAX_FACTS: u32 = 16;
+pub const EXECBUF_MAX_ARGUMENTS: u32 = 127;
 impl execbuf_status {
     pub const EXECBUF_OK: execbuf_status = execbuf_status(0);
     pub const EXECBUF_E_NULL: execbuf_status = execbuf_status(-1);
@@ -21,6 +22,10 @@ impl execbuf_status {
     pub const EXECBUF_E_LOST: execbuf_status = execbuf_status(-13);
     pub const EXECBUF_E_FROZEN: execbuf_status = execbuf_status(-14);
     pub const EXECBUF_E_TOO_FAR: execbuf_status = execbuf_status(-15);
+    pub const EXECBUF_E_SYNTAX: execbuf_status = execbuf_status(-16);
+    pub const EXECBUF_E_TYPE: execbuf_status = execbuf_status(-17);
+    pub const EXECBUF_E_ARGUMENTS: execbuf_status = execbuf_status(-18);
+    pub const EXECBUF_E_ABI: execbuf_status = execbuf_status(-19);
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
@@ -65,10 +70,14 @@ pub struct execbuf_error {
     pub status: execbuf_status,
     /// The system's code for the failure, or 0: an errno value, on Windows that of GetLastError.
     pub os_error: i32,
-    /// The argument or the system call at fault: a string that lives for ever, or NULL.
+    /** The argument or the system call at fault, or what is wrong with a signature: a string that lives for
+ ever, or NULL.*/
     pub culprit: *const ::core::ffi::c_char,
+    /** Of a signature: for EXECBUF_E_SYNTAX the offset in the text, for EXECBUF_E_TYPE the number of the
+ argument, from 1 on, or 0 for the result. Else 0.*/
+    pub position: u32,
     /// How many entries of attempts are filled.
-    pub attempt_count: usize,
+    pub attempt_count: u32,
     /// Every backend that was tried, in that order, with the reason why it could not be used.
     pub attempts: [execbuf_attempt; 4usize],
 }
@@ -215,6 +224,83 @@ pub struct execbuf_probe {
     pub pool: [execbuf_probe_result; 4usize],
     /// What policies, limits and sizes there are, as far as the process may know.
     pub facts: [execbuf_fact; 16usize],
+}
+impl execbuf_type {
+    pub const EXECBUF_TYPE_VOID: execbuf_type = execbuf_type(0);
+    pub const EXECBUF_TYPE_BOOL: execbuf_type = execbuf_type(1);
+    pub const EXECBUF_TYPE_I8: execbuf_type = execbuf_type(2);
+    pub const EXECBUF_TYPE_U8: execbuf_type = execbuf_type(3);
+    pub const EXECBUF_TYPE_I16: execbuf_type = execbuf_type(4);
+    pub const EXECBUF_TYPE_U16: execbuf_type = execbuf_type(5);
+    pub const EXECBUF_TYPE_I32: execbuf_type = execbuf_type(6);
+    pub const EXECBUF_TYPE_U32: execbuf_type = execbuf_type(7);
+    pub const EXECBUF_TYPE_I64: execbuf_type = execbuf_type(8);
+    pub const EXECBUF_TYPE_U64: execbuf_type = execbuf_type(9);
+    pub const EXECBUF_TYPE_POINTER: execbuf_type = execbuf_type(10);
+    pub const EXECBUF_TYPE_F32: execbuf_type = execbuf_type(11);
+    pub const EXECBUF_TYPE_F64: execbuf_type = execbuf_type(12);
+}
+#[repr(transparent)]
+#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+pub struct execbuf_type(pub ::core::ffi::c_uint);
+/** The result and the arguments of a function. A plain value; fill it with execbuf_signature_parse or by hand.
+ Whatever takes a signature checks it.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_signature {
+    /// An execbuf_type.
+    pub result: u8,
+    /// How many arguments there are.
+    pub count: u8,
+    /** Whether the function is variadic: of this signature's arguments, those behind the first fixed ones
+ stand for "...".*/
+    pub variadic: u8,
+    pub fixed: u8,
+    /// Each an execbuf_type, but not EXECBUF_TYPE_VOID.
+    pub arguments: [u8; 127usize],
+}
+impl execbuf_abi {
+    /// System V: Linux, macOS, the BSDs (System V psABI, AMD64 supplement 1.0, 3.2).
+    pub const EXECBUF_ABI_SYSV64: execbuf_abi = execbuf_abi(1);
+    /// Microsoft: Windows, UEFI (Microsoft, "x64 calling convention").
+    pub const EXECBUF_ABI_WIN64: execbuf_abi = execbuf_abi(2);
+}
+#[repr(transparent)]
+/// The two conventions of x86-64.
+#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+pub struct execbuf_abi(pub ::core::ffi::c_uint);
+impl execbuf_where {
+    /// no result
+    pub const EXECBUF_NOWHERE: execbuf_where = execbuf_where(0);
+    pub const EXECBUF_IN_GENERAL: execbuf_where = execbuf_where(1);
+    pub const EXECBUF_IN_VECTOR: execbuf_where = execbuf_where(2);
+    pub const EXECBUF_ON_STACK: execbuf_where = execbuf_where(3);
+}
+#[repr(transparent)]
+/// Where an argument or the result is.
+#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+pub struct execbuf_where(pub ::core::ffi::c_uint);
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_location {
+    /// An execbuf_where.
+    pub where_: u8,
+    /** The register's number as instructions encode it: 0 is rax, 1 rcx, 2 rdx, 6 rsi, 7 rdi, 8 to 15 r8 to
+ r15; or of xmm0 to xmm7.*/
+    pub number: u8,
+    /// On the stack: how far above the stack pointer, in bytes, before the call pushes its return address.
+    pub offset: u16,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_layout {
+    pub result: execbuf_location,
+    pub arguments: [execbuf_location; 127usize],
+    /** What the caller sets aside for the call: stack arguments, for Win64 also the 32 bytes of shadow space.
+ In bytes, a multiple of 8.*/
+    pub stack_size: u32,
+    /// How many vector registers hold arguments.
+    pub vector_count: u32,
 }
 unsafe extern "C" {
     /** The version of the library that is linked in, to be compared with EXECBUF_VERSION.
@@ -456,4 +542,64 @@ unsafe extern "C" {
 
  Out: probe: the report. NULL does nothing.*/
     pub fn execbuf_probe_system(probe: *mut execbuf_probe);
+    /** Reads a signature: the letter of the result, then in parentheses those of the arguments, without spaces. A
+ full stop stands where "..." begins. "i(pp)" is memcmp without its length, "i(p.id)" is printf with an int
+ and a double.
+
+ Errors: EXECBUF_E_NULL; EXECBUF_E_SYNTAX, with the offset; EXECBUF_E_TYPE, with the argument's number and
+         the reason: "long" and its like, types that are not supported yet ('x' and 'X' for integers of 128
+         bits, 'm' for vectors, '{' for structs), void as an argument, and behind the full stop types that
+         C promotes; EXECBUF_E_ARGUMENTS.
+ Out: out:   the signature; all zero, which is "v()", on failure.
+ In:  text:  the text.
+ Out: error: the report, or NULL.*/
+    pub fn execbuf_signature_parse(
+        out: *mut execbuf_signature,
+        text: *const ::core::ffi::c_char,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Tells where a convention has the arguments and the result. Works on every machine.
+
+ Errors: EXECBUF_E_NULL; EXECBUF_E_ABI; for a signature that was filled by hand, those of
+         execbuf_signature_parse.
+ Out: out:       the locations; all zero on failure.
+ In:  signature: the signature.
+      abi:       the convention.
+ Out: error:     the report, or NULL.*/
+    pub fn execbuf_layout_of(
+        out: *mut execbuf_layout,
+        signature: *const execbuf_signature,
+        abi: execbuf_abi,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Writes a thunk: x86-64 code that is called by one convention and calls the target by the other, with the
+ same arguments, and returns its result. By the same convention it is a jump. It can be published at any
+ address.
+
+ It takes less than a page of stack. Integers of 8 and 16 bits reach a System V target extended to 32, as
+ compilers expect. Called by Win64 it preserves rdi, rsi and xmm6 to xmm15. Of a variadic target it is a
+ caller with these very arguments; the thunk itself may be called as variadic or not.
+
+ There are no unwind tables for it: nothing may unwind through it.
+
+ Errors: as for execbuf_layout_of; EXECBUF_E_NULL if there is no target; EXECBUF_E_CAPACITY, and *length
+         tells how much room it takes. Nothing is written then.
+ Out: out:       the code; NULL is allowed if capacity is 0.
+ In:  capacity:  the room there, in bytes.
+ Out: length:    the length of the code, in bytes; 0 on failure, but for EXECBUF_E_CAPACITY.
+ In:  signature: the signature of both.
+      entered:   the convention by which the thunk is called.
+      abi:       that of the target.
+      target:    the function that it calls.
+ Out: error:     the report, or NULL.*/
+    pub fn execbuf_thunk_emit(
+        out: *mut ::core::ffi::c_void,
+        capacity: usize,
+        length: *mut usize,
+        signature: *const execbuf_signature,
+        entered: execbuf_abi,
+        abi: execbuf_abi,
+        target: *const ::core::ffi::c_void,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
 }

@@ -47,6 +47,11 @@ pub enum ErrorKind {
     Frozen,
     /// There is no address space left within 2 GiB of the address that the pool is to be near to.
     TooFar,
+    /// The text of a [`Signature`](crate::Signature) is wrong; [`Error::position`] is the offset.
+    Syntax,
+    /// A [`Signature`](crate::Signature) has a type that can't cross calling conventions, [`Error::position`] being the
+    /// argument's number, from 1 on, or 0 for the result; or it has too many arguments.
+    Signature,
     /// A handle was altered, or freed through [`ffi`], behind the back of the safe types.
     InvalidHandle,
 }
@@ -192,10 +197,28 @@ impl Error {
         }
     }
 
+    /// Where in a [`Signature`](crate::Signature) the fault is; see [`ErrorKind::Syntax`] and [`ErrorKind::Signature`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = "d(p?".parse::<execbuf::Signature>().unwrap_err();
+    /// assert_eq!(error.position(), Some(4));
+    /// ```
+    #[must_use]
+    pub fn position(&self) -> Option<usize> {
+        match &self.0 {
+            Repr::Report(report) if matches!(self.kind(), ErrorKind::Syntax | ErrorKind::Signature) => {
+                usize::try_from(report.position).ok()
+            }
+            _ => None,
+        }
+    }
+
     /// Every way of making the code executable that was tried, in that order, with the reason why it failed.
     pub fn attempts(&self) -> impl Iterator<Item = Attempt> + '_ {
         let attempts = match &self.0 {
-            Repr::Report(report) => report.attempts.get(..report.attempt_count).unwrap_or_default(),
+            Repr::Report(report) => report.attempts.get(..report.attempt_count as usize).unwrap_or_default(),
             Repr::Build(_) => &[],
         };
         attempts.iter().filter_map(|attempt| {
@@ -241,6 +264,7 @@ impl Error {
             status,
             os_error: 0,
             culprit: culprit.as_ptr(),
+            position: 0,
             attempt_count: 0,
             attempts: [attempt; ffi::EXECBUF_MAX_ATTEMPTS as usize],
         }))
@@ -271,7 +295,9 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_LOST => ErrorKind::Lost,
         execbuf_status::EXECBUF_E_FROZEN => ErrorKind::Frozen,
         execbuf_status::EXECBUF_E_TOO_FAR => ErrorKind::TooFar,
-        // NULL, STALE, NOT_PUBLISHED and PUBLISHED: the safe types never make such calls.
+        execbuf_status::EXECBUF_E_SYNTAX => ErrorKind::Syntax,
+        execbuf_status::EXECBUF_E_TYPE | execbuf_status::EXECBUF_E_ARGUMENTS => ErrorKind::Signature,
+        // NULL, STALE, NOT_PUBLISHED, PUBLISHED and ABI: the safe types never make such calls.
         _ => ErrorKind::InvalidHandle,
     }
 }
@@ -342,9 +368,12 @@ impl From<Error> for std::io::Error {
             ErrorKind::NoMemory | ErrorKind::TooFar => std::io::ErrorKind::OutOfMemory,
             ErrorKind::Denied | ErrorKind::ReadImpliesExec => std::io::ErrorKind::PermissionDenied,
             ErrorKind::Unsupported => std::io::ErrorKind::Unsupported,
-            ErrorKind::Empty | ErrorKind::TooLarge | ErrorKind::OutOfBounds | ErrorKind::Capacity => {
-                std::io::ErrorKind::InvalidInput
-            }
+            ErrorKind::Empty
+            | ErrorKind::TooLarge
+            | ErrorKind::OutOfBounds
+            | ErrorKind::Capacity
+            | ErrorKind::Syntax
+            | ErrorKind::Signature => std::io::ErrorKind::InvalidInput,
             ErrorKind::BuildFailed | ErrorKind::Lost | ErrorKind::Frozen | ErrorKind::InvalidHandle => {
                 std::io::ErrorKind::Other
             }
@@ -383,6 +412,10 @@ mod tests {
             (s::EXECBUF_E_LOST, ErrorKind::Lost),
             (s::EXECBUF_E_FROZEN, ErrorKind::Frozen),
             (s::EXECBUF_E_TOO_FAR, ErrorKind::TooFar),
+            (s::EXECBUF_E_SYNTAX, ErrorKind::Syntax),
+            (s::EXECBUF_E_TYPE, ErrorKind::Signature),
+            (s::EXECBUF_E_ARGUMENTS, ErrorKind::Signature),
+            (s::EXECBUF_E_ABI, ErrorKind::InvalidHandle),
         ];
         // The statuses are numbered without gaps, so this says that none is missing.
         for (number, (status, kind)) in (1..).zip(kinds) {
@@ -390,8 +423,8 @@ mod tests {
             assert_eq!(reported(status).kind(), kind);
         }
         // SAFETY: The function takes any value, and returns a string.
-        let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 15))) };
-        assert_eq!((kinds.len(), after), (15, c"EXECBUF_E_?"));
+        let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 19))) };
+        assert_eq!((kinds.len(), after), (19, c"EXECBUF_E_?"));
     }
 
     #[test]
@@ -425,6 +458,8 @@ mod tests {
             (execbuf_status::EXECBUF_E_LOST, std::io::ErrorKind::Other),
             (execbuf_status::EXECBUF_E_FROZEN, std::io::ErrorKind::Other),
             (execbuf_status::EXECBUF_E_TOO_FAR, std::io::ErrorKind::OutOfMemory),
+            (execbuf_status::EXECBUF_E_SYNTAX, std::io::ErrorKind::InvalidInput),
+            (execbuf_status::EXECBUF_E_TYPE, std::io::ErrorKind::InvalidInput),
         ] {
             assert_eq!(std::io::Error::from(reported(status)).kind(), kind);
         }

@@ -84,7 +84,11 @@ const char *execbuf_version(void);
       "the process forked while this code was live, so both processes share its memory and neither may "     \
       "change it; publish a new buffer instead")                                                             \
     X(EXECBUF_E_TOO_FAR, -15,                                                                                \
-      "no address space is left within 2 GiB of the address that the pool is to be near to")
+      "no address space is left within 2 GiB of the address that the pool is to be near to")                 \
+    X(EXECBUF_E_SYNTAX, -16, "the text of the signature is wrong; write it like \"d(pid)\"")                 \
+    X(EXECBUF_E_TYPE, -17, "a type of the signature can't cross calling conventions")                        \
+    X(EXECBUF_E_ARGUMENTS, -18, "the signature has more arguments than EXECBUF_MAX_ARGUMENTS")               \
+    X(EXECBUF_E_ABI, -19, "the value names no calling convention")
 
 typedef enum execbuf_status {
 #define EXECBUF_STATUS_ENUM(name, value, message) name = value,
@@ -149,10 +153,14 @@ typedef struct execbuf_error {
     execbuf_status status;
     /* The system's code for the failure, or 0: an errno value, on Windows that of GetLastError. */
     int32_t os_error;
-    /* The argument or the system call at fault: a string that lives for ever, or NULL. */
+    /* The argument or the system call at fault, or what is wrong with a signature: a string that lives for
+     * ever, or NULL. */
     const char *culprit;
+    /* Of a signature: for EXECBUF_E_SYNTAX the offset in the text, for EXECBUF_E_TYPE the number of the
+     * argument, from 1 on, or 0 for the result. Else 0. */
+    uint32_t position;
     /* How many entries of attempts are filled. */
-    size_t attempt_count;
+    uint32_t attempt_count;
     /* Every backend that was tried, in that order, with the reason why it could not be used. */
     execbuf_attempt attempts[EXECBUF_MAX_ATTEMPTS];
 } execbuf_error;
@@ -495,6 +503,138 @@ typedef struct execbuf_probe {
  *
  * Out: probe: the report. NULL does nothing. */
 void execbuf_probe_system(execbuf_probe *probe);
+
+/* ---- Signatures --------------------------------------------------------------------------------- */
+
+/* The types that cross a call alike in every calling convention, each with its letter in a signature's text,
+ * its size in bytes and whether it is signed. Those whose size depends on the system are not among them:
+ * long, long double, wchar_t, va_list. */
+#define EXECBUF_TYPE_MAP(X)                                                                                  \
+    X(EXECBUF_TYPE_VOID, 0, 'v', 0, 0)                                                                       \
+    X(EXECBUF_TYPE_BOOL, 1, '?', 1, 0)                                                                       \
+    X(EXECBUF_TYPE_I8, 2, 'b', 1, 1)                                                                         \
+    X(EXECBUF_TYPE_U8, 3, 'B', 1, 0)                                                                         \
+    X(EXECBUF_TYPE_I16, 4, 'h', 2, 1)                                                                        \
+    X(EXECBUF_TYPE_U16, 5, 'H', 2, 0)                                                                        \
+    X(EXECBUF_TYPE_I32, 6, 'i', 4, 1)                                                                        \
+    X(EXECBUF_TYPE_U32, 7, 'I', 4, 0)                                                                        \
+    X(EXECBUF_TYPE_I64, 8, 'l', 8, 1)                                                                        \
+    X(EXECBUF_TYPE_U64, 9, 'L', 8, 0)                                                                        \
+    X(EXECBUF_TYPE_POINTER, 10, 'p', 8, 0)                                                                   \
+    X(EXECBUF_TYPE_F32, 11, 'f', 4, 1)                                                                       \
+    X(EXECBUF_TYPE_F64, 12, 'd', 8, 1)
+
+typedef enum execbuf_type {
+#define EXECBUF_TYPE_ENUM(name, value, letter, size, is_signed) name = value,
+    EXECBUF_TYPE_MAP(EXECBUF_TYPE_ENUM)
+#undef EXECBUF_TYPE_ENUM
+} execbuf_type;
+
+/* The most arguments that a signature has, as many as C asks compilers for (C11, 5.2.4.1). */
+#define EXECBUF_MAX_ARGUMENTS 127
+
+/* The result and the arguments of a function. A plain value; fill it with execbuf_signature_parse or by hand.
+ * Whatever takes a signature checks it. */
+typedef struct execbuf_signature {
+    /* An execbuf_type. */
+    uint8_t result;
+    /* How many arguments there are. */
+    uint8_t count;
+    /* Whether the function is variadic: of this signature's arguments, those behind the first fixed ones
+     * stand for "...". */
+    uint8_t variadic;
+    uint8_t fixed;
+    /* Each an execbuf_type, but not EXECBUF_TYPE_VOID. */
+    uint8_t arguments[EXECBUF_MAX_ARGUMENTS];
+} execbuf_signature;
+
+/* Reads a signature: the letter of the result, then in parentheses those of the arguments, without spaces. A
+ * full stop stands where "..." begins. "i(pp)" is memcmp without its length, "i(p.id)" is printf with an int
+ * and a double.
+ *
+ * Errors: EXECBUF_E_NULL; EXECBUF_E_SYNTAX, with the offset; EXECBUF_E_TYPE, with the argument's number and
+ *         the reason: "long" and its like, types that are not supported yet ('x' and 'X' for integers of 128
+ *         bits, 'm' for vectors, '{' for structs), void as an argument, and behind the full stop types that
+ *         C promotes; EXECBUF_E_ARGUMENTS.
+ * Out: out:   the signature; all zero, which is "v()", on failure.
+ * In:  text:  the text.
+ * Out: error: the report, or NULL. */
+execbuf_status execbuf_signature_parse(execbuf_signature *out, const char *text, execbuf_error *error);
+
+/* ---- Calling conventions ------------------------------------------------------------------------ */
+
+/* The two conventions of x86-64. */
+typedef enum execbuf_abi {
+    /* System V: Linux, macOS, the BSDs (System V psABI, AMD64 supplement 1.0, 3.2). */
+    EXECBUF_ABI_SYSV64 = 1,
+    /* Microsoft: Windows, UEFI (Microsoft, "x64 calling convention"). */
+    EXECBUF_ABI_WIN64 = 2
+} execbuf_abi;
+
+/* Where an argument or the result is. */
+typedef enum execbuf_where {
+    EXECBUF_NOWHERE = 0, /* no result */
+    EXECBUF_IN_GENERAL = 1,
+    EXECBUF_IN_VECTOR = 2,
+    EXECBUF_ON_STACK = 3
+} execbuf_where;
+
+typedef struct execbuf_location {
+    /* An execbuf_where. */
+    uint8_t where;
+    /* The register's number as instructions encode it: 0 is rax, 1 rcx, 2 rdx, 6 rsi, 7 rdi, 8 to 15 r8 to
+     * r15; or of xmm0 to xmm7. */
+    uint8_t number;
+    /* On the stack: how far above the stack pointer, in bytes, before the call pushes its return address. */
+    uint16_t offset;
+} execbuf_location;
+
+typedef struct execbuf_layout {
+    execbuf_location result;
+    execbuf_location arguments[EXECBUF_MAX_ARGUMENTS];
+    /* What the caller sets aside for the call: stack arguments, for Win64 also the 32 bytes of shadow space.
+     * In bytes, a multiple of 8. */
+    uint32_t stack_size;
+    /* How many vector registers hold arguments. */
+    uint32_t vector_count;
+} execbuf_layout;
+
+/* Tells where a convention has the arguments and the result. Works on every machine.
+ *
+ * Errors: EXECBUF_E_NULL; EXECBUF_E_ABI; for a signature that was filled by hand, those of
+ *         execbuf_signature_parse.
+ * Out: out:       the locations; all zero on failure.
+ * In:  signature: the signature.
+ *      abi:       the convention.
+ * Out: error:     the report, or NULL. */
+execbuf_status execbuf_layout_of(execbuf_layout *out, const execbuf_signature *signature, execbuf_abi abi,
+                                 execbuf_error *error);
+
+/* ---- Thunks as bytes ---------------------------------------------------------------------------- */
+
+/* Writes a thunk: x86-64 code that is called by one convention and calls the target by the other, with the
+ * same arguments, and returns its result. By the same convention it is a jump. It can be published at any
+ * address.
+ *
+ * It takes less than a page of stack. Integers of 8 and 16 bits reach a System V target extended to 32, as
+ * compilers expect. Called by Win64 it preserves rdi, rsi and xmm6 to xmm15. Of a variadic target it is a
+ * caller with these very arguments; the thunk itself may be called as variadic or not.
+ *
+ * There are no unwind tables for it: nothing may unwind through it.
+ *
+ * Errors: as for execbuf_layout_of; EXECBUF_E_NULL if there is no target; EXECBUF_E_CAPACITY, and *length
+ *         tells how much room it takes. Nothing is written then.
+ * Out: out:       the code; NULL is allowed if capacity is 0.
+ * In:  capacity:  the room there, in bytes.
+ * Out: length:    the length of the code, in bytes; 0 on failure, but for EXECBUF_E_CAPACITY.
+ * In:  signature: the signature of both.
+ *      entered:   the convention by which the thunk is called.
+ *      abi:       that of the target.
+ *      target:    the function that it calls.
+ * Out: error:     the report, or NULL. */
+execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
+                                  const execbuf_signature *signature, execbuf_abi entered, execbuf_abi abi,
+                                  const void *target, execbuf_error *error);
 
 #ifdef __cplusplus
 }

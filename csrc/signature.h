@@ -1,0 +1,17 @@
+/* Signatures and where conventions have their arguments. Pure: nothing here allocates or asks the system. */
+#ifndef EXECBUF_SIGNATURE_H
+#define EXECBUF_SIGNATURE_H
+
+#include <stdbool.h>
+
+#include "include/execbuf.h"
+
+/* Whether a signature is one, with the report of execbuf_signature_parse if not. NULL is none. */
+execbuf_status execbuf_signature_check(const execbuf_signature *signature, execbuf_error *error);
+
+/* Facts about an execbuf_type, which is in range. */
+bool execbuf_type_is_float(uint8_t type);
+uint8_t execbuf_type_size(uint8_t type);
+bool execbuf_type_is_signed(uint8_t type);
+
+#endif
