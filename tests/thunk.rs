@@ -1,7 +1,7 @@
 //! Thunks against the compilers' own code for both conventions, on random signatures, and by a decoder.
 //!
 //! `EXECBUF_THUNKS` is how many signatures there are to be (100), `EXECBUF_SEED` where the random
-//! numbers begin. The C compiler is `CC`, or cc, and clang if there is one; what it makes is run by `RUNNER`, if that is set.
+//! numbers begin. The C compiler is `EXECBUF_CC`, or cc, and clang if there is one; what it makes is run by `EXECBUF_RUNNER`, if that is set.
 #![cfg(target_arch = "x86_64")]
 
 #[path = "support/mod.rs"]
@@ -124,10 +124,10 @@ fn check_instructions(text: &str, code: &[u8], is_jump: bool) {
         }
         match (instruction.mnemonic(), instruction.op0_register()) {
             (Mnemonic::Sub, Register::RSP) => {
-                depth += i64::try_from(instruction.immediate(1)).expect("it is small")
+                depth += i64::try_from(instruction.immediate(1)).expect("it is small");
             }
             (Mnemonic::Add, Register::RSP) => {
-                depth -= i64::try_from(instruction.immediate(1)).expect("it is small")
+                depth -= i64::try_from(instruction.immediate(1)).expect("it is small");
             }
             _ => {}
         }
@@ -343,6 +343,11 @@ fn program(signatures: u64, seed: u64) -> String {
     program
 }
 
+/// A command as a part of a file's name.
+fn as_file(command: &str) -> String {
+    command.replace(['/', ' '], "_")
+}
+
 /// A compiler, and the library as it makes it.
 struct Compiler {
     name: String,
@@ -352,7 +357,7 @@ struct Compiler {
 impl Compiler {
     fn new(name: String) -> Self {
         let csrc = Path::new(env!("CARGO_MANIFEST_DIR")).join("csrc");
-        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("objects-{}", name.replace('/', "_")));
+        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("objects-{}", as_file(&name)));
         fs::create_dir_all(&out).expect("it can be made");
         let mut sources: Vec<_> =
             fs::read_dir(&csrc).expect("it is there").map(|entry| entry.expect("readable").path()).collect();
@@ -363,8 +368,15 @@ impl Compiler {
             .map(|source| out.join(source.file_name().expect("it has one")).with_extension("o"))
             .collect();
         let compiler = Self { name, objects };
-        compiler.compile(Command::new(&compiler.name).current_dir(out).args(["-O1", "-c"]).args(sources));
+        compiler.compile(compiler.command().current_dir(out).args(["-O1", "-c"]).args(sources));
         compiler
+    }
+
+    fn command(&self) -> Command {
+        let mut words = self.name.split_whitespace();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        command
     }
 
     fn compile(&self, command: &mut Command) {
@@ -379,16 +391,16 @@ impl Compiler {
     /// Compiles and runs a program.
     fn run(&self, optimisation: &str, source: &Path, seed: u64) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let program = source.with_extension(format!("{}{optimisation}.exe", self.name.replace('/', "_")));
+        let program = source.with_extension(format!("{}{optimisation}.exe", as_file(&self.name)));
         self.compile(
-            Command::new(&self.name)
+            self.command()
                 .args([optimisation, &format!("-DSEED={seed}u"), "-pthread", "-I"])
                 .args([root.join("csrc/include").as_os_str(), "-I".as_ref(), root.join("tests/c").as_os_str()])
                 .arg(source)
                 .args(&self.objects)
                 .args(["-o".as_ref(), program.as_os_str()]),
         );
-        let runner = env::var("RUNNER").unwrap_or_default();
+        let runner = env::var("EXECBUF_RUNNER").unwrap_or_default();
         let mut words = runner.split_whitespace().map(PathBuf::from).chain([program]);
         let output =
             Command::new(words.next().expect("at least the program")).args(words).output().expect("it starts");
@@ -404,8 +416,8 @@ fn compilers_agree_with_thunks() {
     }
     let (signatures, seed) = (number("EXECBUF_THUNKS", 100), number("EXECBUF_SEED", 1));
     support::say(&format!("{signatures} signatures, EXECBUF_SEED={seed}"));
-    let mut names = vec![env::var("CC").unwrap_or_else(|_| "cc".to_owned())];
-    if env::var_os("CC").is_none() && Command::new("clang").arg("--version").output().is_ok() {
+    let mut names = vec![env::var("EXECBUF_CC").unwrap_or_else(|_| "cc".to_owned())];
+    if env::var_os("EXECBUF_CC").is_none() && Command::new("clang").arg("--version").output().is_ok() {
         names.push("clang".to_owned());
     }
     let compilers: Vec<_> = names.into_iter().map(Compiler::new).collect();
