@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "prim/prim.h"
 #include "signature.h"
 
 /* Registers by their numbers. */
@@ -316,6 +317,8 @@ execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
     if (target == NULL || (out == NULL && capacity > 0)) {
         return execbuf_error_set(error, EXECBUF_E_NULL, target == NULL ? "target" : "out", 0);
     }
+    entered = entered == EXECBUF_ABI_NATIVE ? execbuf_prim_abi : entered;
+    abi = abi == EXECBUF_ABI_NATIVE ? execbuf_prim_abi : abi;
     if (entered != EXECBUF_ABI_SYSV64 && entered != EXECBUF_ABI_WIN64) {
         return execbuf_error_set(error, EXECBUF_E_ABI, "entered", 0);
     }

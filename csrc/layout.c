@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "prim/prim.h"
 #include "signature.h"
 
 /* Registers for integers and pointers, by the numbers that instructions have for them. */
@@ -81,13 +82,14 @@ execbuf_status execbuf_layout_of(execbuf_layout *out, const execbuf_signature *s
     if (status != EXECBUF_OK) {
         return status;
     }
-    switch (abi) {
+    switch (abi == EXECBUF_ABI_NATIVE ? execbuf_prim_abi : abi) {
     case EXECBUF_ABI_SYSV64: lay_out_sysv(out, signature); break;
     case EXECBUF_ABI_WIN64: lay_out_win64(out, signature); break;
     default: return execbuf_error_set(error, EXECBUF_E_ABI, "abi", 0);
     }
-    if (signature->result != EXECBUF_TYPE_VOID) {
-        out->result = in_register(signature->result, 0, 0); /* rax or xmm0, in both */
+    out->result = in_register(signature->result, 0, 0); /* rax or xmm0, in both */
+    if (signature->result == EXECBUF_TYPE_VOID) {
+        out->result.where = EXECBUF_NOWHERE;
     }
     return execbuf_error_none(error);
 }

@@ -107,9 +107,9 @@ static execbuf_status read_type(reader *from, size_t number, uint8_t *type) {
             return fail(from->error, EXECBUF_E_TYPE, number, refused_types[i].reason);
         }
     }
-    for (uint8_t i = 0; i < TYPE_COUNT; i++) {
+    for (size_t i = 0; i < TYPE_COUNT; i++) {
         if (types[i].letter == *text) {
-            *type = i;
+            *type = (uint8_t)i;
             from->at++;
             return EXECBUF_OK;
         }

@@ -226,6 +226,8 @@ pub struct execbuf_probe {
     pub facts: [execbuf_fact; 16usize],
 }
 impl execbuf_type {
+    /// No type. Negative, so that the enum's type is int for every compiler.
+    pub const EXECBUF_TYPE_NONE: execbuf_type = execbuf_type(-1);
     pub const EXECBUF_TYPE_VOID: execbuf_type = execbuf_type(0);
     pub const EXECBUF_TYPE_BOOL: execbuf_type = execbuf_type(1);
     pub const EXECBUF_TYPE_I8: execbuf_type = execbuf_type(2);
@@ -242,7 +244,7 @@ impl execbuf_type {
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
-pub struct execbuf_type(pub ::core::ffi::c_uint);
+pub struct execbuf_type(pub ::core::ffi::c_int);
 /** The result and the arguments of a function. A plain value; fill it with execbuf_signature_parse or by hand.
  Whatever takes a signature checks it.*/
 #[repr(C)]
@@ -260,6 +262,8 @@ pub struct execbuf_signature {
     pub arguments: [u8; 127usize],
 }
 impl execbuf_abi {
+    /// That of C functions where the library runs: one of the two on x86-64, and none elsewhere.
+    pub const EXECBUF_ABI_NATIVE: execbuf_abi = execbuf_abi(-1);
     /// System V: Linux, macOS, the BSDs (System V psABI, AMD64 supplement 1.0, 3.2).
     pub const EXECBUF_ABI_SYSV64: execbuf_abi = execbuf_abi(1);
     /// Microsoft: Windows, UEFI (Microsoft, "x64 calling convention").
@@ -268,23 +272,23 @@ impl execbuf_abi {
 #[repr(transparent)]
 /// The two conventions of x86-64.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
-pub struct execbuf_abi(pub ::core::ffi::c_uint);
+pub struct execbuf_abi(pub ::core::ffi::c_int);
 impl execbuf_where {
-    /// no result
-    pub const EXECBUF_NOWHERE: execbuf_where = execbuf_where(0);
-    pub const EXECBUF_IN_GENERAL: execbuf_where = execbuf_where(1);
-    pub const EXECBUF_IN_VECTOR: execbuf_where = execbuf_where(2);
-    pub const EXECBUF_ON_STACK: execbuf_where = execbuf_where(3);
+    /// void is
+    pub const EXECBUF_NOWHERE: execbuf_where = execbuf_where(-1);
+    pub const EXECBUF_IN_GENERAL: execbuf_where = execbuf_where(0);
+    pub const EXECBUF_IN_VECTOR: execbuf_where = execbuf_where(1);
+    pub const EXECBUF_ON_STACK: execbuf_where = execbuf_where(2);
 }
 #[repr(transparent)]
 /// Where an argument or the result is.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
-pub struct execbuf_where(pub ::core::ffi::c_uint);
+pub struct execbuf_where(pub ::core::ffi::c_int);
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct execbuf_location {
     /// An execbuf_where.
-    pub where_: u8,
+    pub where_: i8,
     /** The register's number as instructions encode it: 0 is rax, 1 rcx, 2 rdx, 6 rsi, 7 rdi, 8 to 15 r8 to
  r15; or of xmm0 to xmm7.*/
     pub number: u8,

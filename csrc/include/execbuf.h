@@ -88,7 +88,7 @@ const char *execbuf_version(void);
     X(EXECBUF_E_SYNTAX, -16, "the text of the signature is wrong; write it like \"d(pid)\"")                 \
     X(EXECBUF_E_TYPE, -17, "a type of the signature can't cross calling conventions")                        \
     X(EXECBUF_E_ARGUMENTS, -18, "the signature has more arguments than EXECBUF_MAX_ARGUMENTS")               \
-    X(EXECBUF_E_ABI, -19, "the value names no calling convention")
+    X(EXECBUF_E_ABI, -19, "the calling convention is none of x86-64's, which thunks are between")
 
 typedef enum execbuf_status {
 #define EXECBUF_STATUS_ENUM(name, value, message) name = value,
@@ -525,6 +525,8 @@ void execbuf_probe_system(execbuf_probe *probe);
     X(EXECBUF_TYPE_F64, 12, 'd', 8, 1)
 
 typedef enum execbuf_type {
+    /* No type. Negative, so that the enum's type is int for every compiler. */
+    EXECBUF_TYPE_NONE = -1,
 #define EXECBUF_TYPE_ENUM(name, value, letter, size, is_signed) name = value,
     EXECBUF_TYPE_MAP(EXECBUF_TYPE_ENUM)
 #undef EXECBUF_TYPE_ENUM
@@ -565,6 +567,8 @@ execbuf_status execbuf_signature_parse(execbuf_signature *out, const char *text,
 
 /* The two conventions of x86-64. */
 typedef enum execbuf_abi {
+    /* That of C functions where the library runs: one of the two on x86-64, and none elsewhere. */
+    EXECBUF_ABI_NATIVE = -1,
     /* System V: Linux, macOS, the BSDs (System V psABI, AMD64 supplement 1.0, 3.2). */
     EXECBUF_ABI_SYSV64 = 1,
     /* Microsoft: Windows, UEFI (Microsoft, "x64 calling convention"). */
@@ -573,15 +577,15 @@ typedef enum execbuf_abi {
 
 /* Where an argument or the result is. */
 typedef enum execbuf_where {
-    EXECBUF_NOWHERE = 0, /* no result */
-    EXECBUF_IN_GENERAL = 1,
-    EXECBUF_IN_VECTOR = 2,
-    EXECBUF_ON_STACK = 3
+    EXECBUF_NOWHERE = -1, /* void is */
+    EXECBUF_IN_GENERAL = 0,
+    EXECBUF_IN_VECTOR = 1,
+    EXECBUF_ON_STACK = 2
 } execbuf_where;
 
 typedef struct execbuf_location {
     /* An execbuf_where. */
-    uint8_t where;
+    int8_t where;
     /* The register's number as instructions encode it: 0 is rax, 1 rcx, 2 rdx, 6 rsi, 7 rdi, 8 to 15 r8 to
      * r15; or of xmm0 to xmm7. */
     uint8_t number;

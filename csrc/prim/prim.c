@@ -22,5 +22,13 @@
 #include "stub.c" /* NOLINT(bugprone-suspicious-include) */
 #endif
 
+#if !defined(__x86_64__) && !defined(_M_X64)
+const execbuf_abi execbuf_prim_abi = EXECBUF_ABI_NATIVE;
+#elif defined(_WIN32) || defined(__CYGWIN__)
+const execbuf_abi execbuf_prim_abi = EXECBUF_ABI_WIN64;
+#else
+const execbuf_abi execbuf_prim_abi = EXECBUF_ABI_SYSV64;
+#endif
+
 static const uint8_t alive = 1;
 const volatile uint8_t *execbuf_prim_canary = &alive;

@@ -67,6 +67,9 @@ typedef struct execbuf_prim_fork_hooks {
     void (*in_child)(void);
 } execbuf_prim_fork_hooks;
 
+/* The convention of C functions here, or EXECBUF_ABI_NATIVE if it is not of x86-64. */
+extern const execbuf_abi execbuf_prim_abi;
+
 /* The facts. Cheap enough to ask for each time; makes no system call on Unix. */
 execbuf_prim_info execbuf_prim_query(void);
 

@@ -1,5 +1,6 @@
-/* The fixed part of the programs that tests/thunk.rs generates: calls through thunks, with all that they must keep
- * looked at. Each program's functions are compiled as the compilers themselves see the two conventions. */
+/* The fixed part of the programs that tests/thunk.rs generates: calls through thunks, with all that they must
+ * keep looked at. Each program's functions are compiled as the compilers themselves see the two conventions.
+ */
 #ifndef CROSSING_H
 #define CROSSING_H
 
@@ -28,8 +29,8 @@
 #define WIN64_ARGUMENT __builtin_va_arg
 #endif
 
-/* What the current call's arguments and result are, all 64 bits of each: the upper bits of small integers are dirty,
- * and volatile keeps compilers from cleaning them. */
+/* What the current call's arguments and result are, all 64 bits of each: the upper bits of small integers are
+ * dirty, and volatile keeps compilers from cleaning them. */
 static volatile uint64_t sent[MOST];
 static volatile uint64_t sent_result;
 /* What the target got, small integers widened by its compiler, floats as their bits. */
@@ -62,8 +63,8 @@ static inline float f32_of(uint64_t bits) {
     return value;
 }
 
-/* In a target, after it has stored its arguments: looks at the alignment of its stack, and overwrites what its
- * convention lets it overwrite. */
+/* In a target, after it has stored its arguments: looks at the alignment of its stack, and overwrites what
+ * its convention lets it overwrite. */
 #define LOOK_AT_STACK(count)                                                                                 \
     do {                                                                                                     \
         _Alignas(16) volatile char probe[16] = {0};                                                          \
@@ -83,7 +84,8 @@ static inline float f32_of(uint64_t bits) {
 #define CLOBBER_BOTH                                                                                         \
     "movq $-1, %%rax\n\tmovq %%rax, %%rcx\n\tmovq %%rax, %%rdx\n\tmovq %%rax, %%r8\n\t"                      \
     "movq %%rax, %%r9\n\tmovq %%rax, %%r10\n\tmovq %%rax, %%r11\n\t"
-#define BOTH_LIST "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5"
+#define BOTH_LIST                                                                                            \
+    "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5"
 
 #define CLOBBER_SYSV64()                                                                                     \
     __asm__ volatile(CLOBBER_BOTH CLOBBER_VECTORS_0_TO_5 CLOBBER_VECTORS_6_TO_15                             \
@@ -94,8 +96,8 @@ static inline float f32_of(uint64_t bits) {
                        "xmm13", "xmm14", "xmm15")
 #define CLOBBER_WIN64() __asm__ volatile(CLOBBER_BOTH CLOBBER_VECTORS_0_TO_5 : : : BOTH_LIST)
 
-/* The registers that both conventions preserve, then rdi and rsi, then xmm6 to xmm15: as they were before a call, as
- * they are set for it, and as they are after it. */
+/* The registers that both conventions preserve, then rdi and rsi, then xmm6 to xmm15: as they were before a
+ * call, as they are set for it, and as they are after it. */
 typedef struct registers {
     uint64_t general[8];
     uint64_t vector[10][2];
@@ -107,19 +109,19 @@ __attribute__((used)) registers registers_after;
 __attribute__((used)) void *wrapped;
 __attribute__((used)) void *wrapped_return;
 
-/* Functions of any type, which call wrapped with the stack as it is, the registers set: so the return address is kept
- * aside meanwhile. */
+/* Functions of any type, which call wrapped with the stack as it is, the registers set: so the return address
+ * is kept aside meanwhile. */
 void wrapper_sysv64(void);
 void wrapper_win64(void);
 
-#define GENERAL(do, where)                                                                                   \
-    do("rbx", where, "0") do("rbp", where, "8") do("r12", where, "16") do("r13", where, "24")                \
-        do("r14", where, "32") do("r15", where, "40")
-#define MORE(do, where) do("rdi", where, "48") do("rsi", where, "56")
-#define VECTORS(do, where)                                                                                   \
-    do("xmm6", where, "64") do("xmm7", where, "80") do("xmm8", where, "96") do("xmm9", where, "112")         \
-        do("xmm10", where, "128") do("xmm11", where, "144") do("xmm12", where, "160")                        \
-            do("xmm13", where, "176") do("xmm14", where, "192") do("xmm15", where, "208")
+#define GENERAL(each, where)                                                                                 \
+    each("rbx", where, "0") each("rbp", where, "8") each("r12", where, "16") each("r13", where, "24")        \
+        each("r14", where, "32") each("r15", where, "40")
+#define MORE(each, where) each("rdi", where, "48") each("rsi", where, "56")
+#define VECTORS(each, where)                                                                                 \
+    each("xmm6", where, "64") each("xmm7", where, "80") each("xmm8", where, "96") each("xmm9", where, "112") \
+        each("xmm10", where, "128") each("xmm11", where, "144") each("xmm12", where, "160")                  \
+            each("xmm13", where, "176") each("xmm14", where, "192") each("xmm15", where, "208")
 #define STORE(reg, where, offset) "movq %" reg ", " where "+" offset "(%rip)\n\t"
 #define LOAD(reg, where, offset) "movq " where "+" offset "(%rip), %" reg "\n\t"
 #define STORE_VECTOR(reg, where, offset) "movups %" reg ", " where "+" offset "(%rip)\n\t"
@@ -130,12 +132,14 @@ void wrapper_win64(void);
 __asm__(".text\n\t.globl wrapper_sysv64\nwrapper_sysv64:\n\t" CALL GENERAL(STORE, "registers_before")
             GENERAL(LOAD, "registers_set") "call *wrapped(%rip)\n\t" GENERAL(STORE, "registers_after")
                 GENERAL(LOAD, "registers_before") RETURN);
-__asm__(".text\n\t.globl wrapper_win64\nwrapper_win64:\n\t" CALL GENERAL(STORE, "registers_before") MORE(
-    STORE, "registers_before") VECTORS(STORE_VECTOR, "registers_before") GENERAL(LOAD, "registers_set")
-            MORE(LOAD, "registers_set") VECTORS(LOAD_VECTOR, "registers_set") "call *wrapped(%rip)\n\t" GENERAL(
-                STORE, "registers_after") MORE(STORE, "registers_after") VECTORS(STORE_VECTOR, "registers_after")
-                GENERAL(LOAD, "registers_before") MORE(LOAD, "registers_before")
-                    VECTORS(LOAD_VECTOR, "registers_before") RETURN);
+__asm__(".text\n\t.globl wrapper_win64\nwrapper_win64:\n\t" CALL GENERAL(STORE, "registers_before")
+            MORE(STORE, "registers_before") VECTORS(STORE_VECTOR, "registers_before")
+                GENERAL(LOAD, "registers_set") MORE(LOAD, "registers_set")
+                    VECTORS(LOAD_VECTOR, "registers_set") "call *wrapped(%rip)\n\t" GENERAL(STORE,
+                                                                                            "registers_after")
+                        MORE(STORE, "registers_after") VECTORS(STORE_VECTOR, "registers_after")
+                            GENERAL(LOAD, "registers_before") MORE(LOAD, "registers_before")
+                                VECTORS(LOAD_VECTOR, "registers_before") RETURN);
 
 static uint64_t seed = SEED;
 
@@ -150,14 +154,16 @@ static inline uint64_t some_bits(void) {
 static execbuf thunk;
 
 /* Publishes a thunk, and chooses arguments. Returns a function that calls it and sees to the registers. */
-static inline void (*prepare(const char *text, execbuf_abi entered, execbuf_abi abi, void (*target)(void)))(void) {
+static inline void (*prepare(const char *text, execbuf_abi entered, execbuf_abi abi,
+                             void (*target)(void)))(void) {
     execbuf_signature signature;
     uint8_t code[4096];
     size_t length;
     const void *address;
     memcpy(&address, &target, sizeof address);
     CHECK(execbuf_signature_parse(&signature, text, NULL) == EXECBUF_OK);
-    CHECK(execbuf_thunk_emit(code, sizeof code, &length, &signature, entered, abi, address, NULL) == EXECBUF_OK);
+    CHECK(execbuf_thunk_emit(code, sizeof code, &length, &signature, entered, abi, address, NULL) ==
+          EXECBUF_OK);
     CHECK(execbuf_new(&thunk, code, length, NULL) == EXECBUF_OK);
     for (size_t i = 0; i < MOST; i++) {
         sent[i] = some_bits();
@@ -178,8 +184,8 @@ static inline void (*prepare(const char *text, execbuf_abi entered, execbuf_abi 
 
 static inline void expect(const char *text, unsigned number, uint64_t is, uint64_t wanted) {
     if (is != wanted) {
-        (void)fprintf(stderr, "%s: %s %u is %llx and not %llx\n", text, number == 0 ? "result" : "argument", number,
-                      (unsigned long long)is, (unsigned long long)wanted);
+        (void)fprintf(stderr, "%s: %s %u is %llx and not %llx\n", text, number == 0 ? "result" : "argument",
+                      number, (unsigned long long)is, (unsigned long long)wanted);
         exit(1);
     }
 }
