@@ -4,9 +4,11 @@ use std::env;
 use std::path::Path;
 
 /// The C files, relative to `csrc/`. The platform's file is included by `prim/prim.c`.
-const SOURCES: [&str; 18] = [
+const SOURCES: [&str; 22] = [
     "backend.c",
+    "body.c",
     "buffer.c",
+    "debug.c",
     "emit.c",
     "fork.c",
     "layout.c",
@@ -23,6 +25,8 @@ const SOURCES: [&str; 18] = [
     "span.c",
     "status.c",
     "table.c",
+    "thunk.c",
+    "unwind.c",
 ];
 
 fn main() {

@@ -8,7 +8,7 @@
 #include "pool.h"
 
 static const execbuf no_buffer = {NULL, 0, 0};
-static const execbuf_pages_options anywhere = {0, NULL};
+static const execbuf_pages_options anywhere = {0, NULL, NULL};
 
 execbuf_status execbuf_new(execbuf *out, const void *code, size_t length, execbuf_error *error) {
     if (out == NULL) {

@@ -1,9 +1,10 @@
 /* Thunks as bytes: x86-64 code that is entered by one convention and calls by the other. Pure. */
 
+#include "emit.h"
+
 #include <string.h>
 
 #include "error.h"
-#include "prim/prim.h"
 #include "signature.h"
 
 /* Registers by their numbers. */
@@ -12,10 +13,6 @@
 #define RSI 6U
 #define RDI 7U
 #define R11 11U
-
-/* What System V lets a function change and Win64 does not: xmm6 to xmm15, beside rsi and rdi. */
-#define FIRST_SAVED_XMM 6U
-#define SAVED_XMMS 10U
 
 #define REX 0x40U
 #define REX_W 0x48U
@@ -29,7 +26,7 @@
 /* Code that is being written, or only measured if there is no memory for it. */
 typedef struct emitter {
     uint8_t *out;
-    size_t length;
+    uint32_t length;
 } emitter;
 
 static void put(emitter *to, uint32_t byte) {
@@ -152,6 +149,7 @@ static void jmp_r11(emitter *to) {
 /* A thunk that is being made. */
 typedef struct thunk {
     emitter to;
+    execbuf_frame frame;
     const execbuf_signature *signature;
     execbuf_layout from;  /* where the arguments are when the thunk is entered */
     execbuf_layout where; /* where the target has them */
@@ -259,40 +257,62 @@ static uint32_t round_to_16(uint32_t size) {
 /* System V saves nothing that Win64 does not. At the call rsp is a multiple of 16, so at the entry it is 8
  * less. */
 static void emit_sysv_to_win64(thunk *made) {
-    uint32_t frame = round_to_16(made->where.stack_size) + 8;
-    made->incoming = frame + 8;
-    sub_rsp(&made->to, frame);
+    execbuf_frame *frame = &made->frame;
+    frame->size = round_to_16(made->where.stack_size) + 8;
+    made->incoming = frame->size + 8;
+    sub_rsp(&made->to, frame->size);
+    frame->allocated = made->to.length;
     move_arguments(made, EXECBUF_ABI_WIN64);
     tell_variadic(made, EXECBUF_ABI_WIN64);
     call_r11(&made->to);
-    add_rsp(&made->to, frame);
+    add_rsp(&made->to, frame->size);
+    frame->freed = made->to.length;
     ret(&made->to);
 }
 
 /* Saves or restores xmm6 to xmm15. */
 static void keep_vectors(thunk *made, opcode code, uint32_t offset) {
-    for (uint32_t i = 0; i < SAVED_XMMS; i++) {
-        put_memory(&made->to, code, FIRST_SAVED_XMM + i, offset + 16 * i);
+    for (uint32_t i = 0; i < EXECBUF_SAVED_VECTORS; i++) {
+        put_memory(&made->to, code, EXECBUF_FIRST_SAVED_VECTOR + i, offset + 16 * i);
     }
 }
 
 static void emit_win64_to_sysv(thunk *made) {
-    uint32_t arguments = round_to_16(made->where.stack_size);
-    uint32_t frame = arguments + 16 * SAVED_XMMS + 8;
-    made->incoming = frame + 8 + 8 + 8; /* rsi, rdi, the return address */
+    execbuf_frame *frame = &made->frame;
+    frame->saves = true;
+    frame->vectors = round_to_16(made->where.stack_size);
+    frame->size = frame->vectors + 16 * EXECBUF_SAVED_VECTORS + 8;
+    made->incoming = frame->size + 8 + 8 + 8; /* rsi, rdi, the return address */
     made->extends = true;
     push(&made->to, RDI);
+    frame->pushed_rdi = made->to.length;
     push(&made->to, RSI);
-    sub_rsp(&made->to, frame);
-    keep_vectors(made, movaps_store, arguments);
+    frame->pushed_rsi = made->to.length;
+    sub_rsp(&made->to, frame->size);
+    frame->allocated = made->to.length;
+    keep_vectors(made, movaps_store, frame->vectors);
+    frame->saved = made->to.length;
     move_arguments(made, EXECBUF_ABI_SYSV64);
     tell_variadic(made, EXECBUF_ABI_SYSV64);
     call_r11(&made->to);
-    keep_vectors(made, movaps_load, arguments);
-    add_rsp(&made->to, frame);
+    keep_vectors(made, movaps_load, frame->vectors);
+    add_rsp(&made->to, frame->size);
+    frame->freed = made->to.length;
     pop(&made->to, RSI);
+    frame->popped_rsi = made->to.length;
     pop(&made->to, RDI);
+    frame->popped_rdi = made->to.length;
     ret(&made->to);
+}
+
+/* What follows when r11 holds the target. */
+static void emit_body(thunk *made, execbuf_abi entered) {
+    if (entered == EXECBUF_ABI_SYSV64) {
+        emit_sysv_to_win64(made);
+    } else {
+        emit_win64_to_sysv(made);
+    }
+    made->frame.length = made->to.length;
 }
 
 static void emit(thunk *made, execbuf_abi entered, execbuf_abi abi, const void *target) {
@@ -300,11 +320,115 @@ static void emit(thunk *made, execbuf_abi entered, execbuf_abi abi, const void *
     mov_r11(&made->to, target);
     if (entered == abi) {
         jmp_r11(&made->to);
-    } else if (entered == EXECBUF_ABI_SYSV64) {
-        emit_sysv_to_win64(made);
     } else {
-        emit_win64_to_sysv(made);
+        emit_body(made, entered);
     }
+}
+
+/* ---- Bodies and leaves ---- */
+
+void execbuf_emit_body(uint8_t *out, const execbuf_signature *shape, execbuf_abi entered,
+                       execbuf_frame *frame) {
+    thunk made;
+    memset(&made, 0, sizeof made);
+    made.signature = shape;
+    made.to.out = out;
+    execbuf_abi abi = entered == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
+    (void)execbuf_layout_of(&made.from, shape, entered, NULL);
+    (void)execbuf_layout_of(&made.where, shape, abi, NULL);
+    endbr64(&made.to);
+    emit_body(&made, entered);
+    *frame = made.frame;
+}
+
+/* Whether a distance of 32 bits, with its sign, reaches from any byte of a leaf to an address. */
+static bool reaches(const uint8_t *start, const void *target) {
+    const uintptr_t reach = 0x7fffff00;
+    return (uintptr_t)target - (uintptr_t)start + reach < 2 * reach;
+}
+
+bool execbuf_leaf_fits(size_t length, const uint8_t *start, const void *target, const uint8_t *body) {
+    switch (length) {
+    case EXECBUF_LEAF_NEAR: return reaches(start, body) && reaches(start, target);
+    case EXECBUF_LEAF_TARGET_FAR: return reaches(start, body);
+    default: return true;
+    }
+}
+
+static void put_address(uint8_t *out, const void *address) {
+    uint64_t value = (uintptr_t)address;
+    memcpy(out, &value, sizeof value);
+}
+
+/* The distance from behind the operand, which is at out and of the instruction at this offset of the leaf. */
+static void put_distance(uint8_t *out, const uint8_t *start, size_t offset, const uint8_t *target) {
+    uint32_t distance = (uint32_t)((uintptr_t)target - ((uintptr_t)start + offset + 4));
+    memcpy(out + offset, &distance, sizeof distance);
+}
+
+/* Each template has all the bytes of a slot, so that copying it takes no call. */
+void execbuf_leaf_emit(uint8_t *out, size_t length, const uint8_t *start, const void *target,
+                       const uint8_t *body) {
+#define TRAPS_5 0xcc, 0xcc, 0xcc, 0xcc, 0xcc /* int3 */
+#define OPERAND_4 0, 0, 0, 0
+#define OPERAND_8 0, 0, 0, 0, 0, 0, 0, 0
+    static const uint8_t near_[EXECBUF_MOST_LEAF] = {
+        0xf3, 0x0f,      0x1e, 0xfa,      /* endbr64 */
+        0x4c, 0x8d,      0x1d, OPERAND_4, /* lea r11, [rip + distance of the target] */
+        0xe9, OPERAND_4,                  /* jmp body */
+    };
+    static const uint8_t target_far[EXECBUF_MOST_LEAF] = {
+        0xf3,    0x0f,      0x1e,      0xfa, /* endbr64 */
+        0x49,    0xbb,      OPERAND_8,       /* mov r11, target */
+        0xe9,    OPERAND_4,                  /* jmp body */
+        TRAPS_5, TRAPS_5,   0xcc,      0xcc, 0xcc,
+    };
+    static const uint8_t far_[EXECBUF_MOST_LEAF] = {
+        0xf3,    0x0f, 0x1e,      0xfa, /* endbr64 */
+        0x49,    0xbb, OPERAND_8,       /* mov r11, target */
+        0x49,    0xba, OPERAND_8,       /* mov r10, body */
+        0x41,    0xff, 0xe2,            /* jmp r10 */
+        TRAPS_5,
+    };
+    static const uint8_t jump[EXECBUF_MOST_LEAF] = {
+        0xf3,    0x0f,    0x1e,      0xfa, /* endbr64 */
+        0x49,    0xbb,    OPERAND_8,       /* mov r11, target */
+        0x41,    0xff,    0xe3,            /* jmp r11 */
+        TRAPS_5, TRAPS_5, TRAPS_5,
+    };
+    switch (length) {
+    case EXECBUF_LEAF_NEAR:
+        memcpy(out, near_, sizeof near_);
+        put_distance(out, start, 7, (const uint8_t *)target);
+        put_distance(out, start, 12, body + EXECBUF_BODY_START);
+        break;
+    case EXECBUF_LEAF_TARGET_FAR:
+        memcpy(out, target_far, sizeof target_far);
+        put_address(out + 6, target);
+        put_distance(out, start, 15, body + EXECBUF_BODY_START);
+        break;
+    case EXECBUF_LEAF_FAR:
+        memcpy(out, far_, sizeof far_);
+        put_address(out + 6, target);
+        put_address(out + 16, body);
+        break;
+    default:
+        memcpy(out, jump, sizeof jump);
+        put_address(out + 6, target);
+        break;
+    }
+}
+
+const uint8_t *execbuf_leaf_body(const uint8_t *leaf, size_t length) {
+    uint64_t body = 0;
+    if (length == EXECBUF_LEAF_FAR) {
+        memcpy(&body, leaf + 16, sizeof body);
+    } else {
+        uint32_t distance;
+        memcpy(&distance, leaf + length - 4, sizeof distance);
+        body = (uintptr_t)leaf + length + (uint64_t)(int64_t)(int32_t)distance - EXECBUF_BODY_START;
+    }
+    return (const uint8_t *)(uintptr_t)body; /* NOLINT(performance-no-int-to-ptr) */
 }
 
 execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
@@ -317,9 +441,9 @@ execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
     if (target == NULL || (out == NULL && capacity > 0)) {
         return execbuf_error_set(error, EXECBUF_E_NULL, target == NULL ? "target" : "out", 0);
     }
-    entered = entered == EXECBUF_ABI_NATIVE ? execbuf_prim_abi : entered;
-    abi = abi == EXECBUF_ABI_NATIVE ? execbuf_prim_abi : abi;
-    if (entered != EXECBUF_ABI_SYSV64 && entered != EXECBUF_ABI_WIN64) {
+    entered = execbuf_abi_known(entered);
+    abi = execbuf_abi_known(abi);
+    if (!execbuf_abi_is_one(entered)) {
         return execbuf_error_set(error, EXECBUF_E_ABI, "entered", 0);
     }
     thunk made;

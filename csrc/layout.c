@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "error.h"
-#include "prim/prim.h"
 #include "signature.h"
 
 /* Registers for integers and pointers, by the numbers that instructions have for them. */
@@ -82,7 +81,7 @@ execbuf_status execbuf_layout_of(execbuf_layout *out, const execbuf_signature *s
     if (status != EXECBUF_OK) {
         return status;
     }
-    switch (abi == EXECBUF_ABI_NATIVE ? execbuf_prim_abi : abi) {
+    switch (execbuf_abi_known(abi)) {
     case EXECBUF_ABI_SYSV64: lay_out_sysv(out, signature); break;
     case EXECBUF_ABI_WIN64: lay_out_win64(out, signature); break;
     default: return execbuf_error_set(error, EXECBUF_E_ABI, "abi", 0);

@@ -5,12 +5,12 @@
 #include "pool.h"
 #include "room.h"
 
-/* A buffer with pages of its own: published, or reserved if code is NULL. */
 execbuf_status execbuf_pool_make_own(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                                     execbuf_error *error) {
-    execbuf_pages_options options = {0, NULL};
+                                     const uint8_t *body, execbuf_error *error) {
+    execbuf_pages_options options = {0, NULL, NULL};
     options.owner = pool->number;
     options.near_to = pool->near_to;
+    options.body = body;
     execbuf_record record;
     execbuf_status status = code != NULL ? execbuf_pages_new(out, code, length, &options, error)
                                          : execbuf_pages_reserve(out, length, &options, error);
@@ -40,6 +40,9 @@ void execbuf_pool_own_published(const execbuf_record *record) {
 
 void execbuf_pool_own_freed(const execbuf_record *record) {
     execbuf_pool *pool = execbuf_registry[record->owner];
+    if (record->body != NULL) {
+        execbuf_body_leave(pool, record->body); /* the pool lives: this buffer still counts */
+    }
     execbuf_pool_lock(pool);
     pool->own_bytes -= record->length > 0 ? record->length : record->capacity;
     pool->own_count--;

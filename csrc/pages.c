@@ -49,6 +49,7 @@ static execbuf_status stage(execbuf_record *record, size_t capacity, const char 
     record->length = 0;
     record->state = EXECBUF_STATE_RESERVED;
     record->owner = options->owner;
+    record->body = options->body;
     return EXECBUF_OK;
 }
 
@@ -153,6 +154,9 @@ execbuf_status execbuf_pages_rewrite(execbuf *buffer, size_t offset, const void 
     if (record.state != EXECBUF_STATE_PUBLISHED) {
         bool lost = record.state == EXECBUF_STATE_LOST;
         return execbuf_error_set(error, lost ? EXECBUF_E_LOST : EXECBUF_E_NOT_PUBLISHED, "buffer", 0);
+    }
+    if (record.body != NULL) {
+        return execbuf_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
     }
     if (offset > record.length || length > record.length - offset) {
         const char *culprit = offset > record.length ? "offset" : "length";

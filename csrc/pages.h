@@ -13,6 +13,8 @@ typedef struct execbuf_pages_options {
     uint32_t owner;
     /* As for execbuf_prim_stage. */
     const void *near_to;
+    /* The body of a thunk, whose leaf is published, or NULL. */
+    const uint8_t *body;
 } execbuf_pages_options;
 
 execbuf_status execbuf_pages_new(execbuf *out, const void *code, size_t length,

@@ -4,6 +4,7 @@
 #ifndef EXECBUF_POOL_H
 #define EXECBUF_POOL_H
 
+#include "region.h"
 #include "table.h"
 
 /* execbuf_publish, execbuf_rewrite and execbuf_free for a buffer in a region. Pointers are not NULL, and
@@ -13,9 +14,18 @@ execbuf_status execbuf_pool_rewrite(const execbuf *buffer, size_t offset, const 
                                     execbuf_error *error);
 execbuf_status execbuf_pool_release(execbuf *buffer);
 
-/* Makes a buffer with pages of its own: published, or reserved if code is NULL. */
+/* Makes a buffer with pages of its own: published, or reserved if code is NULL; of a thunk if there is a
+ * body. */
 execbuf_status execbuf_pool_make_own(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                                     execbuf_error *error);
+                                     const uint8_t *body, execbuf_error *error);
+
+/* Takes a slot for a thunk's leaf, to which it is then written. Returns its region; NULL: there is no slot.
+ * The first with the pool locked, the second without. */
+const execbuf_region *execbuf_pool_take_leaf(execbuf_pool *pool, size_t length, execbuf *out);
+const execbuf_region *execbuf_pool_take_leaf_slowly(execbuf_pool *pool, size_t length, execbuf *out);
+
+/* Writes a leaf to its slot; all 32 bytes of code can be read, with traps behind the end. */
+void execbuf_pool_write_leaf(const execbuf_region *region, const execbuf *out, const uint8_t *code);
 
 /* Tells the pool that a buffer of its with pages of its own was published, or freed. */
 void execbuf_pool_own_published(const execbuf_record *record);

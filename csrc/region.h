@@ -22,6 +22,7 @@ typedef struct execbuf_region {
     ptrdiff_t distance;       /* from rx to rw */
     size_t size;
     uint32_t live;       /* slots that are taken, in all its spans */
+    uint32_t pins;       /* threads that are making a span in it */
     uint32_t page_shift; /* 2^page_shift is the page size */
     bool ordinary;       /* neither frozen nor of a pool that was given up */
     bool frozen;         /* shared with another process: nothing that is published changes any more */

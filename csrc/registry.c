@@ -25,8 +25,7 @@ execbuf_pool *execbuf_registry_add(void) {
     }
     execbuf_prim_unlock();
     if (pool != NULL) {
-        execbuf_prim_mutex_renew(&pool->mutex);
-        return pool;
+        return pool; /* its mutex keeps its owner: that thread may just be taking it, for a stale handle */
     }
     if (EXECBUF_FAULT("calloc") != 0) {
         return NULL;

@@ -7,6 +7,7 @@
 #ifndef EXECBUF_REGISTRY_H
 #define EXECBUF_REGISTRY_H
 
+#include "body.h"
 #include "span.h"
 
 /* Numbers are less than this. */
@@ -53,6 +54,7 @@ struct execbuf_pool {
         own_count; /* buffers with pages of their own, the sum of their lengths, and that of their mappings */
     size_t own_bytes;
     size_t own_size;
+    execbuf_bodies bodies; /* of its thunks */
     execbuf_backend backend;
     execbuf_error why;
 };

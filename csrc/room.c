@@ -164,9 +164,13 @@ void execbuf_room_take_out(execbuf_pool *pool, execbuf_region *region) {
     pool->bookkeeping -= region->bookkeeping;
 }
 
-/* Whether a region without live slots should go. */
+/* Whether nothing keeps a region. */
+static bool is_unused(const execbuf_region *region) {
+    return region->live == 0 && region->pins == 0;
+}
+
 bool execbuf_room_should_go(const execbuf_pool *pool, const execbuf_region *region) {
-    return region->live == 0 && (region->frozen || pool->given_up || region->committed > EXECBUF_KEPT_SIZE);
+    return is_unused(region) && (region->frozen || pool->given_up || region->committed > EXECBUF_KEPT_SIZE);
 }
 
 /* Frees a list of spans that were taken out. */
@@ -230,7 +234,7 @@ static uint32_t take_pages(execbuf_pool *pool, execbuf_region *region, uint32_t 
     size_t before = region->committed;
     uint32_t page = execbuf_region_take(region, pages);
     if (page != 0) {
-        execbuf_span_fill_beside(region, page, pages);
+        execbuf_span_fill_ends(region, page, pages);
     }
     pool->committed += region->committed - before;
     if (region->free_orders == 0) {
@@ -303,21 +307,19 @@ static bool use_remains(const execbuf_region *region, uint32_t class_, size_t pa
     return false;
 }
 
-/* Makes a span of pages that were taken from a region, and takes a slot of it. The region is pinned: it
- * counts one live slot more than it has. *out stays as it is if a fork froze the region meanwhile. */
+/* Makes a span of pages that were taken from a region, and takes a slot of it. The region is pinned. *out
+ * stays as it is if a fork froze the region meanwhile. */
 static execbuf_region *add_span(execbuf_pool *pool, execbuf_region *region, uint32_t page, uint32_t pages,
-                                execbuf_span *span, size_t length, bool reserve, execbuf *out) {
+                                execbuf_span *span, size_t length, execbuf_use use, execbuf *out) {
     execbuf_region *used = NULL;
-    if (span != NULL) {
-        execbuf_span_fill(region, page, pages);
-    }
+    execbuf_span_fill(region, page, pages);
     execbuf_pool_lock(pool);
-    region->live--;
+    region->pins--;
     if (span != NULL && !region->frozen && pool->unused_place < pool->span_places) {
         execbuf_span_put(span, region, page, pages);
         number_span(pool, span);
         pool->bookkeeping += execbuf_span_bookkeeping(span);
-        execbuf_room_take_slot(span, length, reserve, out);
+        execbuf_room_take_slot(span, length, use, out);
         if (span->class_ != EXECBUF_NO_CLASS) {
             pool->class_bytes[span->class_] += (size_t)pages << region->page_shift;
         }
@@ -396,7 +398,7 @@ static bool add_region(execbuf_pool *pool) {
 /* Takes out a frozen region that nothing lives in any more, if there is one. */
 static execbuf_region *sweep(execbuf_pool *pool) {
     for (execbuf_region *region = pool->regions; pool->must_sweep && region != NULL; region = region->next) {
-        if (region->frozen && region->live == 0) {
+        if (region->frozen && is_unused(region)) {
             execbuf_room_take_out(pool, region);
             return region;
         }
@@ -413,7 +415,7 @@ static bool may_use(uint32_t larger, size_t length, uint32_t class_) {
 }
 
 /* Takes a slot that is free, or will be when limbo ends, if that is worth a barrier. */
-static execbuf_region *take_again(execbuf_pool *pool, uint32_t class_, size_t length, bool reserve,
+static execbuf_region *take_again(execbuf_pool *pool, uint32_t class_, size_t length, execbuf_use use,
                                   execbuf *out, execbuf_span **empty) {
     execbuf_region *used = NULL;
     if (pool->limbo_size >= LIMBO_SIZE && pool->limbo_size >= pool->committed / LIMBO_PART) {
@@ -423,13 +425,12 @@ static execbuf_region *take_again(execbuf_pool *pool, uint32_t class_, size_t le
         while (pool->classes[larger] != NULL && pool->classes[larger]->free_words == 0) {
             unlist_span(pool, pool->classes[larger]);
         }
-        used = execbuf_room_take_listed(pool, larger, length, reserve, out);
+        used = execbuf_room_take_listed(pool, larger, length, use, out);
     }
     return used;
 }
 
-/* Takes pages for a new span from a region that has them, and pins the region: it counts one live slot more
- * than it has. NULL: there are none. */
+/* Takes pages for a new span from a region that has them, and pins the region. NULL: there are none. */
 static execbuf_region *take_run(execbuf_pool *pool, uint32_t class_, size_t length, span_design *design,
                                 uint32_t *page) {
     size_t page_size = execbuf_prim_query().page_size;
@@ -443,12 +444,12 @@ static execbuf_region *take_run(execbuf_pool *pool, uint32_t class_, size_t leng
         region = region->next_open;
     }
     if (region != NULL) {
-        region->live++;
+        region->pins++;
     }
     return region;
 }
 
-bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, bool reserve, execbuf *out,
+bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, execbuf_use use, execbuf *out,
                        execbuf_region **used) {
     bool room = true;
     *used = NULL;
@@ -460,7 +461,7 @@ bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, bool 
         bool again = false;
         execbuf_pool_lock(pool);
         execbuf_region *swept = sweep(pool);
-        *used = take_again(pool, class_, length, reserve, out, &empty);
+        *used = take_again(pool, class_, length, use, out, &empty);
         uint32_t places = pool->span_places;
         bool places_are_used = pool->unused_place == places;
         if (*used != NULL || swept != NULL) {
@@ -479,7 +480,7 @@ bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, bool 
         if (region != NULL) {
             execbuf_span *span = execbuf_span_new(class_, design.slot_size, design.slots);
             room = span != NULL;
-            *used = add_span(pool, region, page, design.pages, span, length, reserve, out);
+            *used = add_span(pool, region, page, design.pages, span, length, use, out);
         } else if (room && !again) {
             room = places_are_used ? add_places(pool, places) : add_region(pool);
         }
@@ -498,7 +499,8 @@ void execbuf_room_freeze(execbuf_pool *pool, bool in_child) {
         if (in_child && region->views.rw != region->views.rx) {
             region->views.rw = NULL; /* it was not inherited */
         }
-        pool->must_sweep |= region->live == 0;
+        region->pins = in_child ? 0 : region->pins; /* other threads are not in the child */
+        pool->must_sweep |= is_unused(region);
     }
     memset((void *)pool->classes, 0, sizeof pool->classes);
     memset(pool->class_bytes, 0, sizeof pool->class_bytes);

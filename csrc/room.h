@@ -39,25 +39,25 @@ static inline uint64_t execbuf_slot_id(const execbuf_span *span, uint32_t slot, 
 }
 
 /* Takes a slot for length bytes from a span, and fills the handle. */
-EXECBUF_INLINE void execbuf_room_take_slot(execbuf_span *span, size_t length, bool reserve, execbuf *out) {
+EXECBUF_INLINE void execbuf_room_take_slot(execbuf_span *span, size_t length, execbuf_use use, execbuf *out) {
     execbuf_region *region = span->region;
     uint32_t slot = execbuf_span_take(span);
     uint8_t *entry = execbuf_span_entry(span, slot);
-    execbuf_span_set_length(span, slot, entry, length, reserve);
+    execbuf_span_set_length(span, slot, entry, length, use);
     region->live++;
     out->entry = execbuf_span_address(span, slot);
-    out->length = reserve ? 0 : length;
+    out->length = use == EXECBUF_USE_RESERVED ? 0 : length;
     out->id = execbuf_slot_id(span, slot, execbuf_entry_next_tag(entry));
 }
 
 /* Takes a free slot of the first span of a class. Returns its region, or NULL if it has none. */
 EXECBUF_INLINE execbuf_region *execbuf_room_take_listed(execbuf_pool *pool, uint32_t class_, size_t length,
-                                                        bool reserve, execbuf *out) {
+                                                        execbuf_use use, execbuf *out) {
     execbuf_span *span = pool->classes[class_];
     if (EXECBUF_RARE(span == NULL || span->free_words == 0)) {
         return NULL;
     }
-    execbuf_room_take_slot(span, length, reserve, out);
+    execbuf_room_take_slot(span, length, use, out);
     return span->region;
 }
 
@@ -66,10 +66,10 @@ EXECBUF_INLINE execbuf_region *execbuf_room_take_listed(execbuf_pool *pool, uint
  * Returns: whether there is room; if not, *out is as it was.
  * In:  class_:  the class of length, or EXECBUF_NO_CLASS.
  *      length:  how many bytes.
- *      reserve: whether it is only reserved.
+ *      use:     what for.
  * Out: out:     the handle.
  *      used:    the slot's region, or NULL. */
-bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, bool reserve, execbuf *out,
+bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, execbuf_use use, execbuf *out,
                        execbuf_region **used);
 
 /* Whether a region without live slots should go. With the pool locked. */

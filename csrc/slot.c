@@ -113,9 +113,9 @@ static bool is_large(const execbuf_pool *pool, size_t length) {
 static execbuf_status publish_one(execbuf_pool *pool, execbuf *out, const execbuf_code *code,
                                   execbuf_error *error) {
     execbuf_region *region = NULL;
-    if (is_large(pool, code->length) ||
-        !execbuf_room_take(pool, execbuf_class_of(code->length), code->length, false, out, &region)) {
-        return execbuf_pool_make_own(pool, out, code->bytes, code->length, error);
+    if (is_large(pool, code->length) || !execbuf_room_take(pool, execbuf_class_of(code->length), code->length,
+                                                           EXECBUF_USE_CODE, out, &region)) {
+        return execbuf_pool_make_own(pool, out, code->bytes, code->length, NULL, error);
     }
     write_code(region, out->entry, code->bytes, code->length);
     return EXECBUF_OK;
@@ -158,7 +158,8 @@ execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void
                      !execbuf_try_lock(&pool->mutex))) {
         return publish_slowly(pool, out, code, length, error);
     }
-    execbuf_region *region = execbuf_room_take_listed(pool, execbuf_class_of(length), length, false, out);
+    execbuf_region *region =
+        execbuf_room_take_listed(pool, execbuf_class_of(length), length, EXECBUF_USE_CODE, out);
     execbuf_unlock_owned(&pool->mutex);
     if (EXECBUF_RARE(region == NULL)) {
         return publish_slowly(pool, out, code, length, error);
@@ -205,7 +206,7 @@ execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, cons
         uint32_t class_ = execbuf_class_of(codes[i].length);
         execbuf_region *region = NULL;
         if (class_ != EXECBUF_NO_CLASS) {
-            region = execbuf_room_take_listed(pool, class_, codes[i].length, false, &out[i]);
+            region = execbuf_room_take_listed(pool, class_, codes[i].length, EXECBUF_USE_CODE, &out[i]);
         }
         if (region != NULL) {
             write_code(region, out[i].entry, codes[i].bytes, codes[i].length);
@@ -236,8 +237,8 @@ execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out, size_t cap
     }
     execbuf_region *region = NULL;
     if (is_large(pool, capacity) ||
-        !execbuf_room_take(pool, execbuf_class_of(capacity), capacity, true, out, &region)) {
-        return execbuf_pool_make_own(pool, out, NULL, capacity, error);
+        !execbuf_room_take(pool, execbuf_class_of(capacity), capacity, EXECBUF_USE_RESERVED, out, &region)) {
+        return execbuf_pool_make_own(pool, out, NULL, capacity, NULL, error);
     }
     return execbuf_error_none(error);
 }
@@ -256,7 +257,7 @@ execbuf_status execbuf_pool_fill(execbuf *buffer, const void *code, size_t lengt
     } else if (place.region->views.rw == NULL) {
         status = execbuf_error_set(error, EXECBUF_E_FROZEN, "buffer", 0);
     } else {
-        execbuf_span_set_length(place.span, place.slot, place.entry, length, false);
+        execbuf_span_set_length(place.span, place.slot, place.entry, length, EXECBUF_USE_CODE);
     }
     execbuf_pool_unlock(place.pool);
     if (status != EXECBUF_OK) {
@@ -267,6 +268,31 @@ execbuf_status execbuf_pool_fill(execbuf *buffer, const void *code, size_t lengt
     execbuf_fresh_barrier();
     buffer->length = length;
     return execbuf_error_none(error);
+}
+
+/* ---- Leaves of thunks ---- */
+
+const execbuf_region *execbuf_pool_take_leaf(execbuf_pool *pool, size_t length, execbuf *out) {
+    return execbuf_room_take_listed(pool, execbuf_class_of(length), length, EXECBUF_USE_LEAF, out);
+}
+
+const execbuf_region *execbuf_pool_take_leaf_slowly(execbuf_pool *pool, size_t length, execbuf *out) {
+    execbuf_region *region = NULL;
+    (void)execbuf_room_take(pool, execbuf_class_of(length), length, EXECBUF_USE_LEAF, out, &region);
+    return region;
+}
+
+/* All of the slot is written, in words, which needs no call. */
+void execbuf_pool_write_leaf(const execbuf_region *region, const execbuf *out, const uint8_t *code) {
+    uint8_t *rw = writable(region, out->entry);
+    execbuf_prim_begin_write();
+    memcpy(rw, code, EXECBUF_GRANULE);
+    if (out->length > EXECBUF_GRANULE) {
+        memcpy(rw + EXECBUF_GRANULE, code + EXECBUF_GRANULE, EXECBUF_GRANULE);
+    }
+    execbuf_prim_end_write();
+    execbuf_sync((const uint8_t *)out->entry, rw, out->length);
+    execbuf_fresh_barrier();
 }
 
 /* ---- Changing and freeing ---- */
@@ -299,6 +325,8 @@ execbuf_status execbuf_pool_rewrite(const execbuf *buffer, size_t offset, const 
     } else if (offset > published || length > published - offset) {
         const char *culprit = offset > published ? "offset" : "length";
         status = execbuf_error_set(error, EXECBUF_E_OUT_OF_BOUNDS, culprit, 0);
+    } else if (execbuf_span_is_leaf(place.span, place.entry)) {
+        status = execbuf_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
     } else if (place.region->frozen) {
         status = execbuf_error_set(error, EXECBUF_E_FROZEN, "buffer", 0);
     } else {
@@ -328,6 +356,15 @@ EXECBUF_INLINE void give_up(const slot_place *place, bool frozen) {
     execbuf_span_give_up(span, place->slot);
 }
 
+/* The body of the thunk whose leaf is in a slot; NULL: none. */
+static const uint8_t *body_of(const slot_place *place, const execbuf *buffer) {
+    if (!execbuf_span_is_leaf(place->span, place->entry)) {
+        return NULL;
+    }
+    size_t length = execbuf_span_length(place->span, place->slot, place->entry);
+    return execbuf_leaf_body((const uint8_t *)buffer->entry, length);
+}
+
 /* The whole of execbuf_pool_release. */
 EXECBUF_OUTLINE execbuf_status release_slowly(execbuf *buffer) {
     slot_place place;
@@ -335,6 +372,7 @@ EXECBUF_OUTLINE execbuf_status release_slowly(execbuf *buffer) {
         execbuf_table_count_stale();
         return EXECBUF_E_STALE;
     }
+    const uint8_t *body = body_of(&place, buffer);
     if (!place.region->frozen) {
         write_traps(place.region, buffer->entry, place.span->slot_size);
     }
@@ -345,8 +383,18 @@ EXECBUF_OUTLINE execbuf_status release_slowly(execbuf *buffer) {
     } else {
         execbuf_pool_unlock(place.pool);
     }
+    if (body != NULL) {
+        execbuf_body_leave(place.pool, body); /* the pool lives: the body is code of it */
+    }
     *buffer = no_buffer;
     return EXECBUF_OK;
+}
+
+/* What is to be done before the slot of a thunk is given up, if it is one, and not the last of its body; else
+ * false. */
+EXECBUF_LAST bool leave_body(const slot_place *place, const execbuf *buffer) {
+    const uint8_t *body = body_of(place, buffer);
+    return body == NULL || execbuf_body_leave_others(&place->pool->bodies, body);
 }
 
 /* What is left to do when a slot was given up: its pool is locked by its owner, so nobody takes it yet. */
@@ -368,6 +416,10 @@ execbuf_status execbuf_pool_release(execbuf *buffer) {
     slot_place place;
     if (EXECBUF_RARE(!find(pool, buffer, &place) || !place.region->ordinary ||
                      (place.region->live == 1 && place.region->committed > EXECBUF_KEPT_SIZE))) {
+        execbuf_unlock_owned(&pool->mutex);
+        return release_slowly(buffer);
+    }
+    if (EXECBUF_RARE(execbuf_span_may_be_leaf(place.entry)) && !leave_body(&place, buffer)) {
         execbuf_unlock_owned(&pool->mutex);
         return release_slowly(buffer);
     }

@@ -62,9 +62,11 @@ static void fill(const execbuf_region *region, size_t offset, size_t size) {
     execbuf_prim_sync(region->views.rx + offset, region->views.rw + offset, size);
 }
 
-void execbuf_span_fill_beside(const execbuf_region *region, uint32_t page, uint32_t pages) {
+void execbuf_span_fill_ends(const execbuf_region *region, uint32_t page, uint32_t pages) {
     size_t start = (size_t)page << region->page_shift;
     size_t end = (size_t)(page + pages) << region->page_shift;
+    fill(region, start, EXECBUF_GRANULE);
+    fill(region, end - EXECBUF_GRANULE, EXECBUF_GRANULE);
     if (!execbuf_region_was_used(region, page - 1)) {
         fill(region, start - EXECBUF_GRANULE, EXECBUF_GRANULE);
     }

@@ -88,8 +88,9 @@ execbuf_span *execbuf_span_new(uint32_t class_, uint32_t slot_size, uint32_t slo
 /* How many bytes a span takes on the heap. */
 size_t execbuf_span_bookkeeping(const execbuf_span *span);
 
-/* Fills the 16 bytes before and behind a run of pages with traps, where nothing was ever. */
-void execbuf_span_fill_beside(const execbuf_region *region, uint32_t page, uint32_t pages);
+/* Fills the 16 bytes at both ends of a run of pages with traps, and those beside it, where nothing was ever:
+ * whoever takes a run beside it finds traps there, though the rest is still to be filled. */
+void execbuf_span_fill_ends(const execbuf_region *region, uint32_t page, uint32_t pages);
 
 /* Fills a run of pages with traps. */
 void execbuf_span_fill(const execbuf_region *region, uint32_t page, uint32_t pages);
@@ -162,27 +163,47 @@ void execbuf_span_end_limbo(execbuf_span *span);
 /* The sum of the lengths and capacities of all slots of a region that are taken. */
 size_t execbuf_span_sum(const execbuf_region *region);
 
-#define EXECBUF_SLACK_RESERVED 0x80U
+/* What a taken slot is for. The numbers are bits beside a slack; in slots as small as those of leaves, a
+ * slack has neither of them, and in larger ones, where there are no leaves, it may have the lower one. */
+typedef enum execbuf_use {
+    EXECBUF_USE_CODE = 0,
+    EXECBUF_USE_LEAF = 0x40,    /* the leaf of a thunk, and its code */
+    EXECBUF_USE_RESERVED = 0x80 /* no code is there yet */
+} execbuf_use;
+
+#define EXECBUF_LARGEST_LEAF_SLOT 32U
 #define EXECBUF_LENGTH_RESERVED 0x80000000U
+
+static inline bool execbuf_span_may_be_leaf(const uint8_t *entry) {
+    return (entry[2] & EXECBUF_USE_LEAF) != 0;
+}
+
+static inline bool execbuf_span_is_leaf(const execbuf_span *span, const uint8_t *entry) {
+    return execbuf_span_may_be_leaf(entry) && span->slot_size <= EXECBUF_LARGEST_LEAF_SLOT;
+}
 
 /* The length of a slot's code, or the capacity that is reserved. */
 static inline size_t execbuf_span_length(const execbuf_span *span, uint32_t slot, const uint8_t *entry) {
-    return span->lengths == NULL ? span->slot_size - (entry[2] & ~EXECBUF_SLACK_RESERVED)
-                                 : span->lengths[slot] & ~EXECBUF_LENGTH_RESERVED;
+    if (span->lengths != NULL) {
+        return span->lengths[slot] & ~EXECBUF_LENGTH_RESERVED;
+    }
+    uint32_t bits = EXECBUF_USE_RESERVED;
+    bits |= span->slot_size <= EXECBUF_LARGEST_LEAF_SLOT ? (uint32_t)EXECBUF_USE_LEAF : 0;
+    return span->slot_size - (entry[2] & ~bits);
 }
 
 /* Whether a taken slot is only reserved. */
 static inline bool execbuf_span_reserved(const execbuf_span *span, uint32_t slot, const uint8_t *entry) {
-    return span->lengths == NULL ? (entry[2] & EXECBUF_SLACK_RESERVED) != 0
+    return span->lengths == NULL ? (entry[2] & EXECBUF_USE_RESERVED) != 0
                                  : (span->lengths[slot] & EXECBUF_LENGTH_RESERVED) != 0;
 }
 
 static inline void execbuf_span_set_length(execbuf_span *span, uint32_t slot, uint8_t *entry, size_t length,
-                                           bool reserved) {
+                                           execbuf_use use) {
     if (span->lengths == NULL) {
-        entry[2] = (uint8_t)((span->slot_size - length) | (reserved ? EXECBUF_SLACK_RESERVED : 0));
+        entry[2] = (uint8_t)((span->slot_size - length) | (uint32_t)use);
     } else {
-        span->lengths[slot] = (uint32_t)length | (reserved ? EXECBUF_LENGTH_RESERVED : 0);
+        span->lengths[slot] = (uint32_t)length | (use == EXECBUF_USE_RESERVED ? EXECBUF_LENGTH_RESERVED : 0);
     }
 }
 

@@ -69,6 +69,7 @@ static void assign(execbuf_record *to, const execbuf_record *from) {
     to->length = from->length;
     to->state = from->state;
     to->owner = from->owner;
+    to->body = from->body;
 }
 
 /* Adds a chunk behind the given number of them, unless another thread did. False: no memory.
@@ -188,7 +189,7 @@ void execbuf_table_unmap(void *base, size_t size) {
     if (execbuf_prim_release(base, size).call == NULL) {
         return;
     }
-    execbuf_record record = {base, size, base, 0, 0, EXECBUF_STATE_RESERVED, 0, 0, 0, 0};
+    execbuf_record record = {base, size, base, 0, 0, EXECBUF_STATE_RESERVED, 0, NULL, 0, 0, 0};
     execbuf handle = {base, 0, execbuf_table_add(&record)};
     if (handle.id != 0 && execbuf_table_remove(&handle, &record)) {
         execbuf_table_retire(&record, false);

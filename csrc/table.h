@@ -26,6 +26,7 @@ typedef struct execbuf_record {
     size_t length;     /* the length that is published */
     execbuf_state state;
     uint32_t owner;      /* the number of the pool that it belongs to, or 0 */
+    const uint8_t *body; /* of a thunk, whose leaf this is; or NULL */
     uint32_t place;      /* the record's index + 1; the table's own, like all that follows */
     uint32_t generation; /* counts the buffers that this record has described */
     uint32_t next;       /* the place of the next record in a list */

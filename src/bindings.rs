@@ -26,6 +26,7 @@ impl execbuf_status {
     pub const EXECBUF_E_TYPE: execbuf_status = execbuf_status(-17);
     pub const EXECBUF_E_ARGUMENTS: execbuf_status = execbuf_status(-18);
     pub const EXECBUF_E_ABI: execbuf_status = execbuf_status(-19);
+    pub const EXECBUF_E_THUNK: execbuf_status = execbuf_status(-20);
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
@@ -584,7 +585,7 @@ unsafe extern "C" {
  compilers expect. Called by Win64 it preserves rdi, rsi and xmm6 to xmm15. Of a variadic target it is a
  caller with these very arguments; the thunk itself may be called as variadic or not.
 
- There are no unwind tables for it: nothing may unwind through it.
+ There are no unwind tables for it: nothing may unwind through it. execbuf_thunk_new makes them.
 
  Errors: as for execbuf_layout_of; EXECBUF_E_NULL if there is no target; EXECBUF_E_CAPACITY, and *length
          tells how much room it takes. Nothing is written then.
@@ -600,6 +601,45 @@ unsafe extern "C" {
         out: *mut ::core::ffi::c_void,
         capacity: usize,
         length: *mut usize,
+        signature: *const execbuf_signature,
+        entered: execbuf_abi,
+        abi: execbuf_abi,
+        target: *const ::core::ffi::c_void,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Makes a thunk that can be called: a function pointer for whoever calls by one convention, of a function
+ that is called by the other. As execbuf_thunk_emit, but better in all that concerns memory and unwinding:
+
+ - It is a buffer of the pool, of 16 bytes if the target is within 2 GiB of it, else of 32. What it does is
+ in code that all thunks of the pool share whose arguments are alike and cross in the same direction; that
+ goes with the last of them.
+ - Exceptions, longjmp and backtraces pass through it, and debuggers know it as
+ execbuf_thunk_sysv64_to_win64 or execbuf_thunk_win64_to_sysv64; where the program has an unwinder that
+ takes tables at run time. On Linux this is libgcc or LLVM's libunwind: __register_frame, which static
+ programs may lack, and then what passes through is what an exception without a handler is: the end.
+
+ But where Win64 code calls System V code outside of Windows, no unwinder restores rdi, rsi and xmm6 to
+ xmm15, which the caller expects to be preserved: what is caught in a frame that itself made a call by
+ Win64's convention goes on with wrong values. Catch further out, where the convention is System V.
+
+ The function's code must not use the red zone, the 128 bytes below its stack pointer, if it runs on
+ Windows, where there is none.
+
+ Its address is execbuf_entry(out, 0). It is freed with execbuf_free, when nobody calls it any more; the
+ target has to live as long. It can't be rewritten.
+
+ Errors: EXECBUF_E_NULL; those of execbuf_signature_parse for a signature that was filled by hand;
+ EXECBUF_E_ABI, also on machines other than x86-64; those of execbuf_pool_publish and of execbuf_pool_new.
+ Out: out:       the thunk, a buffer; all zero on failure.
+ In:  pool:      where it is to be; NULL for a pool that the library has for this.
+      signature: the signature of both.
+      entered:   the convention by which the thunk is called.
+      abi:       that of the target. If it is the same, the thunk is a jump.
+      target:    the function that it calls.
+ Out: error:     the report, or NULL.*/
+    pub fn execbuf_thunk_new(
+        out: *mut execbuf,
+        pool: *mut execbuf_pool,
         signature: *const execbuf_signature,
         entered: execbuf_abi,
         abi: execbuf_abi,

@@ -52,6 +52,10 @@ pub enum ErrorKind {
     /// A [`Signature`](crate::Signature) has a type that can't cross calling conventions, [`Error::position`] being the
     /// argument's number, from 1 on, or 0 for the result; or it has too many arguments.
     Signature,
+    /// The calling convention is not one that a thunk can cross from or to on this machine, or not the function type's.
+    Abi,
+    /// The address of a function is null.
+    Null,
     /// A handle was altered, or freed through [`ffi`], behind the back of the safe types.
     InvalidHandle,
 }
@@ -249,6 +253,18 @@ impl Error {
         Self::of(execbuf_status::EXECBUF_E_OUT_OF_BOUNDS, culprit)
     }
 
+    pub(crate) fn signature(culprit: &'static CStr) -> Self {
+        Self::of(execbuf_status::EXECBUF_E_TYPE, culprit)
+    }
+
+    pub(crate) fn null(culprit: &'static CStr) -> Self {
+        Self::of(execbuf_status::EXECBUF_E_NULL, culprit)
+    }
+
+    pub(crate) fn abi(culprit: &'static CStr) -> Self {
+        Self::of(execbuf_status::EXECBUF_E_ABI, culprit)
+    }
+
     pub(crate) fn build_failed(source: Box<dyn core::error::Error + Send + Sync>) -> Self {
         Self(Repr::Build(source))
     }
@@ -297,7 +313,9 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_TOO_FAR => ErrorKind::TooFar,
         execbuf_status::EXECBUF_E_SYNTAX => ErrorKind::Syntax,
         execbuf_status::EXECBUF_E_TYPE | execbuf_status::EXECBUF_E_ARGUMENTS => ErrorKind::Signature,
-        // NULL, STALE, NOT_PUBLISHED, PUBLISHED and ABI: the safe types never make such calls.
+        execbuf_status::EXECBUF_E_ABI => ErrorKind::Abi,
+        execbuf_status::EXECBUF_E_NULL => ErrorKind::Null,
+        // STALE, NOT_PUBLISHED, PUBLISHED and THUNK: the safe types never make such calls.
         _ => ErrorKind::InvalidHandle,
     }
 }
@@ -373,7 +391,9 @@ impl From<Error> for std::io::Error {
             | ErrorKind::OutOfBounds
             | ErrorKind::Capacity
             | ErrorKind::Syntax
-            | ErrorKind::Signature => std::io::ErrorKind::InvalidInput,
+            | ErrorKind::Signature
+            | ErrorKind::Abi
+            | ErrorKind::Null => std::io::ErrorKind::InvalidInput,
             ErrorKind::BuildFailed | ErrorKind::Lost | ErrorKind::Frozen | ErrorKind::InvalidHandle => {
                 std::io::ErrorKind::Other
             }
@@ -397,7 +417,7 @@ mod tests {
     fn every_status_has_its_kind() {
         use execbuf_status as s;
         let kinds = [
-            (s::EXECBUF_E_NULL, ErrorKind::InvalidHandle),
+            (s::EXECBUF_E_NULL, ErrorKind::Null),
             (s::EXECBUF_E_EMPTY, ErrorKind::Empty),
             (s::EXECBUF_E_TOO_LARGE, ErrorKind::TooLarge),
             (s::EXECBUF_E_OUT_OF_BOUNDS, ErrorKind::OutOfBounds),
@@ -415,7 +435,8 @@ mod tests {
             (s::EXECBUF_E_SYNTAX, ErrorKind::Syntax),
             (s::EXECBUF_E_TYPE, ErrorKind::Signature),
             (s::EXECBUF_E_ARGUMENTS, ErrorKind::Signature),
-            (s::EXECBUF_E_ABI, ErrorKind::InvalidHandle),
+            (s::EXECBUF_E_ABI, ErrorKind::Abi),
+            (s::EXECBUF_E_THUNK, ErrorKind::InvalidHandle),
         ];
         // The statuses are numbered without gaps, so this says that none is missing.
         for (number, (status, kind)) in (1..).zip(kinds) {
@@ -423,8 +444,8 @@ mod tests {
             assert_eq!(reported(status).kind(), kind);
         }
         // SAFETY: The function takes any value, and returns a string.
-        let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 19))) };
-        assert_eq!((kinds.len(), after), (19, c"EXECBUF_E_?"));
+        let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 20))) };
+        assert_eq!((kinds.len(), after), (20, c"EXECBUF_E_?"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use core::ptr::NonNull;
 
 use crate::function::{Function, OwnedFunction};
 use crate::signature::{Abi, Signature, Type};
+use crate::thunk::Thunk;
 
 /// A type that an argument of published code may have.
 ///
@@ -116,7 +117,7 @@ mod sealed {
 /// A function pointer type that published code may have.
 ///
 /// Implemented for `extern "C"` and `extern "system"`, on x86-64 also for `extern "sysv64"`, `extern "win64"` and
-/// `extern "efiapi"`, safe and `unsafe`, with up to twelve arguments that are [`AbiType`] and a result that is
+/// `extern "efiapi"`, all but the last also as `"C-unwind"` and so on, safe and `unsafe`, with up to twelve arguments that are [`AbiType`] and a result that is
 /// [`AbiResult`]. Rust itself bridges the ABI at the call: code for either convention can be called on every
 /// x86-64 system. (These pages list only those with up to two arguments.)
 ///
@@ -145,6 +146,9 @@ pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
     const ABI: Abi;
     /// The types of the result and of the arguments.
     const SIGNATURE: Signature;
+    /// The same function type but for the ABI, which is this target's: `extern "C"`, or `extern "C-unwind"` if the type
+    /// says that panics and exceptions may leave the function. Types with the same `Native` differ in the ABI only.
+    type Native: FnPtr<Native = Self::Native>;
 
     /// The function pointer for an address.
     ///
@@ -162,7 +166,7 @@ pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
 /// Everything there is for one function pointer type: `FnPtr`, itself and its `Option` as an argument, and `call`
 /// on both handles.
 macro_rules! fn_ptr {
-    ($abi:expr, ($($qualifier:tt)*), [$($unsafe:ident)?], ($($name:ident: $argument:ident),*)) => {
+    ($abi:expr, $native:literal, ($($qualifier:tt)*), [$($unsafe:ident)?], ($($name:ident: $argument:ident),*)) => {
         impl<R: AbiResult $(, $argument: AbiType)*> sealed::Sealed
             for $($qualifier)* fn($($argument),*) -> R {}
 
@@ -170,6 +174,7 @@ macro_rules! fn_ptr {
         unsafe impl<R: AbiResult $(, $argument: AbiType)*> FnPtr for $($qualifier)* fn($($argument),*) -> R {
             const ABI: Abi = $abi;
             const SIGNATURE: Signature = Signature::new(R::TYPE, &[$($argument::TYPE),*]);
+            type Native = $($unsafe)? extern $native fn($($argument),*) -> R;
 
             #[inline]
             unsafe fn from_address(address: *const u8) -> Self {
@@ -203,6 +208,10 @@ macro_rules! fn_ptr {
         impl<R: AbiResult $(, $argument: AbiType)*> OwnedFunction<$($qualifier)* fn($($argument),*) -> R> {
             fn_ptr!(@call [$($unsafe)?] ($($name: $argument),*));
         }
+
+        impl<R: AbiResult $(, $argument: AbiType)*> Thunk<'_, $($qualifier)* fn($($argument),*) -> R> {
+            fn_ptr!(@call [$($unsafe)?] ($($name: $argument),*));
+        }
     };
     (@call [] ($($name:ident: $argument:ident),*)) => {
         /// Calls the published code.
@@ -229,29 +238,34 @@ macro_rules! fn_ptr {
 
 /// `fn_ptr!` for one ABI, safe and unsafe, and for every number of arguments up to those given.
 macro_rules! fn_ptrs {
-    ($abi:expr, $extern:literal, ($($name:ident: $argument:ident),*)) => {
-        fn_ptr!($abi, (extern $extern), [], ($($name: $argument),*));
-        fn_ptr!($abi, (unsafe extern $extern), [unsafe], ($($name: $argument),*));
-        fn_ptrs!(@fewer $abi, $extern, ($($name: $argument),*));
+    ($abi:expr, $extern:literal, $native:literal, ($($name:ident: $argument:ident),*)) => {
+        fn_ptr!($abi, $native, (extern $extern), [], ($($name: $argument),*));
+        fn_ptr!($abi, $native, (unsafe extern $extern), [unsafe], ($($name: $argument),*));
+        fn_ptrs!(@fewer $abi, $extern, $native, ($($name: $argument),*));
     };
-    (@fewer $abi:expr, $extern:literal, ()) => {};
-    (@fewer $abi:expr, $extern:literal, ($first:ident: $type:ident $(, $name:ident: $argument:ident)*)) => {
-        fn_ptrs!($abi, $extern, ($($name: $argument),*));
+    (@fewer $abi:expr, $extern:literal, $native:literal, ()) => {};
+    (@fewer $abi:expr, $extern:literal, $native:literal, (
+        $first:ident: $type:ident $(, $name:ident: $argument:ident)*
+    )) => {
+        fn_ptrs!($abi, $extern, $native, ($($name: $argument),*));
     };
 }
 
 /// `fn_ptrs!` for the given ABIs with up to twelve arguments; for rustdoc with two, so that its pages stay readable.
 macro_rules! abis {
-    ($($extern:literal => $abi:expr),*) => {$(
+    ($($extern:literal, $native:literal => $abi:expr),*) => {$(
         #[cfg(doc)]
-        fn_ptrs!($abi, $extern, (a: A, b: B));
+        fn_ptrs!($abi, $extern, $native, (a: A, b: B));
         #[cfg(not(doc))]
-        fn_ptrs!($abi, $extern, (
+        fn_ptrs!($abi, $extern, $native, (
             a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I, j: J, k: K, l: L
         ));
     )*};
 }
 
-abis!("C" => Abi::NATIVE, "system" => Abi::NATIVE);
+abis!("C", "C" => Abi::NATIVE, "system", "C" => Abi::NATIVE);
+abis!("C-unwind", "C-unwind" => Abi::NATIVE, "system-unwind", "C-unwind" => Abi::NATIVE);
 #[cfg(target_arch = "x86_64")]
-abis!("sysv64" => Abi::SysV64, "win64" => Abi::Win64, "efiapi" => Abi::Win64);
+abis!("sysv64", "C" => Abi::SysV64, "win64", "C" => Abi::Win64, "efiapi", "C" => Abi::Win64);
+#[cfg(target_arch = "x86_64")]
+abis!("sysv64-unwind", "C-unwind" => Abi::SysV64, "win64-unwind", "C-unwind" => Abi::Win64);

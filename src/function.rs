@@ -7,6 +7,7 @@ use core::marker::PhantomData;
 use crate::buffer::ExecBuffer;
 use crate::error::Error;
 use crate::fn_ptr::FnPtr;
+use crate::thunk::Thunk;
 
 /// A published function that borrows its [`ExecBuffer`].
 ///
@@ -37,7 +38,7 @@ pub struct Function<'a, F: FnPtr> {
     buffer: PhantomData<&'a ExecBuffer>,
 }
 
-impl<F: FnPtr> Function<'_, F> {
+impl<'a, F: FnPtr> Function<'a, F> {
     /// # Safety
     ///
     /// At the entry there is a function of type `F`, and it stays there as long as the lifetime that the caller
@@ -83,6 +84,48 @@ impl<F: FnPtr> Function<'_, F> {
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.pointer.address()
+    }
+
+    /// A plain C function pointer for it, for third parties. Rust itself needs none: it can call the function as it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Thunk::new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_arch = "x86_64")] {
+    /// use execbuf::ExecBuffer;
+    ///
+    /// let buffer = ExecBuffer::new(&[
+    ///     0x8d, 0x04, 0x11, // lea eax, [rcx + rdx]
+    ///     0xc3, //             ret
+    /// ])?;
+    /// // SAFETY: The bytes are a function by Win64's convention that adds two integers.
+    /// let add = unsafe { buffer.function::<extern "win64" fn(u32, u32) -> u32>() };
+    /// let thunk = add.to_native()?;
+    /// // SAFETY: The pointer is not used after the thunk.
+    /// let pointer: extern "C" fn(u32, u32) -> u32 = unsafe { thunk.as_fn() };
+    /// assert_eq!(pointer(40, 2), 42);
+    /// # }
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn to_native(&self) -> Result<Thunk<'a, F::Native>, Error> {
+        self.to()
+    }
+
+    /// As [`to_native`](Self::to_native), for those who call by any ABI there is.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Thunk::new`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Thunk`].
+    pub fn to<G: FnPtr<Native = F::Native>>(&self) -> Result<Thunk<'a, G>, Error> {
+        Thunk::of(self.pointer, None)
     }
 }
 
@@ -164,6 +207,36 @@ impl<F: FnPtr> OwnedFunction<F> {
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.pointer.address()
+    }
+
+    /// As [`Function::to_native`]. The thunk owns the buffer, too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Thunk::new`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Thunk`].
+    pub fn to_native(&self) -> Result<Thunk<'static, F::Native>, Error> {
+        self.to()
+    }
+
+    /// As [`Function::to`]. The thunk owns the buffer, too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Thunk::new`].
+    ///
+    /// # Examples
+    ///
+    /// See [`Thunk`].
+    pub fn to<G: FnPtr<Native = F::Native>>(&self) -> Result<Thunk<'static, G>, Error> {
+        Thunk::of(self.pointer, Some(Arc::clone(&self.buffer)))
+    }
+
+    pub(crate) fn shared_buffer(&self) -> Arc<ExecBuffer> {
+        Arc::clone(&self.buffer)
     }
 
     /// The buffer that the function lives in.

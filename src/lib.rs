@@ -192,6 +192,7 @@ mod function;
 mod pool;
 mod probe;
 mod signature;
+mod thunk;
 
 pub use buffer::ExecBuffer;
 pub use error::{Attempt, Backend, Error, ErrorKind};
@@ -200,6 +201,7 @@ pub use function::{Function, OwnedFunction};
 pub use pool::{ExecPool, ExecPoolBuilder, Place, PoolStats};
 pub use probe::{Probe, Probed, probe};
 pub use signature::{Abi, Signature, Type};
+pub use thunk::{DynThunk, Thunk};
 
 /// The README's examples, which are for x86-64.
 #[cfg(all(doctest, target_arch = "x86_64"))]

@@ -128,6 +128,23 @@ impl Signature {
         signature
     }
 
+    /// The same, for C. The types have the same numbers there.
+    pub(crate) const fn raw(&self) -> ffi::execbuf_signature {
+        let mut raw = EMPTY;
+        raw.result = self.result as u8;
+        raw.count = self.count;
+        if let Some(fixed) = self.fixed {
+            raw.variadic = 1;
+            raw.fixed = fixed;
+        }
+        let mut index = 0;
+        while index < self.count as usize {
+            raw.arguments[index] = self.arguments[index] as u8;
+            index += 1;
+        }
+        raw
+    }
+
     /// The type of the result, [`Type::Void`] if there is none.
     #[must_use]
     pub const fn result(&self) -> Type {
@@ -253,4 +270,13 @@ impl Abi {
     } else {
         Self::SysV64
     };
+
+    /// The same, for C.
+    pub(crate) fn raw(self) -> ffi::execbuf_abi {
+        match self {
+            Self::SysV64 => ffi::execbuf_abi::EXECBUF_ABI_SYSV64,
+            Self::Win64 => ffi::execbuf_abi::EXECBUF_ABI_WIN64,
+            Self::C => ffi::execbuf_abi::EXECBUF_ABI_NATIVE,
+        }
+    }
 }

@@ -87,8 +87,10 @@ const char *execbuf_version(void);
       "no address space is left within 2 GiB of the address that the pool is to be near to")                 \
     X(EXECBUF_E_SYNTAX, -16, "the text of the signature is wrong; write it like \"d(pid)\"")                 \
     X(EXECBUF_E_TYPE, -17, "a type of the signature can't cross calling conventions")                        \
-    X(EXECBUF_E_ARGUMENTS, -18, "the signature has more arguments than EXECBUF_MAX_ARGUMENTS")               \
-    X(EXECBUF_E_ABI, -19, "the calling convention is none of x86-64's, which thunks are between")
+    X(EXECBUF_E_ARGUMENTS, -18,                                                                              \
+      "the signature has more arguments than EXECBUF_MAX_ARGUMENTS, or more fixed ones than arguments")      \
+    X(EXECBUF_E_ABI, -19, "the calling convention is none of x86-64's, which thunks are between")            \
+    X(EXECBUF_E_THUNK, -20, "the buffer is a thunk, whose code is the library's; make a new one instead")
 
 typedef enum execbuf_status {
 #define EXECBUF_STATUS_ENUM(name, value, message) name = value,
@@ -624,7 +626,7 @@ execbuf_status execbuf_layout_of(execbuf_layout *out, const execbuf_signature *s
  * compilers expect. Called by Win64 it preserves rdi, rsi and xmm6 to xmm15. Of a variadic target it is a
  * caller with these very arguments; the thunk itself may be called as variadic or not.
  *
- * There are no unwind tables for it: nothing may unwind through it.
+ * There are no unwind tables for it: nothing may unwind through it. execbuf_thunk_new makes them.
  *
  * Errors: as for execbuf_layout_of; EXECBUF_E_NULL if there is no target; EXECBUF_E_CAPACITY, and *length
  *         tells how much room it takes. Nothing is written then.
@@ -639,6 +641,42 @@ execbuf_status execbuf_layout_of(execbuf_layout *out, const execbuf_signature *s
 execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
                                   const execbuf_signature *signature, execbuf_abi entered, execbuf_abi abi,
                                   const void *target, execbuf_error *error);
+
+/* ---- Thunks ------------------------------------------------------------------------------------- */
+
+/* Makes a thunk that can be called: a function pointer for whoever calls by one convention, of a function
+ * that is called by the other. As execbuf_thunk_emit, but better in all that concerns memory and unwinding:
+ *
+ * - It is a buffer of the pool, of 16 bytes if the target is within 2 GiB of it, else of 32. What it does is
+ * in code that all thunks of the pool share whose arguments are alike and cross in the same direction; that
+ * goes with the last of them.
+ * - Exceptions, longjmp and backtraces pass through it, and debuggers know it as
+ * execbuf_thunk_sysv64_to_win64 or execbuf_thunk_win64_to_sysv64; where the program has an unwinder that
+ * takes tables at run time. On Linux this is libgcc or LLVM's libunwind: __register_frame, which static
+ * programs may lack, and then what passes through is what an exception without a handler is: the end.
+ *
+ * But where Win64 code calls System V code outside of Windows, no unwinder restores rdi, rsi and xmm6 to
+ * xmm15, which the caller expects to be preserved: what is caught in a frame that itself made a call by
+ * Win64's convention goes on with wrong values. Catch further out, where the convention is System V.
+ *
+ * The function's code must not use the red zone, the 128 bytes below its stack pointer, if it runs on
+ * Windows, where there is none.
+ *
+ * Its address is execbuf_entry(out, 0). It is freed with execbuf_free, when nobody calls it any more; the
+ * target has to live as long. It can't be rewritten.
+ *
+ * Errors: EXECBUF_E_NULL; those of execbuf_signature_parse for a signature that was filled by hand;
+ * EXECBUF_E_ABI, also on machines other than x86-64; those of execbuf_pool_publish and of execbuf_pool_new.
+ * Out: out:       the thunk, a buffer; all zero on failure.
+ * In:  pool:      where it is to be; NULL for a pool that the library has for this.
+ *      signature: the signature of both.
+ *      entered:   the convention by which the thunk is called.
+ *      abi:       that of the target. If it is the same, the thunk is a jump.
+ *      target:    the function that it calls.
+ * Out: error:     the report, or NULL. */
+execbuf_status execbuf_thunk_new(execbuf *out, execbuf_pool *pool, const execbuf_signature *signature,
+                                 execbuf_abi entered, execbuf_abi abi, const void *target,
+                                 execbuf_error *error);
 
 #ifdef __cplusplus
 }

@@ -60,14 +60,6 @@ void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex) {
     await_owner(mutex);
 }
 
-void execbuf_prim_mutex_renew(execbuf_prim_mutex *mutex) {
-    if (posix_forking == 0) { /* else this thread has it */
-        (void)pthread_mutex_lock(inner(mutex));
-        await_owner(mutex);
-        (void)pthread_mutex_unlock(inner(mutex));
-    }
-}
-
 /* Waits until the owner has left, with the system's lock and asked set. */
 static void wait_for_owner(execbuf_prim_mutex *mutex) {
     for (unsigned turns = 0; __atomic_load_n(&mutex->busy, __ATOMIC_ACQUIRE) != 0; turns++) {

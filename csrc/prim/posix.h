@@ -218,4 +218,10 @@ execbuf_prim_result execbuf_prim_on_fork(const execbuf_prim_fork_hooks *hooks) {
 
 #include "mutex.h"
 
+#if defined(__x86_64__)
+#include "dwarf.h"
+#else
+#include "nounwinder.h"
+#endif
+
 #endif

@@ -28,6 +28,16 @@ typedef struct execbuf_prim_result {
     int32_t code;
 } execbuf_prim_result;
 
+/* A function that unwinders are to know. It stays where it is until they forget it. */
+typedef struct execbuf_prim_function {
+    const uint8_t *code;
+    uint32_t length;
+    const uint8_t *fde; /* DWARF: an FDE behind its CIE, then a length of 0 */
+    uint32_t xdata;     /* Windows: where in the code its UNWIND_INFO is */
+    uint32_t entry[3];  /* the system's own, like all that follows */
+    void *handle;
+} execbuf_prim_function;
+
 /* Facts about the platform. */
 typedef struct execbuf_prim_info {
     /* In bytes, a power of two. Protection changes in units of it. */
@@ -42,6 +52,8 @@ typedef struct execbuf_prim_info {
     execbuf_backend pool_backends[EXECBUF_MAX_ATTEMPTS];
     /* How large a pool's region should be, in bytes, a power of two. */
     size_t region_size;
+    /* Unwinders take an UNWIND_INFO, and not DWARF. */
+    bool wants_xdata;
 } execbuf_prim_info;
 
 /* The two views of a region: the same memory at two addresses, or at one where the processor can give threads
@@ -137,6 +149,11 @@ size_t execbuf_prim_trim(void *base, size_t size, size_t keep);
 /* Unmaps a mapping, whatever the state of its pages; base and size are a whole mapping's. */
 execbuf_prim_result execbuf_prim_release(void *base, size_t size);
 
+/* Tells the unwinder of the process of a function, if it has one that listens, and makes it forget it. Cannot
+ * fail; what nobody was told of can't be unwound. */
+void execbuf_prim_tell_unwinder(execbuf_prim_function *function);
+void execbuf_prim_forget_function(execbuf_prim_function *function);
+
 /* One lock for the process. Not recursive; held briefly, never across a system call but fork and the first of
  * execbuf_prim_arm_canary. */
 void execbuf_prim_lock(void);
@@ -157,8 +174,6 @@ void execbuf_prim_arm_canary(void);
 /* Locks of which there may be many, for longer than a few instructions, also across a system call. Not
  * recursive. A mutex is taken after execbuf_prim_lock, if both are. */
 void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex);
-/* For a mutex that nobody has and that is to serve anew: it may have an owner again. */
-void execbuf_prim_mutex_renew(execbuf_prim_mutex *mutex);
 /* To be called by execbuf_lock and execbuf_unlock of inline.h; in a hook before a fork, by the hook. */
 void execbuf_prim_mutex_lock(execbuf_prim_mutex *mutex);
 void execbuf_prim_mutex_unlock(execbuf_prim_mutex *mutex);

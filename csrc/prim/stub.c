@@ -4,6 +4,7 @@
 #include "inline.h"
 #include "inplace.h"
 #include "noregion.h"
+#include "nounwinder.h"
 
 execbuf_prim_info execbuf_prim_query(void) {
     execbuf_prim_info info = {0};
@@ -63,10 +64,6 @@ void execbuf_prim_unlock(void) {}
 #if defined(__GNUC__) && !defined(_WIN32)
 __thread uintptr_t execbuf_prim_self; /* for inline.h */
 #endif
-
-void execbuf_prim_mutex_renew(execbuf_prim_mutex *mutex) {
-    (void)mutex;
-}
 
 void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex) {
     mutex->owner = 0;

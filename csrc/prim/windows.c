@@ -9,6 +9,7 @@
 #include "inline.h"
 #include "inplace.h"
 #include "windows_facts.h"
+#include "windows_unwinder.h"
 
 /* Missing in older headers; winerror.h. */
 #ifndef ERROR_DYNAMIC_CODE_BLOCKED
@@ -39,6 +40,7 @@ execbuf_prim_info execbuf_prim_query(void) {
     info.pool_backend_count = 1;
     info.pool_backends[0] = EXECBUF_BACKEND_SECTION;
     info.region_size = (size_t)2 << 20; /* all of a section counts as committed */
+    info.wants_xdata = true;
     return info;
 }
 
@@ -213,10 +215,6 @@ void execbuf_prim_unlock(void) {
 
 void execbuf_prim_mutex_init(execbuf_prim_mutex *mutex) {
     InitializeSRWLock((SRWLOCK *)(void *)mutex->space);
-}
-
-void execbuf_prim_mutex_renew(execbuf_prim_mutex *mutex) {
-    (void)mutex;
 }
 
 void execbuf_prim_mutex_lock(execbuf_prim_mutex *mutex) {

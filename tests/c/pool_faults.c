@@ -339,8 +339,50 @@ static void a_region_that_runs_old_code_is_not_used(void) {
     CHECK(same(before, look_at_code()));
 }
 
+/* Pages that were taken for a span that then could not be made are filled like any other. */
+static void a_span_that_failed_leaves_traps(void) {
+    make_pool();
+    CHECK(execbuf_pool_reserve(pool, &others[other_count++], 40000, NULL) == EXECBUF_OK);
+    arm("calloc", 0, false);
+    CHECK(publish_size(&old, 3, 16) == EXECBUF_OK); /* gets pages of its own, not page 1 of the region */
+    disarm();
+    for (; other_count < 4; other_count++) { /* one of them on pages 2 and 3 */
+        CHECK(execbuf_pool_reserve(pool, &others[other_count], 8192, NULL) == EXECBUF_OK);
+        CHECK(holds_traps((const uint8_t *)others[other_count].entry - 16, 16));
+    }
+    clean_up();
+}
+
 #if LADDER
 #include <sys/wait.h>
+
+/* While a thread makes a span: in a child of a fork, there is no such thread, and the region goes with its
+ * code. Once, since the fork freezes the region, and the span is made again. */
+static void fork_and_free(const char *name) {
+    if (strcmp(name, "calloc") != 0) {
+        return;
+    }
+    watch = NULL;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+        CHECK(stats_of_pool().live == 0);
+        CHECK(publish_size(&old, 3, 500) == EXECBUF_OK); /* now the frozen ones go, too */
+        CHECK(stats_of_pool().frozen == 0 && stats_of_pool().live == 1);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void a_span_that_a_fork_cut_off_pins_nothing(void) {
+    make_pool_with_one_large();
+    watch = fork_and_free;
+    CHECK(publish_size(&old, 3, 500) == EXECBUF_OK && watch == NULL);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    clean_up();
+}
 
 /* While a region is made, and when it is there: no child of a fork has its writable mapping. */
 static int forks;
@@ -383,7 +425,9 @@ int main(void) {
     RUN(without_memory_there_is_no_pool);
     RUN(a_region_that_runs_old_code_is_not_used);
     RUN(a_region_is_tried_again_after_a_pause);
+    RUN(a_span_that_failed_leaves_traps);
 #if LADDER
+    RUN(a_span_that_a_fork_cut_off_pins_nothing);
     RUN(no_child_inherits_a_writable_view);
     all_scenarios("memfd", true);
     variants = 4; /* the codes make no difference here */
