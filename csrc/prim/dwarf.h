@@ -11,14 +11,23 @@
 
 extern void __register_frame(void *);   /* NOLINT(bugprone-reserved-identifier) */
 extern void __deregister_frame(void *); /* NOLINT(bugprone-reserved-identifier) */
-#if !defined(__APPLE__)
+
+typedef void (*dwarf_function)(void *);
+
+#if defined(__APPLE__)
+
+/* They are in a library that every program has. */
+static dwarf_function dwarf_find(const char *name, dwarf_function linked) {
+    (void)name;
+    return linked;
+}
+
+#else
+
 #pragma weak __register_frame
 #pragma weak __deregister_frame
 #pragma weak dlopen /* older C libraries have these in another library, and static ones not at all */
 #pragma weak dlsym
-#endif
-
-typedef void (*dwarf_function)(void *);
 
 /* A function of the unwinder: that of the program, or of a library that is loaded already, or of libgcc,
  * which the C library itself loads for backtrace. NULL: there is none. */
@@ -32,9 +41,11 @@ static dwarf_function dwarf_find(const char *name, dwarf_function linked) {
         found = library != NULL ? dlsym(library, name) : NULL;
     }
     dwarf_function function;
-    memcpy(&function, &found, sizeof function); /* ISO C has no cast for this */
+    memcpy(&function, (const void *)&found, sizeof function); /* ISO C has no cast for this */
     return function;
 }
+
+#endif
 
 /* LLVM's unwinder takes an FDE, libgcc's a list of FDEs and CIEs up to a zero: what is given serves both. */
 void execbuf_prim_tell_unwinder(execbuf_prim_function *function) {

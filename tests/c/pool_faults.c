@@ -194,6 +194,44 @@ static void it_can_be_published(execbuf_status status) {
     it_runs_or_a_retry_works(status);
 }
 
+#if defined(__x86_64__)
+static int one(void) {
+    return 1;
+}
+
+/* A function without arguments is the same for both conventions. */
+static execbuf_status make_thunk(void) {
+    execbuf_signature signature;
+    int_function target = one;
+    const void *address;
+    memcpy((void *)&address, (const void *)&target, sizeof address);
+    CHECK(execbuf_signature_parse(&signature, "i()", NULL) == EXECBUF_OK);
+    return execbuf_thunk_new(&buffer, pool, &signature, EXECBUF_ABI_WIN64, EXECBUF_ABI_SYSV64, address,
+                             &error);
+}
+
+static void the_thunk_works(void) {
+#if defined(_WIN32)
+    CHECK(call(&buffer, 0) == 1);
+#else
+    int(__attribute__((ms_abi)) * function)(void) =
+        (int(__attribute__((ms_abi)) *)(void))execbuf_entry(&buffer, 0);
+    CHECK(function() == 1);
+#endif
+    CHECK(stats_of_pool().live == 3); /* and its body, and the old code */
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK && stats_of_pool().live == 1);
+}
+
+static void it_is_there_with_its_body_or_not_at_all(execbuf_status status) {
+    if (status != EXECBUF_OK) {
+        CHECK(is_zero(&buffer) && stats_of_pool().live == 1);
+        CHECK(make_thunk() == EXECBUF_OK);
+    }
+    the_thunk_works();
+    clean_up();
+}
+#endif
+
 static void all_run_or_none(execbuf_status status) {
     for (int i = 0; i < BATCH; i++) {
         CHECK(status == EXECBUF_OK ? call(&batch[i], 0) == 1 : is_zero(&batch[i]));
@@ -246,6 +284,9 @@ static void all_scenarios(const char *name, bool regions) {
         {"more spans", make_pool_with_many_spans, publish_another_size, it_runs_or_a_retry_works, false},
         {"a batch", make_pool_with_code, publish_three, all_run_or_none, false},
         {"reserve", make_pool_with_code, reserve_little, it_can_be_published, false},
+#if defined(__x86_64__)
+        {"a thunk", make_pool_with_code, make_thunk, it_is_there_with_its_body_or_not_at_all, false},
+#endif
         {"publish", make_pool_and_room, fill, it_is_still_reserved_if_failed, false},
         {"rewrite", make_pool_and_publish, rewrite, old_code_runs_if_failed, false},
         {"free", make_pool_with_one_large, release_buffer, it_is_freed, true},

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the C tests and runs them: sh tests/c/run.sh DIRECTORY
-# DIRECTORY gets the programs. CC (cc), CFLAGS and RUNNER (such as valgrind or wine) may be set.
+# DIRECTORY gets the programs. CC (cc), CXX (c++), CFLAGS, CXXFLAGS and RUNNER (such as valgrind or wine) may be set.
 set -eu
 
 out=$1
@@ -26,6 +26,31 @@ run() {
     echo "C test $name ... ok"
 }
 
+# As run, for C++; the library is compiled as C all the same. CXX (c++) may be set, or be none.
+run_cpp() {
+    name=$1 source=$2 cxx=${CXX:-c++}
+    if [ "$cxx" = none ] || ! command -v "${cxx%% *}" > /dev/null; then
+        echo "SKIP: C++ test $name: no compiler"
+        return
+    fi
+    mkdir -p "$out/$name.o"
+    for file in "$csrc"/*.c "$csrc/prim/prim.c"; do
+        # shellcheck disable=SC2086
+        ${CC:-cc} -std=c11 -g -O1 ${CFLAGS:-} -I "$csrc/include" -c "$file" -o "$out/$name.o/$(basename "$file").o"
+    done
+    # shellcheck disable=SC2086
+    $cxx -std=c++11 -g -O2 -Wall -Wextra ${CFLAGS:-} ${CXXFLAGS:-} -I "$csrc/include" \
+        "$tests/$source" "$out/$name.o"/*.o -pthread -o "$out/$name"
+    # shellcheck disable=SC2086
+    if ! ${RUNNER:-} "$out/$name" > "$out/$name.log" 2>&1; then
+        cat "$out/$name.log"
+        echo "C++ test $name ... FAILED"
+        exit 1
+    fi
+    grep '^SKIP' "$out/$name.log" || true
+    echo "C++ test $name ... ok"
+}
+
 suffix=${SUFFIX:-}
 run "buffer$suffix" buffer.c
 run "faults$suffix" faults.c -DEXECBUF_FAULT_INJECTION
@@ -36,6 +61,8 @@ run "probe-stub$suffix" probe.c -DEXECBUF_PRIM_STUB
 run "pool$suffix" pool.c
 run "pool-memory$suffix" pool_memory.c
 run "pool-faults$suffix" pool_faults.c -DEXECBUF_FAULT_INJECTION
+run "thunk$suffix" thunk.c
+run_cpp "unwind$suffix" unwind.cpp
 if [ -z "$suffix" ]; then
     run threads threads.c -D_GNU_SOURCE
     run pool-threads pool_threads.c -D_GNU_SOURCE

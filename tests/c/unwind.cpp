@@ -1,0 +1,230 @@
+/* What passes through thunks: exceptions, longjmp, backtraces. Each time through two: from a function of this
+ * program by a thunk to the other convention, which there calls a thunk back. */
+
+#include "check.h"
+
+#if defined(__x86_64__)
+
+#include <csetjmp>
+
+#if defined(_WIN32)
+#include <windows.h>
+#elif defined(__GLIBC__)
+#include <execinfo.h>
+#endif
+
+#if defined(_WIN32)
+static const execbuf_abi FOREIGN = EXECBUF_ABI_SYSV64;
+#else
+static const execbuf_abi FOREIGN = EXECBUF_ABI_WIN64;
+#endif
+
+typedef double (*function)(double);
+
+static execbuf there;   /* called by this program, with its convention */
+static execbuf back;    /* called by the other, calls this program's target */
+static execbuf clobber; /* between the two */
+
+/* Overwrites what the other convention does not preserve and this one does, on Windows; then jumps to back.
+ * As a jump, it has no frame. */
+static void publish_clobber() {
+    uint8_t code[160];
+    size_t length = 0;
+#if defined(_WIN32)
+    for (uint8_t i = 6; i < 8; i++) {
+        const uint8_t clear[] = {0x0f, 0x57, (uint8_t)(0xc0 | i << 3 | i)}; /* xorps xmm, xmm; 6 and 7 */
+        memcpy(code + length, clear, sizeof clear);
+        length += sizeof clear;
+    }
+    for (uint8_t i = 0; i < 8; i++) {
+        const uint8_t clear[] = {0x45, 0x0f, 0x57,
+                                 (uint8_t)(0xc0 | i << 3 | i)}; /* xorps xmm, xmm; 8 to 15 */
+        memcpy(code + length, clear, sizeof clear);
+        length += sizeof clear;
+    }
+    const uint8_t general[] = {
+        0x31, 0xff, /* xor edi, edi */
+        0x31, 0xf6, /* xor esi, esi */
+    };
+    memcpy(code + length, general, sizeof general);
+    length += sizeof general;
+#endif
+    const uint8_t mov[] = {0x48, 0xb8}; /* mov rax, back */
+    memcpy(code + length, mov, sizeof mov);
+    memcpy(code + length + 2, &back.entry, 8);
+    const uint8_t jmp[] = {0xff, 0xe0}; /* jmp rax */
+    memcpy(code + length + 10, jmp, sizeof jmp);
+    CHECK(execbuf_new(&clobber, code, length + 12, nullptr) == EXECBUF_OK);
+}
+
+static void make_thunks(function target) {
+    execbuf_signature signature;
+    CHECK(execbuf_signature_parse(&signature, "d(d)", nullptr) == EXECBUF_OK);
+    CHECK(execbuf_thunk_new(&back, nullptr, &signature, FOREIGN, EXECBUF_ABI_NATIVE,
+                            reinterpret_cast<const void *>(target), nullptr) == EXECBUF_OK);
+    publish_clobber();
+    CHECK(execbuf_thunk_new(&there, nullptr, &signature, EXECBUF_ABI_NATIVE, FOREIGN, clobber.entry,
+                            nullptr) == EXECBUF_OK);
+}
+
+static void free_thunks() {
+    CHECK(execbuf_free(&there) == EXECBUF_OK && execbuf_free(&clobber) == EXECBUF_OK &&
+          execbuf_free(&back) == EXECBUF_OK);
+}
+
+static double cross(double number) {
+    return reinterpret_cast<function>(execbuf_entry(&there, 0))(number);
+}
+
+static volatile double source = 1.5;
+static volatile long whole = 7;
+
+/* Values that live in registers across a call that does not return as usual. */
+struct values {
+    double d[8];
+    long n[5];
+};
+
+static values some_values() {
+    values made;
+    for (int i = 0; i < 8; i++) {
+        made.d[i] = source + i;
+    }
+    for (int i = 0; i < 5; i++) {
+        made.n[i] = whole * (i + 1);
+    }
+    return made;
+}
+
+static void check_values(double d0, double d1, double d2, double d3, double d4, double d5, double d6,
+                         double d7, long n0, long n1, long n2, long n3, long n4) {
+    const double d[] = {d0, d1, d2, d3, d4, d5, d6, d7};
+    const long n[] = {n0, n1, n2, n3, n4};
+    for (int i = 0; i < 8; i++) {
+        CHECK(d[i] == 1.5 + i);
+    }
+    for (int i = 0; i < 5; i++) {
+        CHECK(n[i] == 7L * (i + 1));
+    }
+}
+
+/* ---- Exceptions ---- */
+
+struct surprise {
+    double number;
+};
+
+static double thrower(double number) {
+    throw surprise{number};
+}
+
+static int destroyed;
+struct guard {
+    ~guard() {
+        destroyed++;
+    }
+};
+
+__attribute__((noinline)) static double catcher() {
+    values v = some_values();
+    double d0 = v.d[0], d1 = v.d[1], d2 = v.d[2], d3 = v.d[3], d4 = v.d[4], d5 = v.d[5], d6 = v.d[6],
+           d7 = v.d[7];
+    long n0 = v.n[0], n1 = v.n[1], n2 = v.n[2], n3 = v.n[3], n4 = v.n[4];
+    __asm__ volatile("" : "+x"(d0), "+x"(d1), "+x"(d2), "+x"(d3), "+x"(d4), "+x"(d5), "+x"(d6), "+x"(d7));
+    __asm__ volatile("" : "+r"(n0), "+r"(n1), "+r"(n2), "+r"(n3), "+r"(n4));
+    double caught = 0;
+    try {
+        guard kept;
+        caught = cross(2.5);
+    } catch (const surprise &thrown) {
+        caught = thrown.number;
+    }
+    __asm__ volatile("" : "+x"(d0), "+x"(d1), "+x"(d2), "+x"(d3), "+x"(d4), "+x"(d5), "+x"(d6), "+x"(d7));
+    __asm__ volatile("" : "+r"(n0), "+r"(n1), "+r"(n2), "+r"(n3), "+r"(n4));
+    check_values(d0, d1, d2, d3, d4, d5, d6, d7, n0, n1, n2, n3, n4);
+    return caught;
+}
+
+static void exceptions_pass() {
+    make_thunks(thrower);
+    for (int i = 1; i <= 3; i++) {
+        CHECK(catcher() == 2.5 && destroyed == i);
+    }
+    free_thunks();
+    make_thunks(thrower); /* where the old ones were, or not */
+    CHECK(catcher() == 2.5);
+    free_thunks();
+}
+
+/* ---- longjmp ---- */
+
+static std::jmp_buf place;
+
+static double jumper(double number) {
+    std::longjmp(place, (int)number);
+}
+
+static void longjmp_passes() {
+    make_thunks(jumper);
+    int got = setjmp(place);
+    if (got == 0) {
+        (void)cross(3);
+        CHECK(false);
+    }
+    CHECK(got == 3);
+    free_thunks();
+}
+
+/* ---- Backtraces ---- */
+
+static void *frames[64];
+static int depth;
+static void *return_address;
+
+static double tracer(double number) {
+#if defined(_WIN32)
+    depth = RtlCaptureStackBackTrace(0, 60, frames, nullptr);
+#elif defined(__GLIBC__)
+    depth = backtrace(frames, 64);
+#endif
+    return number;
+}
+
+__attribute__((noinline)) static double traced() {
+    return_address = __builtin_return_address(0);
+    double got = cross(4) + 1;
+    __asm__ volatile("" : "+x"(got));
+    return got;
+}
+
+/* It goes on behind the thunks: the frame that calls this one's caller is in it. */
+static void backtraces_pass() {
+    make_thunks(tracer);
+    CHECK(traced() == 5);
+    bool found = depth == 0;
+    for (int i = 0; i < depth; i++) {
+        found = found || frames[i] == return_address;
+    }
+    CHECK(found);
+    if (depth == 0) {
+        (void)fprintf(stderr, "SKIP: backtraces: this C library has none\n");
+    }
+    free_thunks();
+}
+
+int main() {
+    RUN(exceptions_pass);
+    RUN(longjmp_passes);
+    RUN(backtraces_pass);
+    (void)printf("ok\n");
+    return 0;
+}
+
+#else
+
+int main() {
+    (void)fprintf(stderr, "SKIP: unwinding through thunks: there are none here\n");
+    return 0;
+}
+
+#endif
