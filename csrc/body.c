@@ -133,7 +133,8 @@ static bool make_room(execbuf_bodies *bodies) {
         return true;
     }
     bool fails = EXECBUF_FAULT("calloc") != 0;
-    execbuf_body **memory = fails ? NULL : (execbuf_body **)calloc(2 * buckets, sizeof *memory);
+    execbuf_body **memory =
+        fails ? NULL : (execbuf_body **)calloc(2 * buckets, sizeof *memory); /* NOLINT: of pointers */
     if (memory == NULL) {
         return old.buckets > 0;
     }

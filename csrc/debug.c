@@ -145,7 +145,7 @@ static void fill(elf_file *file, const execbuf_frame *frame, const void *code, c
     sections[STRINGS].alignment = 1;
 
     memcpy(file->strings, section_names, sizeof section_names);
-    memcpy(file->strings + sizeof section_names, name, strlen(name));
+    memcpy(file->strings + sizeof section_names, name, strlen(name) + 1);
     file->symbols[1].name = sizeof section_names;
     file->symbols[1].info = SYMBOL_GLOBAL_FUNCTION;
     file->symbols[1].section = TEXT;

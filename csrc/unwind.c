@@ -36,8 +36,6 @@ static void put_leb(writer *to, uint32_t value) {
 
 #define DW_CFA_NOP 0x00U
 #define DW_CFA_ADVANCE_LOC2 0x03U
-#define DW_CFA_OFFSET_EXTENDED 0x05U
-#define DW_CFA_RESTORE_EXTENDED 0x06U
 #define DW_CFA_DEF_CFA 0x0cU
 #define DW_CFA_DEF_CFA_OFFSET 0x0eU
 #define DW_CFA_OFFSET 0x80U  /* and a register */
@@ -48,7 +46,6 @@ static void put_leb(writer *to, uint32_t value) {
 #define DWARF_RDI 5U
 #define DWARF_RSP 7U
 #define DWARF_RETURN_ADDRESS 16U
-#define DWARF_XMM0 17U
 
 /* Offsets of registers are in units of -8 bytes. */
 #define UNIT 8U
@@ -93,7 +90,9 @@ static void put_cie(writer *to) {
     end_record(to, 0);
 }
 
-/* What the prologue that saves registers does, from the end of its first push on. */
+/* What the prologue that saves registers does, from the end of its first push on. Nothing is said of the
+ * vector registers: libgcc's unwinder would ignore it, and LLVM's refuses to pass a frame that saves one
+ * (outside of Windows its Registers_x86_64::validVectorRegister is false for all). */
 static void put_saves(writer *to, uint32_t *at, const execbuf_frame *frame) {
     put_cfa(to, at, frame->pushed_rdi, 16);
     put(to, DW_CFA_OFFSET | DWARF_RDI);
@@ -102,21 +101,10 @@ static void put_saves(writer *to, uint32_t *at, const execbuf_frame *frame) {
     put(to, DW_CFA_OFFSET | DWARF_RSI);
     put_leb(to, 24 / UNIT);
     put_cfa(to, at, frame->allocated, frame->size + 24);
-    /* Until the last is saved, all still have their values. */
-    put_cfa(to, at, frame->saved, frame->size + 24);
-    for (uint32_t i = 0; i < EXECBUF_SAVED_VECTORS; i++) {
-        put(to, DW_CFA_OFFSET_EXTENDED);
-        put_leb(to, DWARF_XMM0 + EXECBUF_FIRST_SAVED_VECTOR + i);
-        put_leb(to, (frame->size + 24 - frame->vectors - 16 * i) / UNIT);
-    }
 }
 
 static void put_restores(writer *to, uint32_t *at, const execbuf_frame *frame) {
     put_cfa(to, at, frame->freed, 24);
-    for (uint32_t i = 0; i < EXECBUF_SAVED_VECTORS; i++) {
-        put(to, DW_CFA_RESTORE_EXTENDED);
-        put_leb(to, DWARF_XMM0 + EXECBUF_FIRST_SAVED_VECTOR + i);
-    }
     put_cfa(to, at, frame->popped_rsi, 16);
     put(to, DW_CFA_RESTORE | DWARF_RSI);
     put_cfa(to, at, frame->popped_rdi, 8);

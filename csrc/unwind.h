@@ -7,7 +7,7 @@
 /* A whole .eh_frame section: a CIE, an FDE and the terminator. Where the FDE begins, and how long it is at
  * most. */
 #define EXECBUF_FDE_OFFSET 24
-#define EXECBUF_MOST_DWARF 256
+#define EXECBUF_MOST_DWARF 128
 
 /* Writes call frame information as .eh_frame has it (DWARF 5, 6.4; Linux Standard Base 5.0, 10.6).
  *

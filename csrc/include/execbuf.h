@@ -647,13 +647,15 @@ execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
 /* Makes a thunk that can be called: a function pointer for whoever calls by one convention, of a function
  * that is called by the other. As execbuf_thunk_emit, but better in all that concerns memory and unwinding:
  *
- * - It is a buffer of the pool, of 16 bytes if the target is within 2 GiB of it, else of 32. What it does is
+ * It is a buffer of the pool, of 16 bytes if the target is within 2 GiB of it, else of 32. What it does is
  * in code that all thunks of the pool share whose arguments are alike and cross in the same direction; that
  * goes with the last of them.
- * - Exceptions, longjmp and backtraces pass through it, and debuggers know it as
- * execbuf_thunk_sysv64_to_win64 or execbuf_thunk_win64_to_sysv64; where the program has an unwinder that
- * takes tables at run time. On Linux this is libgcc or LLVM's libunwind: __register_frame, which static
- * programs may lack, and then what passes through is what an exception without a handler is: the end.
+ *
+ * Exceptions, longjmp and backtraces pass through it, and debuggers know it as
+ * execbuf_thunk_sysv64_to_win64 or execbuf_thunk_win64_to_sysv64. Where there is no Windows, this takes an
+ * unwinder that learns of code at run time: libgcc's or LLVM's, as a library or in the program. Without one,
+ * what passes through is what an exception without a handler is: the end. (glibc's backtrace asks libgcc's
+ * library, which does not know of thunks if the program has an unwinder of its own.)
  *
  * But where Win64 code calls System V code outside of Windows, no unwinder restores rdi, rsi and xmm6 to
  * xmm15, which the caller expects to be preserved: what is caught in a frame that itself made a call by

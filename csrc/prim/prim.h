@@ -36,6 +36,7 @@ typedef struct execbuf_prim_function {
     uint32_t xdata;     /* Windows: where in the code its UNWIND_INFO is */
     uint32_t entry[3];  /* the system's own, like all that follows */
     void *handle;
+    void (*forget)(void *handle);
 } execbuf_prim_function;
 
 /* Facts about the platform. */

@@ -384,6 +384,11 @@ static void a_region_that_runs_old_code_is_not_used(void) {
 static void a_span_that_failed_leaves_traps(void) {
     make_pool();
     CHECK(execbuf_pool_reserve(pool, &others[other_count++], 40000, NULL) == EXECBUF_OK);
+    if (stats_of_pool().regions == 0) {
+        (void)fprintf(stderr, "SKIP: a span that failed: there are no regions here\n");
+        clean_up();
+        return;
+    }
     arm("calloc", 0, false);
     CHECK(publish_size(&old, 3, 16) == EXECBUF_OK); /* gets pages of its own, not page 1 of the region */
     disarm();
