@@ -114,6 +114,17 @@ fn add_prints_what_the_readme_shows() {
 }
 
 #[test]
+fn the_examples_of_thunks_print_what_the_readme_shows() {
+    for name in ["portable", "qsort"] {
+        let (command, shown) = console(&format!("example {name}"));
+        assert_eq!(command, format!("cargo run --example {name}"));
+        let Some(output) = example(name, &[], Path::new(".")) else { return };
+        let other = "two conventions: only on x86-64";
+        assert_eq!(output, if cfg!(target_arch = "x86_64") { shown } else { other });
+    }
+}
+
+#[test]
 fn brainfuck_prints_what_the_readme_shows() {
     let (command, shown) = console("--interpret");
     assert_eq!(command, "cargo run --release --example brainfuck -- --interpret");
