@@ -162,11 +162,12 @@ void execbuf_pools_after_fork(bool in_child) {
     for (uint32_t number = execbuf_registry_count(); number >= 1; number--) {
         execbuf_pool *pool = execbuf_registry[number];
         execbuf_room_freeze(pool, in_child);
+        if (number <= locked) {
+            execbuf_unlock(&pool->mutex);
+        }
         if (in_child) {
             /* Its owner may be a thread that is not in this process, and was just about to take it. */
             execbuf_prim_mutex_init(&pool->mutex);
-        } else if (number <= locked) {
-            execbuf_unlock(&pool->mutex);
         }
     }
 }

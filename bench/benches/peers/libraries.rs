@@ -5,7 +5,7 @@ use std::ptr;
 
 use closure_ffi::BareFn;
 use dynasmrt::ExecutableBuffer;
-use execbuf::{ExecBuffer, ExecPool};
+use execbuf::{ExecBuffer, ExecPool, Thunk};
 use jit_allocator2::{JitAllocator, JitAllocatorOptions};
 use memmap2::{Mmap, MmapMut};
 use region::Protection;
@@ -62,6 +62,35 @@ impl Library for ExecPool {
         let stats = self.stats();
         Some((stats.committed, stats.bookkeeping))
     }
+}
+
+/// No bytes, but a thunk for a function of the other convention. One with the same signature exists already.
+pub(crate) struct Thunks {
+    _first: <Self as Library>::Code,
+}
+
+impl Library for Thunks {
+    const NAME: &str = "Thunk";
+    type Code = Thunk<'static, extern "sysv64" fn() -> u64>;
+
+    fn new() -> Result<Self> {
+        Ok(Self { _first: thunk()? })
+    }
+
+    fn publish(&mut self, _: &[u8]) -> Result<Self::Code> {
+        thunk()
+    }
+
+    fn entry(code: &Self::Code) -> *const u8 {
+        code.as_ptr()
+    }
+}
+
+fn thunk() -> Result<<Thunks as Library>::Code> {
+    extern "win64" fn answer() -> u64 {
+        42
+    }
+    Ok(Thunk::new(answer as extern "win64" fn() -> u64)?)
 }
 
 /// No code at all: the same bytes in memory from `malloc`, overwritten when they are released as a pool does it. What a

@@ -13,6 +13,7 @@ mod libraries;
 mod memory;
 mod report;
 mod speed;
+mod thunks;
 
 use std::path::PathBuf;
 use std::{env, error, fs};
@@ -20,7 +21,7 @@ use std::{env, error, fs};
 use execbuf::ExecPool;
 use jit_allocator2::JitAllocator;
 
-use libraries::{ClosureFfi, Dynasm, Library, Memmap, Region, Single};
+use libraries::{ClosureFfi, Dynasm, Library, Memmap, Region, Single, Thunks};
 use report::Report;
 use speed::Bar;
 
@@ -71,6 +72,7 @@ const fn peer<L: Library>() -> Peer {
 const PEERS: &[Peer] = &[
     peer::<ExecPool>(),
     peer::<Single>(),
+    peer::<Thunks>(),
     peer::<Box<JitAllocator>>(),
     peer::<Memmap>(),
     peer::<Region>(),
@@ -96,6 +98,7 @@ fn main() -> Result<()> {
     speed::batch(&mut report)?;
     let lines = churn::speed(&mut report, plan.churn);
     speed::call(&mut report)?;
+    thunks::call(&mut report)?;
     memory::all(&mut report, &plan)?;
 
     print!("\n{report}");

@@ -9,7 +9,7 @@ use execbuf::ExecPool;
 use jit_allocator2::JitAllocator;
 
 use crate::churn::{Churn, MIXED};
-use crate::libraries::{ClosureFfi, Library, POOL};
+use crate::libraries::{ClosureFfi, Library, POOL, Thunks};
 use crate::report::{Report, thousands};
 use crate::{PEERS, Plan, Result};
 
@@ -25,7 +25,7 @@ const STUBS: &str = "a function of 10 bytes";
 const CHURN: &str = "a byte of code after 10 turns for each piece";
 
 /// The libraries that put many functions into a page.
-const SMALL: [&str; 3] = [ExecPool::NAME, <Box<JitAllocator>>::NAME, ClosureFfi::NAME];
+const SMALL: [&str; 4] = [ExecPool::NAME, Thunks::NAME, <Box<JitAllocator>>::NAME, ClosureFfi::NAME];
 
 pub(crate) fn all(report: &mut Report, plan: &Plan) -> Result<()> {
     for &count in plan.stubs {

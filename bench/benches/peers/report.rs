@@ -117,6 +117,9 @@ const NOTES: &str = "\
 - Times are criterion's medians, per piece of code or call. Two threads: the time that each of them sees.
 - Memory is what the process has grown by (`Pss` in /proc/self/smaps), with all book-keeping, without the handles.
 - `jit-allocator2` has no lock of its own: it is used without one by one thread, and in a `Mutex` by two.
+- `Thunk`: one of many with the same signature. `rustc` crosses by the code that the compiler makes for calls of a function of the
+  other convention; `libffi` by `ffi_call`, and from Win64 by a closure.
+- Instructions are what the processor executes from one call to the next, by its trap flag.
 - `closure-ffi` and `libffi` publish a function that calls a Rust closure, instead of bytes.
 - `malloc` stands for what the same writes take in ordinary memory, on this machine's caches: nothing is executable.
 - \"live code overlaps\": in a test before the measurement, two pieces of code got the same memory.
