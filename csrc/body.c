@@ -26,8 +26,9 @@
 static const uint8_t kinds_to_sysv[16] = {NONE, U8, I8, U8, I16, U16, I64, I64, I64, I64, I64, F64, F64};
 static const uint8_t kinds_to_win64[16] = {NONE, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64, F64, F64};
 
-/* The hash is FNV-1a. */
-bool execbuf_shape_of(execbuf_shape *shape, const execbuf_signature *signature, execbuf_abi entered) {
+/* The shape of a signature; its hash is FNV-1a. False: execbuf_signature_check will say what is wrong with
+ * it. */
+static bool shape_of(execbuf_shape *shape, const execbuf_signature *signature, execbuf_abi entered) {
     const uint64_t prime = 0x100000001b3;
     const uint8_t *kinds = entered == EXECBUF_ABI_SYSV64 ? kinds_to_win64 : kinds_to_sysv;
     uint32_t count = signature->count;
@@ -77,7 +78,7 @@ static size_t bucket_at_entry(const execbuf_bodies *bodies, const void *entry) {
     return ((uintptr_t)entry / EXECBUF_GRANULE) & (bodies->buckets - 1);
 }
 
-execbuf_body *execbuf_body_find(const execbuf_bodies *bodies, const execbuf_shape *shape) {
+static execbuf_body *find(const execbuf_bodies *bodies, const execbuf_shape *shape) {
     execbuf_body *body = bodies->count > 0 ? bodies->of_shape[bucket_of_shape(bodies, shape)] : NULL;
     while (body != NULL && !same_shape(&body->shape, shape)) {
         body = body->next_of_shape;
@@ -115,6 +116,11 @@ static void take_out(execbuf_bodies *bodies, const execbuf_body *body) {
         link = &(*link)->next_at_entry;
     }
     *link = body->next_at_entry;
+    for (uint32_t i = 0; i < EXECBUF_RECENT; i++) {
+        if (bodies->recent[i].body == body) {
+            bodies->recent[i].body = NULL;
+        }
+    }
     bodies->count--;
     if (bodies->count == 0) {
         free((void *)bodies->of_shape);
@@ -199,8 +205,9 @@ static execbuf_status publish(execbuf_pool *pool, execbuf_body *body, execbuf_er
     return status;
 }
 
-execbuf_status execbuf_body_make(execbuf_pool *pool, const execbuf_shape *shape, execbuf_body **out,
-                                 execbuf_error *error) {
+/* Makes a body, which another thread may have made meanwhile. As execbuf_body_get. */
+static execbuf_status make(execbuf_pool *pool, const execbuf_shape *shape, execbuf_body **out,
+                           execbuf_error *error) {
     execbuf_body *body = EXECBUF_FAULT("calloc") != 0 ? NULL : (execbuf_body *)calloc(1, sizeof *body);
     if (body == NULL) {
         return execbuf_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
@@ -212,7 +219,7 @@ execbuf_status execbuf_body_make(execbuf_pool *pool, const execbuf_shape *shape,
         return status;
     }
     execbuf_pool_lock(pool);
-    *out = execbuf_body_find(&pool->bodies, shape);
+    *out = find(&pool->bodies, shape);
     if (*out == NULL && make_room(&pool->bodies)) {
         add(&pool->bodies, body);
         *out = body;
@@ -225,6 +232,27 @@ execbuf_status execbuf_body_make(execbuf_pool *pool, const execbuf_shape *shape,
         give_up(body); /* another thread was faster, or there is no memory for the tables */
     }
     return *out != NULL ? EXECBUF_OK : execbuf_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
+}
+
+execbuf_status execbuf_body_get(execbuf_pool *pool, const execbuf_signature *signature, execbuf_abi entered,
+                                execbuf_body **out, execbuf_error *error) {
+    execbuf_shape shape;
+    if (signature == NULL || !shape_of(&shape, signature, entered)) {
+        return execbuf_signature_check(signature, error);
+    }
+    execbuf_pool_lock(pool);
+    execbuf_body *body = find(&pool->bodies, &shape);
+    if (body != NULL) {
+        body->users++;
+        if (signature->count <= EXECBUF_MOST_RECALLED) {
+            execbuf_recent key = execbuf_recent_key(signature);
+            key.body = body;
+            pool->bodies.recent[execbuf_recent_index(&key, entered)] = key;
+        }
+    }
+    execbuf_pool_unlock(pool);
+    *out = body;
+    return body != NULL ? EXECBUF_OK : make(pool, &shape, out, error);
 }
 
 bool execbuf_body_leave_others(const execbuf_bodies *bodies, const uint8_t *entry) {

@@ -19,14 +19,6 @@ execbuf_status execbuf_pool_release(execbuf *buffer);
 execbuf_status execbuf_pool_make_own(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                                      const uint8_t *body, execbuf_error *error);
 
-/* Takes a slot for a thunk's leaf, to which it is then written. Returns its region; NULL: there is no slot.
- * The first with the pool locked, the second without. */
-const execbuf_region *execbuf_pool_take_leaf(execbuf_pool *pool, size_t length, execbuf *out);
-const execbuf_region *execbuf_pool_take_leaf_slowly(execbuf_pool *pool, size_t length, execbuf *out);
-
-/* Writes a leaf to its slot; all 32 bytes of code can be read, with traps behind the end. */
-void execbuf_pool_write_leaf(const execbuf_region *region, const execbuf *out, const uint8_t *code);
-
 /* Tells the pool that a buffer of its with pages of its own was published, or freed. */
 void execbuf_pool_own_published(const execbuf_record *record);
 void execbuf_pool_own_freed(const execbuf_record *record);

@@ -61,6 +61,11 @@ EXECBUF_INLINE execbuf_region *execbuf_room_take_listed(execbuf_pool *pool, uint
     return span->region;
 }
 
+/* Where the code at an address is written; the region is not frozen. */
+EXECBUF_INLINE uint8_t *execbuf_room_writable(const execbuf_region *region, const void *entry) {
+    return (uint8_t *)((uintptr_t)entry + (uintptr_t)region->distance); /* NOLINT */
+}
+
 /* Takes a slot where there is none free at the moment.
  *
  * Returns: whether there is room; if not, *out is as it was.

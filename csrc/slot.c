@@ -4,6 +4,7 @@
 
 #include "backend.h"
 #include "error.h"
+#include "leaf.h"
 #include "pool.h"
 #include "room.h"
 
@@ -64,14 +65,9 @@ static bool find_and_lock(const execbuf *buffer, slot_place *place) {
 
 /* ---- Publishing ---- */
 
-/* Where the code at entry is written. */
-EXECBUF_INLINE uint8_t *writable(const execbuf_region *region, const void *entry) {
-    return (uint8_t *)((uintptr_t)entry + (uintptr_t)region->distance); /* NOLINT */
-}
-
 /* Copies code to a slot. The slot is its taker's alone, so this needs no lock. */
 static void write_code(const execbuf_region *region, const void *entry, const void *code, size_t length) {
-    uint8_t *rw = writable(region, entry);
+    uint8_t *rw = execbuf_room_writable(region, entry);
     execbuf_prim_begin_write();
     memcpy(rw, code, length);
     execbuf_prim_end_write();
@@ -80,7 +76,7 @@ static void write_code(const execbuf_region *region, const void *entry, const vo
 
 /* Fills a slot with traps. */
 static void write_traps(const execbuf_region *region, const void *entry, size_t size) {
-    uint8_t *rw = writable(region, entry);
+    uint8_t *rw = execbuf_room_writable(region, entry);
     execbuf_prim_begin_write();
     execbuf_fill_trap(rw, size);
     execbuf_prim_end_write();
@@ -95,7 +91,7 @@ static bool fits_two_words(size_t length) {
 /* As write_code, for such a length. The two words may overlap. */
 EXECBUF_INLINE void write_two_words(const execbuf_region *region, const void *entry, const void *code,
                                     size_t length) {
-    uint8_t *rw = writable(region, entry);
+    uint8_t *rw = execbuf_room_writable(region, entry);
     uint64_t words[2];
     memcpy(&words[0], code, 8);
     memcpy(&words[1], (const uint8_t *)code + length - 8, 8);
@@ -270,31 +266,6 @@ execbuf_status execbuf_pool_fill(execbuf *buffer, const void *code, size_t lengt
     return execbuf_error_none(error);
 }
 
-/* ---- Leaves of thunks ---- */
-
-const execbuf_region *execbuf_pool_take_leaf(execbuf_pool *pool, size_t length, execbuf *out) {
-    return execbuf_room_take_listed(pool, execbuf_class_of(length), length, EXECBUF_USE_LEAF, out);
-}
-
-const execbuf_region *execbuf_pool_take_leaf_slowly(execbuf_pool *pool, size_t length, execbuf *out) {
-    execbuf_region *region = NULL;
-    (void)execbuf_room_take(pool, execbuf_class_of(length), length, EXECBUF_USE_LEAF, out, &region);
-    return region;
-}
-
-/* All of the slot is written, in words, which needs no call. */
-void execbuf_pool_write_leaf(const execbuf_region *region, const execbuf *out, const uint8_t *code) {
-    uint8_t *rw = writable(region, out->entry);
-    execbuf_prim_begin_write();
-    memcpy(rw, code, EXECBUF_GRANULE);
-    if (out->length > EXECBUF_GRANULE) {
-        memcpy(rw + EXECBUF_GRANULE, code + EXECBUF_GRANULE, EXECBUF_GRANULE);
-    }
-    execbuf_prim_end_write();
-    execbuf_sync((const uint8_t *)out->entry, rw, out->length);
-    execbuf_fresh_barrier();
-}
-
 /* ---- Changing and freeing ---- */
 
 /* Overwrites published code that is not frozen. */
@@ -362,7 +333,11 @@ static const uint8_t *body_of(const slot_place *place, const execbuf *buffer) {
         return NULL;
     }
     size_t length = execbuf_span_length(place->span, place->slot, place->entry);
-    return execbuf_leaf_body((const uint8_t *)buffer->entry, length);
+    /* By the address by which it was written, processors find it sooner. */
+    const uint8_t *leaf = place->region->views.rw != NULL
+                              ? execbuf_room_writable(place->region, buffer->entry)
+                              : (const uint8_t *)buffer->entry;
+    return execbuf_leaf_body(leaf, length, buffer->entry);
 }
 
 /* The whole of execbuf_pool_release. */

@@ -1,103 +1,83 @@
 /* Thunks: leaves of bodies, in a pool. */
 
 #include "error.h"
+#include "leaf.h"
 #include "pool.h"
 #include "room.h"
 #include "signature.h"
 
-/* The pool for those who have none; it stays for ever. Guarded by the process's lock. */
-static execbuf_pool *common;
+/* The pool for those who have none; it stays for ever. Written with the process's lock. */
+static execbuf_pool *volatile common;
 
-/* Finds the common pool, or makes it. */
-static execbuf_status common_pool(execbuf_pool **out, execbuf_error *error) {
-    execbuf_prim_lock();
-    execbuf_pool *pool = common;
-    execbuf_prim_unlock();
-    *out = pool;
-    if (pool != NULL) {
-        return EXECBUF_OK;
-    }
+/* Makes the common pool. */
+static execbuf_status make_common_pool(execbuf_error *error) {
+    execbuf_pool *pool;
     execbuf_pool_options options = {NULL, "execbuf thunks"};
     execbuf_status status = execbuf_pool_new(&pool, &options, error);
     if (status != EXECBUF_OK) {
         return status;
     }
     execbuf_prim_lock();
-    execbuf_pool *other = common;
-    if (other == NULL) {
-        common = pool;
+    bool is_first = EXECBUF_READ(common) == NULL;
+    if (is_first) {
+        EXECBUF_WRITE(common, pool);
     }
     execbuf_prim_unlock();
-    if (other != NULL) {
+    if (!is_first) {
         execbuf_pool_free(pool); /* another thread was faster */
     }
-    *out = other != NULL ? other : pool;
     return EXECBUF_OK;
 }
 
-/* The kind of leaf that is to be tried first. */
-static size_t guess(const execbuf_body *body, const void *target) {
-    const uint8_t *entry = (const uint8_t *)body->code.entry;
-    return execbuf_leaf_fits(EXECBUF_LEAF_NEAR, entry, target, entry) ? EXECBUF_LEAF_NEAR
-                                                                      : EXECBUF_LEAF_TARGET_FAR;
-}
-
-/* Writes a leaf of this length to its slot, or gives the slot back if what it names is too far away. */
-static bool try_leaf(const execbuf_region *region, execbuf *out, size_t length, const void *target,
-                     const uint8_t *body) {
-    const uint8_t *start = (const uint8_t *)out->entry;
-    bool fits = execbuf_leaf_fits(length, start, target, body);
-    if (fits) {
-        uint8_t code[EXECBUF_MOST_LEAF];
-        execbuf_leaf_emit(code, length, start, target, body);
-        execbuf_pool_write_leaf(region, out, code);
-    } else {
-        (void)execbuf_pool_release(out);
+/* Writes a leaf of this length to its slot, all of it. */
+EXECBUF_INLINE void write_leaf(const execbuf_region *region, const execbuf *out, size_t length,
+                               const void *target, const void *body) {
+    uint8_t *rw = execbuf_room_writable(region, out->entry);
+    execbuf_leaf leaf = execbuf_leaf_make(length, out->entry, target, body);
+    if (EXECBUF_ONE_VIEW) {
+        execbuf_prim_begin_write();
     }
-    return fits;
+    memcpy(rw, &leaf.words[0], 8);
+    memcpy(rw + 8, &leaf.words[1], 8);
+    if (length > EXECBUF_LEAF_NEAR) {
+        memcpy(rw + 16, &leaf.words[2], 8);
+        memcpy(rw + 24, &leaf.words[3], 8);
+    }
+    if (EXECBUF_ONE_VIEW) {
+        execbuf_prim_end_write();
+    }
+    execbuf_sync((const uint8_t *)out->entry, rw, length);
+    execbuf_fresh_barrier();
 }
 
-/* Publishes a leaf where no slot was free, or the kind of leaf was too short. The kind of a leaf with pages
- * of its own is that of any address. */
-static execbuf_status publish_slowly(execbuf_pool *pool, execbuf *out, size_t length, const void *target,
-                                     const uint8_t *body, execbuf_error *error) {
-    const execbuf_region *region;
-    while ((region = execbuf_pool_take_leaf_slowly(pool, length, out)) != NULL) {
-        if (try_leaf(region, out, length, target, body)) {
+/* Publishes a leaf where no slot was free, or those that were are too far away. One with pages of its own is
+ * of the kind that can be anywhere. */
+static execbuf_status publish(execbuf_pool *pool, execbuf *out, const void *target, const void *body,
+                              execbuf_error *error) {
+    size_t length = execbuf_leaf_reaches(body, target) ? EXECBUF_LEAF_NEAR : EXECBUF_LEAF_TARGET_FAR;
+    execbuf_region *region;
+    while (execbuf_room_take(pool, execbuf_class_of(length), length, EXECBUF_USE_LEAF, out, &region)) {
+        if (execbuf_leaf_fits(length, out->entry, target, body)) {
+            write_leaf(region, out, length, target, body);
             return execbuf_error_none(error);
         }
+        (void)execbuf_pool_release(out);
         length = EXECBUF_LEAF_FAR;
     }
-    uint8_t code[EXECBUF_MOST_LEAF];
-    execbuf_leaf_emit(code, EXECBUF_LEAF_FAR, NULL, target, body);
-    return execbuf_pool_make_own(pool, out, code, EXECBUF_LEAF_FAR, body, error);
+    execbuf_leaf leaf = execbuf_leaf_make(EXECBUF_LEAF_FAR, NULL, target, body);
+    return execbuf_pool_make_own(pool, out, leaf.words, EXECBUF_LEAF_FAR, body, error);
 }
 
-/* A thunk that crosses. */
-static execbuf_status cross(execbuf_pool *pool, execbuf *out, const execbuf_shape *shape, const void *target,
-                            execbuf_error *error) {
-    const execbuf_region *region = NULL;
-    size_t length = EXECBUF_LEAF_FAR;
-    execbuf_pool_lock(pool);
-    execbuf_body *body = execbuf_body_find(&pool->bodies, shape);
-    if (body != NULL) {
-        body->users++;
-        length = guess(body, target);
-        region = execbuf_pool_take_leaf(pool, length, out);
-    }
-    execbuf_pool_unlock(pool);
-    if (body == NULL) {
-        execbuf_status status = execbuf_body_make(pool, shape, &body, error);
-        if (status != EXECBUF_OK) {
-            return status;
-        }
-        length = guess(body, target);
+/* A thunk that crosses, but for what is frequent: its body may be new. */
+static execbuf_status cross(execbuf_pool *pool, execbuf *out, const execbuf_signature *signature,
+                            execbuf_abi entered, const void *target, execbuf_error *error) {
+    execbuf_body *body;
+    execbuf_status status = execbuf_body_get(pool, signature, entered, &body, error);
+    if (status != EXECBUF_OK) {
+        return status;
     }
     const uint8_t *entry = (const uint8_t *)body->code.entry;
-    if (region != NULL && try_leaf(region, out, length, target, entry)) {
-        return execbuf_error_none(error);
-    }
-    execbuf_status status = publish_slowly(pool, out, length, target, entry, error);
+    status = publish(pool, out, target, entry, error);
     if (status != EXECBUF_OK) {
         execbuf_body_leave(pool, entry);
     }
@@ -105,38 +85,87 @@ static execbuf_status cross(execbuf_pool *pool, execbuf *out, const execbuf_shap
 }
 
 /* A thunk that only jumps. */
-static execbuf_status jump(execbuf_pool *pool, execbuf *out, const void *target, execbuf_error *error) {
-    uint8_t code[EXECBUF_MOST_LEAF];
-    execbuf_leaf_emit(code, EXECBUF_LEAF_JUMP, NULL, target, NULL);
-    return execbuf_pool_publish(pool, out, code, EXECBUF_LEAF_JUMP, error);
+static execbuf_status jump(execbuf_pool *pool, execbuf *out, const execbuf_signature *signature,
+                           const void *target, execbuf_error *error) {
+    execbuf_status status = execbuf_signature_check(signature, error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    execbuf_leaf leaf = execbuf_leaf_make(EXECBUF_LEAF_JUMP, NULL, target, NULL);
+    return execbuf_pool_publish(pool, out, leaf.words, EXECBUF_LEAF_JUMP, error);
 }
 
-execbuf_status execbuf_thunk_new(execbuf *out, execbuf_pool *pool, const execbuf_signature *signature,
-                                 execbuf_abi entered, execbuf_abi abi, const void *target,
-                                 execbuf_error *error) {
+/* Whether a thunk between two conventions, by name, crosses on this machine. */
+static bool is_crossing(execbuf_abi entered, execbuf_abi abi) {
+    return execbuf_prim_abi != EXECBUF_ABI_NATIVE && entered != abi && execbuf_abi_is_one(entered) &&
+           execbuf_abi_is_one(abi);
+}
+
+/* The whole of execbuf_thunk_new, with the conventions by name. */
+EXECBUF_OUTLINE execbuf_status new_slowly(execbuf *out, execbuf_pool *pool,
+                                          const execbuf_signature *signature, execbuf_abi entered,
+                                          execbuf_abi abi, const void *target, execbuf_error *error) {
     static const execbuf no_buffer = {NULL, 0, 0};
-    if (out == NULL || target == NULL) {
-        if (out != NULL) {
-            *out = no_buffer;
-        }
-        return execbuf_error_set(error, EXECBUF_E_NULL, out == NULL ? "out" : "target", 0);
+    if (out == NULL) {
+        return execbuf_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
     *out = no_buffer;
-    entered = execbuf_abi_known(entered);
-    abi = execbuf_abi_known(abi);
+    if (target == NULL || signature == NULL) {
+        return execbuf_error_set(error, EXECBUF_E_NULL, target == NULL ? "target" : "signature", 0);
+    }
     if (!execbuf_abi_is_one(entered) || !execbuf_abi_is_one(abi) ||
         execbuf_prim_abi == EXECBUF_ABI_NATIVE) { /* not on x86-64 */
         return execbuf_error_set(error, EXECBUF_E_ABI, execbuf_abi_is_one(entered) ? "abi" : "entered", 0);
     }
-    execbuf_shape shape;
-    if (signature == NULL || !execbuf_shape_of(&shape, signature, entered)) {
-        return execbuf_signature_check(signature, error);
-    }
     if (pool == NULL) {
-        execbuf_status status = common_pool(&pool, error);
+        execbuf_status status = make_common_pool(error);
         if (status != EXECBUF_OK) {
             return status;
         }
+        pool = EXECBUF_READ(common);
     }
-    return entered == abi ? jump(pool, out, target, error) : cross(pool, out, &shape, target, error);
+    return entered != abi ? cross(pool, out, signature, entered, target, error)
+                          : jump(pool, out, signature, target, error);
+}
+
+/* Publishes a leaf of this length, and unlocks the pool. False: no slot is free where it fits. */
+EXECBUF_INLINE bool publish_quickly(execbuf_pool *pool, execbuf *out, size_t length, const void *target,
+                                    execbuf_body *body) {
+    const execbuf_region *region = NULL;
+    const void *entry = body->code.entry;
+    uint32_t class_ = execbuf_class_of(length);
+    const execbuf_span *span = pool->classes[class_];
+    if (span != NULL && execbuf_leaf_fits(length, span->start, target, entry)) {
+        region = execbuf_room_take_listed(pool, class_, length, EXECBUF_USE_LEAF, out);
+    }
+    body->users += region != NULL;
+    execbuf_pool_unlock(pool);
+    if (region != NULL) {
+        write_leaf(region, out, length, target, entry);
+    }
+    return region != NULL;
+}
+
+/* What is frequent takes the lock once: the signature was used lately, and a slot is free. */
+execbuf_status execbuf_thunk_new(execbuf *out, execbuf_pool *pool, const execbuf_signature *signature,
+                                 execbuf_abi entered, execbuf_abi abi, const void *target,
+                                 execbuf_error *error) {
+    entered = execbuf_abi_known(entered);
+    abi = execbuf_abi_known(abi);
+    pool = pool != NULL ? pool : EXECBUF_READ(common);
+    if (EXECBUF_RARE(out == NULL || pool == NULL || signature == NULL || target == NULL ||
+                     !is_crossing(entered, abi))) {
+        return new_slowly(out, pool, signature, entered, abi, target, error);
+    }
+    execbuf_pool_lock(pool);
+    execbuf_body *body = execbuf_body_recall(&pool->bodies, signature, entered);
+    bool done = false;
+    if (EXECBUF_RARE(body == NULL)) {
+        execbuf_pool_unlock(pool);
+    } else if (execbuf_leaf_reaches(body->code.entry, target)) {
+        done = publish_quickly(pool, out, EXECBUF_LEAF_NEAR, target, body);
+    } else {
+        done = publish_quickly(pool, out, EXECBUF_LEAF_TARGET_FAR, target, body);
+    }
+    return done ? execbuf_error_none(error) : new_slowly(out, pool, signature, entered, abi, target, error);
 }

@@ -1,0 +1,173 @@
+//! What it costs to call from one convention to the other, in time and in instructions.
+
+use std::arch::asm;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use std::{io, mem, ptr};
+
+use execbuf::{ExecBuffer, ExecPool, Thunk};
+
+use crate::Result;
+use crate::libraries::{Library, Thunks};
+use crate::report::Report;
+
+type SysV = extern "sysv64" fn(u64, u64, u64, u64) -> u64;
+type Win64 = extern "win64" fn(u64, u64, u64, u64) -> u64;
+
+/// Adds four integers.
+const SYSV64: [u8; 11] = [
+    0x48, 0x8d, 0x04, 0x37, // lea rax, [rdi + rsi]
+    0x48, 0x01, 0xd0, //       add rax, rdx
+    0x48, 0x01, 0xc8, //       add rax, rcx
+    0xc3, //                   ret
+];
+
+/// Adds four integers.
+const WIN64: [u8; 11] = [
+    0x48, 0x8d, 0x04, 0x11, // lea rax, [rcx + rdx]
+    0x4c, 0x01, 0xc0, //       add rax, r8
+    0x4c, 0x01, 0xc8, //       add rax, r9
+    0xc3, //                   ret
+];
+
+/// What rustc's functions call.
+static TARGET: AtomicU64 = AtomicU64::new(0);
+
+fn target<F: Copy>() -> F {
+    // SAFETY: `call` has put a function of this type there.
+    unsafe { mem::transmute_copy(&TARGET.load(Ordering::Relaxed)) }
+}
+
+extern "sysv64" fn to_win64(a: u64, b: u64, c: u64, d: u64) -> u64 {
+    target::<Win64>()(a, b, c, d)
+}
+
+extern "win64" fn to_sysv64(a: u64, b: u64, c: u64, d: u64) -> u64 {
+    target::<SysV>()(a, b, c, d)
+}
+
+/// Calls, of which each needs the result of the one before. Inlined, so that each pointer has a loop of its own.
+macro_rules! calls {
+    ($function:expr) => {
+        |turns: u64| (0..turns).fold(0, |sum: u64, turn| $function(black_box(sum), turn, 3, 4))
+    };
+}
+
+pub(crate) fn call(report: &mut Report) -> Result<()> {
+    let pool = ExecPool::new()?;
+    let sysv64: ExecBuffer = pool.publish(&SYSV64)?;
+    let win64: ExecBuffer = pool.publish(&WIN64)?;
+    // SAFETY: The bytes are such functions, and they live as long as the pointers.
+    let (sysv64, win64) = unsafe { (sysv64.function::<SysV>().as_fn(), win64.function::<Win64>().as_fn()) };
+    let to_win64_thunk = Thunk::<SysV>::new(win64)?;
+    let to_sysv64_thunk = Thunk::<Win64>::new(sysv64)?;
+    // SAFETY: The thunks live as long as the pointers.
+    let (entered_sysv64, entered_win64) = unsafe { (to_win64_thunk.as_fn(), to_sysv64_thunk.as_fn()) };
+
+    let row = "call with 4 integers, without crossing";
+    measure(report, row, ExecPool::NAME, calls!(black_box(sysv64)))?;
+
+    let row = "the same from System V to Win64";
+    TARGET.store(win64 as usize as u64, Ordering::Relaxed);
+    let rustc = measure(report, row, "rustc", calls!(black_box(to_win64 as SysV)))?;
+    let thunk = measure(report, row, Thunks::NAME, calls!(black_box(entered_sysv64)))?;
+    assert!(thunk <= rustc + 4, "{thunk} instructions, by rustc {rustc}");
+    #[cfg(feature = "libffi")]
+    measure(report, row, "libffi", libffi::to_win64(win64))?;
+
+    let row = "the same from Win64 to System V";
+    TARGET.store(sysv64 as usize as u64, Ordering::Relaxed);
+    let rustc = measure(report, row, "rustc", calls!(black_box(to_sysv64 as Win64)))?;
+    let thunk = measure(report, row, Thunks::NAME, calls!(black_box(entered_win64)))?;
+    assert!(thunk <= rustc + 4, "{thunk} instructions, by rustc {rustc}");
+    #[cfg(feature = "libffi")]
+    {
+        let closure = libffi::to_sysv64()?;
+        // SAFETY: libffi makes a function of this type, and it lives as long as the pointer.
+        let entered: Win64 = unsafe { mem::transmute(*closure.code_ptr()) };
+        measure(report, row, "libffi", calls!(black_box(entered)))?;
+    }
+    Ok(())
+}
+
+/// Puts the time and the instructions of a call into the table; gives the latter.
+fn measure(report: &mut Report, row: &str, column: &'static str, calls: impl Fn(u64) -> u64) -> Result<u64> {
+    report.time(row, column, |turns| {
+        let start = Instant::now();
+        black_box(calls(turns));
+        Ok(start.elapsed())
+    });
+    // What is outside of the loop is in both.
+    let instructions =
+        count(|| _ = black_box(calls(black_box(3))))? - count(|| _ = black_box(calls(black_box(2))))?;
+    report.set(&format!("{row}, instructions"), column, Ok(instructions));
+    Ok(instructions)
+}
+
+static TRAPS: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn on_trap(_: i32) {
+    TRAPS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How many instructions the processor executes, by its trap flag: Linux sends a signal after each.
+fn count(work: impl Fn()) -> Result<u64> {
+    // SAFETY: All zero is a valid value, and the handler only counts.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = on_trap as extern "C" fn(i32) as usize;
+        if libc::sigaction(libc::SIGTRAP, &raw const action, ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error().into());
+        }
+    }
+    TRAPS.store(0, Ordering::Relaxed);
+    // SAFETY: Only the trap flag changes.
+    unsafe { asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq") };
+    work();
+    // SAFETY: As above.
+    unsafe { asm!("pushfq", "and qword ptr [rsp], ~0x100", "popfq") };
+    Ok(TRAPS.load(Ordering::Relaxed))
+}
+
+#[cfg(feature = "libffi")]
+mod libffi {
+    use super::Win64;
+    use crate::Result;
+    use libffi::middle::{Builder, Closure, CodePtr, Type, arg};
+    use libffi::{low, raw};
+
+    fn signature() -> Builder {
+        Builder::new()
+            .args([Type::u64(), Type::u64(), Type::u64(), Type::u64()])
+            .res(Type::u64())
+            .abi(raw::ffi_abi_FFI_GNUW64)
+    }
+
+    /// As `calls!`.
+    pub(super) fn to_win64(target: Win64) -> impl Fn(u64) -> u64 {
+        let cif = signature().into_cif();
+        let target = CodePtr::from_ptr(target as *const _);
+        move |turns| {
+            (0..turns).fold(0, |sum: u64, turn| {
+                let arguments = [arg(&sum), arg(&turn), arg(&3_u64), arg(&4_u64)];
+                // SAFETY: The target is such a function.
+                unsafe { cif.call(target, &arguments) }
+            })
+        }
+    }
+
+    unsafe extern "C" fn add(
+        _: &low::ffi_cif,
+        result: &mut u64,
+        arguments: *const *const std::ffi::c_void,
+        _: &(),
+    ) {
+        // SAFETY: There are four arguments of this type.
+        *result = (0..4).map(|index| unsafe { *(*arguments.add(index)).cast::<u64>() }).sum();
+    }
+
+    pub(super) fn to_sysv64() -> Result<Closure<'static>> {
+        signature().try_into_closure(add, &()).map_err(|error| format!("{error:?}").into())
+    }
+}
