@@ -38,8 +38,8 @@ typedef struct execbuf_leaf {
 } execbuf_leaf;
 
 /* The distance from behind an operand of 32 bits, at this offset of a leaf. */
-EXECBUF_INLINE uint64_t execbuf_leaf_distance(const void *target, const void *start, size_t offset) {
-    return (uint32_t)((uintptr_t)target - ((uintptr_t)start + offset + 4));
+EXECBUF_INLINE uint64_t execbuf_leaf_distance(uintptr_t target, const void *start, size_t offset) {
+    return (uint32_t)(target - ((uintptr_t)start + offset + 4));
 }
 
 /* Makes a leaf. Inline, so that all that is left are constants, which no processor has to read again.
@@ -76,12 +76,12 @@ EXECBUF_INLINE execbuf_leaf execbuf_leaf_make(size_t length, const void *start, 
 #undef OPERAND_4
 #undef OPERAND_8
     const uint64_t int3 = 0xcccccccccccccccc;
-    const uint8_t *start_of_body = (const uint8_t *)body + EXECBUF_BODY_START;
-    uint64_t address = (uintptr_t)target;
+    uintptr_t start_of_body = (uintptr_t)body + EXECBUF_BODY_START;
+    uintptr_t address = (uintptr_t)target;
     execbuf_leaf leaf = {{int3, int3, int3, int3}};
     switch (length) {
     case EXECBUF_LEAF_NEAR: {
-        uint64_t to_target = execbuf_leaf_distance(target, start, 7);
+        uint64_t to_target = execbuf_leaf_distance(address, start, 7);
         memcpy(&leaf, near_, sizeof near_);
         leaf.words[0] |= to_target << 56;
         leaf.words[1] |= to_target >> 8 | execbuf_leaf_distance(start_of_body, start, 12) << 32;
@@ -90,21 +90,21 @@ EXECBUF_INLINE execbuf_leaf execbuf_leaf_make(size_t length, const void *start, 
     case EXECBUF_LEAF_TARGET_FAR: {
         uint64_t to_body = execbuf_leaf_distance(start_of_body, start, 15);
         memcpy(&leaf, target_far, sizeof target_far);
-        leaf.words[0] |= address << 48;
-        leaf.words[1] |= address >> 16 | to_body << 56;
+        leaf.words[0] |= (uint64_t)address << 48;
+        leaf.words[1] |= (uint64_t)address >> 16 | to_body << 56;
         leaf.words[2] |= to_body >> 8;
         break;
     }
     case EXECBUF_LEAF_FAR:
         memcpy(&leaf, far_, sizeof far_);
-        leaf.words[0] |= address << 48;
-        leaf.words[1] |= address >> 16;
+        leaf.words[0] |= (uint64_t)address << 48;
+        leaf.words[1] |= (uint64_t)address >> 16;
         leaf.words[2] |= (uintptr_t)body;
         break;
     default:
         memcpy(&leaf, jump, sizeof jump);
-        leaf.words[0] |= address << 48;
-        leaf.words[1] |= address >> 16;
+        leaf.words[0] |= (uint64_t)address << 48;
+        leaf.words[1] |= (uint64_t)address >> 16;
         break;
     }
     return leaf;

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::alloc::Layout;
 use core::fmt;
-use core::mem;
+use core::mem::{self, MaybeUninit};
 use core::ptr::{self, NonNull};
 use core::slice;
 
@@ -61,10 +61,9 @@ impl ExecBuffer {
     /// # Ok::<(), execbuf::Error>(())
     /// ```
     pub fn new(code: &[u8]) -> Result<Self, Error> {
-        let mut raw = EMPTY;
-        // SAFETY: `raw` and the report can be written, and `code` is readable for its length.
-        check(|error| unsafe { ffi::execbuf_new(&raw mut raw, code.as_ptr().cast(), code.len(), error) })?;
-        Ok(Self { raw })
+        // SAFETY: The handle and the report can be written, and `code` is readable for its length; what was just published
+        // nobody else has.
+        unsafe { Self::made_by(|raw, error| ffi::execbuf_new(raw, code.as_ptr().cast(), code.len(), error)) }
     }
 
     /// Publishes code whose final address has to be known while it is written, such as code that calls a function
@@ -136,6 +135,21 @@ impl ExecBuffer {
         // no more are read: a larger `length` is an error.
         check(|error| unsafe { ffi::execbuf_publish(&raw mut buffer.raw, code.cast(), length, error) })?;
         Ok(buffer)
+    }
+
+    /// The buffer that a C call makes.
+    ///
+    /// # Safety
+    ///
+    /// If it succeeds, the call writes the handle of a published buffer that nobody else has; if not, the report.
+    #[inline]
+    pub(crate) unsafe fn made_by(
+        call: impl FnOnce(*mut ffi::execbuf, *mut ffi::execbuf_error) -> ffi::execbuf_status,
+    ) -> Result<Self, Error> {
+        let mut raw = MaybeUninit::uninit();
+        check(|error| call(raw.as_mut_ptr(), error))?;
+        // SAFETY: It succeeded, so the handle was written, and it names such a buffer.
+        Ok(unsafe { Self::from_raw(read_words(&raw)) })
     }
 
     /// # Safety
@@ -308,6 +322,26 @@ fn zeros(count: usize) -> Option<Box<[u8]>> {
     // SAFETY: The memory comes from the global allocator, with the layout that a box of so many bytes has, and is
     // initialised. Nobody else has it.
     Some(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(memory.as_ptr(), count)) })
+}
+
+/// Reads a handle that was just written, one word after the other. A move of the whole handle would load two words at
+/// once, and a processor can't do that before both stores have left its store buffer.
+///
+/// # Safety
+///
+/// The handle is initialised.
+#[inline]
+unsafe fn read_words(raw: &MaybeUninit<ffi::execbuf>) -> ffi::execbuf {
+    let raw = raw.as_ptr();
+    // SAFETY: As the caller says; and nothing else writes it, since it is borrowed. Volatile, so that the compiler does
+    // not make it one move again.
+    unsafe {
+        ffi::execbuf {
+            entry: (&raw const (*raw).entry).read_volatile(),
+            length: (&raw const (*raw).length).read_volatile(),
+            id: (&raw const (*raw).id).read_volatile(),
+        }
+    }
 }
 
 /// The handle of no buffer.

@@ -110,12 +110,12 @@ impl ExecPool {
     /// See the [type](Self).
     #[inline]
     pub fn publish(&self, code: &[u8]) -> Result<ExecBuffer, Error> {
-        let mut raw = MaybeUninit::uninit();
         let (bytes, length) = (code.as_ptr().cast(), code.len());
-        // SAFETY: The pool lives, `raw` and the report can be written, and `code` is readable for its length.
-        check(|error| unsafe { ffi::execbuf_pool_publish(self.raw.0, raw.as_mut_ptr(), bytes, length, error) })?;
-        // SAFETY: It succeeded, so the handle was written; it names a buffer that nobody else has.
-        Ok(unsafe { ExecBuffer::from_raw(read_words(&raw)) })
+        // SAFETY: The pool lives, the handle and the report can be written, and `code` is readable for its length; what
+        // was just published nobody else has.
+        unsafe {
+            ExecBuffer::made_by(|raw, error| ffi::execbuf_pool_publish(self.raw.0, raw, bytes, length, error))
+        }
     }
 
     /// Publishes several pieces of code, all or none. Where publishing takes a barrier (AArch64), one serves all.
@@ -250,26 +250,6 @@ impl ExecPool {
             own_pages: stats.own_pages,
             backend: backend(stats.backend),
             attempts: Error::report(stats.why).attempts().collect(),
-        }
-    }
-}
-
-/// Reads a handle that was just written, one word after the other. A move of the whole handle would load two words at
-/// once, and a processor can't do that before both stores have left its store buffer.
-///
-/// # Safety
-///
-/// The handle is initialised.
-#[inline]
-unsafe fn read_words(raw: &MaybeUninit<ffi::execbuf>) -> ffi::execbuf {
-    let raw = raw.as_ptr();
-    // SAFETY: As the caller says; and nothing else writes it, since it is borrowed. Volatile, so that the compiler does
-    // not make it one move again.
-    unsafe {
-        ffi::execbuf {
-            entry: (&raw const (*raw).entry).read_volatile(),
-            length: (&raw const (*raw).length).read_volatile(),
-            id: (&raw const (*raw).id).read_volatile(),
         }
     }
 }

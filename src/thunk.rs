@@ -5,8 +5,8 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr;
 
-use crate::buffer::{EMPTY, ExecBuffer};
-use crate::error::{Error, check};
+use crate::buffer::ExecBuffer;
+use crate::error::Error;
 use crate::ffi;
 use crate::fn_ptr::FnPtr;
 use crate::function::{Function, OwnedFunction};
@@ -149,6 +149,7 @@ impl<F: FnPtr> fmt::Debug for Thunk<'_, F> {
 }
 
 /// The code of a thunk, or `None` if the ABIs are the same.
+#[inline]
 fn cross(
     signature: &ffi::execbuf_signature,
     entered: Abi,
@@ -158,14 +159,15 @@ fn cross(
     if entered == abi {
         return Ok(None);
     }
-    let mut raw = EMPTY;
-    // SAFETY: `raw` and the report can be written; the pool may be null; the target is only stored.
-    check(|error| unsafe {
-        let (entered, abi) = (entered.raw(), abi.raw());
-        ffi::execbuf_thunk_new(&raw mut raw, ptr::null_mut(), signature, entered, abi, target.cast(), error)
-    })?;
-    // SAFETY: It was just published, and nobody else has it.
-    Ok(Some(unsafe { ExecBuffer::from_raw(raw) }))
+    let (entered, abi, pool) = (entered.raw(), abi.raw(), ptr::null_mut());
+    // SAFETY: The handle and the report can be written; the pool may be null; the target is only stored; what was just
+    // published nobody else has.
+    let code = unsafe {
+        ExecBuffer::made_by(|raw, error| {
+            ffi::execbuf_thunk_new(raw, pool, signature, entered, abi, target.cast(), error)
+        })
+    };
+    code.map(Some)
 }
 
 /// A thunk whose signature is known at run time only.

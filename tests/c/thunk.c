@@ -249,7 +249,70 @@ static void threads_share_bodies(void) {
     execbuf_pool_free(pool);
 }
 
+/* A signature's bytes behind its last argument say nothing, whether or not it was used before. */
+static void what_is_behind_a_signature_does_not_count(void) {
+    execbuf_pool *pool;
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    execbuf thunks[24];
+    size_t count = 0;
+    static const char *const texts[] = {"i()", "i(ii)", "i(iiii)", "i(iiiiiiiiiiii)", "i(iiiiiiiiiiiii)"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        for (int byte = 0; byte < 4; byte++) {
+            execbuf_signature signature = parsed(texts[i]);
+            memset(signature.arguments + signature.count, byte, EXECBUF_MAX_ARGUMENTS - signature.count);
+            CHECK(execbuf_thunk_new(&thunks[count], pool, &signature, EXECBUF_ABI_NATIVE, FOREIGN,
+                                    address_of_foreign(foreign_minus), NULL) == EXECBUF_OK);
+            count++;
+        }
+        CHECK(live(pool) == count + i + 1);
+    }
+    while (count > 0) {
+        CHECK(execbuf_free(&thunks[--count]) == EXECBUF_OK);
+    }
+    CHECK(live(pool) == 0);
+    execbuf_pool_free(pool);
+}
+
+#if !defined(_WIN32)
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Uses and frees thunks that were made before a fork, and makes others of the same shapes. */
+static void go_on(execbuf_pool *pool, execbuf *first, execbuf *second) {
+    CHECK(call_native(first, 7, 5) == 2 && execbuf_free(first) == EXECBUF_OK);
+    execbuf third = to_foreign(pool, "i(ii)");
+    execbuf fourth = to_foreign(pool, "i(iid)");
+    CHECK(call_native(second, 7, 5) == 2 && execbuf_free(second) == EXECBUF_OK);
+    CHECK(call_native(&third, 7, 5) == 2 && call_native(&fourth, 7, 5) == 2);
+    CHECK(execbuf_free(&fourth) == EXECBUF_OK && execbuf_free(&third) == EXECBUF_OK && live(pool) == 0);
+    third = to_foreign(pool, "i(ii)");
+    CHECK(call_native(&third, 7, 5) == 2 && execbuf_free(&third) == EXECBUF_OK);
+}
+
+static void both_processes_of_a_fork_go_on(void) {
+    execbuf_pool *pool;
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    for (int i = 0; i < 20; i++) {
+        execbuf first = to_foreign(pool, "i(ii)");
+        execbuf second = to_foreign(pool, "i(iid)");
+        pid_t child = fork();
+        CHECK(child >= 0);
+        go_on(pool, &first, &second);
+        if (child == 0) {
+            _exit(0);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+    }
+    execbuf_pool_free(pool);
+}
+#endif
+
 int main(void) {
+    RUN(what_is_behind_a_signature_does_not_count);
+#if !defined(_WIN32)
+    RUN(both_processes_of_a_fork_go_on);
+#endif
     RUN(both_directions_work);
     RUN(one_body_serves_all_of_a_shape);
     RUN(a_thunk_outlives_its_pool);
