@@ -52,7 +52,7 @@ EXECBUF_INLINE void write_leaf(const execbuf_region *region, const execbuf *out,
 
 /* Publishes a leaf where no slot was free, or those that were are too far away. One with pages of its own is
  * of the kind that can be anywhere. */
-static execbuf_status publish(execbuf_pool *pool, execbuf *out, const void *target, const void *body,
+static execbuf_status publish(execbuf_pool *pool, execbuf *out, const void *target, const uint8_t *body,
                               execbuf_error *error) {
     size_t length = execbuf_leaf_reaches(body, target) ? EXECBUF_LEAF_NEAR : EXECBUF_LEAF_TARGET_FAR;
     execbuf_region *region;

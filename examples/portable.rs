@@ -60,7 +60,7 @@ mod portable {
         let buffer = times_32(&pool, unsafe { ldexp.as_fn() })?;
         // SAFETY: The bytes are such a function.
         let times_32 = unsafe { buffer.function::<extern "sysv64" fn(f64) -> f64>() };
-        println!("calls the library: {}", times_32.call(1.328125));
+        println!("calls the library: {}", times_32.call(1.328_125));
         Ok(())
     }
 }

@@ -89,12 +89,12 @@ fn thunks_cross() {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::float_cmp, reason = "the numbers are passed on, not computed")]
 mod crossing {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
-    /// A function of one ABI is called through a thunk of the other: its arguments arrive, and its result comes back. Not all
-    /// together are passed as they are declared: the upper bits of small ones are the compiler's business.
+    /// A function of one ABI is called through a thunk of the other: its arguments arrive, and its result comes back.
     macro_rules! crosses {
         ($(($($name:ident: $type:ty = $value:expr),*) -> $result_type:ty = $result:expr;)*) => {$(
             crosses!(@one "sysv64", "win64", ($($name: $type = $value),*) -> $result_type = $result);
