@@ -1,30 +1,20 @@
-//! Thunks against the compilers' own code for both conventions, on random signatures, and by a decoder.
-//!
-//! `EXECBUF_THUNKS` is how many signatures there are to be (100), `EXECBUF_SEED` where the random
-//! numbers begin. The C compiler is `EXECBUF_CC`, or cc, and clang if there is one; what it makes is run by `EXECBUF_RUNNER`, if that is set.
+//! Signatures, and thunks as bytes: what a decoder says of them. `EXECBUF_SEED` is where the random numbers begin.
 #![cfg(target_arch = "x86_64")]
 
 #[path = "support/mod.rs"]
 mod support;
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::{env, fs, mem, ptr};
+use std::{mem, ptr};
 
 use execbuf::ffi::{self, execbuf_abi, execbuf_status};
 use execbuf::{Signature, Type};
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use crate::support::Random;
+use crate::support::signatures::{number, random_signature};
 
 const SYSV64: execbuf_abi = execbuf_abi::EXECBUF_ABI_SYSV64;
 const WIN64: execbuf_abi = execbuf_abi::EXECBUF_ABI_WIN64;
-const BOTH: [(execbuf_abi, execbuf_abi); 2] = [(SYSV64, WIN64), (WIN64, SYSV64)];
-
-fn number(variable: &str, usual: u64) -> u64 {
-    env::var(variable).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
-}
 
 /// A signature as the C library parses it.
 fn parse(text: &str) -> ffi::execbuf_signature {
@@ -61,35 +51,6 @@ fn emit(text: &str, entered: execbuf_abi, abi: execbuf_abi) -> Vec<u8> {
     assert_eq!(emit(&mut short), (execbuf_status::EXECBUF_E_CAPACITY, length));
     assert!(short.iter().all(|&byte| byte == 0), "nothing is written if not all fits");
     code
-}
-
-/// A random signature; `variadic` ones have the types that C passes there.
-fn random_signature(random: &mut Random) -> String {
-    const SCALARS: &[u8] = b"?bBhHiIlLpfd";
-    let count = match random.of(0..20) {
-        0 => random.of(0..128),
-        1..=4 => random.of(9..25),
-        _ => random.of(0..9),
-    };
-    // Some with few kinds of types, so that one kind of register runs out.
-    let types = match random.of(0..6) {
-        0 => &SCALARS[10..],
-        1 => &SCALARS[..7],
-        _ => SCALARS,
-    };
-    let letter = |random: &mut Random, from: &[u8]| char::from(from[random.of(0..from.len())]);
-    let fixed = if count > 1 && random.of(0..8) == 0 { random.of(1..count) } else { count };
-    let mut text = String::new();
-    text.push(letter(random, b"v?bBhHiIlLpfd"));
-    text.push('(');
-    for index in 0..count {
-        if index == fixed {
-            text.push('.');
-        }
-        text.push(letter(random, if index < fixed { types } else { b"iIlLpd" }));
-    }
-    text.push(')');
-    text
 }
 
 #[test]
@@ -202,235 +163,4 @@ fn wrong_text_is_an_error_that_says_where_and_why() {
     let many = |count| format!("v({})", "i".repeat(count));
     assert_eq!(many(127).parse::<Signature>().expect("it is right").arguments().len(), 127);
     assert_eq!(many(128).parse::<Signature>().expect_err("too many").kind(), execbuf::ErrorKind::Signature);
-}
-
-/// The C type of a letter.
-fn c_type(letter: char) -> &'static str {
-    match letter {
-        'v' => "void",
-        '?' => "_Bool",
-        'b' => "int8_t",
-        'B' => "uint8_t",
-        'h' => "int16_t",
-        'H' => "uint16_t",
-        'i' => "int32_t",
-        'I' => "uint32_t",
-        'l' => "int64_t",
-        'L' => "uint64_t",
-        'p' => "void *",
-        'f' => "float",
-        'd' => "double",
-        _ => panic!("no letter: {letter}"),
-    }
-}
-
-/// A value of this type out of 64 bits, which may be dirty.
-fn from_bits(letter: char, bits: &str) -> String {
-    match letter {
-        '?' => format!("(_Bool)({bits} & 1)"),
-        'f' => format!("f32_of({bits})"),
-        'd' => format!("f64_of({bits})"),
-        'p' => format!("(void *)(uintptr_t){bits}"),
-        _ => format!("({}){bits}", c_type(letter)),
-    }
-}
-
-/// The bits of a value of this type, widened as its type says.
-fn to_bits(letter: char, value: &str) -> String {
-    match letter {
-        'f' => format!("bits_of_f32({value})"),
-        'd' => format!("bits_of_f64({value})"),
-        'p' => format!("(uint64_t)(uintptr_t)({value})"),
-        _ => format!("(uint64_t)(int64_t)({value})"),
-    }
-}
-
-/// A function that is the target of a thunk for a signature, and one that calls it.
-fn generate(program: &mut String, index: usize, text: &str, entered: execbuf_abi) -> std::fmt::Result {
-    let quoted = text.replace('?', "\\?"); // else there are trigraphs
-    let (attribute, other) = if entered == SYSV64 { ("SYSV64", "WIN64") } else { ("WIN64", "SYSV64") };
-    let (result, rest) = text.split_at(1);
-    let result = result.chars().next().expect("it has one");
-    let all: Vec<char> = rest.chars().filter(char::is_ascii_alphabetic).chain([]).collect();
-    let all: Vec<char> =
-        if rest.contains('?') { rest.chars().filter(|c| !"().".contains(*c)).collect() } else { all };
-    let fixed = rest.find('.').map_or(all.len(), |at| at - 1);
-    let names = |range: &[char]| {
-        let named: Vec<_> = range.iter().enumerate().map(|(i, &t)| format!("{} a{i}", c_type(t))).collect();
-        if named.is_empty() { "void".to_owned() } else { named.join(", ") }
-    };
-    let variadic = fixed < all.len();
-    let dots = if variadic { ", ..." } else { "" };
-
-    writeln!(program, "static {other} {} target_{index}({}{dots}) {{", c_type(result), names(&all[..fixed]))?;
-    if variadic {
-        writeln!(program, "    {other}_LIST list;\n    {other}_START(list, a{});", fixed - 1)?;
-        for (i, &letter) in all.iter().enumerate().skip(fixed) {
-            let c_type = c_type(letter);
-            writeln!(program, "    {c_type} a{i} = {other}_ARGUMENT(list, {c_type});")?;
-        }
-    }
-    for (i, &letter) in all.iter().enumerate() {
-        writeln!(program, "    got[{i}] = {};", to_bits(letter, &format!("a{i}")))?;
-    }
-    writeln!(program, "    LOOK_AT_STACK({});\n    CLOBBER_{other}();", all.len())?;
-    if result != 'v' {
-        writeln!(program, "    return {};", from_bits(result, "sent_result"))?;
-    }
-    writeln!(program, "}}\n\nstatic void call_{index}(void) {{")?;
-    writeln!(program, "    typedef {attribute} {} (*function)({});", c_type(result), names(&all))?;
-    writeln!(
-        program,
-        "    function thunk_of = (function)prepare(\"{quoted}\", EXECBUF_ABI_{attribute}, EXECBUF_ABI_{other}, \
-         (void (*)(void))target_{index});"
-    )?;
-    let values: Vec<_> = all.iter().enumerate().map(|(i, &t)| from_bits(t, &format!("sent[{i}]"))).collect();
-    let call = format!("thunk_of({})", values.join(", "));
-    if result == 'v' {
-        writeln!(program, "    {call};")?;
-    } else {
-        writeln!(program, "    {} result = {call};", c_type(result))?;
-        let wanted = to_bits(result, &from_bits(result, "sent_result"));
-        writeln!(program, "    expect(\"{quoted}\", 0, {}, {wanted});", to_bits(result, "result"))?;
-    }
-    for (i, &letter) in all.iter().enumerate() {
-        let wanted = to_bits(letter, &from_bits(letter, &format!("sent[{i}]")));
-        writeln!(program, "    expect(\"{quoted}\", {}, got[{i}], {wanted});", i + 1)?;
-    }
-    writeln!(program, "    conclude(\"{quoted}\", {}, EXECBUF_ABI_{attribute});\n}}\n", all.len())
-}
-
-/// Signatures on which other libraries have failed: mixed integers and floats by place, floats on the stack, small
-/// integers, one more than there are registers of a kind.
-const KNOWN: &[&str] = &[
-    "v()",
-    "d(dlldd)",
-    "v(ifif)",
-    "v(fifififi)",
-    "d(ffffffffff)",
-    "v(llllllddddddddld)",
-    "i(b)",
-    "i(BbHh?)",
-    "i(llllbBhH?)",
-    "i(llllllllbBhH?)",
-    "f(llllffff)",
-    "?(?)",
-    "b(b)",
-    "H(H)",
-    "i(p.d)",
-    "i(p.iddd)",
-    "d(d.ddddddddd)",
-    "l(l.lllllllll)",
-];
-
-fn program(signatures: u64, seed: u64) -> String {
-    let mut random = Random(seed);
-    let mut program = String::from("#include \"crossing.h\"\n\n");
-    let known = KNOWN.iter().map(|&text| text.to_owned());
-    let random = (0..signatures).map(|_| random_signature(&mut random));
-    let mut calls = 0;
-    for text in known.chain(random) {
-        for (entered, _) in BOTH {
-            generate(&mut program, calls, &text, entered).expect("a string has room");
-            calls += 1;
-        }
-    }
-    program.push_str("int main(void) {\n");
-    for index in 0..calls {
-        let _ = writeln!(program, "    call_{index}();");
-    }
-    program.push_str("    return 0;\n}\n");
-    program
-}
-
-/// A command as a part of a file's name.
-fn as_file(command: &str) -> String {
-    command.replace(['/', ' '], "_")
-}
-
-/// A compiler, and the library as it makes it.
-struct Compiler {
-    name: String,
-    objects: Vec<PathBuf>,
-}
-
-impl Compiler {
-    fn new(name: String) -> Self {
-        let csrc = Path::new(env!("CARGO_MANIFEST_DIR")).join("csrc");
-        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("objects-{}", as_file(&name)));
-        fs::create_dir_all(&out).expect("it can be made");
-        let mut sources: Vec<_> =
-            fs::read_dir(&csrc).expect("it is there").map(|entry| entry.expect("readable").path()).collect();
-        sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
-        sources.push(csrc.join("prim/prim.c"));
-        let objects = sources
-            .iter()
-            .map(|source| out.join(source.file_name().expect("it has one")).with_extension("o"))
-            .collect();
-        let compiler = Self { name, objects };
-        compiler.compile(compiler.command().current_dir(out).args(["-O1", "-c"]).args(sources));
-        compiler
-    }
-
-    fn command(&self) -> Command {
-        let mut words = self.name.split_whitespace();
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words);
-        command
-    }
-
-    fn compile(&self, command: &mut Command) {
-        let output = command
-            .args(["-std=c11", "-w"])
-            .args(env::var("CFLAGS").unwrap_or_default().split_whitespace().filter(|flag| *flag != "-Werror"))
-            .output()
-            .expect("the compiler is there");
-        assert!(output.status.success(), "{}: {}", self.name, String::from_utf8_lossy(&output.stderr));
-    }
-
-    /// Compiles and runs a program.
-    fn run(&self, optimisation: &str, source: &Path, seed: u64) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let program = source.with_extension(format!("{}{optimisation}.exe", as_file(&self.name)));
-        self.compile(
-            self.command()
-                .args([optimisation, &format!("-DSEED={seed}u"), "-pthread", "-I"])
-                .args([root.join("csrc/include").as_os_str(), "-I".as_ref(), root.join("tests/c").as_os_str()])
-                .arg(source)
-                .args(&self.objects)
-                .args(["-o".as_ref(), program.as_os_str()]),
-        );
-        let runner = env::var("EXECBUF_RUNNER").unwrap_or_default();
-        let mut words = runner.split_whitespace().map(PathBuf::from).chain([program]);
-        let output =
-            Command::new(words.next().expect("at least the program")).args(words).output().expect("it starts");
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{} {optimisation}, {}: {text}", self.name, source.display());
-    }
-}
-
-#[test]
-fn compilers_agree_with_thunks() {
-    if !support::can_compile("thunks against the compilers' code") {
-        return;
-    }
-    let (signatures, seed) = (number("EXECBUF_THUNKS", 100), number("EXECBUF_SEED", 1));
-    support::say(&format!("{signatures} signatures, EXECBUF_SEED={seed}"));
-    let mut names = vec![env::var("EXECBUF_CC").unwrap_or_else(|_| "cc".to_owned())];
-    if env::var_os("EXECBUF_CC").is_none() && Command::new("clang").arg("--version").output().is_ok() {
-        names.push("clang".to_owned());
-    }
-    let compilers: Vec<_> = names.into_iter().map(Compiler::new).collect();
-    // Each program has signatures of its own.
-    let programs = signatures.div_ceil(250);
-    for number in 0..programs {
-        let seed = seed.wrapping_mul(1000) + number;
-        let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("crossing{seed}.c"));
-        fs::write(&source, program(signatures / programs, seed)).expect("the directory is there");
-        for compiler in &compilers {
-            for optimisation in ["-O0", "-O2"] {
-                compiler.run(optimisation, &source, seed);
-            }
-        }
-    }
 }

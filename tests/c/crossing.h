@@ -1,16 +1,17 @@
-/* The fixed part of the programs that tests/thunk.rs generates: calls through thunks, with all that they must
- * keep looked at. Each program's functions are compiled as the compilers themselves see the two conventions.
+/* What the programs share that tests/thunk_compilers generates: calls through thunks, whose both ends are
+ * what a compiler makes of its own support for the two conventions. crossing.c is the fixed part.
  */
 #ifndef CROSSING_H
 #define CROSSING_H
 
 #include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
 
-#include "check.h"
+#include "execbuf.h"
 
 #define SYSV64 __attribute__((sysv_abi))
 #define WIN64 __attribute__((ms_abi))
-#define MOST 127
 
 /* Compilers have builtins for the convention that is not the system's. */
 #if defined(_WIN32)
@@ -31,12 +32,25 @@
 
 /* What the current call's arguments and result are, all 64 bits of each: the upper bits of small integers are
  * dirty, and volatile keeps compilers from cleaning them. */
-static volatile uint64_t sent[MOST];
-static volatile uint64_t sent_result;
-/* What the target got, small integers widened by its compiler, floats as their bits. */
-static uint64_t got[MOST];
-static unsigned got_count;
-static unsigned is_aligned;
+extern volatile uint64_t sent[EXECBUF_MAX_ARGUMENTS];
+extern volatile uint64_t sent_result;
+
+/* What the target reports: its arguments, small integers widened by its compiler, floats as their bits; how
+ * many there are; and whether its stack is aligned. */
+extern uint64_t got[EXECBUF_MAX_ARGUMENTS];
+extern unsigned got_count;
+extern unsigned is_aligned;
+
+/* Publishes a thunk of a signature for a target, and chooses what is sent. The thunk is entered by one
+ * convention, the target is of the other.
+ *
+ * Returns: a function that is called instead of the thunk, and sees to the registers.
+ * In: text:  the signature of both.
+ *     moved: the signature by which the thunk moves the arguments. */
+void (*prepare(const char *text, const char *moved, execbuf_abi entered, void (*target)(void)))(void);
+
+/* Looks at what the target got, at the bits of the result, widened by its type, and at the registers. */
+void conclude(uint64_t result);
 
 static inline uint64_t bits_of_f64(double value) {
     uint64_t bits;
@@ -95,111 +109,5 @@ static inline float f32_of(uint64_t bits) {
                      : BOTH_LIST, "rdi", "rsi", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",   \
                        "xmm13", "xmm14", "xmm15")
 #define CLOBBER_WIN64() __asm__ volatile(CLOBBER_BOTH CLOBBER_VECTORS_0_TO_5 : : : BOTH_LIST)
-
-/* The registers that both conventions preserve, then rdi and rsi, then xmm6 to xmm15: as they were before a
- * call, as they are set for it, and as they are after it. */
-typedef struct registers {
-    uint64_t general[8];
-    uint64_t vector[10][2];
-} registers;
-
-__attribute__((used)) registers registers_before;
-__attribute__((used)) registers registers_set;
-__attribute__((used)) registers registers_after;
-__attribute__((used)) void *wrapped;
-__attribute__((used)) void *wrapped_return;
-
-/* Functions of any type, which call wrapped with the stack as it is, the registers set: so the return address
- * is kept aside meanwhile. */
-void wrapper_sysv64(void);
-void wrapper_win64(void);
-
-#define GENERAL(each, where)                                                                                 \
-    each("rbx", where, "0") each("rbp", where, "8") each("r12", where, "16") each("r13", where, "24")        \
-        each("r14", where, "32") each("r15", where, "40")
-#define MORE(each, where) each("rdi", where, "48") each("rsi", where, "56")
-#define VECTORS(each, where)                                                                                 \
-    each("xmm6", where, "64") each("xmm7", where, "80") each("xmm8", where, "96") each("xmm9", where, "112") \
-        each("xmm10", where, "128") each("xmm11", where, "144") each("xmm12", where, "160")                  \
-            each("xmm13", where, "176") each("xmm14", where, "192") each("xmm15", where, "208")
-#define STORE(reg, where, offset) "movq %" reg ", " where "+" offset "(%rip)\n\t"
-#define LOAD(reg, where, offset) "movq " where "+" offset "(%rip), %" reg "\n\t"
-#define STORE_VECTOR(reg, where, offset) "movups %" reg ", " where "+" offset "(%rip)\n\t"
-#define LOAD_VECTOR(reg, where, offset) "movups " where "+" offset "(%rip), %" reg "\n\t"
-#define CALL "popq wrapped_return(%rip)\n\t"
-#define RETURN "jmp *wrapped_return(%rip)\n\t"
-
-__asm__(".text\n\t.globl wrapper_sysv64\nwrapper_sysv64:\n\t" CALL GENERAL(STORE, "registers_before")
-            GENERAL(LOAD, "registers_set") "call *wrapped(%rip)\n\t" GENERAL(STORE, "registers_after")
-                GENERAL(LOAD, "registers_before") RETURN);
-__asm__(".text\n\t.globl wrapper_win64\nwrapper_win64:\n\t" CALL GENERAL(STORE, "registers_before")
-            MORE(STORE, "registers_before") VECTORS(STORE_VECTOR, "registers_before")
-                GENERAL(LOAD, "registers_set") MORE(LOAD, "registers_set")
-                    VECTORS(LOAD_VECTOR, "registers_set") "call *wrapped(%rip)\n\t" GENERAL(STORE,
-                                                                                            "registers_after")
-                        MORE(STORE, "registers_after") VECTORS(STORE_VECTOR, "registers_after")
-                            GENERAL(LOAD, "registers_before") MORE(LOAD, "registers_before")
-                                VECTORS(LOAD_VECTOR, "registers_before") RETURN);
-
-static uint64_t seed = SEED;
-
-/* SplitMix64. */
-static inline uint64_t some_bits(void) {
-    uint64_t z = seed += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-}
-
-static execbuf thunk;
-
-/* Publishes a thunk, and chooses arguments. Returns a function that calls it and sees to the registers. */
-static inline void (*prepare(const char *text, execbuf_abi entered, execbuf_abi abi,
-                             void (*target)(void)))(void) {
-    execbuf_signature signature;
-    uint8_t code[4096];
-    size_t length;
-    const void *address;
-    memcpy(&address, &target, sizeof address);
-    CHECK(execbuf_signature_parse(&signature, text, NULL) == EXECBUF_OK);
-    CHECK(execbuf_thunk_emit(code, sizeof code, &length, &signature, entered, abi, address, NULL) ==
-          EXECBUF_OK);
-    CHECK(execbuf_new(&thunk, code, length, NULL) == EXECBUF_OK);
-    for (size_t i = 0; i < MOST; i++) {
-        sent[i] = some_bits();
-        got[i] = ~sent[i];
-    }
-    sent_result = some_bits();
-    for (size_t i = 0; i < sizeof registers_set / 8; i++) {
-        ((uint64_t *)&registers_set)[i] = some_bits();
-    }
-    memset(&registers_after, 0, sizeof registers_after);
-    got_count = MOST + 1;
-    wrapped = (void *)(uintptr_t)thunk.entry;
-    void (*function)(void) = entered == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
-    /* Compilers that know the function would call it by its own convention. */
-    __asm__ volatile("" : "+r"(function));
-    return function;
-}
-
-static inline void expect(const char *text, unsigned number, uint64_t is, uint64_t wanted) {
-    if (is != wanted) {
-        (void)fprintf(stderr, "%s: %s %u is %llx and not %llx\n", text, number == 0 ? "result" : "argument",
-                      number, (unsigned long long)is, (unsigned long long)wanted);
-        exit(1);
-    }
-}
-
-static inline void conclude(const char *text, unsigned count, execbuf_abi entered) {
-    size_t kept = entered == EXECBUF_ABI_WIN64 ? sizeof registers_set : 6 * sizeof(uint64_t);
-    if (got_count != count || !is_aligned || memcmp(&registers_set, &registers_after, kept) != 0) {
-        (void)fprintf(stderr, "%s: %s\n", text,
-                      got_count != count ? "the target was not called"
-                      : !is_aligned      ? "its stack is not aligned"
-                                         : "a register was not preserved");
-        exit(1);
-    }
-    CHECK(execbuf_free(&thunk) == EXECBUF_OK);
-}
 
 #endif

@@ -1,0 +1,142 @@
+/* The fixed part of the programs that tests/thunk_compilers generates; see crossing.h. SEED is where the
+ * random numbers begin. */
+
+#include "crossing.h"
+
+#include "check.h"
+
+volatile uint64_t sent[EXECBUF_MAX_ARGUMENTS];
+volatile uint64_t sent_result;
+uint64_t got[EXECBUF_MAX_ARGUMENTS];
+unsigned got_count;
+unsigned is_aligned;
+
+/* The registers that both conventions preserve, then rdi and rsi, then xmm6 to xmm15: as they were before a
+ * call, as they are set for it, and as they are after it. */
+typedef struct registers {
+    uint64_t general[8];
+    uint64_t vector[10][2];
+} registers;
+
+__attribute__((used)) registers registers_before;
+__attribute__((used)) registers registers_set;
+__attribute__((used)) registers registers_after;
+__attribute__((used)) void *wrapped;
+__attribute__((used)) void *wrapped_return;
+
+/* Functions of any type, which call wrapped with the stack as it is, the registers set: so the return address
+ * is kept aside meanwhile. */
+void wrapper_sysv64(void);
+void wrapper_win64(void);
+
+#define GENERAL(each, where)                                                                                 \
+    each("rbx", where, "0") each("rbp", where, "8") each("r12", where, "16") each("r13", where, "24")        \
+        each("r14", where, "32") each("r15", where, "40")
+#define MORE(each, where) each("rdi", where, "48") each("rsi", where, "56")
+#define VECTORS(each, where)                                                                                 \
+    each("xmm6", where, "64") each("xmm7", where, "80") each("xmm8", where, "96") each("xmm9", where, "112") \
+        each("xmm10", where, "128") each("xmm11", where, "144") each("xmm12", where, "160")                  \
+            each("xmm13", where, "176") each("xmm14", where, "192") each("xmm15", where, "208")
+#define STORE(reg, where, offset) "movq %" reg ", " where "+" offset "(%rip)\n\t"
+#define LOAD(reg, where, offset) "movq " where "+" offset "(%rip), %" reg "\n\t"
+#define STORE_VECTOR(reg, where, offset) "movups %" reg ", " where "+" offset "(%rip)\n\t"
+#define LOAD_VECTOR(reg, where, offset) "movups " where "+" offset "(%rip), %" reg "\n\t"
+#define CALL "popq wrapped_return(%rip)\n\t"
+#define RETURN "jmp *wrapped_return(%rip)\n\t"
+
+__asm__(".text\n\t.globl wrapper_sysv64\nwrapper_sysv64:\n\t" CALL GENERAL(STORE, "registers_before")
+            GENERAL(LOAD, "registers_set") "call *wrapped(%rip)\n\t" GENERAL(STORE, "registers_after")
+                GENERAL(LOAD, "registers_before") RETURN);
+__asm__(".text\n\t.globl wrapper_win64\nwrapper_win64:\n\t" CALL GENERAL(STORE, "registers_before")
+            MORE(STORE, "registers_before") VECTORS(STORE_VECTOR, "registers_before")
+                GENERAL(LOAD, "registers_set") MORE(LOAD, "registers_set")
+                    VECTORS(LOAD_VECTOR, "registers_set") "call *wrapped(%rip)\n\t" GENERAL(STORE,
+                                                                                            "registers_after")
+                        MORE(STORE, "registers_after") VECTORS(STORE_VECTOR, "registers_after")
+                            GENERAL(LOAD, "registers_before") MORE(LOAD, "registers_before")
+                                VECTORS(LOAD_VECTOR, "registers_before") RETURN);
+
+static uint64_t seed = SEED;
+
+/* SplitMix64. */
+static uint64_t some_bits(void) {
+    uint64_t z = seed += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+}
+
+static execbuf thunk;
+static execbuf_signature signature;
+static const char *text_of_signature;
+static execbuf_abi entered_by;
+
+void (*prepare(const char *text, const char *moved, execbuf_abi entered, void (*target)(void)))(void) {
+    uint8_t code[4096];
+    size_t length;
+    const void *address;
+    execbuf_abi abi = entered == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
+    memcpy(&address, (const void *)&target, sizeof address);
+    CHECK(execbuf_signature_parse(&signature, moved, NULL) == EXECBUF_OK);
+    CHECK(execbuf_thunk_emit(code, sizeof code, &length, &signature, entered, abi, address, NULL) ==
+          EXECBUF_OK);
+    CHECK(execbuf_new(&thunk, code, length, NULL) == EXECBUF_OK);
+    CHECK(execbuf_signature_parse(&signature, text, NULL) == EXECBUF_OK);
+    text_of_signature = text;
+    entered_by = entered;
+    for (size_t i = 0; i < EXECBUF_MAX_ARGUMENTS; i++) {
+        sent[i] = some_bits();
+        got[i] = ~sent[i];
+    }
+    sent_result = some_bits();
+    for (size_t i = 0; i < sizeof registers_set / 8; i++) {
+        ((uint64_t *)&registers_set)[i] = some_bits();
+    }
+    memset(&registers_after, 0, sizeof registers_after);
+    got_count = EXECBUF_MAX_ARGUMENTS + 1;
+    wrapped = (void *)(uintptr_t)thunk.entry;
+    return entered == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
+}
+
+/* The bits that stand for a value of this type, small integers widened, whose lowest bits are given. */
+static uint64_t widened(uint8_t type, uint64_t bits) {
+    switch (type) {
+    case EXECBUF_TYPE_VOID: return 0;
+    case EXECBUF_TYPE_BOOL: return bits & 1;
+    case EXECBUF_TYPE_I8: return (uint64_t)(int8_t)bits;
+    case EXECBUF_TYPE_U8: return (uint8_t)bits;
+    case EXECBUF_TYPE_I16: return (uint64_t)(int16_t)bits;
+    case EXECBUF_TYPE_U16: return (uint16_t)bits;
+    case EXECBUF_TYPE_I32: return (uint64_t)(int32_t)bits;
+    case EXECBUF_TYPE_U32:
+    case EXECBUF_TYPE_F32: return (uint32_t)bits;
+    default: return bits;
+    }
+}
+
+static void expect(unsigned number, uint8_t type, uint64_t is, uint64_t bits) {
+    uint64_t wanted = widened(type, bits);
+    if (is != wanted) {
+        (void)fprintf(stderr, "%s entered by %s: %s %u is %llx and not %llx\n", text_of_signature,
+                      entered_by == EXECBUF_ABI_WIN64 ? "Win64" : "System V",
+                      number == 0 ? "result" : "argument", number, (unsigned long long)is,
+                      (unsigned long long)wanted);
+        exit(1);
+    }
+}
+
+void conclude(uint64_t result) {
+    size_t kept = entered_by == EXECBUF_ABI_WIN64 ? sizeof registers_set : 6 * sizeof(uint64_t);
+    if (got_count != signature.count || !is_aligned || memcmp(&registers_set, &registers_after, kept) != 0) {
+        (void)fprintf(stderr, "%s: %s\n", text_of_signature,
+                      got_count != signature.count ? "the target was not called"
+                      : !is_aligned                ? "its stack is not aligned"
+                                                   : "a register was not preserved");
+        exit(1);
+    }
+    expect(0, signature.result, result, sent_result);
+    for (unsigned i = 0; i < signature.count; i++) {
+        expect(i + 1, signature.arguments[i], got[i], sent[i]);
+    }
+    CHECK(execbuf_free(&thunk) == EXECBUF_OK);
+}

@@ -1,0 +1,117 @@
+//! Programs in C.
+
+use std::fmt::Write as _;
+
+use super::{Entered, Signature};
+
+pub(crate) fn program(signatures: &[Signature]) -> String {
+    // gcc takes several times as long if the conventions of functions alternate.
+    let [mut of_sysv64, mut of_win64, mut calls, mut main] = [const { String::new() }; 4];
+    for (index, signature) in signatures.iter().enumerate() {
+        for (entered, suffix, targets) in
+            [(Entered::SysV64, "s", &mut of_win64), (Entered::Win64, "w", &mut of_sysv64)]
+        {
+            let name = format!("{index}{suffix}");
+            write_target(targets, &name, signature, entered)
+                .and_then(|()| write_call(&mut calls, &name, signature, entered))
+                .and_then(|()| writeln!(&mut main, "    call_{name}();"))
+                .expect("a string has room");
+        }
+    }
+    format!("#include \"crossing.h\"\n\n{of_win64}{of_sysv64}{calls}int main(void) {{\n{main}    return 0;\n}}\n")
+}
+
+/// The attributes of the convention by which the thunk is entered, and of the other one.
+fn attributes(entered: Entered) -> (&'static str, &'static str) {
+    if entered == Entered::SysV64 { ("SYSV64", "WIN64") } else { ("WIN64", "SYSV64") }
+}
+
+fn parameters(types: &[char]) -> String {
+    let named: Vec<_> = types.iter().enumerate().map(|(i, &letter)| format!("{} a{i}", type_of(letter))).collect();
+    if named.is_empty() { "void".to_owned() } else { named.join(", ") }
+}
+
+/// The target of a thunk.
+fn write_target(program: &mut String, name: &str, signature: &Signature, entered: Entered) -> std::fmt::Result {
+    let (_, other) = attributes(entered);
+    let Signature { result, arguments, fixed, .. } = signature;
+    let dots = if signature.is_variadic() { ", ..." } else { "" };
+    let named = parameters(&arguments[..*fixed]);
+    writeln!(program, "static {other} {} target_{name}({named}{dots}) {{", type_of(*result))?;
+    if signature.is_variadic() {
+        writeln!(program, "    {other}_LIST list;\n    {other}_START(list, a{});", fixed - 1)?;
+        for (i, &letter) in arguments.iter().enumerate().skip(*fixed) {
+            let c_type = type_of(letter);
+            writeln!(program, "    {c_type} a{i} = {other}_ARGUMENT(list, {c_type});")?;
+        }
+    }
+    for (i, &letter) in arguments.iter().enumerate() {
+        writeln!(program, "    got[{i}] = {};", to_bits(letter, &format!("a{i}")))?;
+    }
+    writeln!(program, "    LOOK_AT_STACK({});\n    CLOBBER_{other}();", arguments.len())?;
+    if *result != 'v' {
+        writeln!(program, "    return {};", from_bits(*result, "sent_result"))?;
+    }
+    writeln!(program, "}}\n")
+}
+
+/// A function that calls the target through a thunk.
+fn write_call(program: &mut String, name: &str, signature: &Signature, entered: Entered) -> std::fmt::Result {
+    let (attribute, _) = attributes(entered);
+    let Signature { text, moved, result, arguments, .. } = signature;
+    let (text, moved) = (text.replace('?', "\\?"), moved.replace('?', "\\?")); // else there are trigraphs
+    writeln!(program, "static void call_{name}(void) {{")?;
+    writeln!(program, "    typedef {attribute} {} (*function)({});", type_of(*result), parameters(arguments))?;
+    writeln!(
+        program,
+        "    function thunk = (function)prepare(\"{text}\", \"{moved}\", EXECBUF_ABI_{attribute}, \
+         (void (*)(void))target_{name});"
+    )?;
+    let value = |(i, &letter)| from_bits(letter, &format!("sent[{i}]"));
+    let call = format!("thunk({})", arguments.iter().enumerate().map(value).collect::<Vec<_>>().join(", "));
+    if *result == 'v' {
+        writeln!(program, "    {call};\n    conclude(0);\n}}\n")
+    } else {
+        writeln!(program, "    conclude({});\n}}\n", to_bits(*result, &call))
+    }
+}
+
+fn type_of(letter: char) -> &'static str {
+    match letter {
+        'v' => "void",
+        '?' => "_Bool",
+        'b' => "int8_t",
+        'B' => "uint8_t",
+        'h' => "int16_t",
+        'H' => "uint16_t",
+        'i' => "int32_t",
+        'I' => "uint32_t",
+        'l' => "int64_t",
+        'L' => "uint64_t",
+        'p' => "void *",
+        'f' => "float",
+        'd' => "double",
+        _ => panic!("no letter: {letter}"),
+    }
+}
+
+/// A value of this type out of 64 bits, which may be dirty.
+fn from_bits(letter: char, bits: &str) -> String {
+    match letter {
+        '?' => format!("(_Bool)({bits} & 1)"),
+        'f' => format!("f32_of({bits})"),
+        'd' => format!("f64_of({bits})"),
+        'p' => format!("(void *)(uintptr_t){bits}"),
+        _ => format!("({}){bits}", type_of(letter)),
+    }
+}
+
+/// The bits of a value of this type, widened as its type says.
+fn to_bits(letter: char, value: &str) -> String {
+    match letter {
+        'f' => format!("bits_of_f32({value})"),
+        'd' => format!("bits_of_f64({value})"),
+        'p' => format!("(uint64_t)(uintptr_t)({value})"),
+        _ => format!("(uint64_t)(int64_t)({value})"),
+    }
+}
