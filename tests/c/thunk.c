@@ -1,5 +1,5 @@
 /* Thunks in pools: what they share and when it goes, errors, threads. What they do with arguments is tested
- * in tests/thunk.rs, what passes through them in unwind.cpp. */
+ * by tests/thunk_compilers, what passes through them in unwind.cpp. */
 
 #include "check.h"
 

@@ -6,6 +6,7 @@ use execbuf::ExecPool;
 use jit_allocator2::JitAllocator;
 
 use crate::Result;
+use crate::instructions::count;
 use crate::libraries::{Library, Malloc};
 use crate::report::{Report, thousands};
 use crate::speed::repeat;
@@ -86,6 +87,13 @@ impl<L: Library> Churn<L> {
     }
 }
 
+/// How many instructions a turn takes, on average, with those of this program.
+fn instructions<L: Library>(mut churn: Churn<L>) -> Result<u64> {
+    const TURNS: u64 = 1000;
+    let (result, count) = count(|| (0..TURNS).try_for_each(|_| churn.turn()))?;
+    result.map(|()| count / TURNS)
+}
+
 /// How long a turn takes, by the number of live pieces of code.
 pub(crate) struct Line {
     pub(crate) name: String,
@@ -118,7 +126,10 @@ fn line<L: Library>(report: &mut Report, counts: &[usize], lengths: &Lengths) ->
             let churn = churn.as_mut().map_err(|error| error.to_string())?;
             repeat(turns, || churn.turn())
         });
-        points.extend(time.map(|time| (live, time)));
+        if let (Ok(churn), Some(time)) = (churn, time) {
+            points.push((live, time));
+            report.set(&format!("{row}, instructions"), L::NAME, instructions(churn));
+        }
     }
     if let [(fewest, fast), .., (most, slow)] = points[..] {
         let row = format!("the same, {bytes}, {} live to {} live", thousands(most), thousands(fewest));

@@ -9,6 +9,7 @@ compile_error!("the machine code is for x86-64, and the memory figures come from
 
 mod chart;
 mod churn;
+mod instructions;
 mod libraries;
 mod memory;
 mod report;

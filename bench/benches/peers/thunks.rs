@@ -1,14 +1,14 @@
 //! What it costs to call from one convention to the other, in time and in instructions.
 
-use std::arch::asm;
 use std::hint::black_box;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use std::{io, mem, ptr};
 
 use execbuf::{ExecBuffer, ExecPool, Thunk};
 
 use crate::Result;
+use crate::instructions::count;
 use crate::libraries::{Library, Thunks};
 use crate::report::Report;
 
@@ -99,35 +99,9 @@ fn measure(report: &mut Report, row: &str, column: &'static str, calls: impl Fn(
         Ok(start.elapsed())
     });
     // What is outside of the loop is in both.
-    let instructions =
-        count(|| _ = black_box(calls(black_box(3))))? - count(|| _ = black_box(calls(black_box(2))))?;
+    let instructions = count(|| black_box(calls(black_box(3))))?.1 - count(|| black_box(calls(black_box(2))))?.1;
     report.set(&format!("{row}, instructions"), column, Ok(instructions));
     Ok(instructions)
-}
-
-static TRAPS: AtomicU64 = AtomicU64::new(0);
-
-extern "C" fn on_trap(_: i32) {
-    TRAPS.fetch_add(1, Ordering::Relaxed);
-}
-
-/// How many instructions the processor executes, by its trap flag: Linux sends a signal after each.
-fn count(work: impl Fn()) -> Result<u64> {
-    // SAFETY: All zero is a valid value, and the handler only counts.
-    unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
-        action.sa_sigaction = on_trap as extern "C" fn(i32) as usize;
-        if libc::sigaction(libc::SIGTRAP, &raw const action, ptr::null_mut()) != 0 {
-            return Err(io::Error::last_os_error().into());
-        }
-    }
-    TRAPS.store(0, Ordering::Relaxed);
-    // SAFETY: Only the trap flag changes.
-    unsafe { asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq") };
-    work();
-    // SAFETY: As above.
-    unsafe { asm!("pushfq", "and qword ptr [rsp], ~0x100", "popfq") };
-    Ok(TRAPS.load(Ordering::Relaxed))
 }
 
 #[cfg(feature = "libffi")]
