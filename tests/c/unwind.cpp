@@ -183,6 +183,7 @@ static void longjmp_passes() {
 
 static void *return_address;
 
+#if defined(_WIN32) || defined(__GLIBC__)
 static bool contains(void *const *frames, int depth, const void *address) {
     for (int i = 0; i < depth; i++) {
         if (frames[i] == address) {
@@ -191,6 +192,7 @@ static bool contains(void *const *frames, int depth, const void *address) {
     }
     return false;
 }
+#endif
 
 #if defined(_WIN32)
 
