@@ -10,8 +10,6 @@
 #include "room.h"
 #include "signature.h"
 
-#define FIRST_BUCKETS 16U
-
 /* ---- Shapes ---- */
 
 /* By type: the one that stands for all that are moved alike. Where the target is System V, small integers are
@@ -70,34 +68,40 @@ static bool same_shape(const execbuf_shape *one, const execbuf_shape *other) {
 
 /* ---- Tables ---- */
 
-static size_t bucket_of_shape(const execbuf_bodies *bodies, const execbuf_shape *shape) {
-    return shape->hash & (bodies->buckets - 1);
+static size_t bucket_count(const execbuf_bodies *bodies) {
+    return bodies->buckets != NULL ? bodies->bucket_count : EXECBUF_FIRST_BUCKETS;
 }
 
-static size_t bucket_at_entry(const execbuf_bodies *bodies, const void *entry) {
-    return ((uintptr_t)entry / EXECBUF_GRANULE) & (bodies->buckets - 1);
+static execbuf_body **bucket_of_shape(execbuf_bodies *bodies, const execbuf_shape *shape) {
+    execbuf_body **buckets = bodies->buckets != NULL ? bodies->buckets : bodies->first;
+    return &buckets[shape->hash & (bucket_count(bodies) - 1)];
 }
 
-static execbuf_body *find(const execbuf_bodies *bodies, const execbuf_shape *shape) {
-    execbuf_body *body = bodies->count > 0 ? bodies->of_shape[bucket_of_shape(bodies, shape)] : NULL;
+static execbuf_body **bucket_at_entry(execbuf_bodies *bodies, const void *entry) {
+    execbuf_body **buckets = bodies->buckets != NULL ? bodies->buckets : bodies->first;
+    size_t count = bucket_count(bodies);
+    return &buckets[count + (((uintptr_t)entry / EXECBUF_GRANULE) & (count - 1))];
+}
+
+static execbuf_body *find(execbuf_bodies *bodies, const execbuf_shape *shape) {
+    execbuf_body *body = *bucket_of_shape(bodies, shape);
     while (body != NULL && !same_shape(&body->shape, shape)) {
         body = body->next_of_shape;
     }
     return body;
 }
 
-static execbuf_body *find_at(const execbuf_bodies *bodies, const void *entry) {
-    execbuf_body *body = bodies->count > 0 ? bodies->at_entry[bucket_at_entry(bodies, entry)] : NULL;
+static execbuf_body *find_at(execbuf_bodies *bodies, const void *entry) {
+    execbuf_body *body = *bucket_at_entry(bodies, entry);
     while (body != NULL && body->code.entry != entry) {
         body = body->next_at_entry;
     }
     return body;
 }
 
-/* Adds a body; there are buckets. */
 static void add(execbuf_bodies *bodies, execbuf_body *body) {
-    execbuf_body **of_shape = &bodies->of_shape[bucket_of_shape(bodies, &body->shape)];
-    execbuf_body **at_entry = &bodies->at_entry[bucket_at_entry(bodies, body->code.entry)];
+    execbuf_body **of_shape = bucket_of_shape(bodies, &body->shape);
+    execbuf_body **at_entry = bucket_at_entry(bodies, body->code.entry);
     body->next_of_shape = *of_shape;
     body->next_at_entry = *at_entry;
     *of_shape = body;
@@ -105,13 +109,17 @@ static void add(execbuf_bodies *bodies, execbuf_body *body) {
     bodies->count++;
 }
 
-static void take_out(execbuf_bodies *bodies, const execbuf_body *body) {
-    execbuf_body **link = &bodies->of_shape[bucket_of_shape(bodies, &body->shape)];
+/* Takes a body out.
+ *
+ * Returns: memory that is to be freed when the pool is unlocked, or NULL. */
+static void *take_out(execbuf_pool *pool, const execbuf_body *body) {
+    execbuf_bodies *bodies = &pool->bodies;
+    execbuf_body **link = bucket_of_shape(bodies, &body->shape);
     while (*link != body) {
         link = &(*link)->next_of_shape;
     }
     *link = body->next_of_shape;
-    link = &bodies->at_entry[bucket_at_entry(bodies, body->code.entry)];
+    link = bucket_at_entry(bodies, body->code.entry);
     while (*link != body) {
         link = &(*link)->next_at_entry;
     }
@@ -121,59 +129,91 @@ static void take_out(execbuf_bodies *bodies, const execbuf_body *body) {
             bodies->recent[i].body = NULL;
         }
     }
+    pool->bookkeeping -= sizeof *body;
     bodies->count--;
+    void *garbage = NULL;
     if (bodies->count == 0) {
-        free((void *)bodies->of_shape);
-        bodies->of_shape = NULL;
-        bodies->at_entry = NULL;
-        bodies->buckets = 0;
+        garbage = (void *)bodies->buckets;
+        pool->bookkeeping -= 2 * bodies->bucket_count * sizeof *bodies->buckets;
+        bodies->buckets = NULL;
+        bodies->bucket_count = 0;
     }
+    return garbage;
 }
 
-/* Makes room in the tables for one more. False: no memory. A full table still works, only slower, if it has
- * buckets at all. */
-static bool make_room(execbuf_bodies *bodies) {
-    execbuf_bodies old = *bodies;
-    size_t buckets = old.buckets == 0 ? FIRST_BUCKETS : 2 * old.buckets;
-    if (old.count < old.buckets) {
-        return true;
-    }
-    bool fails = EXECBUF_FAULT("calloc") != 0;
-    execbuf_body **memory =
-        fails ? NULL : (execbuf_body **)calloc(2 * buckets, sizeof *memory); /* NOLINT: of pointers */
-    if (memory == NULL) {
-        return old.buckets > 0;
-    }
-    bodies->of_shape = memory;
-    bodies->at_entry = memory + buckets;
-    bodies->buckets = buckets;
-    bodies->count = 0;
-    for (size_t i = 0; i < old.buckets; i++) {
-        for (execbuf_body *body = old.of_shape[i]; body != NULL;) {
-            execbuf_body *next = body->next_of_shape;
-            add(bodies, body);
-            body = next;
+/* How many buckets there should be, if there should be more; else 0. */
+static size_t more_buckets(const execbuf_bodies *bodies) {
+    size_t buckets = bucket_count(bodies);
+    return bodies->count >= buckets ? 2 * buckets : 0;
+}
+
+/* Moves all bodies to new tables with so many buckets.
+ *
+ * Returns: memory that is to be freed when the pool is unlocked, or NULL: the old tables. */
+static void *rehash(execbuf_pool *pool, execbuf_body **buckets, size_t count) {
+    execbuf_bodies *bodies = &pool->bodies;
+    size_t before = bucket_count(bodies);
+    execbuf_body **old = bodies->buckets;
+    execbuf_body *all = NULL;
+    for (size_t i = 0; i < before; i++) {
+        execbuf_body **bucket = old != NULL ? &old[i] : &bodies->first[i];
+        while (*bucket != NULL) {
+            execbuf_body *body = *bucket;
+            *bucket = body->next_of_shape;
+            body->next_of_shape = all;
+            all = body;
         }
     }
-    free((void *)old.of_shape);
-    return true;
+    memset((void *)bodies->first, 0, sizeof bodies->first);
+    pool->bookkeeping += 2 * (count - bodies->bucket_count) * sizeof *buckets;
+    bodies->buckets = buckets;
+    bodies->bucket_count = count;
+    bodies->count = 0;
+    while (all != NULL) {
+        execbuf_body *next = all->next_of_shape;
+        add(bodies, all);
+        all = next;
+    }
+    return (void *)old;
+}
+
+/* Sees to it that the tables of a pool, which is not locked, are large enough. Without memory they stay as
+ * they are, which only makes them slower. */
+static void grow(execbuf_pool *pool) {
+    execbuf_pool_lock(pool);
+    size_t count = more_buckets(&pool->bodies);
+    execbuf_pool_unlock(pool);
+    if (count == 0 || EXECBUF_FAULT("calloc") != 0) {
+        return;
+    }
+    /* Without the lock, as in the table of buffers. */
+    void *garbage = calloc(2 * count, sizeof(execbuf_body *)); /* NOLINT: of pointers */
+    execbuf_pool_lock(pool);
+    if (garbage != NULL && more_buckets(&pool->bodies) == count) { /* no other thread was faster */
+        garbage = rehash(pool, (execbuf_body **)garbage, count);
+    }
+    execbuf_pool_unlock(pool);
+    free(garbage);
 }
 
 /* ---- Making and giving up ---- */
 
 /* Tells unwinders and debuggers of a body. */
-static void announce(execbuf_body *body, const execbuf_frame *frame) {
+static execbuf_prim_result announce(execbuf_body *body, const execbuf_frame *frame) {
     const char *name = body->shape.entered == EXECBUF_ABI_SYSV64 ? "execbuf_thunk_sysv64_to_win64"
                                                                  : "execbuf_thunk_win64_to_sysv64";
-    (void)execbuf_unwind_dwarf(body->dwarf, frame, body->code.entry);
+    (void)execbuf_unwind_dwarf(body->dwarf, frame, body->code.entry, EXECBUF_FOR_UNWINDERS);
     body->function.code = (const uint8_t *)body->code.entry;
     body->function.length = frame->length;
     body->function.fde = body->dwarf + EXECBUF_FDE_OFFSET;
     body->function.xdata = (frame->length + 3) & ~3U;
-    execbuf_prim_tell_unwinder(&body->function);
-    execbuf_prim_lock();
-    execbuf_debug_add(&body->debug, frame, body->code.entry, name);
-    execbuf_prim_unlock();
+    execbuf_prim_result result = execbuf_prim_tell_unwinder(&body->function);
+    if (result.call == NULL) {
+        execbuf_prim_lock();
+        execbuf_debug_add(&body->debug, frame, body->code.entry, name);
+        execbuf_prim_unlock();
+    }
+    return result;
 }
 
 /* Frees a body that is in no table. */
@@ -181,9 +221,11 @@ static void give_up(execbuf_body *body) {
     execbuf_prim_lock();
     execbuf_debug_remove(&body->debug);
     execbuf_prim_unlock();
-    execbuf_prim_forget_function(&body->function);
+    bool forgotten = execbuf_prim_forget_function(&body->function);
     (void)execbuf_free(&body->code);
-    free(body);
+    if (forgotten) {
+        free(body);
+    }
 }
 
 /* Publishes the code of a body, with what Windows wants behind it, and announces it. */
@@ -200,7 +242,11 @@ static execbuf_status publish(execbuf_pool *pool, execbuf_body *body, execbuf_er
     }
     execbuf_status status = execbuf_pool_publish(pool, &body->code, code, length, error);
     if (status == EXECBUF_OK) {
-        announce(body, &frame);
+        execbuf_prim_result result = announce(body, &frame);
+        if (result.call != NULL) {
+            (void)execbuf_free(&body->code);
+            status = execbuf_error_from_system(error, result);
+        }
     }
     return status;
 }
@@ -218,20 +264,45 @@ static execbuf_status make(execbuf_pool *pool, const execbuf_shape *shape, execb
         free(body);
         return status;
     }
+    grow(pool);
     execbuf_pool_lock(pool);
     *out = find(&pool->bodies, shape);
-    if (*out == NULL && make_room(&pool->bodies)) {
+    if (*out == NULL) {
         add(&pool->bodies, body);
+        pool->bookkeeping += sizeof *body;
         *out = body;
     }
-    if (*out != NULL) {
-        (*out)->users++;
-    }
+    (*out)->users++;
     execbuf_pool_unlock(pool);
     if (*out != body) {
-        give_up(body); /* another thread was faster, or there is no memory for the tables */
+        give_up(body); /* another thread was faster */
     }
-    return *out != NULL ? EXECBUF_OK : execbuf_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
+    return EXECBUF_OK;
+}
+
+/* Remembers the body of a signature, and forgets the one that was remembered before the last. */
+static void remember(execbuf_bodies *bodies, const execbuf_signature *signature, execbuf_body *body) {
+    if (signature->count <= EXECBUF_MOST_RECALLED) {
+        uint64_t hash = execbuf_recent_hash(signature, body->shape.entered);
+        execbuf_recent *place = &bodies->recent[hash & (EXECBUF_RECENT - 1)];
+        bodies->recent[(hash & (EXECBUF_RECENT - 1)) ^ 1] = *place;
+        place->hash = hash;
+        place->body = body;
+        memcpy(&place->signature, signature, execbuf_signature_size(signature));
+    }
+}
+
+execbuf_body *execbuf_body_find(execbuf_bodies *bodies, const execbuf_signature *signature,
+                                execbuf_abi entered) {
+    execbuf_shape shape;
+    if (bodies->count == 0 || !shape_of(&shape, signature, entered)) {
+        return NULL;
+    }
+    execbuf_body *body = find(bodies, &shape);
+    if (body != NULL) {
+        remember(bodies, signature, body);
+    }
+    return body;
 }
 
 execbuf_status execbuf_body_get(execbuf_pool *pool, const execbuf_signature *signature, execbuf_abi entered,
@@ -244,18 +315,13 @@ execbuf_status execbuf_body_get(execbuf_pool *pool, const execbuf_signature *sig
     execbuf_body *body = find(&pool->bodies, &shape);
     if (body != NULL) {
         body->users++;
-        if (signature->count <= EXECBUF_MOST_RECALLED) {
-            execbuf_recent key = execbuf_recent_key(signature);
-            key.body = body;
-            pool->bodies.recent[execbuf_recent_index(&key, entered)] = key;
-        }
     }
     execbuf_pool_unlock(pool);
     *out = body;
     return body != NULL ? EXECBUF_OK : make(pool, &shape, out, error);
 }
 
-bool execbuf_body_leave_others(const execbuf_bodies *bodies, const uint8_t *entry) {
+bool execbuf_body_leave_others(execbuf_bodies *bodies, const uint8_t *entry) {
     execbuf_body *body = find_at(bodies, entry);
     bool others = body != NULL && body->users > 1;
     if (others) {
@@ -265,13 +331,15 @@ bool execbuf_body_leave_others(const execbuf_bodies *bodies, const uint8_t *entr
 }
 
 void execbuf_body_leave(execbuf_pool *pool, const uint8_t *entry) {
+    void *garbage = NULL;
     execbuf_pool_lock(pool);
     execbuf_body *body = find_at(&pool->bodies, entry);
     bool last = body != NULL && --body->users == 0;
     if (last) {
-        take_out(&pool->bodies, body);
+        garbage = take_out(pool, body);
     }
     execbuf_pool_unlock(pool);
+    free(garbage);
     if (last) {
         give_up(body);
     }

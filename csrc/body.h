@@ -32,65 +32,101 @@ typedef struct execbuf_body {
     execbuf_debug_entry debug;
 } execbuf_body;
 
-/* A short signature by all that it says, and its body: all but its direction. */
+/* A signature, with its hash, and the body that it had lately. */
 typedef struct execbuf_recent {
-    uint64_t key[2];
+    uint64_t hash;
     execbuf_body *body; /* or NULL */
+    execbuf_signature signature;
 } execbuf_recent;
 
-#define EXECBUF_RECENT 8U /* a power of two */
+#define EXECBUF_RECENT 16U /* a power of two */
+#define EXECBUF_FIRST_BUCKETS 16U
 
 /* The bodies of a pool, guarded by its mutex: two tables, by shape and by entry, of as many buckets; and what
  * was asked for lately. */
 typedef struct execbuf_bodies {
-    execbuf_body **of_shape;
-    execbuf_body **at_entry;
-    size_t buckets; /* a power of two, or 0 */
+    execbuf_body **buckets; /* of both tables, one behind the other; NULL: they are in first */
+    size_t bucket_count;    /* of each, a power of two; 0: EXECBUF_FIRST_BUCKETS */
     size_t count;
+    execbuf_body *first[2 * EXECBUF_FIRST_BUCKETS];
     execbuf_recent recent[EXECBUF_RECENT];
 } execbuf_bodies;
 
-/* Longer signatures are not recalled. */
-#define EXECBUF_MOST_RECALLED 12U
+/* With more arguments, signatures are not recalled. */
+#define EXECBUF_MOST_RECALLED 60U
 
-/* The first bytes of a signature, with zeros behind its last argument. Others have the same key only if they
- * are the same. */
-EXECBUF_INLINE execbuf_recent execbuf_recent_key(const execbuf_signature *signature) {
-    static const uint8_t mask[32] = {255, 255, 255, 255, 255, 255, 255, 255,
-                                     255, 255, 255, 255, 255, 255, 255, 255};
-    const uint8_t *from = mask + EXECBUF_MOST_RECALLED - signature->count;
-    execbuf_recent key;
-    uint64_t keep[2];
-    memcpy(key.key, signature, sizeof key.key);
-    memcpy(keep, from, sizeof keep);
-    key.key[0] &= keep[0];
-    key.key[1] &= keep[1];
-    key.body = NULL;
-    return key;
+/* A word of a signature, from this byte on. */
+EXECBUF_INLINE uint64_t execbuf_signature_word(const execbuf_signature *signature, size_t at) {
+    uint64_t word;
+    memcpy(&word, (const uint8_t *)signature + at, sizeof word);
+    return word;
 }
 
-/* Where the body of a key is, if it is recalled. */
-EXECBUF_INLINE uint32_t execbuf_recent_index(const execbuf_recent *key, execbuf_abi entered) {
-    uint64_t mixed =
-        (key->key[0] + (uint64_t)entered) * 0x9e3779b97f4a7c15 ^ key->key[1] * 0xc2b2ae3d27d4eb4f;
-    return (uint32_t)(mixed >> 32) & (EXECBUF_RECENT - 1);
+/* How many bytes of a signature say something. */
+EXECBUF_INLINE size_t execbuf_signature_size(const execbuf_signature *signature) {
+    return offsetof(execbuf_signature, arguments) + signature->count;
 }
 
-/* The body of a signature, if it was asked for lately, or NULL. With the pool locked.
+/* Which bits of a signature's first word say something. */
+EXECBUF_INLINE uint64_t execbuf_signature_mask(const execbuf_signature *signature) {
+    return signature->count >= 4 ? UINT64_MAX : ((uint64_t)1 << 8 * execbuf_signature_size(signature)) - 1;
+}
+
+EXECBUF_INLINE uint64_t execbuf_mix(uint64_t hash, uint64_t word) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15;
+    return hash ^ hash >> 32;
+}
+
+/* The hash of a signature, whose last words overlap, and a direction.
+ *
+ * In: signature: with at most EXECBUF_MOST_RECALLED arguments. */
+EXECBUF_INLINE uint64_t execbuf_recent_hash(const execbuf_signature *signature, execbuf_abi entered) {
+    size_t size = execbuf_signature_size(signature);
+    uint64_t first = execbuf_signature_word(signature, 0) & execbuf_signature_mask(signature);
+    uint64_t hash = execbuf_mix((uint64_t)entered, first);
+    for (size_t at = 8; at < size; at += 8) {
+        hash = execbuf_mix(hash, execbuf_signature_word(signature, at + 8 <= size ? at : size - 8));
+    }
+    return hash;
+}
+
+/* Whether two signatures say the same. As above. */
+EXECBUF_INLINE bool execbuf_signature_same(const execbuf_signature *one, const execbuf_signature *other) {
+    size_t size = execbuf_signature_size(one);
+    uint64_t differs =
+        (execbuf_signature_word(one, 0) ^ execbuf_signature_word(other, 0)) & execbuf_signature_mask(one);
+    for (size_t at = 8; at < size && differs == 0; at += 8) {
+        size_t word = at + 8 <= size ? at : size - 8;
+        differs = execbuf_signature_word(one, word) ^ execbuf_signature_word(other, word);
+    }
+    return differs == 0;
+}
+
+/* The body of a signature that was used lately, or NULL: at either of two places. With the pool locked.
  *
  * In: signature: any bytes.
  *     entered:   one of the two, by name. */
 EXECBUF_INLINE execbuf_body *execbuf_body_recall(const execbuf_bodies *bodies,
                                                  const execbuf_signature *signature, execbuf_abi entered) {
-    if (signature->count > EXECBUF_MOST_RECALLED) {
+    if (EXECBUF_RARE(signature->count > EXECBUF_MOST_RECALLED)) {
         return NULL;
     }
-    execbuf_recent key = execbuf_recent_key(signature);
-    const execbuf_recent *known = &bodies->recent[execbuf_recent_index(&key, entered)];
-    execbuf_body *body = known->body;
-    bool same = known->key[0] == key.key[0] && known->key[1] == key.key[1];
-    return same && body != NULL && body->shape.entered == entered ? body : NULL;
+    uint64_t hash = execbuf_recent_hash(signature, entered);
+    const execbuf_recent *known = &bodies->recent[hash & (EXECBUF_RECENT - 1)];
+    if (known->hash != hash) {
+        known = &bodies->recent[(hash & (EXECBUF_RECENT - 1)) ^ 1];
+    }
+    bool same = known->hash == hash && known->body != NULL && known->body->shape.entered == entered &&
+                execbuf_signature_same(&known->signature, signature);
+    return same ? known->body : NULL;
 }
+
+/* The body of a signature, if there is one, or NULL. With the pool locked.
+ *
+ * In: signature: any bytes.
+ *     entered:   one of the two, by name. */
+execbuf_body *execbuf_body_find(execbuf_bodies *bodies, const execbuf_signature *signature,
+                                execbuf_abi entered);
 
 /* Gives a pool that is not locked a body for a signature, with one user more.
  *
@@ -103,7 +139,7 @@ execbuf_status execbuf_body_get(struct execbuf_pool *pool, const execbuf_signatu
 
 /* Takes a user from the body that begins at an address, and returns true, if it has another one. With the
  * pool locked. */
-bool execbuf_body_leave_others(const execbuf_bodies *bodies, const uint8_t *entry);
+bool execbuf_body_leave_others(execbuf_bodies *bodies, const uint8_t *entry);
 
 /* Takes a user from the body that begins at an address; without users it goes. The pool is not locked. */
 void execbuf_body_leave(struct execbuf_pool *pool, const uint8_t *entry);

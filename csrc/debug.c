@@ -88,6 +88,8 @@ typedef struct elf_file {
     uint8_t eh_frame[EXECBUF_MOST_DWARF];
 } elf_file;
 
+typedef char elf_file_fits[sizeof(elf_file) <= sizeof(((execbuf_debug_entry *)0)->bytes) ? 1 : -1];
+
 #define TYPE_PROGBITS 1U
 #define TYPE_SYMTAB 2U
 #define TYPE_STRTAB 3U
@@ -128,7 +130,7 @@ static void fill(elf_file *file, const execbuf_frame *frame, const void *code, c
     file->header.section_count = SECTIONS;
     file->header.names = STRINGS;
 
-    size_t length = execbuf_unwind_dwarf(file->eh_frame, frame, code);
+    size_t length = execbuf_unwind_dwarf(file->eh_frame, frame, code, EXECBUF_FOR_DEBUGGERS);
     elf_section *sections = file->sections;
     sections[TEXT] = section(NAME_TEXT, TYPE_NOBITS, FLAG_ALLOC | FLAG_EXECINSTR, 0, frame->length);
     sections[TEXT].address = (uintptr_t)code;

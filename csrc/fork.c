@@ -9,6 +9,7 @@
 static void in_child(void) {
     execbuf_backend_forget();
     execbuf_pools_after_fork(true);
+    execbuf_prim_unwinder_after_fork();
     execbuf_prim_arm_canary();
 }
 

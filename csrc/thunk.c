@@ -146,7 +146,7 @@ EXECBUF_INLINE bool publish_quickly(execbuf_pool *pool, execbuf *out, size_t len
     return region != NULL;
 }
 
-/* What is frequent takes the lock once: the signature was used lately, and a slot is free. */
+/* What is frequent takes the lock once: the shape was used before, and a slot is free. */
 execbuf_status execbuf_thunk_new(execbuf *out, execbuf_pool *pool, const execbuf_signature *signature,
                                  execbuf_abi entered, execbuf_abi abi, const void *target,
                                  execbuf_error *error) {
@@ -159,6 +159,9 @@ execbuf_status execbuf_thunk_new(execbuf *out, execbuf_pool *pool, const execbuf
     }
     execbuf_pool_lock(pool);
     execbuf_body *body = execbuf_body_recall(&pool->bodies, signature, entered);
+    if (EXECBUF_RARE(body == NULL)) {
+        body = execbuf_body_find(&pool->bodies, signature, entered);
+    }
     bool done = false;
     if (EXECBUF_RARE(body == NULL)) {
         execbuf_pool_unlock(pool);

@@ -46,6 +46,7 @@ static void put_leb(writer *to, uint32_t value) {
 #define DWARF_RDI 5U
 #define DWARF_RSP 7U
 #define DWARF_RETURN_ADDRESS 16U
+#define DWARF_XMM0 17U
 
 /* Offsets of registers are in units of -8 bytes. */
 #define UNIT 8U
@@ -90,10 +91,8 @@ static void put_cie(writer *to) {
     end_record(to, 0);
 }
 
-/* What the prologue that saves registers does, from the end of its first push on. Nothing is said of the
- * vector registers: libgcc's unwinder would ignore it, and LLVM's refuses to pass a frame that saves one
- * (outside of Windows its Registers_x86_64::validVectorRegister is false for all). */
-static void put_saves(writer *to, uint32_t *at, const execbuf_frame *frame) {
+/* What the prologue that saves registers does, from the end of its first push on. */
+static void put_saves(writer *to, uint32_t *at, const execbuf_frame *frame, execbuf_reader reader) {
     put_cfa(to, at, frame->pushed_rdi, 16);
     put(to, DW_CFA_OFFSET | DWARF_RDI);
     put_leb(to, 16 / UNIT);
@@ -101,17 +100,28 @@ static void put_saves(writer *to, uint32_t *at, const execbuf_frame *frame) {
     put(to, DW_CFA_OFFSET | DWARF_RSI);
     put_leb(to, 24 / UNIT);
     put_cfa(to, at, frame->allocated, frame->size + 24);
+    if (reader == EXECBUF_FOR_DEBUGGERS) {
+        put_cfa(to, at, frame->saved, frame->size + 24);
+        for (uint32_t i = 0; i < EXECBUF_SAVED_VECTORS; i++) {
+            put(to, DW_CFA_OFFSET | (DWARF_XMM0 + EXECBUF_FIRST_SAVED_VECTOR + i));
+            put_leb(to, (frame->size + 24 - frame->vectors - 16 * i) / UNIT);
+        }
+    }
 }
 
-static void put_restores(writer *to, uint32_t *at, const execbuf_frame *frame) {
+static void put_restores(writer *to, uint32_t *at, const execbuf_frame *frame, execbuf_reader reader) {
     put_cfa(to, at, frame->freed, 24);
+    for (uint32_t i = 0; reader == EXECBUF_FOR_DEBUGGERS && i < EXECBUF_SAVED_VECTORS; i++) {
+        put(to, DW_CFA_RESTORE | (DWARF_XMM0 + EXECBUF_FIRST_SAVED_VECTOR + i));
+    }
     put_cfa(to, at, frame->popped_rsi, 16);
     put(to, DW_CFA_RESTORE | DWARF_RSI);
     put_cfa(to, at, frame->popped_rdi, 8);
     put(to, DW_CFA_RESTORE | DWARF_RDI);
 }
 
-size_t execbuf_unwind_dwarf(uint8_t *out, const execbuf_frame *frame, const void *code) {
+size_t execbuf_unwind_dwarf(uint8_t *out, const execbuf_frame *frame, const void *code,
+                            execbuf_reader reader) {
     writer to = {out, 0};
     uint32_t at = 0;
     put_cie(&to);
@@ -122,8 +132,8 @@ size_t execbuf_unwind_dwarf(uint8_t *out, const execbuf_frame *frame, const void
     put_u64(&to, frame->length);
     put_leb(&to, 0); /* nothing more for 'z' */
     if (frame->saves) {
-        put_saves(&to, &at, frame);
-        put_restores(&to, &at, frame);
+        put_saves(&to, &at, frame, reader);
+        put_restores(&to, &at, frame, reader);
     } else {
         put_cfa(&to, &at, frame->allocated, frame->size + 8);
         put_cfa(&to, &at, frame->freed, 8);

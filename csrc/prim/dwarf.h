@@ -1,5 +1,5 @@
-/* Unwinders that take DWARF: libgcc's and LLVM's. Both have a function for code that comes at run time, but
- * not every program is linked with it. */
+/* Unwinders that take DWARF: libgcc's and LLVM's. Both have functions for code that comes at run time, but
+ * not the same ones, and not every program is linked with them. */
 #ifndef EXECBUF_DWARF_H
 #define EXECBUF_DWARF_H
 
@@ -9,95 +9,158 @@
 #include "fault.h"
 #include "prim.h"
 
-extern void __register_frame(void *);   /* NOLINT(bugprone-reserved-identifier) */
-extern void __deregister_frame(void *); /* NOLINT(bugprone-reserved-identifier) */
-
-typedef void (*dwarf_function)(void *);
-
-/* An unwinder's functions. NULL: there is none. */
+/* An unwinder's functions: LLVM's two take an FDE; libgcc's take a list of FDEs up to a zero, and memory of
+ * ours for an object of theirs (__register_frame, which both have, gets it by a malloc that libgcc does not
+ * check). What we give serves both. NULL: there are none. */
 struct dwarf_unwinder {
-    dwarf_function tell;
-    dwarf_function forget;
+    void (*add)(uintptr_t fde);
+    void (*remove)(uintptr_t fde);
+    void (*register_info)(const void *list, void *object);
+    void *(*deregister_info)(const void *list);
 };
+
+static const struct dwarf_unwinder dwarf_none;
 
 #if defined(__APPLE__)
 
-/* They are in a library that every program has. */
+extern void __register_frame(const void *);   /* NOLINT(bugprone-reserved-identifier) */
+extern void __deregister_frame(const void *); /* NOLINT(bugprone-reserved-identifier) */
+
+static void apple_add(uintptr_t fde) {
+    __register_frame((const void *)fde);
+}
+
+static void apple_remove(uintptr_t fde) {
+    __deregister_frame((const void *)fde);
+}
+
+/* They are in a library that every program has, and are LLVM's. */
 static struct dwarf_unwinder dwarf_find(void) {
-    return (struct dwarf_unwinder){__register_frame, __deregister_frame};
+    return (struct dwarf_unwinder){apple_add, apple_remove, NULL, NULL};
 }
 
 #else
 
-/* What the two call in LLVM's unwinder. Where that is linked as an archive, these are there, but those are
- * not: a weak reference takes nothing out of an archive. */
-extern void __unw_add_dynamic_fde(uintptr_t);    /* NOLINT(bugprone-reserved-identifier) */
-extern void __unw_remove_dynamic_fde(uintptr_t); /* NOLINT(bugprone-reserved-identifier) */
+extern void __unw_add_dynamic_fde(uintptr_t);                 /* NOLINT(bugprone-reserved-identifier) */
+extern void __unw_remove_dynamic_fde(uintptr_t);              /* NOLINT(bugprone-reserved-identifier) */
+extern void __register_frame_info(const void *, void *);      /* NOLINT(bugprone-reserved-identifier) */
+extern void *__deregister_frame_info(const void *);           /* NOLINT(bugprone-reserved-identifier) */
+extern void _Unwind_Resume(void *) __attribute__((noreturn)); /* NOLINT(bugprone-reserved-identifier) */
 
-#pragma weak __register_frame
-#pragma weak __deregister_frame
 #pragma weak __unw_add_dynamic_fde
 #pragma weak __unw_remove_dynamic_fde
+#pragma weak __register_frame_info
+#pragma weak __deregister_frame_info
+#pragma weak _Unwind_Resume
 #pragma weak dlopen /* older C libraries have these in another library, and static ones not at all */
 #pragma weak dlsym
+#pragma weak dladdr
 
-static void llvm_tell(void *fde) {
-    __unw_add_dynamic_fde((uintptr_t)fde);
-}
-
-static void llvm_forget(void *fde) {
-    __unw_remove_dynamic_fde((uintptr_t)fde);
-}
-
-static dwarf_function dwarf_symbol(void *library, const char *name) {
+/* Puts the address of a library's symbol, or NULL, to *function, which is a pointer to a function: ISO C has
+ * no cast for this. */
+static void dwarf_symbol(void *library, const char *name, void *function) {
     void *found = dlsym(library, name);
-    dwarf_function function;
-    memcpy(&function, (const void *)&found, sizeof function); /* ISO C has no cast for this */
-    return function;
+    memcpy(function, (const void *)&found, sizeof found);
 }
 
 static struct dwarf_unwinder dwarf_of(void *library) {
-    return (struct dwarf_unwinder){dwarf_symbol(library, "__register_frame"),
-                                   dwarf_symbol(library, "__deregister_frame")};
+    struct dwarf_unwinder found;
+    dwarf_symbol(library, "__unw_add_dynamic_fde", (void *)&found.add);
+    dwarf_symbol(library, "__unw_remove_dynamic_fde", (void *)&found.remove);
+    dwarf_symbol(library, "__register_frame_info", (void *)&found.register_info);
+    dwarf_symbol(library, "__deregister_frame_info", (void *)&found.deregister_info);
+    return found;
+}
+
+static bool dwarf_is_there(const struct dwarf_unwinder *unwinder) {
+    return (unwinder->add != NULL && unwinder->remove != NULL) ||
+           (unwinder->register_info != NULL && unwinder->deregister_info != NULL);
+}
+
+/* Whether two functions are in the same library or program. True if nobody can say. */
+static bool dwarf_are_neighbours(const void *one, const void *other) {
+    Dl_info of_one;
+    Dl_info of_other;
+    return dladdr == NULL || dladdr(one, &of_one) == 0 || dladdr(other, &of_other) == 0 ||
+           of_one.dli_fbase == of_other.dli_fbase;
+}
+
+/* Whether LLVM's functions are those of the unwinder that the program calls, which may also be libgcc's while
+ * LLVM's is there for somebody else. */
+static bool dwarf_is_llvm(const struct dwarf_unwinder *unwinder) {
+    const void *add;
+    const void *resume;
+    void (*const function)(void *) = _Unwind_Resume;
+    memcpy((void *)&add, (const void *)&unwinder->add, sizeof add);
+    memcpy((void *)&resume, (const void *)&function, sizeof resume);
+    return add != NULL && unwinder->remove != NULL &&
+           (unwinder->register_info == NULL || resume == NULL || dwarf_are_neighbours(add, resume));
 }
 
 /* The unwinder of the program, or of a library that is loaded already, or libgcc's, which the C library
  * itself loads for backtrace. */
 static struct dwarf_unwinder dwarf_find(void) {
-    if (__register_frame != NULL && __deregister_frame != NULL) {
-        return (struct dwarf_unwinder){__register_frame, __deregister_frame};
+    struct dwarf_unwinder found = {__unw_add_dynamic_fde, __unw_remove_dynamic_fde, __register_frame_info,
+                                   __deregister_frame_info};
+    bool can_search = dlopen != NULL && dlsym != NULL;
+    if (!dwarf_is_there(&found) && can_search) {
+        found = dwarf_of(RTLD_DEFAULT);
     }
-    if (__unw_add_dynamic_fde != NULL && __unw_remove_dynamic_fde != NULL) {
-        return (struct dwarf_unwinder){llvm_tell, llvm_forget};
+    if (!dwarf_is_there(&found) && can_search) {
+        void *libgcc = dlopen("libgcc_s.so.1", RTLD_LAZY);
+        found = libgcc != NULL ? dwarf_of(libgcc) : dwarf_none;
     }
-    if (dlopen == NULL || dlsym == NULL) {
-        return (struct dwarf_unwinder){NULL, NULL};
+    if (dwarf_is_llvm(&found)) {
+        found.register_info = NULL;
+    } else {
+        found.add = NULL;
     }
-    struct dwarf_unwinder loaded = dwarf_of(RTLD_DEFAULT);
-    if (loaded.tell != NULL && loaded.forget != NULL) {
-        return loaded;
-    }
-    void *libgcc = dlopen("libgcc_s.so.1", RTLD_LAZY);
-    return libgcc != NULL ? dwarf_of(libgcc) : loaded;
+    return dwarf_is_there(&found) ? found : dwarf_none;
 }
 
 #endif
 
-/* LLVM's unwinder takes an FDE, libgcc's a list of FDEs and CIEs up to a zero: what is given serves both. */
-void execbuf_prim_tell_unwinder(execbuf_prim_function *function) {
-    struct dwarf_unwinder unwinder = dwarf_find();
-    function->handle = NULL;
-    if (unwinder.tell != NULL && unwinder.forget != NULL) {
-        function->handle = (void *)function->fde; /* NOLINT: the unwinder has no const, but changes nothing */
-        function->forget = unwinder.forget;
-        unwinder.tell(function->handle);
+/* How many threads are in the unwinder's functions on our behalf. */
+static unsigned dwarf_busy;
+
+/* A fork came while another thread was, so in this process nobody ends it: its locks may be taken for ever.
+ */
+static bool dwarf_lost;
+
+void execbuf_prim_unwinder_after_fork(void) {
+    if (__atomic_load_n(&dwarf_busy, __ATOMIC_SEQ_CST) != 0) {
+        __atomic_store_n(&dwarf_busy, 0, __ATOMIC_SEQ_CST);
+        dwarf_lost = true;
     }
 }
 
-void execbuf_prim_forget_function(execbuf_prim_function *function) {
-    if (function->handle != NULL) {
-        function->forget(function->handle);
+execbuf_prim_result execbuf_prim_tell_unwinder(execbuf_prim_function *function) {
+    struct dwarf_unwinder unwinder = dwarf_lost ? dwarf_none : dwarf_find();
+    function->remove = unwinder.add != NULL ? unwinder.remove : NULL;
+    function->deregister = unwinder.deregister_info;
+    __atomic_fetch_add(&dwarf_busy, 1, __ATOMIC_SEQ_CST);
+    if (unwinder.add != NULL) {
+        unwinder.add((uintptr_t)function->fde);
+    } else if (unwinder.register_info != NULL) {
+        unwinder.register_info(function->fde, function->object);
     }
+    __atomic_fetch_sub(&dwarf_busy, 1, __ATOMIC_SEQ_CST);
+    return execbuf_prim_ok();
+}
+
+bool execbuf_prim_forget_function(execbuf_prim_function *function) {
+    bool told = function->remove != NULL || function->deregister != NULL;
+    if (told && dwarf_lost) {
+        return false;
+    }
+    __atomic_fetch_add(&dwarf_busy, 1, __ATOMIC_SEQ_CST);
+    if (function->remove != NULL) {
+        function->remove((uintptr_t)function->fde);
+    } else if (told) {
+        (void)function->deregister(function->fde);
+    }
+    __atomic_fetch_sub(&dwarf_busy, 1, __ATOMIC_SEQ_CST);
+    return true;
 }
 
 #endif

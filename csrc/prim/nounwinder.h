@@ -4,12 +4,16 @@
 
 #include "prim.h"
 
-void execbuf_prim_tell_unwinder(execbuf_prim_function *function) {
+execbuf_prim_result execbuf_prim_tell_unwinder(execbuf_prim_function *function) {
     (void)function;
+    return execbuf_prim_ok();
 }
 
-void execbuf_prim_forget_function(execbuf_prim_function *function) {
+bool execbuf_prim_forget_function(execbuf_prim_function *function) {
     (void)function;
+    return true;
 }
+
+void execbuf_prim_unwinder_after_fork(void) {}
 
 #endif

@@ -34,9 +34,10 @@ typedef struct execbuf_prim_function {
     uint32_t length;
     const uint8_t *fde; /* DWARF: an FDE behind its CIE, then a length of 0 */
     uint32_t xdata;     /* Windows: where in the code its UNWIND_INFO is */
-    uint32_t entry[3];  /* the system's own, like all that follows */
+    uint64_t object[8]; /* the system's own, like all that follows */
     void *handle;
-    void (*forget)(void *handle);
+    void (*remove)(uintptr_t fde);
+    void *(*deregister)(const void *list);
 } execbuf_prim_function;
 
 /* Facts about the platform. */
@@ -150,10 +151,17 @@ size_t execbuf_prim_trim(void *base, size_t size, size_t keep);
 /* Unmaps a mapping, whatever the state of its pages; base and size are a whole mapping's. */
 execbuf_prim_result execbuf_prim_release(void *base, size_t size);
 
-/* Tells the unwinder of the process of a function, if it has one that listens, and makes it forget it. Cannot
- * fail; what nobody was told of can't be unwound. */
-void execbuf_prim_tell_unwinder(execbuf_prim_function *function);
-void execbuf_prim_forget_function(execbuf_prim_function *function);
+/* Tells the unwinder of the process of a function. It is no failure if there is none that listens: then
+ * nothing can be unwound. No lock may be held: unwinders take locks, and may allocate. */
+execbuf_prim_result execbuf_prim_tell_unwinder(execbuf_prim_function *function);
+
+/* Makes the unwinder forget a function of which it was told. False: it can't be asked any more, and the
+ * function has to stay where it is for ever, but not its code. */
+bool execbuf_prim_forget_function(execbuf_prim_function *function);
+
+/* In the child of a fork: sees whether the fork interrupted a thread that was telling the unwinder, which is
+ * not here to end it. Then it can't be asked any more. */
+void execbuf_prim_unwinder_after_fork(void);
 
 /* One lock for the process. Not recursive; held briefly, never across a system call but fork and the first of
  * execbuf_prim_arm_canary. */

@@ -17,8 +17,8 @@ static void windows_find(const char *name, void *function) {
     memcpy(function, (void *)&found, sizeof found);
 }
 
-void execbuf_prim_tell_unwinder(execbuf_prim_function *function) {
-    RUNTIME_FUNCTION *entry = (RUNTIME_FUNCTION *)(void *)function->entry;
+execbuf_prim_result execbuf_prim_tell_unwinder(execbuf_prim_function *function) {
+    RUNTIME_FUNCTION *entry = (RUNTIME_FUNCTION *)(void *)function->object;
     ULONG_PTR start = (ULONG_PTR)function->code;
     windows_add_growable add;
     windows_find("RtlAddGrowableFunctionTable", (void *)&add);
@@ -26,21 +26,27 @@ void execbuf_prim_tell_unwinder(execbuf_prim_function *function) {
     entry->BeginAddress = 0; /* relative to the start */
     entry->EndAddress = function->length;
     entry->UnwindData = function->xdata;
-    if (add == NULL || add(&function->handle, entry, 1, 1, start, start + function->length) != 0) {
-        function->handle = NULL;
-        (void)RtlAddFunctionTable(entry, 1, start); /* finds its entry again by its address */
+    if (add != NULL && add(&function->handle, entry, 1, 1, start, start + function->length) == 0) {
+        return execbuf_prim_ok();
     }
+    function->handle = NULL;
+    /* Finds its entry again by its address. */
+    bool done = EXECBUF_FAULT("RtlAddFunctionTable") == 0 && RtlAddFunctionTable(entry, 1, start);
+    return done ? execbuf_prim_ok() : execbuf_prim_failed("RtlAddFunctionTable", ERROR_NOT_ENOUGH_MEMORY);
 }
 
-void execbuf_prim_forget_function(execbuf_prim_function *function) {
+bool execbuf_prim_forget_function(execbuf_prim_function *function) {
     windows_delete_growable forget;
     windows_find("RtlDeleteGrowableFunctionTable", (void *)&forget);
     if (function->handle != NULL && forget != NULL) {
         forget(function->handle);
     } else {
-        (void)RtlDeleteFunctionTable((RUNTIME_FUNCTION *)(void *)function->entry);
+        (void)RtlDeleteFunctionTable((RUNTIME_FUNCTION *)(void *)function->object);
     }
+    return true;
 }
+
+void execbuf_prim_unwinder_after_fork(void) {}
 
 #else
 #include "nounwinder.h"

@@ -424,6 +424,12 @@ static void fork_and_free(const char *name) {
 
 static void a_span_that_a_fork_cut_off_pins_nothing(void) {
     make_pool_with_one_large();
+    if (stats_of_pool().regions == 0) {
+        (void)fprintf(stderr, "SKIP: a span that a fork cut off: there are no regions here\n");
+        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+        clean_up();
+        return;
+    }
     watch = fork_and_free;
     CHECK(publish_size(&old, 3, 500) == EXECBUF_OK && watch == NULL);
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);

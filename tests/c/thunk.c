@@ -333,10 +333,10 @@ static void thunks_are_refused(void) {
     execbuf_error error;
     execbuf thunk;
     CHECK(execbuf_signature_parse(&signature, "i(ii)", NULL) == EXECBUF_OK);
-    CHECK(execbuf_thunk_new(&thunk, NULL, &signature, EXECBUF_ABI_NATIVE, EXECBUF_ABI_SYSV64, &error,
+    CHECK(execbuf_thunk_new(&thunk, NULL, &signature, EXECBUF_ABI_NATIVE, EXECBUF_ABI_SYSV64, &signature,
                             &error) == EXECBUF_E_ABI);
     CHECK(strcmp(error.culprit, "entered") == 0);
-    CHECK(execbuf_thunk_new(&thunk, NULL, &signature, EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64, &error,
+    CHECK(execbuf_thunk_new(&thunk, NULL, &signature, EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64, &signature,
                             &error) == EXECBUF_E_ABI);
 }
 
