@@ -282,14 +282,12 @@ static execbuf_status make(execbuf_pool *pool, const execbuf_shape *shape, execb
 
 /* Remembers the body of a signature, and forgets the one that was remembered before the last. */
 static void remember(execbuf_bodies *bodies, const execbuf_signature *signature, execbuf_body *body) {
-    if (signature->count <= EXECBUF_MOST_RECALLED) {
-        uint64_t hash = execbuf_recent_hash(signature, body->shape.entered);
-        execbuf_recent *place = &bodies->recent[hash & (EXECBUF_RECENT - 1)];
-        bodies->recent[(hash & (EXECBUF_RECENT - 1)) ^ 1] = *place;
-        place->hash = hash;
-        place->body = body;
-        memcpy(&place->signature, signature, execbuf_signature_size(signature));
-    }
+    uint64_t hash = execbuf_recent_hash(signature, body->shape.entered);
+    execbuf_recent *place = &bodies->recent[hash & (EXECBUF_RECENT - 1)];
+    bodies->recent[(hash & (EXECBUF_RECENT - 1)) ^ 1] = *place;
+    place->hash = hash;
+    place->body = body;
+    memcpy(&place->signature, signature, execbuf_signature_size(signature));
 }
 
 execbuf_body *execbuf_body_find(execbuf_bodies *bodies, const execbuf_signature *signature,

@@ -52,9 +52,6 @@ typedef struct execbuf_bodies {
     execbuf_recent recent[EXECBUF_RECENT];
 } execbuf_bodies;
 
-/* With more arguments, signatures are not recalled. */
-#define EXECBUF_MOST_RECALLED 60U
-
 /* A word of a signature, from this byte on. */
 EXECBUF_INLINE uint64_t execbuf_signature_word(const execbuf_signature *signature, size_t at) {
     uint64_t word;
@@ -79,7 +76,7 @@ EXECBUF_INLINE uint64_t execbuf_mix(uint64_t hash, uint64_t word) {
 
 /* The hash of a signature, whose last words overlap, and a direction.
  *
- * In: signature: with at most EXECBUF_MOST_RECALLED arguments. */
+ * In: signature: with at most EXECBUF_MAX_ARGUMENTS. */
 EXECBUF_INLINE uint64_t execbuf_recent_hash(const execbuf_signature *signature, execbuf_abi entered) {
     size_t size = execbuf_signature_size(signature);
     uint64_t first = execbuf_signature_word(signature, 0) & execbuf_signature_mask(signature);
@@ -108,7 +105,7 @@ EXECBUF_INLINE bool execbuf_signature_same(const execbuf_signature *one, const e
  *     entered:   one of the two, by name. */
 EXECBUF_INLINE execbuf_body *execbuf_body_recall(const execbuf_bodies *bodies,
                                                  const execbuf_signature *signature, execbuf_abi entered) {
-    if (EXECBUF_RARE(signature->count > EXECBUF_MOST_RECALLED)) {
+    if (EXECBUF_RARE(signature->count > EXECBUF_MAX_ARGUMENTS)) {
         return NULL;
     }
     uint64_t hash = execbuf_recent_hash(signature, entered);

@@ -10,6 +10,7 @@ volatile uint64_t sent_result;
 uint64_t got[EXECBUF_MAX_ARGUMENTS];
 unsigned got_count;
 unsigned is_aligned;
+int shares;
 
 /* The registers that both conventions preserve, then rdi and rsi, then xmm6 to xmm15: as they were before a
  * call, as they are set for it, and as they are after it. */
@@ -71,16 +72,38 @@ static execbuf_signature signature;
 static const char *text_of_signature;
 static execbuf_abi entered_by;
 
-void (*prepare(const char *text, const char *moved, execbuf_abi entered, void (*target)(void)))(void) {
+/* The last thunks that share. */
+static execbuf kept[64];
+static size_t next_kept;
+
+static void make_thunk(execbuf_abi entered, const void *target) {
     uint8_t code[4096];
     size_t length;
-    const void *address;
     execbuf_abi abi = entered == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
+    if (shares) {
+        CHECK(execbuf_thunk_new(&thunk, NULL, &signature, entered, abi, target, NULL) == EXECBUF_OK);
+    } else {
+        CHECK(execbuf_thunk_emit(code, sizeof code, &length, &signature, entered, abi, target, NULL) ==
+              EXECBUF_OK);
+        CHECK(execbuf_new(&thunk, code, length, NULL) == EXECBUF_OK);
+    }
+}
+
+static void free_thunk(void) {
+    if (shares) {
+        CHECK(execbuf_free(&kept[next_kept]) == EXECBUF_OK);
+        kept[next_kept] = thunk;
+        next_kept = (next_kept + 1) % (sizeof kept / sizeof kept[0]);
+    } else {
+        CHECK(execbuf_free(&thunk) == EXECBUF_OK);
+    }
+}
+
+void (*prepare(const char *text, const char *moved, execbuf_abi entered, void (*target)(void)))(void) {
+    const void *address;
     memcpy(&address, (const void *)&target, sizeof address);
     CHECK(execbuf_signature_parse(&signature, moved, NULL) == EXECBUF_OK);
-    CHECK(execbuf_thunk_emit(code, sizeof code, &length, &signature, entered, abi, address, NULL) ==
-          EXECBUF_OK);
-    CHECK(execbuf_new(&thunk, code, length, NULL) == EXECBUF_OK);
+    make_thunk(entered, address);
     CHECK(execbuf_signature_parse(&signature, text, NULL) == EXECBUF_OK);
     text_of_signature = text;
     entered_by = entered;
@@ -138,5 +161,5 @@ void conclude(uint64_t result) {
     for (unsigned i = 0; i < signature.count; i++) {
         expect(i + 1, signature.arguments[i], got[i], sent[i]);
     }
-    CHECK(execbuf_free(&thunk) == EXECBUF_OK);
+    free_thunk();
 }

@@ -41,6 +41,10 @@ extern uint64_t got[EXECBUF_MAX_ARGUMENTS];
 extern unsigned got_count;
 extern unsigned is_aligned;
 
+/* Whether thunks are made by execbuf_thunk_new, and some of them are kept meanwhile, so that they share code
+ * if it is alike; else by execbuf_thunk_emit. */
+extern int shares;
+
 /* Publishes a thunk of a signature for a target, and chooses what is sent. The thunk is entered by one
  * convention, the target is of the other.
  *

@@ -14,11 +14,12 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
             let name = format!("{index}{suffix}");
             write_target(targets, &name, signature, entered)
                 .and_then(|()| write_call(&mut calls, &name, signature, entered))
-                .and_then(|()| writeln!(&mut main, "    call_{name}();"))
+                .and_then(|()| writeln!(&mut main, "        call_{name}();"))
                 .expect("a string has room");
         }
     }
-    format!("#include \"crossing.h\"\n\n{of_win64}{of_sysv64}{calls}int main(void) {{\n{main}    return 0;\n}}\n")
+    let main = format!("    for (; shares < 2; shares++) {{\n{main}    }}\n    return 0;");
+    format!("#include \"crossing.h\"\n\n{of_win64}{of_sysv64}{calls}int main(void) {{\n{main}\n}}\n")
 }
 
 /// The attributes of the convention by which the thunk is entered, and of the other one.

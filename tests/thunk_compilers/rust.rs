@@ -16,6 +16,7 @@ unsafe extern "C" {
     static mut got: [u64; 127];
     static mut got_count: u32;
     static mut is_aligned: u32;
+    static mut shares: i32;
     fn prepare(text: *const i8, moved: *const i8, entered: i32, target: *const ()) -> *const ();
     fn conclude(result: u64);
 }
@@ -80,7 +81,10 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
             let _ = writeln!(main, "        call_{name}();");
         }
     }
-    program + "fn main() {\n    unsafe {\n" + &main + "    }\n}\n"
+    program
+        + "fn main() {\n    unsafe {\n    while shares < 2 {\n"
+        + &main
+        + "        shares += 1;\n    }\n    }\n}\n"
 }
 
 /// The target of a thunk, and a function that calls it.
