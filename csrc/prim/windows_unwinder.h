@@ -26,7 +26,8 @@ execbuf_prim_result execbuf_prim_tell_unwinder(execbuf_prim_function *function) 
     entry->BeginAddress = 0; /* relative to the start */
     entry->EndAddress = function->length;
     entry->UnwindData = function->xdata;
-    if (add != NULL && add(&function->handle, entry, 1, 1, start, start + function->length) == 0) {
+    if (add != NULL && EXECBUF_FAULT("RtlAddGrowableFunctionTable") == 0 &&
+        add(&function->handle, entry, 1, 1, start, start + function->length) == 0) {
         return execbuf_prim_ok();
     }
     function->handle = NULL;

@@ -64,6 +64,7 @@ run "pool-faults$suffix" pool_faults.c -DEXECBUF_FAULT_INJECTION
 run "thunk$suffix" thunk.c
 run_cpp "unwind$suffix" unwind.cpp
 if [ -z "$suffix" ]; then
+    run thunk-fork thunk_fork.c -D_GNU_SOURCE
     run threads threads.c -D_GNU_SOURCE
     run pool-threads pool_threads.c -D_GNU_SOURCE
     # What systems without a file of their own in csrc/prim get, which rewrites in place.

@@ -80,37 +80,19 @@ static double cross(double number) {
     return reinterpret_cast<function>(execbuf_entry(&there, 0))(number);
 }
 
-static volatile double source = 1.5;
-static volatile long whole = 7;
-
-/* Values that live in registers across a call that does not return as usual. */
-struct values {
-    double d[8];
-    long n[5];
-};
-
-static values some_values() {
-    values made;
-    for (int i = 0; i < 8; i++) {
-        made.d[i] = source + i;
-    }
-    for (int i = 0; i < 5; i++) {
-        made.n[i] = whole * (i + 1);
-    }
-    return made;
-}
-
-static void check_values(double d0, double d1, double d2, double d3, double d4, double d5, double d6,
-                         double d7, long n0, long n1, long n2, long n3, long n4) {
-    const double d[] = {d0, d1, d2, d3, d4, d5, d6, d7};
-    const long n[] = {n0, n1, n2, n3, n4};
-    for (int i = 0; i < 8; i++) {
-        CHECK(d[i] == 1.5 + i);
-    }
-    for (int i = 0; i < 5; i++) {
-        CHECK(n[i] == 7L * (i + 1));
-    }
-}
+/* Values that live in registers across a call that does not return as usual: more than there are registers
+ * that are preserved. The compiler does not know what they are. */
+#define IN_REGISTERS                                                                                         \
+    __asm__ volatile("" : "+x"(d0), "+x"(d1), "+x"(d2), "+x"(d3), "+x"(d4), "+x"(d5), "+x"(d6), "+x"(d7));   \
+    __asm__ volatile("" : "+r"(n0), "+r"(n1), "+r"(n2), "+r"(n3), "+r"(n4))
+#define HOLD_VALUES                                                                                          \
+    double d0 = 1.5, d1 = 2.5, d2 = 3.5, d3 = 4.5, d4 = 5.5, d5 = 6.5, d6 = 7.5, d7 = 8.5;                   \
+    long n0 = 7, n1 = 14, n2 = 21, n3 = 28, n4 = 35;                                                         \
+    IN_REGISTERS
+#define CHECK_VALUES                                                                                         \
+    IN_REGISTERS;                                                                                            \
+    CHECK(d0 == 1.5 && d1 == 2.5 && d2 == 3.5 && d3 == 4.5 && d4 == 5.5 && d5 == 6.5 && d6 == 7.5);          \
+    CHECK(d7 == 8.5 && n0 == 7 && n1 == 14 && n2 == 21 && n3 == 28 && n4 == 35)
 
 /* ---- Exceptions ---- */
 
@@ -130,22 +112,15 @@ struct guard {
 };
 
 __attribute__((noinline)) static double catcher() {
-    values v = some_values();
-    double d0 = v.d[0], d1 = v.d[1], d2 = v.d[2], d3 = v.d[3], d4 = v.d[4], d5 = v.d[5], d6 = v.d[6],
-           d7 = v.d[7];
-    long n0 = v.n[0], n1 = v.n[1], n2 = v.n[2], n3 = v.n[3], n4 = v.n[4];
-    __asm__ volatile("" : "+x"(d0), "+x"(d1), "+x"(d2), "+x"(d3), "+x"(d4), "+x"(d5), "+x"(d6), "+x"(d7));
-    __asm__ volatile("" : "+r"(n0), "+r"(n1), "+r"(n2), "+r"(n3), "+r"(n4));
     double caught = 0;
+    HOLD_VALUES;
     try {
         guard kept;
         caught = cross(2.5);
     } catch (const surprise &thrown) {
         caught = thrown.number;
     }
-    __asm__ volatile("" : "+x"(d0), "+x"(d1), "+x"(d2), "+x"(d3), "+x"(d4), "+x"(d5), "+x"(d6), "+x"(d7));
-    __asm__ volatile("" : "+r"(n0), "+r"(n1), "+r"(n2), "+r"(n3), "+r"(n4));
-    check_values(d0, d1, d2, d3, d4, d5, d6, d7, n0, n1, n2, n3, n4);
+    CHECK_VALUES;
     return caught;
 }
 
@@ -168,13 +143,21 @@ static double jumper(double number) {
     std::longjmp(place, (int)number);
 }
 
-static void longjmp_passes() {
-    make_thunks(jumper);
+/* The values belong to this function's caller of setjmp: it has them in registers that setjmp saves. */
+__attribute__((noinline)) static int jumped() {
     int got = setjmp(place);
     if (got == 0) {
         (void)cross(3);
         CHECK(false);
     }
+    return got;
+}
+
+static void longjmp_passes() {
+    make_thunks(jumper);
+    HOLD_VALUES;
+    int got = jumped();
+    CHECK_VALUES;
     CHECK(got == 3);
     free_thunks();
 }

@@ -1,0 +1,118 @@
+/* A fork while another thread tells the unwinder of a thunk: nobody ends that in the child, so the child
+ * leaves the unwinder alone, which may be locked for ever. The unwinder here is this program's own, which
+ * waits. */
+
+#include "check.h"
+
+#if defined(__x86_64__) && defined(__ELF__)
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static bool waits;
+static bool is_inside;
+static int told;
+static int forgotten;
+
+void __register_frame_info(const void *list, void *object);
+void *__deregister_frame_info(const void *list);
+
+void __register_frame_info(const void *list, void *object) {
+    CHECK(list != NULL && object != NULL);
+    __atomic_store_n(&is_inside, true, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&waits, __ATOMIC_SEQ_CST)) {
+        (void)sched_yield();
+    }
+    told++;
+}
+
+void *__deregister_frame_info(const void *list) {
+    CHECK(list != NULL);
+    forgotten++;
+    return NULL;
+}
+
+static int minus(int one, int other) {
+    return one - other;
+}
+
+/* A thunk that is never called. */
+static execbuf make(const char *text) {
+    int (*function)(int, int) = minus;
+    const void *target;
+    execbuf_signature signature;
+    execbuf thunk;
+    memcpy((void *)&target, (const void *)&function, sizeof target);
+    CHECK(execbuf_signature_parse(&signature, text, NULL) == EXECBUF_OK);
+    CHECK(execbuf_thunk_new(&thunk, NULL, &signature, EXECBUF_ABI_WIN64, EXECBUF_ABI_SYSV64, target, NULL) ==
+          EXECBUF_OK);
+    return thunk;
+}
+
+static void *make_slowly(void *thunk) {
+    *(execbuf *)thunk = make("i(ii)");
+    return NULL;
+}
+
+static void a_child_leaves_an_unwinder_alone_that_was_cut_off(void) {
+    execbuf before = make("i(dd)");
+    execbuf slow;
+    pthread_t thread;
+    CHECK(told == 1);
+    is_inside = false;
+    waits = true;
+    CHECK(pthread_create(&thread, NULL, make_slowly, &slow) == 0);
+    while (!__atomic_load_n(&is_inside, __ATOMIC_SEQ_CST)) {
+        (void)sched_yield();
+    }
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        (void)alarm(20); /* if it waits for ever */
+        CHECK(execbuf_free(&before) == EXECBUF_OK);
+        execbuf after = make("i(ff)");
+        CHECK(execbuf_free(&after) == EXECBUF_OK);
+        CHECK(told == 1 && forgotten == 0);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    __atomic_store_n(&waits, false, __ATOMIC_SEQ_CST);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(execbuf_free(&slow) == EXECBUF_OK && execbuf_free(&before) == EXECBUF_OK);
+    CHECK(told == 2 && forgotten == 2);
+}
+
+static void a_child_goes_on_with_an_unwinder_that_was_not(void) {
+    execbuf before = make("i(dd)");
+    forgotten = 0;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(execbuf_free(&before) == EXECBUF_OK && forgotten == 1);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK(execbuf_free(&before) == EXECBUF_OK && forgotten == 1);
+}
+
+int main(void) {
+    RUN(a_child_leaves_an_unwinder_alone_that_was_cut_off);
+    RUN(a_child_goes_on_with_an_unwinder_that_was_not);
+    (void)printf("ok\n");
+    return 0;
+}
+
+#else
+
+int main(void) {
+    (void)fprintf(stderr,
+                  "SKIP: a fork while the unwinder is told: there are no thunks here, or no such unwinder\n");
+    return 0;
+}
+
+#endif
