@@ -103,6 +103,135 @@ fn check_instructions(text: &str, code: &[u8], is_jump: bool) {
     assert_eq!((instructions[1].op0_register(), instructions[1].immediate(1)), (Register::R11, TARGET));
 }
 
+/// A pool of the C library.
+struct Pool(*mut ffi::execbuf_pool);
+
+impl Pool {
+    fn new() -> Self {
+        let mut pool = ptr::null_mut();
+        // SAFETY: The pool can be written.
+        let status = unsafe { ffi::execbuf_pool_new(&raw mut pool, ptr::null(), ptr::null_mut()) };
+        assert_eq!(status, execbuf_status::EXECBUF_OK);
+        Self(pool)
+    }
+
+    fn publish(&self, code: &[u8]) -> ffi::execbuf {
+        // SAFETY: A handle is plain numbers.
+        let mut buffer = unsafe { mem::zeroed() };
+        // SAFETY: The pool lives, and the handle can be written.
+        let status = unsafe {
+            ffi::execbuf_pool_publish(self.0, &raw mut buffer, code.as_ptr().cast(), code.len(), ptr::null_mut())
+        };
+        assert_eq!(status, execbuf_status::EXECBUF_OK);
+        buffer
+    }
+
+    fn thunk(&self, text: &str, entered: execbuf_abi, abi: execbuf_abi, target: u64) -> ffi::execbuf {
+        let (signature, target) =
+            (parse(text), ptr::without_provenance(usize::try_from(target).expect("64 bits")));
+        // SAFETY: A handle is plain numbers.
+        let mut thunk = unsafe { mem::zeroed() };
+        // SAFETY: The pool lives, the handle can be written, and the signature is one.
+        let status = unsafe {
+            ffi::execbuf_thunk_new(
+                &raw mut thunk,
+                self.0,
+                &raw const signature,
+                entered,
+                abi,
+                target,
+                ptr::null_mut(),
+            )
+        };
+        assert_eq!(status, execbuf_status::EXECBUF_OK);
+        thunk
+    }
+
+    /// The code that is published at an address, from there on.
+    fn code_at(&self, address: u64) -> &[u8] {
+        let address: *const u8 = ptr::with_exposed_provenance(usize::try_from(address).expect("64 bits"));
+        // SAFETY: A place is plain numbers.
+        let mut place: ffi::execbuf_place = unsafe { mem::zeroed() };
+        // SAFETY: The pool lives, and the place can be written.
+        assert_eq!(unsafe { ffi::execbuf_pool_lookup(self.0, address.cast(), &raw mut place) }, 1);
+        let behind = address as usize - place.entry as usize;
+        // SAFETY: The code is there, and nobody changes it.
+        unsafe { std::slice::from_raw_parts(address, place.length - behind) }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: It is not used any more.
+        unsafe { ffi::execbuf_pool_free(self.0) };
+    }
+}
+
+fn free(mut buffer: ffi::execbuf) {
+    // SAFETY: Nobody calls it.
+    assert_eq!(unsafe { ffi::execbuf_free(&raw mut buffer) }, execbuf_status::EXECBUF_OK);
+}
+
+/// Follows a thunk by its instructions, as a processor would. Returns the target that it loads, and what follows then.
+fn follow(pool: &Pool, thunk: &ffi::execbuf) -> (u64, Vec<u8>) {
+    let mut address = thunk.entry as u64;
+    let mut loaded = [0; 16];
+    loop {
+        let code = pool.code_at(address);
+        let instruction = Decoder::with_ip(64, code, address, DecoderOptions::NONE).decode();
+        let register = |operand: Register| operand as usize - Register::RAX as usize;
+        match (instruction.mnemonic(), instruction.op0_kind()) {
+            (Mnemonic::Endbr64, _) => {}
+            (Mnemonic::Lea, _) if instruction.is_ip_rel_memory_operand() => {
+                loaded[register(instruction.op0_register())] = instruction.ip_rel_memory_address();
+            }
+            (Mnemonic::Mov, OpKind::Register) if instruction.op1_kind() == OpKind::Immediate64 => {
+                loaded[register(instruction.op0_register())] = instruction.immediate64();
+            }
+            (Mnemonic::Jmp, OpKind::Register) if instruction.op0_register() == Register::R10 => {
+                address = loaded[register(Register::R10)];
+                continue;
+            }
+            (Mnemonic::Jmp, OpKind::NearBranch64) => {
+                address = instruction.near_branch64();
+                continue;
+            }
+            _ => return (loaded[register(Register::R11)], code.to_vec()),
+        }
+        address = instruction.next_ip();
+    }
+}
+
+/// A leaf and its body do what a whole thunk does, wherever they and the target are.
+#[test]
+fn leaves_lead_to_bodies_that_are_the_rest_of_a_thunk() {
+    let pool = Pool::new();
+    let near = pool.publish(&[0xc3]); // ret
+    let mut random = Random(number("EXECBUF_SEED", 3));
+    let mut live = Vec::new();
+    for index in 0..1000 {
+        let text = random_signature(&mut random);
+        for (entered, abi) in [(SYSV64, WIN64), (WIN64, SYSV64), (SYSV64, SYSV64), (WIN64, WIN64)] {
+            for target in [near.entry as u64, TARGET] {
+                let thunk = pool.thunk(&text, entered, abi, target);
+                let (reached, rest) = follow(&pool, &thunk);
+                let whole = emit(&text, entered, abi);
+                let start = 4 + 10; // endbr64 and mov r11, target
+                assert_eq!(reached, target, "{text}");
+                assert!(rest.starts_with(&whole[start..]), "{text}: {rest:x?}");
+                live.push(thunk);
+            }
+        }
+        // Some go, so that later ones come to other places.
+        if index % 3 == 0 {
+            let middle = live.len() / 2;
+            free(live.swap_remove(middle));
+        }
+    }
+    live.into_iter().for_each(free);
+    free(near);
+}
+
 /// The length of thunks for functions of so many integers.
 #[test]
 fn thunks_are_as_short_as_what_compilers_make() {
