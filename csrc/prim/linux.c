@@ -42,6 +42,9 @@
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1, include/uapi/linux/fcntl.h */
 #endif
+#ifndef GRND_NONBLOCK
+#define GRND_NONBLOCK 0x0001 /* Linux 3.17, include/uapi/linux/random.h */
+#endif
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18 /* Linux 4.14 */
 #endif
@@ -168,16 +171,23 @@ static int open_memfd(const char *name, size_t size, execbuf_prim_result *result
     return fd;
 }
 
-/* Writes all of it, or fails. By way of a copy, since qemu-user lets no system call read from pages that were
- * mapped without PROT_READ. */
+/* Writes all of it, or fails. If need be, by way of a copy: qemu-user lets no system call read from pages
+ * that were mapped without PROT_READ. */
 static execbuf_prim_result write_all(int fd, const char *bytes, size_t size) {
     char copy[4096];
+    bool copies = false;
     for (size_t done = 0; done < size;) {
-        size_t copied = size - done < sizeof copy ? size - done : sizeof copy;
-        memcpy(copy, bytes + done, copied);
-        ssize_t written = posix_fault("write") ? -1 : write(fd, copy, copied);
+        const char *from = bytes + done;
+        size_t length = size - done;
+        if (copies) {
+            length = length < sizeof copy ? length : sizeof copy;
+            from = (const char *)memcpy(copy, from, length);
+        }
+        ssize_t written = posix_fault("write") ? -1 : write(fd, from, length);
         if (written > 0) {
             done += (size_t)written;
+        } else if (written < 0 && errno == EFAULT && !copies) {
+            copies = true;
         } else if (written == 0 || errno != EINTR) {
             return written == 0 ? execbuf_prim_failed("write", EIO) : posix_failed("write");
         }
@@ -232,17 +242,37 @@ static execbuf_prim_result make_writable(void *rw, size_t size) {
     return result;
 }
 
+/* Maps what will be a region's writable view, at a place that nobody can guess: left to itself, the kernel
+ * would put it right beside the executable one, where a stray pointer to code finds it. Processes on x86-64
+ * have 47 bits of address space, on some other processors down to 39. */
+static void *map_somewhere(size_t size, int flags, int fd) {
+    uint64_t random = 0;
+    bool is_random = sizeof(void *) >= 8 && !posix_fault("getrandom") &&
+                     syscall(SYS_getrandom, &random, sizeof random, GRND_NONBLOCK) == sizeof random;
+    for (unsigned bits = 46; is_random && bits >= 38; bits -= 8) {
+        void *hint = (void *)(uintptr_t)(random >> (64 - bits) & ~(uint64_t)0xffff); /* NOLINT */
+        void *base = posix_mmap(hint, size, PROT_NONE, flags | POSIX_NO_REPLACE, fd);
+        if (base == hint && base != NULL) {
+            return base;
+        }
+        if (base != NULL) { /* before Linux 4.17 it is only a hint */
+            (void)munmap(base, size);
+        }
+    }
+    return posix_mmap(NULL, size, PROT_NONE, flags, fd);
+}
+
 /* Makes a second, writable mapping of the shared mapping at rx. An old size of 0 asks for it (mremap(2));
- * valgrind and qemu-user refuse. */
-static execbuf_prim_result map_alias(void *rx, size_t size, void **rw) {
-    *rw = remap(rx, 0, size, MREMAP_MAYMOVE, NULL);
+ * valgrind and qemu-user refuse. It takes the place of a mapping, if one is given. */
+static execbuf_prim_result map_alias(void *rx, size_t size, void *place, void **rw) {
+    *rw = remap(rx, 0, size, place != NULL ? MREMAP_MAYMOVE | MREMAP_FIXED : MREMAP_MAYMOVE, place);
     return *rw != NULL ? make_writable(*rw, size) : posix_failed("mremap");
 }
 
 /* Fills the shared pages at rx from the staged pages at base. */
 static execbuf_prim_result fill_through_alias(void *rx, const void *base, size_t size) {
     void *rw;
-    execbuf_prim_result result = map_alias(rx, size, &rw);
+    execbuf_prim_result result = map_alias(rx, size, NULL, &rw);
     if (result.call != NULL) {
         return result;
     }
@@ -370,7 +400,7 @@ static execbuf_prim_result map_memfd_region(size_t size, const void *near_to, co
     }
     if (result.call == NULL) {
         /* No child of a fork is to inherit it writable, so it becomes that only after MADV_DONTFORK. */
-        rw = posix_mmap(NULL, size, PROT_NONE, MAP_SHARED, fd);
+        rw = map_somewhere(size, MAP_SHARED, fd);
         result = rw != NULL ? make_writable(rw, size) : posix_failed("mmap");
         rw = result.call == NULL ? rw : NULL;
     }
@@ -397,9 +427,13 @@ static execbuf_prim_result map_alias_region(size_t size, const void *near_to, ex
     if (rx == NULL) {
         return posix_mmap_failed();
     }
-    execbuf_prim_result result = map_alias(rx, size, &rw);
+    void *place = map_somewhere(size, MAP_PRIVATE | MAP_NORESERVE, -1);
+    execbuf_prim_result result = place != NULL ? map_alias(rx, size, place, &rw) : posix_failed("mmap");
     if (result.call != NULL) {
         (void)munmap(rx, size);
+        if (rw == NULL && place != NULL) {
+            (void)munmap(place, size);
+        }
     }
     views->rx = (uint8_t *)rx;
     views->rw = (uint8_t *)rw;

@@ -104,11 +104,11 @@ static void *posix_mmap_near(const void *near_to, size_t size, int protection, i
         return posix_mmap(NULL, size, protection, flags, fd);
     }
     const uintptr_t reach = (uintptr_t)0x7fff0000;
-    const uintptr_t step = size > ((uintptr_t)8 << 20) ? size : (uintptr_t)8 << 20;
+    const uintptr_t step = (uintptr_t)8 << 20;
     const uintptr_t origin = (uintptr_t)near_to & ~(uintptr_t)0xffff;
     for (uintptr_t distance = step; distance <= reach; distance += step) {
         /* Below first: a program's heap grows above it. */
-        uintptr_t below = origin > distance ? origin - distance : 0;
+        uintptr_t below = origin > distance && size <= reach + distance ? origin - distance : 0;
         uintptr_t above =
             distance + size <= reach && origin <= UINTPTR_MAX - distance - size ? origin + distance : 0;
         for (int side = 0; side < 2; side++) {
@@ -124,9 +124,10 @@ static void *posix_mmap_near(const void *near_to, size_t size, int protection, i
             }
             if (base != NULL) { /* without MAP_FIXED_NOREPLACE it is only a hint */
                 (void)munmap(base, size);
-            } else if (errno != EEXIST && errno != EINVAL &&
-                       errno != EPERM) { /* too low an address is EPERM */
+            } else if (errno == ENOMEM && side == 0) { /* above, it may only be the end of address space */
                 return NULL;
+            } else if (errno != EEXIST && errno != EINVAL && errno != EPERM && errno != ENOMEM) {
+                return NULL; /* too low an address is EPERM */
             }
         }
     }

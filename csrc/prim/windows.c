@@ -3,6 +3,8 @@
 #ifndef WIN32_LEAN_AND_MEAN
 #define WIN32_LEAN_AND_MEAN
 #endif
+#define _CRT_RAND_S /* NOLINT(bugprone-reserved-identifier): stdlib.h then has rand_s */
+#include <stdlib.h>
 #include <windows.h>
 
 #include "fault.h"
@@ -121,6 +123,28 @@ static void *map_executable_view(void *address, size_t size, void *section) {
                : MapViewOfFileEx(section, FILE_MAP_READ | FILE_MAP_EXECUTE, 0, 0, size, address);
 }
 
+/* At a place that nobody can guess: left to itself, Windows may put it right beside the executable view,
+ * where a stray pointer to code finds it. */
+static void *map_writable_view(size_t size, void *section) {
+    SYSTEM_INFO system;
+    unsigned high = 0;
+    unsigned low = 0;
+    GetSystemInfo(&system);
+    const uint64_t last = (uint64_t)(uintptr_t)system.lpMaximumApplicationAddress - size;
+    for (int tries = 0; tries < 8 && sizeof(void *) >= 8 && rand_s(&high) == 0 && rand_s(&low) == 0;
+         tries++) {
+        uint64_t place = ((uint64_t)high << 32 | low) % last & ~(uint64_t)0xffff;
+        void *view =
+            windows_fault("MapViewOfFileEx")
+                ? NULL
+                : MapViewOfFileEx(section, FILE_MAP_WRITE, 0, 0, size, (void *)(uintptr_t)place); /* NOLINT */
+        if (view != NULL) {
+            return view;
+        }
+    }
+    return windows_fault("MapViewOfFileEx") ? NULL : MapViewOfFile(section, FILE_MAP_WRITE, 0, 0, size);
+}
+
 /* A section of the paging file with two views. Windows never gives a view a right that it was not mapped
  * with. */
 execbuf_prim_result execbuf_prim_map_region(execbuf_backend backend, size_t size, const void *near_to,
@@ -140,9 +164,9 @@ execbuf_prim_result execbuf_prim_map_region(execbuf_backend backend, size_t size
         map_near(map_executable_view, size, section, near_to, "MapViewOfFileEx", &rx);
     void *rw = NULL;
     if (result.call == NULL) {
-        rw = windows_fault("MapViewOfFile") ? NULL : MapViewOfFile(section, FILE_MAP_WRITE, 0, 0, size);
+        rw = map_writable_view(size, section);
         if (rw == NULL) {
-            result = windows_failed("MapViewOfFile");
+            result = windows_failed("MapViewOfFileEx");
             (void)UnmapViewOfFile(rx);
         }
     }

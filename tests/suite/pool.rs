@@ -227,6 +227,26 @@ suite! {
         assert_eq!(maps::look().executable_bytes, before);
     }
 
+    fn nobody_can_guess_where_the_writable_view_is() {
+        let mut distances = std::collections::HashSet::new();
+        for _ in 0..10 {
+            let writable = || maps::all().into_iter().filter(|mapping| mapping.writable && mapping.shared);
+            let before: Vec<usize> = writable().map(|mapping| mapping.start).collect();
+            let pool = pool();
+            let buffer = publish(&pool, 1);
+            if !has_regions() {
+                return skip("the writable view: there are no regions here");
+            }
+            let view = writable().find(|mapping| !before.contains(&mapping.start)).unwrap();
+            let code = maps::at(buffer.as_ptr()).unwrap();
+            let distance = view.start.wrapping_sub(code.start);
+            // Left to itself, the kernel puts one right beside the other.
+            let apart = view.start.abs_diff(code.start);
+            assert!(apart > 16 * (code.end - code.start), "{apart:#x}");
+            assert!(distances.insert(distance), "{distance:#x} once more");
+        }
+    }
+
     fn clones_are_the_same_pool() {
         let pool = pool();
         let clone = pool.clone();

@@ -15,6 +15,8 @@ pub struct Mapping {
     pub end: usize,
     pub writable: bool,
     pub executable: bool,
+    /// Of the same memory there may be another mapping.
+    pub shared: bool,
     /// Memory that grows and shrinks by itself: the heap, the stack.
     pub elastic: bool,
 }
@@ -154,6 +156,7 @@ mod linux {
             end: number(end),
             writable: flags[1] == b'w',
             executable: flags[2] == b'x',
+            shared: flags[3] == b's',
             elastic: line.ends_with("[heap]") || line.ends_with("[stack]"),
         }
     }
@@ -199,6 +202,7 @@ pub fn all() -> Vec<Mapping> {
                 end: info.base + info.region_size,
                 writable: info.protect & 0xcc != 0, // READWRITE, WRITECOPY, EXECUTE_READWRITE, EXECUTE_WRITECOPY
                 executable: info.protect & 0xf0 != 0, // EXECUTE and everything that begins with it
+                shared: info.kind == MEM_MAPPED,
                 elastic: false,
             });
         }
