@@ -23,11 +23,10 @@ execbuf_prim_result execbuf_fork_watch(void) {
 }
 
 void execbuf_fork_noticed_late(void) {
-    execbuf_prim_lock();
-    if (*execbuf_prim_canary == 0) {
+    if (execbuf_prim_lock_in_clone()) {
         execbuf_backend_forget();
         execbuf_pools_in_clone();
         execbuf_prim_arm_canary();
+        execbuf_prim_unlock();
     }
-    execbuf_prim_unlock();
 }

@@ -8,6 +8,10 @@
 #include "error.h"
 #include "room.h"
 
+/* Code that is larger than this part of a region gets pages of its own: of runs of so many pages, regions
+ * could hold few, and would waste much. */
+#define LARGEST_PART 32
+
 execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *options,
                                 execbuf_error *error) {
     static const execbuf_pool_options usual = {NULL, NULL};
@@ -35,7 +39,7 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     execbuf_pool_lock(pool);
     pool->near_to = options->near_to;
     memcpy(pool->name, name, length);
-    pool->largest = info.region_size / 4;
+    pool->largest = info.region_size / LARGEST_PART;
     pool->bookkeeping = sizeof *pool;
     pool->backend = EXECBUF_BACKEND_NONE;
     (void)execbuf_error_set(&pool->why, EXECBUF_OK, NULL, 0);

@@ -21,6 +21,7 @@ typedef struct execbuf_span_place {
     ptrdiff_t distance;
     uint32_t slot_size;
     uint32_t slots; /* 0: there is no span */
+    uint32_t reciprocal;
     union {
         uint8_t *entries;
         uint32_t next_unused; /* if there is no span */

@@ -91,11 +91,12 @@ static void number_span(execbuf_pool *pool, execbuf_span *span) {
     place->distance = span->region->distance;
     place->slot_size = span->slot_size;
     place->slots = span->slots;
+    place->reciprocal = span->reciprocal;
     place->u.entries = span->entries;
     uint32_t serial = pool->serial++;
     uint64_t id = (uint64_t)pool->number << EXECBUF_SPAN_BITS | span->number;
     id = id << EXECBUF_SERIAL_BITS | (serial & (((uint32_t)1 << EXECBUF_SERIAL_BITS) - 1));
-    id = id << (EXECBUF_SLOT_BITS + EXECBUF_TAG_BITS) | ((serial >> EXECBUF_SERIAL_BITS) * 2 & 0xffff);
+    id = id << EXECBUF_TAG_BITS | ((serial >> EXECBUF_SERIAL_BITS) * 2 & 0xffff);
     span->id = EXECBUF_ID_OF_POOL | id;
 }
 
@@ -214,7 +215,8 @@ static execbuf_span *end_limbo(execbuf_pool *pool) {
         execbuf_span *span = pool->limbo;
         pool->limbo = span->next_limbo;
         execbuf_span_end_limbo(span);
-        bool kept = span->class_ != EXECBUF_NO_CLASS && pool->class_bytes[span->class_] <= KEPT_PART;
+        bool kept = span->class_ != EXECBUF_NO_CLASS && pool->class_bytes[span->class_] <= KEPT_PART &&
+                    span->free_words != 0; /* else all is worn out */
         if (!kept && execbuf_span_is_empty(span)) {
             take_out_span(pool, span);
             span->next = empty;
@@ -289,13 +291,13 @@ static span_design design_span(const execbuf_pool *pool, uint32_t class_, size_t
     return best;
 }
 
-/* Makes the design smaller, and returns true, if the region has a free block of pages that a larger span has
- * no use for: what is left where spans were given back. */
+/* Makes the design for slots of a class smaller, and returns true, if the region has a free block of pages
+ * that a larger span has no use for: what is left where spans were given back. */
 static bool use_remains(const execbuf_region *region, uint32_t class_, size_t page_size,
                         span_design *design) {
     uint32_t order = execbuf_highest_bit(design->pages);
     uint32_t orders = region->free_orders & ((1U << order) - 1);
-    while (orders != 0 && class_ != EXECBUF_NO_CLASS) {
+    while (orders != 0) {
         uint32_t largest = execbuf_highest_bit(orders);
         span_design smaller = cut(class_, (size_t)1 << largest, page_size);
         if (smaller.slots > 0 && left_over(smaller, page_size) < (1U << 20) / 8) {
@@ -435,7 +437,7 @@ static execbuf_region *take_run(execbuf_pool *pool, uint32_t class_, size_t leng
                                 uint32_t *page) {
     size_t page_size = execbuf_prim_query().page_size;
     *design = design_span(pool, class_, length, page_size);
-    execbuf_region *region = pool->open;
+    execbuf_region *region = class_ != EXECBUF_NO_CLASS ? pool->open : NULL;
     while (region != NULL && !use_remains(region, class_, page_size, design)) {
         region = region->next_open;
     }

@@ -12,13 +12,13 @@
 #include "table.h"
 
 /* An id is, from the highest bit on: EXECBUF_ID_OF_POOL, the pool's number, the span's number in the pool, a
- * part of a serial number that each span has, the slot, and the slot's tag; the latter exclusive or with
- * another part of the serial number, an even one, so that the tags of a number's next span are others. */
+ * part of a serial number that each span has, and the slot's tag; the latter exclusive or with another part
+ * of the serial number, an even one, so that the tags of a number's next span are others. Which slot it is
+ * follows from the address. */
 #define EXECBUF_SPAN_BITS 19
-#define EXECBUF_SERIAL_BITS 3
-#define EXECBUF_SLOT_BITS 12
+#define EXECBUF_SERIAL_BITS 15
 #define EXECBUF_TAG_BITS 16
-#define EXECBUF_SPAN_SHIFT (EXECBUF_SERIAL_BITS + EXECBUF_SLOT_BITS + EXECBUF_TAG_BITS)
+#define EXECBUF_SPAN_SHIFT (EXECBUF_SERIAL_BITS + EXECBUF_TAG_BITS)
 #define EXECBUF_MOST_SPANS ((uint32_t)1 << EXECBUF_SPAN_BITS)
 
 /* An empty region that took no more than this is kept for the next piece of code. */
@@ -34,8 +34,8 @@ static inline void execbuf_pool_unlock(execbuf_pool *pool) {
 }
 
 /* The id of the buffer in a slot that has this tag. */
-static inline uint64_t execbuf_slot_id(const execbuf_span *span, uint32_t slot, uint16_t tag) {
-    return span->id ^ ((uint64_t)slot << EXECBUF_TAG_BITS | tag);
+static inline uint64_t execbuf_slot_id(const execbuf_span *span, uint16_t tag) {
+    return span->id ^ tag;
 }
 
 /* Takes a slot for length bytes from a span, and fills the handle. */
@@ -47,7 +47,7 @@ EXECBUF_INLINE void execbuf_room_take_slot(execbuf_span *span, size_t length, ex
     region->live++;
     out->entry = execbuf_span_address(span, slot);
     out->length = use == EXECBUF_USE_RESERVED ? 0 : length;
-    out->id = execbuf_slot_id(span, slot, execbuf_entry_next_tag(entry));
+    out->id = execbuf_slot_id(span, execbuf_entry_next_tag(entry));
 }
 
 /* Takes a free slot of the first span of a class. Returns its region, or NULL if it has none. */

@@ -28,11 +28,11 @@ EXECBUF_INLINE execbuf_pool *pool_of(const execbuf *buffer) {
 /* Finds what a handle names in its pool, which is locked. False: nothing. */
 EXECBUF_INLINE bool find(execbuf_pool *pool, const execbuf *buffer, slot_place *place) {
     uint32_t number = (uint32_t)(buffer->id >> EXECBUF_SPAN_SHIFT) & (EXECBUF_MOST_SPANS - 1);
-    uint32_t slot = (uint32_t)(buffer->id >> EXECBUF_TAG_BITS) & (EXECBUF_SPAN_SLOTS - 1);
     if (EXECBUF_RARE(number >= pool->span_places)) {
         return false;
     }
     const execbuf_span_place *known = &pool->spans[number];
+    uint32_t slot = execbuf_slot_at((uintptr_t)buffer->entry - (uintptr_t)known->start, known->reciprocal);
     if (EXECBUF_RARE(slot >= known->slots ||
                      known->start + (size_t)slot * known->slot_size != buffer->entry)) {
         return false;
@@ -46,7 +46,7 @@ EXECBUF_INLINE bool find(execbuf_pool *pool, const execbuf *buffer, slot_place *
     place->slot = slot;
     place->entry = entry;
     /* A tag that is odd is that of a slot that is taken. */
-    return execbuf_slot_id(span, slot, execbuf_entry_tag(entry)) == buffer->id && (buffer->id & 1) != 0;
+    return execbuf_slot_id(span, execbuf_entry_tag(entry)) == buffer->id && (buffer->id & 1) != 0;
 }
 
 /* Finds what a handle names, and locks its pool. False, and nothing locked: it names nothing. */
@@ -316,7 +316,7 @@ EXECBUF_INLINE void give_up(const slot_place *place, bool frozen) {
     execbuf_pool *pool = place->pool;
     execbuf_span *span = place->span;
     place->region->live--;
-    (void)execbuf_entry_next_tag(place->entry);
+    span->is_worn |= execbuf_entry_next_tag(place->entry) == 0;
     if (!frozen) {
         if (EXECBUF_RARE(span->limbo_words == 0)) {
             span->next_limbo = pool->limbo;

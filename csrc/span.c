@@ -89,24 +89,41 @@ void execbuf_span_put(execbuf_span *span, execbuf_region *region, uint32_t page,
     }
 }
 
+/* Those of a word's slots in limbo that are worn out, as bits. */
+static uint64_t worn_out(const execbuf_span *span, uint32_t word) {
+    uint64_t worn = 0;
+    for (uint64_t bits = execbuf_span_bits(span)[word].limbo; bits != 0; bits &= bits - 1) {
+        uint32_t bit = execbuf_lowest_bit(bits);
+        uint16_t tag = execbuf_entry_tag(execbuf_span_entry(span, word * 64 + bit));
+        worn |= (uint64_t)(tag == 0) << bit;
+    }
+    return worn;
+}
+
 void execbuf_span_end_limbo(execbuf_span *span) {
     while (span->limbo_words != 0) {
         uint32_t word = execbuf_lowest_bit(span->limbo_words);
         execbuf_bits *bits = &execbuf_span_bits(span)[word];
         span->limbo_words &= span->limbo_words - 1;
-        span->free_words |= (uint64_t)1 << word;
-        bits->free |= bits->limbo;
+        bits->free |= span->is_worn ? bits->limbo & ~worn_out(span, word) : bits->limbo;
         bits->limbo = 0;
+        span->free_words |= (uint64_t)(bits->free != 0) << word;
     }
 }
 
+/* Slots that were never taken, and those that are worn out, have the tag 0; others that are free an even one.
+ */
 bool execbuf_span_is_empty(const execbuf_span *span) {
-    bool empty = true;
-    for (uint32_t word = 0; word < word_count(span->slots) && empty; word++) {
-        uint32_t left = span->slots - word * 64;
-        empty = execbuf_span_bits(span)[word].free == (left >= 64 ? UINT64_MAX : ((uint64_t)1 << left) - 1);
+    for (uint32_t slot = 0; slot < span->slots; slot++) {
+        const execbuf_bits *bits = &execbuf_span_bits(span)[slot / 64];
+        if (slot % 64 == 0 && bits->free == UINT64_MAX) {
+            slot += 63;
+        } else if ((bits->free >> slot % 64 & 1) == 0 &&
+                   execbuf_entry_tag(execbuf_span_entry(span, slot)) != 0) {
+            return false;
+        }
     }
-    return empty;
+    return true;
 }
 
 uint32_t execbuf_span_in_limbo(const execbuf_span *span) {

@@ -56,7 +56,8 @@ typedef struct execbuf_span {
     uint32_t page;
     uint32_t pages;
     uint8_t class_;
-    bool listed; /* in its class's list */
+    bool listed;  /* in its class's list */
+    bool is_worn; /* some of its slots are worn out: they had all tags, and are not used again */
 } execbuf_span;
 
 /* The class of the smallest slots with room for size bytes, which are at least 1; EXECBUF_NO_CLASS if there
@@ -151,13 +152,13 @@ static inline void execbuf_span_give_up(execbuf_span *span, uint32_t slot) {
     span->limbo_words |= (uint64_t)1 << slot / 64;
 }
 
-/* Whether no slot is taken and none is in limbo. */
+/* Whether no slot is taken and none is in limbo: all are free or worn out. */
 bool execbuf_span_is_empty(const execbuf_span *span);
 
 /* How many slots are in limbo. */
 uint32_t execbuf_span_in_limbo(const execbuf_span *span);
 
-/* Frees the slots that are in limbo. */
+/* Frees the slots that are in limbo, but for those that are worn out. */
 void execbuf_span_end_limbo(execbuf_span *span);
 
 /* The sum of the lengths and capacities of all slots of a region that are taken. */

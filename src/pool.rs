@@ -22,13 +22,15 @@ use crate::ffi;
 /// is used again only after all processors have forgotten its old instructions.
 ///
 /// Memory comes from the system in regions of some MiB, of which only the parts in use take memory; each has an
-/// executable mapping and a writable one at an address that only execbuf knows. On Linux (5.1 or later, with memfd)
+/// executable mapping and a writable one at a random address, which only execbuf knows. On Linux (5.1 or later, with memfd)
 /// and Windows the system refuses for ever to make the executable one writable. Where there can be no second mapping, and
-/// for large code (2 MiB on 64-bit Linux), each buffer gets pages of its own, as by [`ExecBuffer::new`].
+/// for large code (256 KiB on 64-bit Linux), each buffer gets pages of its own, as by [`ExecBuffer::new`]. A region goes back
+/// to the system with its last buffer.
 ///
 /// # Threads and fork
 ///
-/// A pool is `Send` and `Sync`. The thread that uses it most takes its lock without an atomic instruction.
+/// A pool is `Send` and `Sync`. The first thread that takes its lock twice in a row, mostly the one that publishes, takes
+/// it without an atomic instruction from then on, unless others come often.
 ///
 /// A `fork` freezes what is there in both processes, since they share it: frozen code can be called and dropped, but
 /// [rewriting](ExecBuffer::rewrite) it is an error. New code goes to new regions.

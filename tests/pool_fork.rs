@@ -388,6 +388,49 @@ mod unix {
         check(&new);
     }
 
+    /// Another thread of the parent has the library's lock most of the time.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[test]
+    fn the_child_of_a_raw_clone_waits_for_no_thread_of_its_parent() {
+        if is_cross() {
+            return skip("a raw clone beside a thread: emulators have locks of their own");
+        }
+        let _alone = alone();
+        let pool = pool();
+        let buffer = pool.publish(&function(7, 100)).unwrap();
+        let ends = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ends.load(Ordering::Relaxed) {
+                    // SAFETY: It only asks.
+                    unsafe { execbuf::ffi::execbuf_stale_count() };
+                }
+            });
+            let mut fine = 0;
+            for _ in 0..40 {
+                // SAFETY: As above. The child does nothing that another thread might have been about to do but for execbuf.
+                let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+                if child == 0 {
+                    // SAFETY: It ends the child if it hangs; else it ends by itself.
+                    unsafe {
+                        libc::alarm(10);
+                        let found = pool.lookup(buffer.as_ptr()).is_some();
+                        libc::_exit(i32::from(!found));
+                    }
+                }
+                let mut status = 0;
+                // SAFETY: The child is ours, and `status` can be written.
+                unsafe { libc::waitpid(libc::pid_t::try_from(child).unwrap(), &raw mut status, 0) };
+                fine += i32::from(status == 0);
+                if status != 0 {
+                    break;
+                }
+            }
+            ends.store(true, Ordering::Relaxed);
+            assert_eq!(fine, 40);
+        });
+    }
+
     /// Each first use in such a child, since each has to notice.
     #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
     #[test]

@@ -221,9 +221,9 @@ impl<'a> Model<'a> {
     fn fork(&mut self) {
         #[cfg(unix)]
         {
-            // Code of 2 MiB and more has pages of its own, which do not freeze.
+            // Code of 256 KiB and more has pages of its own, which do not freeze.
             let regions = self.regions;
-            self.live.iter_mut().for_each(|live| live.frozen = regions && live.length + 200 < 2 << 20);
+            self.live.iter_mut().for_each(|live| live.frozen = regions && live.length + 200 < 256 << 10);
             let end = support::child::started(|| {
                 self.live.iter().for_each(|live| assert_eq!(call(&live.buffer), live.number));
                 (0..20).for_each(|_| self.step());

@@ -306,11 +306,13 @@ execbuf_status execbuf_free(execbuf *buffer);
  * pieces of code, and in the place of one that was freed, are trap instructions.
  *
  * Regions: memory comes from the system in regions of some MiB, of which only the parts in use take memory.
- * A region has an executable mapping, and a writable one at another address, which only execbuf knows. Where
+ * A region has an executable mapping, and a writable one at a random address, which only execbuf knows. Where
  * the system can enforce it (EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_SECTION) the executable one can never be
- * made writable. Where a second mapping can't be had, and for large code (2 MiB on 64-bit Linux), each piece
- * of code gets pages of its own, as by execbuf_new. A region goes back to the system when its last piece of
- * code is freed; an empty one that took no more than 1 MiB is kept for the next.
+ * made writable. Where a second mapping can't be had, and for large code (256 KiB on 64-bit Linux, 64 KiB
+ * elsewhere), each piece of code gets pages of its own, as by execbuf_new. A region goes back to the system
+ * when its last piece of code is freed; an empty one that took no more than 1 MiB is kept for the next. Until
+ * then the memory that it took is used again, but not given back, since the kernel refuses to take parts of a
+ * sealed memfd.
  *
  * Freed code: its bytes are overwritten with traps at once, but in a frozen region (see below). The place is
  * used again only after all processors have forgotten the old instructions, for which one membarrier(2)
@@ -322,8 +324,9 @@ execbuf_status execbuf_free(execbuf *buffer);
  * inherited. A child made by raw clone(2) without the fork handlers is noticed at its first use of a pool
  * (Linux 4.14), but what its parent does meanwhile changes the shared memory.
  *
- * Threads: any function may be called from any thread on any pool. The thread that uses a pool most takes
- * its lock without an atomic instruction. */
+ * Threads: any function may be called from any thread on any pool. The first thread that
+ * takes a pool's lock twice in a row, mostly the one that publishes, takes it without an atomic instruction
+ * from then on (Linux 4.14), unless others come often. */
 typedef struct execbuf_pool execbuf_pool;
 
 /* How a pool is to be made. All zero is the usual way. */

@@ -24,4 +24,8 @@ execbuf_prim_result execbuf_prim_replace(void *target, void *source, size_t size
 
 void execbuf_prim_arm_canary(void) {}
 
+bool execbuf_prim_lock_in_clone(void) {
+    return false;
+}
+
 #endif

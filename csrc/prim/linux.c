@@ -452,6 +452,8 @@ execbuf_prim_result execbuf_prim_map_region(execbuf_backend backend, size_t size
 
 /* A page that the kernel fills with zeros in every child of a fork. */
 static uint8_t *canary_page;
+#define ARMED 1U
+#define NOTICED 2U
 static bool canary_tried;
 
 void execbuf_prim_arm_canary(void) {
@@ -465,10 +467,22 @@ void execbuf_prim_arm_canary(void) {
         }
         canary_page = page;
     }
-    if (canary_page != NULL && *canary_page == 0) {
-        *canary_page = 1;
+    if (canary_page != NULL && *canary_page != ARMED) {
+        *canary_page = ARMED;
         execbuf_prim_canary = canary_page;
     }
+}
+
+bool execbuf_prim_lock_in_clone(void) {
+    uint8_t wiped = 0;
+    if (!__atomic_compare_exchange_n(canary_page, &wiped, NOTICED, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE)) {
+        return false;
+    }
+    const pthread_mutex_t unlocked = PTHREAD_MUTEX_INITIALIZER;
+    memcpy(&posix_mutex, &unlocked, sizeof unlocked);
+    execbuf_prim_lock();
+    return true;
 }
 
 #include "linux_facts.h" /* execbuf_prim_facts */

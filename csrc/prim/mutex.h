@@ -1,11 +1,11 @@
 /* The mutex of the Unix platform files: what inline.h does not do.
  *
- * A mutex has an owner: the thread that took it first. The owner writes busy, then reads asked; another
- * thread, which also has to have the system's lock, writes asked, then reads busy. Whoever comes second sees
- * the other, if each one's write is visible before its read. For the owner, who comes often, that would take
- * a fence. Instead the others make a system call that is a fence for all threads: membarrier(2). So the owner
- * pays for two plain writes, and the others pay dearly; after MANY_VISITS there is no owner any more, and all
- * take the system's lock. */
+ * A mutex has an owner: the first thread that took it twice in a row. (The one that makes a pool is often not
+ * the one that uses it.) The owner writes busy, then reads asked; another thread, which also has to have the
+ * system's lock, writes asked, then reads busy. Whoever comes second sees the other, if each one's write is
+ * visible before its read. For the owner, who comes often, that would take a fence. Instead the others make a
+ * system call that is a fence for all threads: membarrier(2). So the owner pays for two plain writes, and the
+ * others pay dearly; after MANY_VISITS there is no owner any more, and all take the system's lock. */
 #ifndef EXECBUF_MUTEX_H
 #define EXECBUF_MUTEX_H
 
@@ -47,7 +47,7 @@ static uintptr_t this_thread(void) {
     return (uintptr_t)&execbuf_prim_self;
 }
 
-/* Lets the next thread that takes the mutex own it. */
+/* Lets the next thread that takes the mutex twice own it. */
 static void await_owner(execbuf_prim_mutex *mutex) {
     mutex->visits = NO_OWNERS || !posix_may_fence() ? MANY_VISITS : 0;
     __atomic_store_n(&mutex->owner, NOBODY, __ATOMIC_RELAXED);
@@ -91,7 +91,10 @@ static void lock_inner(execbuf_prim_mutex *mutex) {
             __atomic_store_n(&mutex->owner, NOBODY, __ATOMIC_RELAXED);
         }
     } else if (owner == NOBODY && mutex->visits < MANY_VISITS) {
-        __atomic_store_n(&mutex->owner, this_thread(), __ATOMIC_RELAXED);
+        if (mutex->candidate == this_thread()) {
+            __atomic_store_n(&mutex->owner, this_thread(), __ATOMIC_RELAXED);
+        }
+        mutex->candidate = this_thread();
     }
 }
 

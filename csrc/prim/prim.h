@@ -65,10 +65,11 @@ typedef struct execbuf_prim_views {
     uint8_t *rw; /* can be written, between execbuf_prim_begin_write and execbuf_prim_end_write */
 } execbuf_prim_views;
 
-/* A lock that costs the thread which takes it most no atomic instruction. */
+/* A lock that costs its owner, who takes it most, no atomic instruction; mutex.h says who that is. */
 typedef struct execbuf_prim_mutex {
-    uintptr_t owner; /* the thread that need not take the system's own lock */
-    uint32_t busy;   /* the owner has the mutex, and not by the system's lock */
+    uintptr_t owner;     /* the thread that need not take the system's own lock */
+    uintptr_t candidate; /* who took it last, while there was no owner yet */
+    uint32_t busy;       /* the owner has the mutex, and not by the system's lock */
     uint32_t asked;  /* another thread has it or wants it, so the owner has to take the system's lock, too */
     uint32_t visits; /* how often others had it */
     uint64_t space[8]; /* the system's lock */
@@ -179,6 +180,12 @@ extern const volatile uint8_t *execbuf_prim_canary;
 
 /* Makes the byte watch this process, and again in the child of a fork. */
 void execbuf_prim_arm_canary(void);
+
+/* Takes the lock in a child that was made without the fork handlers, whichever of its parent's threads has
+ * it.
+ *
+ * Returns: whether this thread is the first to notice; if not, the lock is not taken. */
+bool execbuf_prim_lock_in_clone(void);
 
 /* Locks of which there may be many, for longer than a few instructions, also across a system call. Not
  * recursive. A mutex is taken after execbuf_prim_lock, if both are. */

@@ -493,6 +493,37 @@ static void altered_handles_are_refused(void) {
     execbuf_pool_free(pool);
 }
 
+/* However often a place is used again: its tags come to an end, and the numbers of spans. */
+static void stale_handles_are_refused_for_ever(void) {
+    static uint8_t bytes[40000];
+    memset(bytes, 0xc3, sizeof bytes);
+    execbuf_pool *pool;
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    execbuf_pool_stats stats;
+    execbuf kept;
+    CHECK(execbuf_pool_publish(pool, &kept, bytes, 1, NULL) == EXECBUF_OK);
+    execbuf_pool_get_stats(pool, &stats);
+    const size_t lengths[] = {32768, sizeof bytes};
+    const size_t rounds[] = {stats.regions > 0 ? 150000 : 100, stats.regions > 0 ? 20000 : 100};
+    for (size_t i = 0; i < 2; i++) {
+        execbuf first;
+        CHECK(execbuf_pool_publish(pool, &first, bytes, lengths[i], NULL) == EXECBUF_OK);
+        execbuf stale = first;
+        CHECK(execbuf_free(&first) == EXECBUF_OK);
+        for (size_t round = 0; round < rounds[i]; round++) {
+            execbuf next;
+            CHECK(execbuf_pool_publish(pool, &next, bytes, lengths[i], NULL) == EXECBUF_OK);
+            execbuf copy = stale;
+            CHECK(execbuf_free(&copy) == EXECBUF_E_STALE);
+            CHECK(execbuf_free(&next) == EXECBUF_OK);
+        }
+    }
+    execbuf_pool_get_stats(pool, &stats);
+    CHECK(stats.live == 1 && stats.regions <= 1 && stats.committed < ((size_t)1 << 20)); /* nothing is lost */
+    CHECK(execbuf_free(&kept) == EXECBUF_OK);
+    execbuf_pool_free(pool);
+}
+
 /* A slot is used again after a while; old handles of it stay stale. */
 static void stale_handles_are_refused(void) {
     enum { COUNT = 3000 };
@@ -580,6 +611,7 @@ int main(void) {
     RUN(numbers_add_up);
     RUN(altered_handles_are_refused);
     RUN(stale_handles_are_refused);
+    RUN(stale_handles_are_refused_for_ever);
     RUN(buffers_outlive_their_pool);
     (void)printf("ok\n");
     return 0;

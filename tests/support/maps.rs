@@ -9,6 +9,7 @@ pub struct Snapshot {
 }
 
 /// One mapping.
+#[allow(clippy::struct_excessive_bools, reason = "so are the system's lists")]
 #[derive(Debug, Clone, Copy)]
 pub struct Mapping {
     pub start: usize,
