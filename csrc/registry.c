@@ -10,43 +10,65 @@
 
 execbuf_pool *execbuf_registry[EXECBUF_MOST_POOLS];
 static uint32_t count;
+/* Pools that are not in use. The mutex of each keeps its owner, since that thread may just be taking it, for
+ * a stale handle. So if this thread can own none of them, it had better have a new one, as long as there are
+ * few. */
 static execbuf_pool *unused;
+static uint32_t unused_count;
+#define FEW_UNUSED 64U
 
 uint32_t execbuf_registry_count(void) {
     return count;
 }
 
-execbuf_pool *execbuf_registry_add(void) {
+/* Takes a pool that is not in use, and that this thread can own, if not just any will do. NULL: there is
+ * none. */
+static execbuf_pool *take_unused(bool any) {
     execbuf_prim_lock();
     execbuf_prim_arm_canary();
-    execbuf_pool *pool = unused;
+    any |= unused_count >= FEW_UNUSED;
+    execbuf_pool **link = &unused;
+    while (*link != NULL && !any && !execbuf_may_own(&(*link)->mutex)) {
+        link = &(*link)->next_unused;
+    }
+    execbuf_pool *pool = *link;
     if (pool != NULL) {
-        unused = pool->next_unused;
+        *link = pool->next_unused;
+        unused_count--;
     }
     execbuf_prim_unlock();
+    return pool;
+}
+
+/* Makes a pool that has no number yet; NULL: there is no memory. Without the lock, as in the table of
+ * buffers. */
+static execbuf_pool *make(void) {
+    execbuf_pool *pool = EXECBUF_FAULT("calloc") != 0 ? NULL : (execbuf_pool *)calloc(1, sizeof *pool);
     if (pool != NULL) {
-        return pool; /* its mutex keeps its owner: that thread may just be taking it, for a stale handle */
-    }
-    if (EXECBUF_FAULT("calloc") != 0) {
-        return NULL;
-    }
-    /* Without the lock, as in the table of buffers. */
-    pool = (execbuf_pool *)calloc(1, sizeof *pool);
-    if (pool == NULL) {
-        return NULL;
-    }
-    execbuf_prim_mutex_init(&pool->mutex);
-    execbuf_prim_lock();
-    if (count + 1 < EXECBUF_MOST_POOLS) {
-        pool->number = ++count;
-        execbuf_registry[pool->number] = pool;
-    }
-    execbuf_prim_unlock();
-    if (pool->number == 0) {
-        free(pool);
-        pool = NULL;
+        execbuf_prim_mutex_init(&pool->mutex);
     }
     return pool;
+}
+
+execbuf_pool *execbuf_registry_add(void) {
+    execbuf_pool *pool = take_unused(false);
+    if (pool != NULL) {
+        return pool;
+    }
+    pool = make();
+    if (pool != NULL) {
+        execbuf_prim_lock();
+        if (count + 1 < EXECBUF_MOST_POOLS) {
+            pool->number = ++count;
+            execbuf_registry[pool->number] = pool;
+        }
+        execbuf_prim_unlock();
+        if (pool->number != 0) {
+            return pool;
+        }
+        free(pool);
+    }
+    return take_unused(true);
 }
 
 void execbuf_registry_remove(execbuf_pool *pool) {
@@ -60,5 +82,6 @@ void execbuf_registry_remove(execbuf_pool *pool) {
     execbuf_prim_lock();
     pool->next_unused = unused;
     unused = pool;
+    unused_count++;
     execbuf_prim_unlock();
 }

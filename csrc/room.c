@@ -311,9 +311,9 @@ static bool use_remains(const execbuf_region *region, uint32_t class_, size_t pa
 
 /* Makes a span of pages that were taken from a region, and takes a slot of it. The region is pinned. *out
  * stays as it is if a fork froze the region meanwhile. */
-static execbuf_region *add_span(execbuf_pool *pool, execbuf_region *region, uint32_t page, uint32_t pages,
-                                execbuf_span *span, size_t length, execbuf_use use, execbuf *out) {
-    execbuf_region *used = NULL;
+static uint8_t *add_span(execbuf_pool *pool, execbuf_region *region, uint32_t page, uint32_t pages,
+                         execbuf_span *span, size_t length, execbuf_use use, execbuf *out) {
+    uint8_t *used = NULL;
     execbuf_span_fill(region, page, pages);
     execbuf_pool_lock(pool);
     region->pins--;
@@ -321,14 +321,13 @@ static execbuf_region *add_span(execbuf_pool *pool, execbuf_region *region, uint
         execbuf_span_put(span, region, page, pages);
         number_span(pool, span);
         pool->bookkeeping += execbuf_span_bookkeeping(span);
-        execbuf_room_take_slot(span, length, use, out);
+        used = execbuf_room_take_slot(span, length, use, out);
         if (span->class_ != EXECBUF_NO_CLASS) {
             pool->class_bytes[span->class_] += (size_t)pages << region->page_shift;
         }
         if (span->free_words != 0) {
             list_span(pool, span);
         }
-        used = region;
         span = NULL;
     } else if (!region->frozen) {
         execbuf_region_give(region, page, pages);
@@ -417,9 +416,9 @@ static bool may_use(uint32_t larger, size_t length, uint32_t class_) {
 }
 
 /* Takes a slot that is free, or will be when limbo ends, if that is worth a barrier. */
-static execbuf_region *take_again(execbuf_pool *pool, uint32_t class_, size_t length, execbuf_use use,
-                                  execbuf *out, execbuf_span **empty) {
-    execbuf_region *used = NULL;
+static uint8_t *take_again(execbuf_pool *pool, uint32_t class_, size_t length, execbuf_use use, execbuf *out,
+                           execbuf_span **empty) {
+    uint8_t *used = NULL;
     if (pool->limbo_size >= LIMBO_SIZE && pool->limbo_size >= pool->committed / LIMBO_PART) {
         *empty = end_limbo(pool);
     }
@@ -451,11 +450,11 @@ static execbuf_region *take_run(execbuf_pool *pool, uint32_t class_, size_t leng
     return region;
 }
 
-bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, execbuf_use use, execbuf *out,
-                       execbuf_region **used) {
+uint8_t *execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, execbuf_use use,
+                           execbuf *out) {
     bool room = true;
-    *used = NULL;
-    while (room && *used == NULL) {
+    uint8_t *used = NULL;
+    while (room && used == NULL) {
         span_design design;
         uint32_t page = 0;
         execbuf_region *region = NULL;
@@ -463,10 +462,10 @@ bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, execb
         bool again = false;
         execbuf_pool_lock(pool);
         execbuf_region *swept = sweep(pool);
-        *used = take_again(pool, class_, length, use, out, &empty);
+        used = take_again(pool, class_, length, use, out, &empty);
         uint32_t places = pool->span_places;
         bool places_are_used = pool->unused_place == places;
-        if (*used != NULL || swept != NULL) {
+        if (used != NULL || swept != NULL) {
             again = true;
         } else if (!places_are_used) {
             region = take_run(pool, class_, length, &design, &page);
@@ -482,12 +481,12 @@ bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, execb
         if (region != NULL) {
             execbuf_span *span = execbuf_span_new(class_, design.slot_size, design.slots);
             room = span != NULL;
-            *used = add_span(pool, region, page, design.pages, span, length, use, out);
+            used = add_span(pool, region, page, design.pages, span, length, use, out);
         } else if (room && !again) {
             room = places_are_used ? add_places(pool, places) : add_region(pool);
         }
     }
-    return *used != NULL;
+    return used;
 }
 
 /* ---- fork ---- */

@@ -38,44 +38,46 @@ static inline uint64_t execbuf_slot_id(const execbuf_span *span, uint16_t tag) {
     return span->id ^ tag;
 }
 
-/* Takes a slot for length bytes from a span, and fills the handle. */
-EXECBUF_INLINE void execbuf_room_take_slot(execbuf_span *span, size_t length, execbuf_use use, execbuf *out) {
-    execbuf_region *region = span->region;
-    uint32_t slot = execbuf_span_take(span);
-    uint8_t *entry = execbuf_span_entry(span, slot);
-    execbuf_span_set_length(span, slot, entry, length, use);
-    region->live++;
-    out->entry = execbuf_span_address(span, slot);
-    out->length = use == EXECBUF_USE_RESERVED ? 0 : length;
-    out->id = execbuf_slot_id(span, execbuf_entry_next_tag(entry));
-}
-
-/* Takes a free slot of the first span of a class. Returns its region, or NULL if it has none. */
-EXECBUF_INLINE execbuf_region *execbuf_room_take_listed(execbuf_pool *pool, uint32_t class_, size_t length,
-                                                        execbuf_use use, execbuf *out) {
-    execbuf_span *span = pool->classes[class_];
-    if (EXECBUF_RARE(span == NULL || span->free_words == 0)) {
-        return NULL;
-    }
-    execbuf_room_take_slot(span, length, use, out);
-    return span->region;
-}
-
 /* Where the code at an address is written; the region is not frozen. */
 EXECBUF_INLINE uint8_t *execbuf_room_writable(const execbuf_region *region, const void *entry) {
     return (uint8_t *)((uintptr_t)entry + (uintptr_t)region->distance); /* NOLINT */
 }
 
+/* Takes a slot for length bytes from a span, and fills the handle. Returns where the code is written. */
+EXECBUF_INLINE uint8_t *execbuf_room_take_slot(execbuf_span *span, size_t length, execbuf_use use,
+                                               execbuf *out) {
+    execbuf_region *region = span->region;
+    uint32_t slot = execbuf_span_take(span);
+    uint8_t *entry = execbuf_span_entry(span, slot);
+    uint8_t *address = execbuf_span_address(span, slot);
+    uint8_t *rw = execbuf_room_writable(region, address);
+    execbuf_span_set_length(span, slot, entry, length, use);
+    region->live++;
+    out->entry = address;
+    out->length = use == EXECBUF_USE_RESERVED ? 0 : length;
+    out->id = execbuf_slot_id(span, execbuf_entry_next_tag(entry));
+    return rw;
+}
+
+/* Takes a free slot of the first span of a class. Returns where the code is written, or NULL if there is
+ * none. */
+EXECBUF_INLINE uint8_t *execbuf_room_take_listed(execbuf_pool *pool, uint32_t class_, size_t length,
+                                                 execbuf_use use, execbuf *out) {
+    execbuf_span *span = pool->classes[class_];
+    if (EXECBUF_RARE(span == NULL || span->free_words == 0)) {
+        return NULL;
+    }
+    return execbuf_room_take_slot(span, length, use, out);
+}
+
 /* Takes a slot where there is none free at the moment.
  *
- * Returns: whether there is room; if not, *out is as it was.
+ * Returns: where the code is written; NULL, and *out is as it was, if there is no room.
  * In:  class_:  the class of length, or EXECBUF_NO_CLASS.
  *      length:  how many bytes.
  *      use:     what for.
- * Out: out:     the handle.
- *      used:    the slot's region, or NULL. */
-bool execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, execbuf_use use, execbuf *out,
-                       execbuf_region **used);
+ * Out: out:     the handle. */
+uint8_t *execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, execbuf_use use, execbuf *out);
 
 /* Whether a region without live slots should go. With the pool locked. */
 bool execbuf_room_should_go(const execbuf_pool *pool, const execbuf_region *region);

@@ -65,9 +65,8 @@ static bool find_and_lock(const execbuf *buffer, slot_place *place) {
 
 /* ---- Publishing ---- */
 
-/* Copies code to a slot. The slot is its taker's alone, so this needs no lock. */
-static void write_code(const execbuf_region *region, const void *entry, const void *code, size_t length) {
-    uint8_t *rw = execbuf_room_writable(region, entry);
+/* Copies code to a slot, to be written at rw. The slot is its taker's alone, so this needs no lock. */
+static void write_code(uint8_t *rw, const void *entry, const void *code, size_t length) {
     execbuf_prim_begin_write();
     memcpy(rw, code, length);
     execbuf_prim_end_write();
@@ -75,8 +74,7 @@ static void write_code(const execbuf_region *region, const void *entry, const vo
 }
 
 /* Fills a slot with traps. */
-static void write_traps(const execbuf_region *region, const void *entry, size_t size) {
-    uint8_t *rw = execbuf_room_writable(region, entry);
+static void write_traps(uint8_t *rw, const void *entry, size_t size) {
     execbuf_prim_begin_write();
     execbuf_fill_trap(rw, size);
     execbuf_prim_end_write();
@@ -89,9 +87,7 @@ static bool fits_two_words(size_t length) {
 }
 
 /* As write_code, for such a length. The two words may overlap. */
-EXECBUF_INLINE void write_two_words(const execbuf_region *region, const void *entry, const void *code,
-                                    size_t length) {
-    uint8_t *rw = execbuf_room_writable(region, entry);
+EXECBUF_INLINE void write_two_words(uint8_t *rw, const void *entry, const void *code, size_t length) {
     uint64_t words[2];
     memcpy(&words[0], code, 8);
     memcpy(&words[1], (const uint8_t *)code + length - 8, 8);
@@ -108,12 +104,13 @@ static bool is_large(const execbuf_pool *pool, size_t length) {
 /* Publishes one piece of code, all but what is frequent; without the barrier. */
 static execbuf_status publish_one(execbuf_pool *pool, execbuf *out, const execbuf_code *code,
                                   execbuf_error *error) {
-    execbuf_region *region = NULL;
-    if (is_large(pool, code->length) || !execbuf_room_take(pool, execbuf_class_of(code->length), code->length,
-                                                           EXECBUF_USE_CODE, out, &region)) {
+    uint8_t *rw = is_large(pool, code->length) ? NULL
+                                               : execbuf_room_take(pool, execbuf_class_of(code->length),
+                                                                   code->length, EXECBUF_USE_CODE, out);
+    if (rw == NULL) {
         return execbuf_pool_make_own(pool, out, code->bytes, code->length, NULL, error);
     }
-    write_code(region, out->entry, code->bytes, code->length);
+    write_code(rw, out->entry, code->bytes, code->length);
     return EXECBUF_OK;
 }
 
@@ -133,9 +130,9 @@ EXECBUF_OUTLINE execbuf_status publish_slowly(execbuf_pool *pool, execbuf *out, 
 }
 
 /* What is left to do when a slot was taken. */
-EXECBUF_LAST execbuf_status finish_publish(const execbuf_region *region, const execbuf *out, const void *code,
-                                           size_t length, execbuf_error *error) {
-    write_code(region, out->entry, code, length);
+EXECBUF_LAST execbuf_status finish_publish(uint8_t *rw, const execbuf *out, const void *code, size_t length,
+                                           execbuf_error *error) {
+    write_code(rw, out->entry, code, length);
     execbuf_fresh_barrier();
     return execbuf_error_none(error);
 }
@@ -154,16 +151,15 @@ execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void
                      !execbuf_try_lock(&pool->mutex))) {
         return publish_slowly(pool, out, code, length, error);
     }
-    execbuf_region *region =
-        execbuf_room_take_listed(pool, execbuf_class_of(length), length, EXECBUF_USE_CODE, out);
+    uint8_t *rw = execbuf_room_take_listed(pool, execbuf_class_of(length), length, EXECBUF_USE_CODE, out);
     execbuf_unlock_owned(&pool->mutex);
-    if (EXECBUF_RARE(region == NULL)) {
+    if (EXECBUF_RARE(rw == NULL)) {
         return publish_slowly(pool, out, code, length, error);
     }
     if (!fits_two_words(length)) {
-        return finish_publish(region, out, code, length, error);
+        return finish_publish(rw, out, code, length, error);
     }
-    write_two_words(region, out->entry, code, length);
+    write_two_words(rw, out->entry, code, length);
     execbuf_fresh_barrier();
     return execbuf_error_none(error);
 }
@@ -200,12 +196,12 @@ execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, cons
     execbuf_pool_lock(pool);
     for (size_t i = 0; i < count && status == EXECBUF_OK; i++) {
         uint32_t class_ = execbuf_class_of(codes[i].length);
-        execbuf_region *region = NULL;
+        uint8_t *rw = NULL;
         if (class_ != EXECBUF_NO_CLASS) {
-            region = execbuf_room_take_listed(pool, class_, codes[i].length, EXECBUF_USE_CODE, &out[i]);
+            rw = execbuf_room_take_listed(pool, class_, codes[i].length, EXECBUF_USE_CODE, &out[i]);
         }
-        if (region != NULL) {
-            write_code(region, out[i].entry, codes[i].bytes, codes[i].length);
+        if (rw != NULL) {
+            write_code(rw, out[i].entry, codes[i].bytes, codes[i].length);
         } else {
             execbuf_pool_unlock(pool);
             status = publish_one(pool, &out[i], &codes[i], error);
@@ -231,9 +227,8 @@ execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out, size_t cap
     if (pool == NULL) {
         return execbuf_error_set(error, EXECBUF_E_NULL, "pool", 0);
     }
-    execbuf_region *region = NULL;
     if (is_large(pool, capacity) ||
-        !execbuf_room_take(pool, execbuf_class_of(capacity), capacity, EXECBUF_USE_RESERVED, out, &region)) {
+        execbuf_room_take(pool, execbuf_class_of(capacity), capacity, EXECBUF_USE_RESERVED, out) == NULL) {
         return execbuf_pool_make_own(pool, out, NULL, capacity, NULL, error);
     }
     return execbuf_error_none(error);
@@ -260,7 +255,7 @@ execbuf_status execbuf_pool_fill(execbuf *buffer, const void *code, size_t lengt
         return status;
     }
     /* In a frozen region, too: the child of the fork has the room, but no code in it. */
-    write_code(place.region, buffer->entry, code, length);
+    write_code(execbuf_room_writable(place.region, buffer->entry), buffer->entry, code, length);
     execbuf_fresh_barrier();
     buffer->length = length;
     return execbuf_error_none(error);
@@ -316,7 +311,9 @@ EXECBUF_INLINE void give_up(const slot_place *place, bool frozen) {
     execbuf_pool *pool = place->pool;
     execbuf_span *span = place->span;
     place->region->live--;
-    span->is_worn |= execbuf_entry_next_tag(place->entry) == 0;
+    if (EXECBUF_RARE(execbuf_entry_next_tag(place->entry) == 0)) {
+        span->is_worn = true;
+    }
     if (!frozen) {
         if (EXECBUF_RARE(span->limbo_words == 0)) {
             span->next_limbo = pool->limbo;
@@ -349,7 +346,8 @@ EXECBUF_OUTLINE execbuf_status release_slowly(execbuf *buffer) {
     }
     const uint8_t *body = body_of(&place, buffer);
     if (!place.region->frozen) {
-        write_traps(place.region, buffer->entry, place.span->slot_size);
+        uint8_t *rw = execbuf_room_writable(place.region, buffer->entry);
+        write_traps(rw, buffer->entry, place.span->slot_size);
     }
     give_up(&place, place.region->frozen);
     if (execbuf_room_should_go(place.pool, place.region)) {
@@ -366,16 +364,15 @@ EXECBUF_OUTLINE execbuf_status release_slowly(execbuf *buffer) {
 }
 
 /* What is to be done before the slot of a thunk is given up, if it is one, and not the last of its body; else
- * false. */
-EXECBUF_LAST bool leave_body(const slot_place *place, const execbuf *buffer) {
-    const uint8_t *body = body_of(place, buffer);
-    return body == NULL || execbuf_body_leave_others(&place->pool->bodies, body);
+ * false. The place comes by value, so that its parts can stay in registers where there is no thunk. */
+EXECBUF_LAST bool leave_body(slot_place place, const execbuf *buffer) {
+    const uint8_t *body = body_of(&place, buffer);
+    return body == NULL || execbuf_body_leave_others(&place.pool->bodies, body);
 }
 
 /* What is left to do when a slot was given up: its pool is locked by its owner, so nobody takes it yet. */
-EXECBUF_LAST execbuf_status finish_release(execbuf_pool *pool, const execbuf_region *region, size_t size,
-                                           execbuf *buffer) {
-    write_traps(region, buffer->entry, size);
+EXECBUF_LAST execbuf_status finish_release(execbuf_pool *pool, uint8_t *rw, size_t size, execbuf *buffer) {
+    write_traps(rw, buffer->entry, size);
     execbuf_unlock_owned(&pool->mutex);
     *buffer = no_buffer;
     return EXECBUF_OK;
@@ -394,15 +391,16 @@ execbuf_status execbuf_pool_release(execbuf *buffer) {
         execbuf_unlock_owned(&pool->mutex);
         return release_slowly(buffer);
     }
-    if (EXECBUF_RARE(execbuf_span_may_be_leaf(place.entry)) && !leave_body(&place, buffer)) {
+    if (EXECBUF_RARE(execbuf_span_may_be_leaf(place.entry)) && !leave_body(place, buffer)) {
         execbuf_unlock_owned(&pool->mutex);
         return release_slowly(buffer);
     }
     give_up(&place, false);
+    uint8_t *rw = execbuf_room_writable(place.region, buffer->entry);
     if (!fits_two_words(place.span->slot_size)) {
-        return finish_release(pool, place.region, place.span->slot_size, buffer);
+        return finish_release(pool, rw, place.span->slot_size, buffer);
     }
-    write_two_words(place.region, buffer->entry, execbuf_traps, EXECBUF_GRANULE);
+    write_two_words(rw, buffer->entry, execbuf_traps, EXECBUF_GRANULE);
     execbuf_unlock_owned(&pool->mutex);
     *buffer = no_buffer;
     return EXECBUF_OK;

@@ -30,9 +30,8 @@ static execbuf_status make_common_pool(execbuf_error *error) {
 }
 
 /* Writes a leaf of this length to its slot, all of it. */
-EXECBUF_INLINE void write_leaf(const execbuf_region *region, const execbuf *out, size_t length,
-                               const void *target, const void *body) {
-    uint8_t *rw = execbuf_room_writable(region, out->entry);
+EXECBUF_INLINE void write_leaf(uint8_t *rw, const execbuf *out, size_t length, const void *target,
+                               const void *body) {
     execbuf_leaf leaf = execbuf_leaf_make(length, out->entry, target, body);
     if (EXECBUF_ONE_VIEW) {
         execbuf_prim_begin_write();
@@ -55,10 +54,10 @@ EXECBUF_INLINE void write_leaf(const execbuf_region *region, const execbuf *out,
 static execbuf_status publish(execbuf_pool *pool, execbuf *out, const void *target, const uint8_t *body,
                               execbuf_error *error) {
     size_t length = execbuf_leaf_reaches(body, target) ? EXECBUF_LEAF_NEAR : EXECBUF_LEAF_TARGET_FAR;
-    execbuf_region *region;
-    while (execbuf_room_take(pool, execbuf_class_of(length), length, EXECBUF_USE_LEAF, out, &region)) {
+    uint8_t *rw;
+    while ((rw = execbuf_room_take(pool, execbuf_class_of(length), length, EXECBUF_USE_LEAF, out)) != NULL) {
         if (execbuf_leaf_fits(length, out->entry, target, body)) {
-            write_leaf(region, out, length, target, body);
+            write_leaf(rw, out, length, target, body);
             return execbuf_error_none(error);
         }
         (void)execbuf_pool_release(out);
@@ -131,19 +130,19 @@ EXECBUF_OUTLINE execbuf_status new_slowly(execbuf *out, execbuf_pool *pool,
 /* Publishes a leaf of this length, and unlocks the pool. False: no slot is free where it fits. */
 EXECBUF_INLINE bool publish_quickly(execbuf_pool *pool, execbuf *out, size_t length, const void *target,
                                     execbuf_body *body) {
-    const execbuf_region *region = NULL;
+    uint8_t *rw = NULL;
     const void *entry = body->code.entry;
     uint32_t class_ = execbuf_class_of(length);
     const execbuf_span *span = pool->classes[class_];
     if (span != NULL && execbuf_leaf_fits(length, span->start, target, entry)) {
-        region = execbuf_room_take_listed(pool, class_, length, EXECBUF_USE_LEAF, out);
+        rw = execbuf_room_take_listed(pool, class_, length, EXECBUF_USE_LEAF, out);
     }
-    body->users += region != NULL;
+    body->users += rw != NULL;
     execbuf_pool_unlock(pool);
-    if (region != NULL) {
-        write_leaf(region, out, length, target, entry);
+    if (rw != NULL) {
+        write_leaf(rw, out, length, target, entry);
     }
-    return region != NULL;
+    return rw != NULL;
 }
 
 /* What is frequent takes the lock once: the shape was used before, and a slot is free. */

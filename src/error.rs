@@ -52,8 +52,10 @@ pub enum ErrorKind {
     /// A [`Signature`](crate::Signature) has a type that can't cross calling conventions, [`Error::position`] being the
     /// argument's number, from 1 on, or 0 for the result; or it has too many arguments.
     Signature,
-    /// The calling convention is not one that a thunk can cross from or to on this machine, or not the function type's.
+    /// The calling convention is not one that a thunk can cross from or to on this machine.
     Abi,
+    /// The function type is not that of the [`DynThunk`](crate::DynThunk).
+    Mismatch,
     /// The address of a function is null.
     Null,
     /// A handle was altered, or freed through [`ffi`], behind the back of the safe types.
@@ -157,6 +159,8 @@ enum Repr {
     Report(ffi::execbuf_error),
     /// What the closure of `build` returned.
     Build(Box<dyn core::error::Error + Send + Sync>),
+    /// In what a function type differs from a thunk's.
+    Mismatch(&'static str),
 }
 
 // SAFETY: The pointers in a report are to strings that live for ever and never change.
@@ -171,6 +175,7 @@ impl Error {
         match &self.0 {
             Repr::Report(report) => kind(report.status),
             Repr::Build(_) => ErrorKind::BuildFailed,
+            Repr::Mismatch(_) => ErrorKind::Mismatch,
         }
     }
 
@@ -180,7 +185,7 @@ impl Error {
     pub fn os_error(&self) -> Option<i32> {
         match &self.0 {
             Repr::Report(report) => nonzero(report.os_error),
-            Repr::Build(_) => None,
+            Repr::Build(_) | Repr::Mismatch(_) => None,
         }
     }
 
@@ -198,6 +203,7 @@ impl Error {
             // SAFETY: The report's strings live for ever.
             Repr::Report(report) => unsafe { static_str(report.culprit) },
             Repr::Build(_) => None,
+            Repr::Mismatch(what) => Some(what),
         }
     }
 
@@ -223,7 +229,7 @@ impl Error {
     pub fn attempts(&self) -> impl Iterator<Item = Attempt> + '_ {
         let attempts = match &self.0 {
             Repr::Report(report) => report.attempts.get(..report.attempt_count as usize).unwrap_or_default(),
-            Repr::Build(_) => &[],
+            Repr::Build(_) | Repr::Mismatch(_) => &[],
         };
         attempts.iter().filter_map(|attempt| {
             Some(Attempt {
@@ -253,16 +259,12 @@ impl Error {
         Self::of(execbuf_status::EXECBUF_E_OUT_OF_BOUNDS, culprit)
     }
 
-    pub(crate) fn signature(culprit: &'static CStr) -> Self {
-        Self::of(execbuf_status::EXECBUF_E_TYPE, culprit)
+    pub(crate) fn mismatch(what: &'static str) -> Self {
+        Self(Repr::Mismatch(what))
     }
 
     pub(crate) fn null(culprit: &'static CStr) -> Self {
         Self::of(execbuf_status::EXECBUF_E_NULL, culprit)
-    }
-
-    pub(crate) fn abi(culprit: &'static CStr) -> Self {
-        Self::of(execbuf_status::EXECBUF_E_ABI, culprit)
     }
 
     pub(crate) fn build_failed(source: Box<dyn core::error::Error + Send + Sync>) -> Self {
@@ -359,6 +361,9 @@ impl fmt::Display for Error {
                 f.write_str(str::from_utf8(kept).unwrap_or("execbuf failed"))
             }
             Repr::Build(source) => write!(f, "the closure that builds the code failed: {source}"),
+            Repr::Mismatch(what) => {
+                write!(f, "the function type is not the thunk's; give one with the same {what}")
+            }
         }
     }
 }
@@ -373,7 +378,7 @@ impl fmt::Debug for Error {
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match &self.0 {
-            Repr::Report(_) => None,
+            Repr::Report(_) | Repr::Mismatch(_) => None,
             Repr::Build(source) => Some(&**source),
         }
     }
@@ -393,6 +398,7 @@ impl From<Error> for std::io::Error {
             | ErrorKind::Syntax
             | ErrorKind::Signature
             | ErrorKind::Abi
+            | ErrorKind::Mismatch
             | ErrorKind::Null => std::io::ErrorKind::InvalidInput,
             ErrorKind::BuildFailed | ErrorKind::Lost | ErrorKind::Frozen | ErrorKind::InvalidHandle => {
                 std::io::ErrorKind::Other

@@ -263,8 +263,10 @@ macro_rules! abis {
     )*};
 }
 
-abis!("C", "C" => Abi::NATIVE, "system", "C" => Abi::NATIVE);
-abis!("C-unwind", "C-unwind" => Abi::NATIVE, "system-unwind", "C-unwind" => Abi::NATIVE);
+abis!("C", "C" => Abi::NATIVE, "C-unwind", "C-unwind" => Abi::NATIVE);
+// On 32-bit Windows it is another convention, stdcall.
+#[cfg(not(all(windows, target_arch = "x86")))]
+abis!("system", "C" => Abi::NATIVE, "system-unwind", "C-unwind" => Abi::NATIVE);
 #[cfg(target_arch = "x86_64")]
 abis!("sysv64", "C" => Abi::SysV64, "win64", "C" => Abi::Win64, "efiapi", "C" => Abi::Win64);
 #[cfg(target_arch = "x86_64")]

@@ -30,6 +30,8 @@
 //!   that is told the final address ([`build`](ExecBuffer::build)); it can be rewritten while nothing borrows it.
 //! - [`Function`] and [`OwnedFunction`] are typed handles that borrow or own their buffer.
 //! - [`ExecPool`] publishes many pieces of code in a few mappings, without a system call for each.
+//! - [`Thunk`] and [`DynThunk`] are function pointers of one calling convention for functions of the other, for third
+//!   parties; [`Signature`] and [`Abi`] are what they go by.
 //! - [`FnPtr`] is the set of function pointer types they work for, with ABI and signature as constants.
 //! - [`probe()`] tells what this machine and this process allow, and why not; the example `doctor` prints it.
 //! - [`Error`] tells what was wrong, and lists every way of getting executable memory that was tried.
@@ -39,7 +41,7 @@
 //!
 //! It does not assemble, compile or check machine code, and it is no sandbox: what runs can do anything the
 //! process can. It never gives out memory that is writable and executable, nor a writable pointer to code. It
-//! does not patch code that may be running. Code may not unwind into its Rust caller: there is no `"C-unwind"`.
+//! does not patch code that may be running.
 //!
 //! # What does not compile
 //!

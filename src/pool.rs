@@ -29,7 +29,7 @@ use crate::ffi;
 ///
 /// # Threads and fork
 ///
-/// A pool is `Send` and `Sync`. The first thread that takes its lock twice in a row, mostly the one that publishes, takes
+/// A pool is `Send` and `Sync`. The first thread that takes its lock eight times in a row, mostly the one that publishes, takes
 /// it without an atomic instruction from then on, unless others come often.
 ///
 /// A `fork` freezes what is there in both processes, since they share it: frozen code can be called and dropped, but

@@ -265,7 +265,7 @@ impl Abi {
     /// What `extern "C"` means on this target.
     pub const NATIVE: Self = if cfg!(not(target_arch = "x86_64")) {
         Self::C
-    } else if cfg!(any(windows, target_os = "uefi")) {
+    } else if cfg!(any(windows, target_os = "uefi", target_os = "cygwin")) {
         Self::Win64
     } else {
         Self::SysV64

@@ -19,8 +19,8 @@ use crate::signature::{Abi, Signature};
 /// thunk is for `qsort`, for a callback of the Windows API, for code at run time that calls functions of the system.
 ///
 /// It is made by [`Function::to_native`] and its like, or of a plain function pointer by [`Thunk::new`]. If the ABI is
-/// the same, it is the function itself. It takes 16 or 32 bytes in a pool that all thunks share, and a call costs what
-/// crossing costs where a compiler writes it, and three instructions.
+/// the same, it is the function itself. It takes 16 or 32 bytes in a pool that all thunks share (where pools have no
+/// regions, a page), and a call costs what crossing costs where a compiler writes it, and a few instructions.
 ///
 /// What it calls lives as long: it borrows a [`Function`]'s buffer, and owns an [`OwnedFunction`]'s.
 ///
@@ -282,11 +282,12 @@ impl DynThunk {
         self.entered
     }
 
-    /// The thunk as a typed handle that borrows it.
+    /// The thunk as a typed handle that borrows it. It is no matter whether the target is variadic: the thunk takes the
+    /// arguments of its signature, and no others.
     ///
     /// # Errors
     ///
-    /// [`Signature`](crate::ErrorKind::Signature) and [`Abi`](crate::ErrorKind::Abi): `F` is another type.
+    /// [`Mismatch`](crate::ErrorKind::Mismatch): `F` has another signature, or another ABI than the thunk is called by.
     ///
     /// # Safety
     ///
@@ -297,11 +298,13 @@ impl DynThunk {
     ///
     /// See the [type](Self).
     pub unsafe fn function<F: FnPtr>(&self) -> Result<Function<'_, F>, Error> {
-        if F::SIGNATURE != self.signature {
-            return Err(Error::signature(c"the function type has another signature"));
+        if F::SIGNATURE.result() != self.signature.result()
+            || F::SIGNATURE.arguments() != self.signature.arguments()
+        {
+            return Err(Error::mismatch("signature"));
         }
         if F::ABI != self.entered {
-            return Err(Error::abi(c"the function type has another ABI"));
+            return Err(Error::mismatch("ABI"));
         }
         // SAFETY: There is a thunk of this type, or the target itself, for which the caller vouches; and it stays there
         // while the handle borrows `self`.

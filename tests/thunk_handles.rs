@@ -62,8 +62,9 @@ fn wrong_use_is_an_error() {
     let thunk = DynThunk::new(&signature, Abi::NATIVE, Abi::NATIVE, buffer.as_ptr()).unwrap();
     // SAFETY: Nothing is called.
     unsafe {
-        assert_eq!(thunk.function::<extern "C" fn() -> u32>().unwrap_err().kind(), ErrorKind::Signature);
-        assert_eq!(thunk.function::<extern "C" fn(u32) -> u32>().unwrap_err().kind(), ErrorKind::Signature);
+        let error = thunk.function::<extern "C" fn() -> u32>().unwrap_err();
+        assert_eq!(error.to_string(), "the function type is not the thunk's; give one with the same signature");
+        assert_eq!(thunk.function::<extern "C" fn(u32) -> u32>().unwrap_err().kind(), ErrorKind::Mismatch);
         assert!(thunk.function::<extern "C" fn(i32) -> u32>().is_ok());
     }
 
@@ -75,7 +76,7 @@ fn wrong_use_is_an_error() {
             // SAFETY: Nothing is called.
             let function = unsafe { thunk.function::<extern "C" fn(i32) -> u32>() };
             let kind = function.map_err(|error| error.kind()).map(|_| ());
-            assert_eq!(kind, if entered == Abi::NATIVE { Ok(()) } else { Err(ErrorKind::Abi) });
+            assert_eq!(kind, if entered == Abi::NATIVE { Ok(()) } else { Err(ErrorKind::Mismatch) });
         } else {
             assert_eq!(thunk.unwrap_err().kind(), ErrorKind::Abi);
         }
@@ -174,6 +175,20 @@ mod crossing {
         assert_eq!((function.call(40, 2), pool.stats().live), (42, 1));
         drop(dynamic);
         assert_eq!(pool.stats().live, 0);
+    }
+
+    /// The C library's `snprintf`, called as by Windows with an integer and a float.
+    #[cfg(unix)]
+    #[test]
+    fn a_variadic_function_is_called_with_the_arguments_of_the_signature() {
+        type Format = extern "win64" fn(*mut u8, u64, *const u8, i32, f64) -> i32;
+        let signature = "i(pLp.id)".parse().unwrap();
+        let thunk = DynThunk::new(&signature, Abi::Win64, Abi::SysV64, libc::snprintf as *const u8).unwrap();
+        // SAFETY: With these types, the function has this signature.
+        let format = unsafe { thunk.function::<Format>() }.unwrap();
+        let mut text = [0_u8; 32];
+        let length = format.call(text.as_mut_ptr(), 32, c"%d %.2f".as_ptr().cast(), -7, 2.25);
+        assert_eq!((length, &text[..8]), (7, &b"-7 2.25\0"[..]));
     }
 
     #[test]

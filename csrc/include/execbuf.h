@@ -261,6 +261,7 @@ execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length,
  *          EXECBUF_E_NOT_PUBLISHED the buffer was reserved, but not published;
  *          EXECBUF_E_FROZEN        the buffer is a pool's, and the process has forked since its memory was
  *                                  taken: the code is shared with the other process;
+ *          EXECBUF_E_THUNK         the buffer is a thunk;
  *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED as for execbuf_new;
  *          EXECBUF_E_LOST          both requests of the second way were refused. The code is no longer
  *                                  executable, and the buffer can only be freed.
@@ -325,8 +326,8 @@ execbuf_status execbuf_free(execbuf *buffer);
  * (Linux 4.14), but what its parent does meanwhile changes the shared memory.
  *
  * Threads: any function may be called from any thread on any pool. The first thread that
- * takes a pool's lock twice in a row, mostly the one that publishes, takes it without an atomic instruction
- * from then on (Linux 4.14), unless others come often. */
+ * takes a pool's lock eight times in a row, mostly the one that publishes, takes it without an atomic
+ * instruction from then on (Linux 4.14), unless others come often. */
 typedef struct execbuf_pool execbuf_pool;
 
 /* How a pool is to be made. All zero is the usual way. */
@@ -426,7 +427,7 @@ const char *execbuf_pool_name(const execbuf_pool *pool);
 
 /* What a pool has at the moment. Sizes are in bytes. */
 typedef struct execbuf_pool_stats {
-    /* Buffers that are published or reserved and not freed. */
+    /* Buffers that are published or reserved and not freed, with the code that thunks share. */
     size_t live;
     /* What was asked for by them: the sum of their lengths, and of the capacity of reserved ones. */
     size_t bytes;
@@ -650,9 +651,9 @@ execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
 /* Makes a thunk that can be called: a function pointer for whoever calls by one convention, of a function
  * that is called by the other. As execbuf_thunk_emit, but better in all that concerns memory and unwinding:
  *
- * It is a buffer of the pool, of 16 bytes if the target is within 2 GiB of it, else of 32. What it does is
- * in code that all thunks of the pool share whose arguments are alike and cross in the same direction; that
- * goes with the last of them.
+ * It is a buffer of the pool, of 16 bytes if the target is within 2 GiB of it, else of 32; where the pool has
+ * no regions, it has a page. What it does is in code that all thunks of the pool share whose arguments are
+ * alike and cross in the same direction; that goes with the last of them, and counts as a buffer meanwhile.
  *
  * Exceptions, longjmp and backtraces pass through it, and debuggers know it as
  * execbuf_thunk_sysv64_to_win64 or execbuf_thunk_win64_to_sysv64. Where there is no Windows, this takes an
@@ -663,6 +664,11 @@ execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
  * But where Win64 code calls System V code outside of Windows, no unwinder restores rdi, rsi and xmm6 to
  * xmm15, which the caller expects to be preserved: what is caught in a frame that itself made a call by
  * Win64's convention goes on with wrong values. Catch further out, where the convention is System V.
+ *
+ * fork: thunks live on in both processes. But unwinders have locks of their own, which libgcc's, before its
+ * version 13, does not mind at a fork: if another thread throws an exception, or tells it of code, just at
+ * that moment, the child can neither throw, nor make or free thunks. (What execbuf itself tells it is
+ * minded.)
  *
  * The function's code must not use the red zone, the 128 bytes below its stack pointer, if it runs on
  * Windows, where there is none.
@@ -676,7 +682,7 @@ execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
  * In:  pool:      where it is to be; NULL for a pool that the library has for this.
  *      signature: the signature of both.
  *      entered:   the convention by which the thunk is called.
- *      abi:       that of the target. If it is the same, the thunk is a jump.
+ *      abi:       that of the target. If it is the same, the thunk is an ordinary buffer with a jump.
  *      target:    the function that it calls.
  * Out: error:     the report, or NULL. */
 execbuf_status execbuf_thunk_new(execbuf *out, execbuf_pool *pool, const execbuf_signature *signature,

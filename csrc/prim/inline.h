@@ -31,6 +31,20 @@ static inline void execbuf_unlock_owned(execbuf_prim_mutex *mutex) {
     __atomic_store_n(&mutex->busy, 0, __ATOMIC_RELEASE);
 }
 
+/* The owner of a mutex that has none, no thread's execbuf_prim_self; and how many visits of others end
+ * ownership. */
+#define EXECBUF_NOBODY ((uintptr_t)1)
+#define EXECBUF_MANY_VISITS 16U
+#define EXECBUF_NEVER_OWNED UINT32_MAX /* instead of visits, where no mutex has an owner */
+
+/* Whether this thread owns a mutex, or may come to own it; or no thread may own any. */
+static inline bool execbuf_may_own(const execbuf_prim_mutex *mutex) {
+    uintptr_t owner = __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED);
+    return owner == (uintptr_t)&execbuf_prim_self ||
+           (owner == EXECBUF_NOBODY &&
+            (mutex->visits < EXECBUF_MANY_VISITS || mutex->visits == EXECBUF_NEVER_OWNED));
+}
+
 static inline void execbuf_lock(execbuf_prim_mutex *mutex) {
     if (!execbuf_try_lock(mutex)) {
         execbuf_prim_mutex_lock(mutex);
@@ -57,6 +71,11 @@ static inline bool execbuf_try_lock(execbuf_prim_mutex *mutex) {
 
 static inline void execbuf_unlock_owned(execbuf_prim_mutex *mutex) {
     execbuf_prim_mutex_unlock(mutex);
+}
+
+static inline bool execbuf_may_own(const execbuf_prim_mutex *mutex) {
+    (void)mutex;
+    return true;
 }
 
 static inline void execbuf_lock(execbuf_prim_mutex *mutex) {

@@ -1,11 +1,12 @@
 /* The mutex of the Unix platform files: what inline.h does not do.
  *
- * A mutex has an owner: the first thread that took it twice in a row. (The one that makes a pool is often not
- * the one that uses it.) The owner writes busy, then reads asked; another thread, which also has to have the
- * system's lock, writes asked, then reads busy. Whoever comes second sees the other, if each one's write is
- * visible before its read. For the owner, who comes often, that would take a fence. Instead the others make a
- * system call that is a fence for all threads: membarrier(2). So the owner pays for two plain writes, and the
- * others pay dearly; after MANY_VISITS there is no owner any more, and all take the system's lock. */
+ * A mutex has an owner: the first thread that took it TURNS times in a row. (The one that makes a pool is
+ * often not the one that uses it.) The owner writes busy, then reads asked; another thread, which also has to
+ * have the system's lock, writes asked, then reads busy. Whoever comes second sees the other, if each one's
+ * write is visible before its read. For the owner, who comes often, that would take a fence. Instead the
+ * others make a system call that is a fence for all threads: membarrier(2). So the owner pays for two plain
+ * writes, and the others pay dearly; after EXECBUF_MANY_VISITS of them there is no owner any more, and all
+ * take the system's lock. */
 #ifndef EXECBUF_MUTEX_H
 #define EXECBUF_MUTEX_H
 
@@ -13,9 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#define MANY_VISITS 16U
-/* No thread's execbuf_prim_self. */
-#define NOBODY ((uintptr_t)1)
+#define TURNS 8U
 
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(((execbuf_prim_mutex *)0)->space), "the system's lock fits");
 
@@ -47,10 +46,10 @@ static uintptr_t this_thread(void) {
     return (uintptr_t)&execbuf_prim_self;
 }
 
-/* Lets the next thread that takes the mutex twice own it. */
+/* Lets the next thread that takes the mutex often enough own it. */
 static void await_owner(execbuf_prim_mutex *mutex) {
-    mutex->visits = NO_OWNERS || !posix_may_fence() ? MANY_VISITS : 0;
-    __atomic_store_n(&mutex->owner, NOBODY, __ATOMIC_RELAXED);
+    mutex->visits = NO_OWNERS || !posix_may_fence() ? EXECBUF_NEVER_OWNED : 0;
+    __atomic_store_n(&mutex->owner, EXECBUF_NOBODY, __ATOMIC_RELAXED);
     __atomic_store_n(&mutex->asked, 0, __ATOMIC_RELAXED);
 }
 
@@ -76,25 +75,26 @@ static void wait_for_owner(execbuf_prim_mutex *mutex) {
 static void lock_inner(execbuf_prim_mutex *mutex) {
     (void)pthread_mutex_lock(inner(mutex));
     uintptr_t owner = __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED);
-    if (owner != NOBODY && owner != this_thread()) {
+    if (owner != EXECBUF_NOBODY && owner != this_thread()) {
         __atomic_store_n(&mutex->asked, 1, __ATOMIC_RELAXED);
         mutex->visits++;
         if (!posix_fence_all()) {
             /* A filter that came later refuses it. Writes become visible within microseconds all the same. */
             struct timespec pause = {0, 20000000};
             (void)nanosleep(&pause, NULL);
-            mutex->visits = MANY_VISITS;
+            mutex->visits = EXECBUF_MANY_VISITS;
         }
         wait_for_owner(mutex);
-        if (mutex->visits >= MANY_VISITS) {
+        if (mutex->visits >= EXECBUF_MANY_VISITS) {
             /* A thread that still believes that it is the owner finds that it was asked, for ever. */
-            __atomic_store_n(&mutex->owner, NOBODY, __ATOMIC_RELAXED);
+            __atomic_store_n(&mutex->owner, EXECBUF_NOBODY, __ATOMIC_RELAXED);
         }
-    } else if (owner == NOBODY && mutex->visits < MANY_VISITS) {
-        if (mutex->candidate == this_thread()) {
+    } else if (owner == EXECBUF_NOBODY && mutex->visits < EXECBUF_MANY_VISITS) {
+        mutex->in_a_row = mutex->candidate == this_thread() ? mutex->in_a_row + 1 : 1;
+        mutex->candidate = this_thread();
+        if (mutex->in_a_row == TURNS) {
             __atomic_store_n(&mutex->owner, this_thread(), __ATOMIC_RELAXED);
         }
-        mutex->candidate = this_thread();
     }
 }
 
@@ -108,7 +108,7 @@ void execbuf_prim_mutex_lock(execbuf_prim_mutex *mutex) {
 void execbuf_prim_mutex_unlock(execbuf_prim_mutex *mutex) {
     if (posix_forking == 0) {
         uintptr_t owner = __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED);
-        if (owner != NOBODY && owner != this_thread()) {
+        if (owner != EXECBUF_NOBODY && owner != this_thread()) {
             __atomic_store_n(&mutex->asked, 0, __ATOMIC_RELEASE);
         }
         (void)pthread_mutex_unlock(inner(mutex));

@@ -219,7 +219,7 @@ execbuf_prim_result execbuf_prim_on_fork(const execbuf_prim_fork_hooks *hooks) {
 
 #include "mutex.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__ILP32__) && !defined(__CYGWIN__) /* which unwinds as Windows does */
 #include "dwarf.h"
 #else
 #include "nounwinder.h"

@@ -22,7 +22,8 @@
 #include "stub.c" /* NOLINT(bugprone-suspicious-include) */
 #endif
 
-#if !defined(__x86_64__) && !defined(_M_X64)
+/* x32, with its pointers of 32 bits, has a convention of its own. */
+#if (!defined(__x86_64__) && !defined(_M_X64)) || defined(__ILP32__)
 const execbuf_abi execbuf_prim_abi = EXECBUF_ABI_NATIVE;
 #elif defined(_WIN32) || defined(__CYGWIN__)
 const execbuf_abi execbuf_prim_abi = EXECBUF_ABI_WIN64;

@@ -72,6 +72,7 @@ typedef struct execbuf_prim_mutex {
     uint32_t busy;       /* the owner has the mutex, and not by the system's lock */
     uint32_t asked;  /* another thread has it or wants it, so the owner has to take the system's lock, too */
     uint32_t visits; /* how often others had it */
+    uint32_t in_a_row; /* how often the candidate took it in a row */
     uint64_t space[8]; /* the system's lock */
 } execbuf_prim_mutex;
 
