@@ -234,6 +234,54 @@ static void a_hundred_thousand_functions_live_together(void) {
     execbuf_pool_free(pool);
 }
 
+/* A slot of 16 bytes, and less than 4 for the book-keeping. */
+static void a_million_small_functions_take_twenty_bytes_each(void) {
+    enum { COUNT = 1000000 };
+    static execbuf buffers[COUNT];
+    if (some(COUNT, 0) == 0) {
+        return;
+    }
+    execbuf_pool *pool = new_pool();
+    const uint8_t bytes[10] = {0};
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK(execbuf_pool_publish(pool, &buffers[i], bytes, sizeof bytes, NULL) == EXECBUF_OK);
+    }
+    execbuf_pool_stats stats = stats_of(pool);
+    CHECK(stats.committed + stats.bookkeeping <= (size_t)20 * COUNT);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        release(&buffers[i]);
+    }
+    execbuf_pool_free(pool);
+}
+
+/* What code of mixed sizes takes beyond its own length, after each piece was replaced some times. */
+static void a_hundred_thousand_functions_waste_a_tenth(void) {
+    enum { COUNT = 100000 };
+    static execbuf buffers[COUNT];
+    static const uint8_t bytes[1031] = {0};
+    if (some(COUNT, 0) == 0) {
+        return;
+    }
+    execbuf_pool *pool = new_pool();
+    uint32_t random = 1;
+    for (uint32_t turn = 0; turn < 6 * COUNT; turn++) {
+        random = random * 1664525U + 1013904223U; /* Numerical Recipes */
+        uint32_t chosen = turn < COUNT ? turn : (uint32_t)((uint64_t)random * COUNT >> 32);
+        if (turn >= COUNT) {
+            release(&buffers[chosen]);
+        }
+        random = random * 1664525U + 1013904223U;
+        size_t length = 8 + (random >> 22);
+        CHECK(execbuf_pool_publish(pool, &buffers[chosen], bytes, length, NULL) == EXECBUF_OK);
+    }
+    execbuf_pool_stats stats = stats_of(pool);
+    CHECK(stats.live == COUNT && stats.committed <= stats.bytes + stats.bytes / 10);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        release(&buffers[i]);
+    }
+    execbuf_pool_free(pool);
+}
+
 static void empty_memory_is_given_back(void) {
     enum { COUNT = 200 };
     static execbuf buffers[COUNT];
@@ -392,6 +440,8 @@ int main(void) {
     RUN(every_size_has_its_content_and_traps_around);
     RUN(the_first_page_of_a_region_is_nobodys);
     RUN(a_hundred_thousand_functions_live_together);
+    RUN(a_million_small_functions_take_twenty_bytes_each);
+    RUN(a_hundred_thousand_functions_waste_a_tenth);
     RUN(empty_memory_is_given_back);
     RUN(two_hundred_pools_live_and_leave_nothing);
     RUN(pools_made_one_after_the_other_leave_nothing);
