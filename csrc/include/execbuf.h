@@ -313,7 +313,8 @@ execbuf_status execbuf_free(execbuf *buffer);
  * elsewhere), each piece of code gets pages of its own, as by execbuf_new. A region goes back to the system
  * when its last piece of code is freed; an empty one that took no more than 1 MiB is kept for the next. Until
  * then the memory that it took is used again, but not given back, since the kernel refuses to take parts of a
- * sealed memfd.
+ * sealed memfd. (Under vm.overcommit_memory=2 it counts the pages of a memfd only when they are written: if
+ * there are none left then, that is a SIGBUS.)
  *
  * Freed code: its bytes are overwritten with traps at once, but in a frozen region (see below). The place is
  * used again only after all processors have forgotten the old instructions, for which one membarrier(2)
