@@ -139,10 +139,10 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Compiles the library and `crossing.c`.
-fn objects(compiler: &[&str], seed: u64) -> Vec<PathBuf> {
+/// Compiles the library and `crossing.c`, for one test: others may run meanwhile.
+fn objects(compiler: &[&str], seed: u64, test: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let out = directory().join(compiler.join("_").replace('/', "_"));
+    let out = directory().join(format!("{test}_{}", compiler.join("_").replace('/', "_")));
     fs::create_dir_all(&out).expect("it can be made");
     let mut sources: Vec<_> = fs::read_dir(root.join("csrc"))
         .expect("it is there")
@@ -167,7 +167,7 @@ fn compilers(seed: u64) -> Vec<Compiler> {
     let mut compilers = Vec::new();
     for name in names {
         let words: Vec<&str> = name.split_whitespace().collect();
-        let objects = objects(&words, seed);
+        let objects = objects(&words, seed, "agree");
         for level in ["-O0", "-O2"] {
             let command = words.iter().chain([&level]).map(ToString::to_string).collect();
             compilers.push(Compiler { command, is_rust: false, objects: objects.clone() });
@@ -237,7 +237,7 @@ fn functions_of_rustc_get_wrong_integers_if_nobody_extends_them() {
     if env::var_os("EXECBUF_CC").is_some() || !can_compile() {
         return;
     }
-    let rustc = rustc("2", objects(&["cc"], 1));
+    let rustc = rustc("2", objects(&["cc"], 1, "extend"));
     for (text, moved) in [("i(b)", "i(i)"), ("I(B)", "I(I)"), ("i(h)", "i(i)"), ("I(H)", "I(I)"), ("?(?)", "?(I)")]
     {
         let mut signature = Signature::new(text);
