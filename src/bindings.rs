@@ -110,11 +110,14 @@ pub type execbuf_function = ::core::option::Option<unsafe extern "C" fn()>;
  pieces of code, and in the place of one that was freed, are trap instructions.
 
  Regions: memory comes from the system in regions of some MiB, of which only the parts in use take memory.
- A region has an executable mapping, and a writable one at another address, which only execbuf knows. Where
+ A region has an executable mapping, and a writable one at a random address, which only execbuf knows. Where
  the system can enforce it (EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_SECTION) the executable one can never be
- made writable. Where a second mapping can't be had, and for large code (2 MiB on 64-bit Linux), each piece
- of code gets pages of its own, as by execbuf_new. A region goes back to the system when its last piece of
- code is freed; an empty one that took no more than 1 MiB is kept for the next.
+ made writable. Where a second mapping can't be had, and for large code (256 KiB on 64-bit Linux, 64 KiB
+ elsewhere), each piece of code gets pages of its own, as by execbuf_new. A region goes back to the system
+ when its last piece of code is freed; an empty one that took no more than 1 MiB is kept for the next. Until
+ then the memory that it took is used again, but not given back, since the kernel refuses to take parts of a
+ sealed memfd. (Under vm.overcommit_memory=2 it counts the pages of a memfd only when they are written: if
+ there are none left then, that is a SIGBUS.)
 
  Freed code: its bytes are overwritten with traps at once, but in a frozen region (see below). The place is
  used again only after all processors have forgotten the old instructions, for which one membarrier(2)
@@ -126,8 +129,9 @@ pub type execbuf_function = ::core::option::Option<unsafe extern "C" fn()>;
  inherited. A child made by raw clone(2) without the fork handlers is noticed at its first use of a pool
  (Linux 4.14), but what its parent does meanwhile changes the shared memory.
 
- Threads: any function may be called from any thread on any pool. The thread that uses a pool most takes
- its lock without an atomic instruction.*/
+ Threads: any function may be called from any thread on any pool. The first thread that
+ takes a pool's lock eight times in a row, mostly the one that publishes, takes it without an atomic
+ instruction from then on (Linux 4.14), unless others come often.*/
 #[repr(C)]
 #[derive(Debug)]
 pub struct execbuf_pool {
@@ -166,7 +170,7 @@ pub struct execbuf_place {
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct execbuf_pool_stats {
-    /// Buffers that are published or reserved and not freed.
+    /// Buffers that are published or reserved and not freed, with the code that thunks share.
     pub live: usize,
     /// What was asked for by them: the sum of their lengths, and of the capacity of reserved ones.
     pub bytes: usize,
@@ -409,6 +413,7 @@ unsafe extern "C" {
           EXECBUF_E_NOT_PUBLISHED the buffer was reserved, but not published;
           EXECBUF_E_FROZEN        the buffer is a pool's, and the process has forked since its memory was
                                   taken: the code is shared with the other process;
+          EXECBUF_E_THUNK         the buffer is a thunk;
           EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED as for execbuf_new;
           EXECBUF_E_LOST          both requests of the second way were refused. The code is no longer
                                   executable, and the buffer can only be freed.
@@ -610,9 +615,9 @@ unsafe extern "C" {
     /** Makes a thunk that can be called: a function pointer for whoever calls by one convention, of a function
  that is called by the other. As execbuf_thunk_emit, but better in all that concerns memory and unwinding:
 
- It is a buffer of the pool, of 16 bytes if the target is within 2 GiB of it, else of 32. What it does is
- in code that all thunks of the pool share whose arguments are alike and cross in the same direction; that
- goes with the last of them.
+ It is a buffer of the pool, of 16 bytes if the target is within 2 GiB of it, else of 32; where the pool has
+ no regions, it has a page. What it does is in code that all thunks of the pool share whose arguments are
+ alike and cross in the same direction; that goes with the last of them, and counts as a buffer meanwhile.
 
  Exceptions, longjmp and backtraces pass through it, and debuggers know it as
  execbuf_thunk_sysv64_to_win64 or execbuf_thunk_win64_to_sysv64. Where there is no Windows, this takes an
@@ -623,6 +628,11 @@ unsafe extern "C" {
  But where Win64 code calls System V code outside of Windows, no unwinder restores rdi, rsi and xmm6 to
  xmm15, which the caller expects to be preserved: what is caught in a frame that itself made a call by
  Win64's convention goes on with wrong values. Catch further out, where the convention is System V.
+
+ fork: thunks live on in both processes. But unwinders have locks of their own, which libgcc's, before its
+ version 13, does not mind at a fork: if another thread throws an exception, or tells it of code, just at
+ that moment, the child can neither throw, nor make or free thunks. (What execbuf itself tells it is
+ minded.)
 
  The function's code must not use the red zone, the 128 bytes below its stack pointer, if it runs on
  Windows, where there is none.
@@ -636,7 +646,7 @@ unsafe extern "C" {
  In:  pool:      where it is to be; NULL for a pool that the library has for this.
       signature: the signature of both.
       entered:   the convention by which the thunk is called.
-      abi:       that of the target. If it is the same, the thunk is a jump.
+      abi:       that of the target. If it is the same, the thunk is an ordinary buffer with a jump.
       target:    the function that it calls.
  Out: error:     the report, or NULL.*/
     pub fn execbuf_thunk_new(
