@@ -68,6 +68,11 @@ static bool same_shape(const execbuf_shape *one, const execbuf_shape *other) {
 
 /* ---- Tables ---- */
 
+/* How many bytes two tables of so many buckets take. */
+static size_t size_of_tables(size_t buckets) {
+    return 2 * buckets * sizeof(void *);
+}
+
 static size_t bucket_count(const execbuf_bodies *bodies) {
     return bodies->buckets != NULL ? bodies->bucket_count : EXECBUF_FIRST_BUCKETS;
 }
@@ -134,7 +139,7 @@ static void *take_out(execbuf_pool *pool, const execbuf_body *body) {
     void *garbage = NULL;
     if (bodies->count == 0) {
         garbage = (void *)bodies->buckets;
-        pool->bookkeeping -= 2 * bodies->bucket_count * sizeof *bodies->buckets;
+        pool->bookkeeping -= size_of_tables(bodies->bucket_count);
         bodies->buckets = NULL;
         bodies->bucket_count = 0;
     }
@@ -165,7 +170,7 @@ static void *rehash(execbuf_pool *pool, execbuf_body **buckets, size_t count) {
         }
     }
     memset((void *)bodies->first, 0, sizeof bodies->first);
-    pool->bookkeeping += 2 * (count - bodies->bucket_count) * sizeof *buckets;
+    pool->bookkeeping += size_of_tables(count) - size_of_tables(bodies->bucket_count);
     bodies->buckets = buckets;
     bodies->bucket_count = count;
     bodies->count = 0;
@@ -187,7 +192,7 @@ static void grow(execbuf_pool *pool) {
         return;
     }
     /* Without the lock, as in the table of buffers. */
-    void *garbage = calloc(2 * count, sizeof(execbuf_body *)); /* NOLINT: of pointers */
+    void *garbage = calloc(1, size_of_tables(count));
     execbuf_pool_lock(pool);
     if (garbage != NULL && more_buckets(&pool->bodies) == count) { /* no other thread was faster */
         garbage = rehash(pool, (execbuf_body **)garbage, count);
@@ -283,8 +288,8 @@ static execbuf_status make(execbuf_pool *pool, const execbuf_shape *shape, execb
 /* Remembers the body of a signature, and forgets the one that was remembered before the last. */
 static void remember(execbuf_bodies *bodies, const execbuf_signature *signature, execbuf_body *body) {
     uint64_t hash = execbuf_recent_hash(signature, body->shape.entered);
-    execbuf_recent *place = &bodies->recent[hash & (EXECBUF_RECENT - 1)];
-    bodies->recent[(hash & (EXECBUF_RECENT - 1)) ^ 1] = *place;
+    execbuf_recent *place = &bodies->recent[hash & (EXECBUF_RECENT - 2)];
+    place[1] = place[0];
     place->hash = hash;
     place->body = body;
     memcpy(&place->signature, signature, execbuf_signature_size(signature));

@@ -109,9 +109,9 @@ EXECBUF_INLINE execbuf_body *execbuf_body_recall(const execbuf_bodies *bodies,
         return NULL;
     }
     uint64_t hash = execbuf_recent_hash(signature, entered);
-    const execbuf_recent *known = &bodies->recent[hash & (EXECBUF_RECENT - 1)];
-    if (known->hash != hash) {
-        known = &bodies->recent[(hash & (EXECBUF_RECENT - 1)) ^ 1];
+    const execbuf_recent *known = &bodies->recent[hash & (EXECBUF_RECENT - 2)];
+    if (known->hash != hash || known->body == NULL) {
+        known++;
     }
     bool same = known->hash == hash && known->body != NULL && known->body->shape.entered == entered &&
                 execbuf_signature_same(&known->signature, signature);

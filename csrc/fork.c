@@ -26,6 +26,7 @@ void execbuf_fork_noticed_late(void) {
     if (execbuf_prim_lock_in_clone()) {
         execbuf_backend_forget();
         execbuf_pools_in_clone();
+        execbuf_prim_unwinder_after_fork();
         execbuf_prim_arm_canary();
         execbuf_prim_unlock();
     }

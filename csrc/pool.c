@@ -27,6 +27,7 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     if (length > EXECBUF_POOL_NAME_MAX) {
         return execbuf_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
     }
+    execbuf_fork_look();
     execbuf_status status = execbuf_backend_check(error);
     if (status != EXECBUF_OK) {
         return status;

@@ -59,8 +59,9 @@ execbuf_pool *execbuf_registry_add(void) {
     if (pool != NULL) {
         execbuf_prim_lock();
         if (count + 1 < EXECBUF_MOST_POOLS) {
-            pool->number = ++count;
+            pool->number = count + 1;
             execbuf_registry[pool->number] = pool;
+            count++; /* last, for the child of a raw clone, which can't wait for the lock */
         }
         execbuf_prim_unlock();
         if (pool->number != 0) {
@@ -74,9 +75,11 @@ execbuf_pool *execbuf_registry_add(void) {
 void execbuf_registry_remove(execbuf_pool *pool) {
     execbuf_lock(&pool->mutex);
     execbuf_span_place *spans = pool->spans;
-    uint32_t serial = pool->serial;
+    /* Handles of the old pool are not to be those of the new one; until no serial is left. */
+    uint32_t serial = pool->serials < EXECBUF_MOST_SERIALS ? pool->serials : 0;
     memset(&pool->next_unused, 0, sizeof *pool - offsetof(execbuf_pool, next_unused));
-    pool->serial = serial; /* goes on, so that handles of the old pool are not those of the new one */
+    pool->first_serial = serial;
+    pool->serials = serial;
     execbuf_unlock(&pool->mutex);
     free(spans);
     execbuf_prim_lock();

@@ -13,6 +13,16 @@
 /* Numbers are less than this. */
 #define EXECBUF_MOST_POOLS 8192U
 
+/* An id is, from the highest bit on: EXECBUF_ID_OF_POOL, the pool's number, the span's number in the pool, a
+ * serial number of the spans that had this number, and the slot's tag. Which slot it is follows from the
+ * address. Numbers and slots are not used again when they had all serial numbers and all tags. */
+#define EXECBUF_SPAN_BITS 19
+#define EXECBUF_SERIAL_BITS 15
+#define EXECBUF_TAG_BITS 16
+#define EXECBUF_SPAN_SHIFT (EXECBUF_SERIAL_BITS + EXECBUF_TAG_BITS)
+#define EXECBUF_MOST_SERIALS ((uint32_t)1 << EXECBUF_SERIAL_BITS)
+#define EXECBUF_MOST_SPANS ((uint32_t)1 << EXECBUF_SPAN_BITS)
+
 /* What a span's number stands for, with all that it takes to find a slot: the spans of a large pool are not
  * in the processor's caches, but these are, so that what is needed of a span can be fetched at once. */
 typedef struct execbuf_span_place {
@@ -22,6 +32,7 @@ typedef struct execbuf_span_place {
     uint32_t slot_size;
     uint32_t slots; /* 0: there is no span */
     uint32_t reciprocal;
+    uint32_t serial; /* of the next span */
     union {
         uint8_t *entries;
         uint32_t next_unused; /* if there is no span */
@@ -37,7 +48,8 @@ struct execbuf_pool {
     size_t largest;                         /* longer code has pages of its own; a constant of the platform */
     bool given_up;                          /* by its user; what it published may still live */
     bool must_sweep;                        /* there may be frozen regions without live slots */
-    uint32_t serial;                        /* counts spans */
+    uint32_t first_serial;                  /* of spans */
+    uint32_t serials;                       /* all that were used are less */
     execbuf_span *classes[EXECBUF_CLASSES]; /* lists of spans with free slots */
     size_t class_bytes[EXECBUF_CLASSES];    /* in spans, of regions that are not frozen */
     execbuf_span *limbo;                    /* list of spans with slots in limbo */
@@ -60,8 +72,8 @@ struct execbuf_pool {
     execbuf_error why;
 };
 
-/* A pool with a number and a mutex, the rest zero but for serial; NULL if there is no memory, or no number
- * left. */
+/* A pool with a number and a mutex, the rest zero but for first_serial; NULL if there is no memory, or no
+ * number left. */
 execbuf_pool *execbuf_registry_add(void);
 
 /* Keeps the memory of a pool that has nothing any more for another one. */

@@ -93,17 +93,20 @@ static void number_span(execbuf_pool *pool, execbuf_span *span) {
     place->slots = span->slots;
     place->reciprocal = span->reciprocal;
     place->u.entries = span->entries;
-    uint32_t serial = pool->serial++;
     uint64_t id = (uint64_t)pool->number << EXECBUF_SPAN_BITS | span->number;
-    id = id << EXECBUF_SERIAL_BITS | (serial & (((uint32_t)1 << EXECBUF_SERIAL_BITS) - 1));
-    id = id << EXECBUF_TAG_BITS | ((serial >> EXECBUF_SERIAL_BITS) * 2 & 0xffff);
+    id = id << EXECBUF_SERIAL_BITS | place->serial++;
+    id <<= EXECBUF_TAG_BITS;
+    pool->serials = place->serial > pool->serials ? place->serial : pool->serials;
     span->id = EXECBUF_ID_OF_POOL | id;
 }
 
 static void unnumber_span(execbuf_pool *pool, const execbuf_span *span) {
-    pool->spans[span->number].slots = 0;
-    pool->spans[span->number].u.next_unused = pool->unused_place;
-    pool->unused_place = span->number;
+    execbuf_span_place *place = &pool->spans[span->number];
+    place->slots = 0;
+    if (place->serial < EXECBUF_MOST_SERIALS) {
+        place->u.next_unused = pool->unused_place;
+        pool->unused_place = span->number;
+    }
 }
 
 /* ---- Giving memory back ---- */
@@ -357,6 +360,9 @@ static bool add_places(execbuf_pool *pool, uint32_t before) {
         execbuf_span_place *old = pool->spans;
         if (before > 0) {
             memcpy(places, old, before * sizeof *places);
+        }
+        for (uint32_t i = before; i < after; i++) {
+            places[i].serial = pool->first_serial;
         }
         /* The list of unused places goes on in the new ones, where it ended. */
         pool->spans = places;

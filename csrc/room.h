@@ -11,16 +11,6 @@
 #include "registry.h"
 #include "table.h"
 
-/* An id is, from the highest bit on: EXECBUF_ID_OF_POOL, the pool's number, the span's number in the pool, a
- * part of a serial number that each span has, and the slot's tag; the latter exclusive or with another part
- * of the serial number, an even one, so that the tags of a number's next span are others. Which slot it is
- * follows from the address. */
-#define EXECBUF_SPAN_BITS 19
-#define EXECBUF_SERIAL_BITS 15
-#define EXECBUF_TAG_BITS 16
-#define EXECBUF_SPAN_SHIFT (EXECBUF_SERIAL_BITS + EXECBUF_TAG_BITS)
-#define EXECBUF_MOST_SPANS ((uint32_t)1 << EXECBUF_SPAN_BITS)
-
 /* An empty region that took no more than this is kept for the next piece of code. */
 #define EXECBUF_KEPT_SIZE ((size_t)1 << 20)
 

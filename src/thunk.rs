@@ -282,8 +282,8 @@ impl DynThunk {
         self.entered
     }
 
-    /// The thunk as a typed handle that borrows it. It is no matter whether the target is variadic: the thunk takes the
-    /// arguments of its signature, and no others.
+    /// The thunk as a typed handle that borrows it. If the target is variadic, the thunk is not: it takes the arguments of
+    /// its signature. But where the ABIs are the same, there is only the target, and no type here for that.
     ///
     /// # Errors
     ///
@@ -305,6 +305,9 @@ impl DynThunk {
         }
         if F::ABI != self.entered {
             return Err(Error::mismatch("ABI"));
+        }
+        if self.code.is_none() && self.signature.fixed().is_some() {
+            return Err(Error::mismatch("\"...\""));
         }
         // SAFETY: There is a thunk of this type, or the target itself, for which the caller vouches; and it stays there
         // while the handle borrows `self`.

@@ -437,7 +437,7 @@ mod unix {
     fn every_first_use_in_the_child_of_a_raw_clone_notices() {
         let _alone = alone();
         let pool = pool();
-        for use_ in 0..8 {
+        for use_ in 0..9 {
             let mut old: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
             let regions = has_regions();
             // SAFETY: As above.
@@ -460,6 +460,7 @@ mod unix {
                     ),
                     5 => assert!(pool.lookup(old[0].1.as_ptr()).is_some()),
                     6 => assert_eq!(pool.stats().frozen, usize::from(regions)),
+                    7 => drop(ExecPool::new().unwrap()),
                     _ => drop(publish(1)),
                 }
                 check(&old);

@@ -187,6 +187,11 @@ mod crossing {
         // SAFETY: With these types, the function has this signature.
         let format = unsafe { thunk.function::<Format>() }.unwrap();
         let mut text = [0_u8; 32];
+        let native = DynThunk::new(&signature, Abi::NATIVE, Abi::NATIVE, libc::snprintf as *const u8).unwrap();
+        // SAFETY: Nothing is called.
+        let error =
+            unsafe { native.function::<extern "C" fn(*mut u8, u64, *const u8, i32, f64) -> i32>() }.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Mismatch);
         let length = format.call(text.as_mut_ptr(), 32, c"%d %.2f".as_ptr().cast(), -7, 2.25);
         assert_eq!((length, &text[..8]), (7, &b"-7 2.25\0"[..]));
     }

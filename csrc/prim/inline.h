@@ -40,9 +40,9 @@ static inline void execbuf_unlock_owned(execbuf_prim_mutex *mutex) {
 /* Whether this thread owns a mutex, or may come to own it; or no thread may own any. */
 static inline bool execbuf_may_own(const execbuf_prim_mutex *mutex) {
     uintptr_t owner = __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED);
+    uint32_t visits = __atomic_load_n(&mutex->visits, __ATOMIC_RELAXED);
     return owner == (uintptr_t)&execbuf_prim_self ||
-           (owner == EXECBUF_NOBODY &&
-            (mutex->visits < EXECBUF_MANY_VISITS || mutex->visits == EXECBUF_NEVER_OWNED));
+           (owner == EXECBUF_NOBODY && (visits < EXECBUF_MANY_VISITS || visits == EXECBUF_NEVER_OWNED));
 }
 
 static inline void execbuf_lock(execbuf_prim_mutex *mutex) {

@@ -251,12 +251,9 @@ static void *map_somewhere(size_t size, int flags, int fd) {
                      syscall(SYS_getrandom, &random, sizeof random, GRND_NONBLOCK) == sizeof random;
     for (unsigned bits = 46; is_random && bits >= 38; bits -= 8) {
         void *hint = (void *)(uintptr_t)(random >> (64 - bits) & ~(uint64_t)0xffff); /* NOLINT */
-        void *base = posix_mmap(hint, size, PROT_NONE, flags | POSIX_NO_REPLACE, fd);
-        if (base == hint && base != NULL) {
+        void *base = posix_mmap_at(hint, size, PROT_NONE, flags, fd);
+        if (base != NULL) {
             return base;
-        }
-        if (base != NULL) { /* before Linux 4.17 it is only a hint */
-            (void)munmap(base, size);
         }
     }
     return posix_mmap(NULL, size, PROT_NONE, flags, fd);
@@ -452,8 +449,6 @@ execbuf_prim_result execbuf_prim_map_region(execbuf_backend backend, size_t size
 
 /* A page that the kernel fills with zeros in every child of a fork. */
 static uint8_t *canary_page;
-#define ARMED 1U
-#define NOTICED 2U
 static bool canary_tried;
 
 void execbuf_prim_arm_canary(void) {
@@ -467,20 +462,24 @@ void execbuf_prim_arm_canary(void) {
         }
         canary_page = page;
     }
-    if (canary_page != NULL && *canary_page != ARMED) {
-        *canary_page = ARMED;
+    if (canary_page != NULL && *canary_page == 0) {
+        __atomic_store_n(canary_page, 1, __ATOMIC_RELEASE);
         execbuf_prim_canary = canary_page;
     }
 }
 
 bool execbuf_prim_lock_in_clone(void) {
-    uint8_t wiped = 0;
-    if (!__atomic_compare_exchange_n(canary_page, &wiped, NOTICED, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE)) {
+    /* The byte behind it, which is wiped, too. */
+    if (__atomic_exchange_n(canary_page + 1, 1, __ATOMIC_ACQ_REL) != 0) {
+        while (__atomic_load_n(canary_page, __ATOMIC_ACQUIRE) == 0) {
+            (void)sched_yield();
+        }
         return false;
     }
-    const pthread_mutex_t unlocked = PTHREAD_MUTEX_INITIALIZER;
-    memcpy(&posix_mutex, &unlocked, sizeof unlocked);
+    if (posix_forking == 0) {
+        const pthread_mutex_t unlocked = PTHREAD_MUTEX_INITIALIZER;
+        memcpy(&posix_mutex, &unlocked, sizeof unlocked);
+    }
     execbuf_prim_lock();
     return true;
 }

@@ -77,12 +77,12 @@ static void lock_inner(execbuf_prim_mutex *mutex) {
     uintptr_t owner = __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED);
     if (owner != EXECBUF_NOBODY && owner != this_thread()) {
         __atomic_store_n(&mutex->asked, 1, __ATOMIC_RELAXED);
-        mutex->visits++;
+        __atomic_store_n(&mutex->visits, mutex->visits + 1, __ATOMIC_RELAXED);
         if (!posix_fence_all()) {
             /* A filter that came later refuses it. Writes become visible within microseconds all the same. */
             struct timespec pause = {0, 20000000};
             (void)nanosleep(&pause, NULL);
-            mutex->visits = EXECBUF_MANY_VISITS;
+            __atomic_store_n(&mutex->visits, EXECBUF_MANY_VISITS, __ATOMIC_RELAXED);
         }
         wait_for_owner(mutex);
         if (mutex->visits >= EXECBUF_MANY_VISITS) {

@@ -97,6 +97,25 @@ execbuf_prim_result execbuf_prim_release(void *base, size_t size) {
     return posix_munmap(base, size);
 }
 
+/* mmap at this address and no other. NULL and errno on failure; EEXIST if something is there. */
+static void *posix_mmap_at(void *address, size_t size, int protection, int flags, int fd) {
+    void *base = posix_mmap(address, size, protection, flags, fd);
+    if (base != NULL && base != address) { /* without POSIX_NO_REPLACE it is only a hint */
+        (void)munmap(base, size);
+        errno = EEXIST;
+        base = NULL;
+    }
+    return base;
+}
+
+/* Whether another address may do after a hint, with errno. Too low a hint is EPERM. ENOMEM is a lack of
+ * memory below the stack, but above it may only say that address space ends. */
+static bool posix_goes_on(uintptr_t hint, size_t size) {
+    uintptr_t stack = (uintptr_t)&stack;
+    bool may_be_the_end = size > stack || hint > stack - size;
+    return errno == EEXIST || errno == EINVAL || errno == EPERM || (errno == ENOMEM && may_be_the_end);
+}
+
 /* mmap where every byte is within 2 GiB of an address, or anywhere if that is NULL. NULL and errno on
  * failure; errno is EDOM if there is no room. */
 static void *posix_mmap_near(const void *near_to, size_t size, int protection, int flags, int fd) {
@@ -118,16 +137,9 @@ static void *posix_mmap_near(const void *near_to, size_t size, int protection, i
             }
             /* The address as a pointer, which is what mmap takes. */
             void *base =
-                posix_mmap((void *)hint, size, protection, flags | POSIX_NO_REPLACE, fd); /* NOLINT */
-            if (base == (void *)hint) {                                                   /* NOLINT */
+                posix_mmap_at((void *)hint, size, protection, flags | POSIX_NO_REPLACE, fd); /* NOLINT */
+            if (base != NULL || !posix_goes_on(hint, size)) {
                 return base;
-            }
-            if (base != NULL) { /* without MAP_FIXED_NOREPLACE it is only a hint */
-                (void)munmap(base, size);
-            } else if (errno == ENOMEM && side == 0) { /* above, it may only be the end of address space */
-                return NULL;
-            } else if (errno != EEXIST && errno != EINVAL && errno != EPERM && errno != ENOMEM) {
-                return NULL; /* too low an address is EPERM */
             }
         }
     }

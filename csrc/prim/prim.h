@@ -185,7 +185,8 @@ void execbuf_prim_arm_canary(void);
 /* Takes the lock in a child that was made without the fork handlers, whichever of its parent's threads has
  * it.
  *
- * Returns: whether this thread is the first to notice; if not, the lock is not taken. */
+ * Returns: whether this thread is the first to notice; if not, the lock is not taken, but the first one has
+ * made the byte watch again. */
 bool execbuf_prim_lock_in_clone(void);
 
 /* Locks of which there may be many, for longer than a few instructions, also across a system call. Not
