@@ -31,9 +31,12 @@ execbuf_prim_result execbuf_prim_tell_unwinder(execbuf_prim_function *function) 
         return execbuf_prim_ok();
     }
     function->handle = NULL;
-    /* Finds its entry again by its address. */
-    bool done = EXECBUF_FAULT("RtlAddFunctionTable") == 0 && RtlAddFunctionTable(entry, 1, start);
-    return done ? execbuf_prim_ok() : execbuf_prim_failed("RtlAddFunctionTable", ERROR_NOT_ENOUGH_MEMORY);
+    /* Finds its entry again by its address. It gives no code when it fails, which is for want of memory. */
+    int32_t code = EXECBUF_FAULT("RtlAddFunctionTable");
+    if (code == 0 && !RtlAddFunctionTable(entry, 1, start)) {
+        code = ERROR_NOT_ENOUGH_MEMORY;
+    }
+    return code == 0 ? execbuf_prim_ok() : execbuf_prim_failed("RtlAddFunctionTable", code);
 }
 
 bool execbuf_prim_forget_function(execbuf_prim_function *function) {
