@@ -588,7 +588,7 @@ unsafe extern "C" {
 
  It takes less than a page of stack. Integers of 8 and 16 bits reach a System V target extended to 32, as
  compilers expect. Called by Win64 it preserves rdi, rsi and xmm6 to xmm15. Of a variadic target it is a
- caller with these very arguments; the thunk itself may be called as variadic or not.
+ caller with these very arguments; the thunk itself may be called as variadic or not, unless it is a jump.
 
  There are no unwind tables for it: nothing may unwind through it. execbuf_thunk_new makes them.
 
