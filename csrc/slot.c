@@ -324,16 +324,16 @@ EXECBUF_INLINE void give_up(const slot_place *place, bool frozen) {
     execbuf_span_give_up(span, place->slot);
 }
 
-/* The body of the thunk whose leaf is in a slot; NULL: none. */
-static const uint8_t *body_of(const slot_place *place, const execbuf *buffer) {
-    if (!execbuf_span_is_leaf(place->span, place->entry)) {
+/* The body of the thunk whose leaf is in a slot with this entry; NULL: none. */
+EXECBUF_INLINE const uint8_t *body_of(const execbuf_region *region, const execbuf_span *span,
+                                      const uint8_t *entry, const execbuf *buffer) {
+    if (!execbuf_span_is_leaf(span, entry)) {
         return NULL;
     }
-    size_t length = execbuf_span_length(place->span, place->slot, place->entry);
+    size_t length = execbuf_span_length(span, 0, entry); /* such spans have no lengths by slot */
     /* By the address by which it was written, processors find it sooner. */
-    const uint8_t *leaf = place->region->views.rw != NULL
-                              ? execbuf_room_writable(place->region, buffer->entry)
-                              : (const uint8_t *)buffer->entry;
+    const uint8_t *leaf = region->views.rw != NULL ? execbuf_room_writable(region, buffer->entry)
+                                                   : (const uint8_t *)buffer->entry;
     return execbuf_leaf_body(leaf, length, buffer->entry);
 }
 
@@ -344,7 +344,7 @@ EXECBUF_OUTLINE execbuf_status release_slowly(execbuf *buffer) {
         execbuf_table_count_stale();
         return EXECBUF_E_STALE;
     }
-    const uint8_t *body = body_of(&place, buffer);
+    const uint8_t *body = body_of(place.region, place.span, place.entry, buffer);
     if (!place.region->frozen) {
         uint8_t *rw = execbuf_room_writable(place.region, buffer->entry);
         write_traps(rw, buffer->entry, place.span->slot_size);
@@ -364,10 +364,12 @@ EXECBUF_OUTLINE execbuf_status release_slowly(execbuf *buffer) {
 }
 
 /* What is to be done before the slot of a thunk is given up, if it is one, and not the last of its body; else
- * false. The place comes by value, so that its parts can stay in registers where there is no thunk. */
-EXECBUF_LAST bool leave_body(slot_place place, const execbuf *buffer) {
-    const uint8_t *body = body_of(&place, buffer);
-    return body == NULL || execbuf_body_leave_others(&place.pool->bodies, body);
+ * false. It takes parts of the place, not the place, so that they can stay in registers where there is no
+ * thunk. */
+EXECBUF_LAST bool leave_body(execbuf_pool *pool, const execbuf_region *region, const execbuf_span *span,
+                             const uint8_t *entry, const execbuf *buffer) {
+    const uint8_t *body = body_of(region, span, entry, buffer);
+    return body == NULL || execbuf_body_leave_others(&pool->bodies, body);
 }
 
 /* What is left to do when a slot was given up: its pool is locked by its owner, so nobody takes it yet. */
@@ -391,7 +393,8 @@ execbuf_status execbuf_pool_release(execbuf *buffer) {
         execbuf_unlock_owned(&pool->mutex);
         return release_slowly(buffer);
     }
-    if (EXECBUF_RARE(execbuf_span_may_be_leaf(place.entry)) && !leave_body(place, buffer)) {
+    if (EXECBUF_RARE(execbuf_span_may_be_leaf(place.entry)) &&
+        !leave_body(pool, place.region, place.span, place.entry, buffer)) {
         execbuf_unlock_owned(&pool->mutex);
         return release_slowly(buffer);
     }
