@@ -165,12 +165,25 @@ static inline size_t count_mappings(const char *letters) {
     return count;
 }
 
+/* Whether the maps are full of what valgrind or ThreadSanitizer has there, which grows with each region. */
+static inline int hides_maps(void) {
+#if defined(__SANITIZE_THREAD__)
+    return 1;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    return 1;
+#endif
+#endif
+    return under_valgrind();
+}
+
 static inline maps look(void) {
     maps seen = {0, 0};
-    if (under_valgrind()) {
+    if (hides_maps()) {
         static int said = 0;
         if (!said++) {
-            (void)fprintf(stderr, "SKIP: no look at the maps: they show valgrind's own\n");
+            (void)fprintf(stderr,
+                          "SKIP: no look at the maps: they show valgrind's own, or the sanitizer's\n");
         }
         return seen;
     }
@@ -190,7 +203,7 @@ static inline maps look(void) {
  * uses much of the heap can compare two looks. */
 static inline maps look_at_code(void) {
     maps seen = {0, 0};
-    if (under_valgrind()) {
+    if (hides_maps()) {
         return look();
     }
     for (char *line = read_maps(); *line != '\0'; line = strchr(line, '\n') + 1) {
