@@ -4,22 +4,22 @@
 #define _GNU_SOURCE /* mremap, MAP_ANONYMOUS, personality; before any header */
 #endif
 
-#include "../arch.h"
+#include "../base/isa.h"
 
 #if defined(EXECBUF_PRIM_STUB) || defined(EXECBUF_ARCH_UNKNOWN)
-#include "stub.c" /* NOLINT(bugprone-suspicious-include) */
+#include "stub/stub.inc"
 #elif defined(EXECBUF_PRIM_UNIX)
-#include "unix.c" /* NOLINT(bugprone-suspicious-include) */
+#include "unix/unix.inc"
 #elif defined(_WIN32)
-#include "windows.c" /* NOLINT(bugprone-suspicious-include) */
+#include "windows/windows.inc"
 #elif defined(__linux__)
-#include "linux.c" /* NOLINT(bugprone-suspicious-include) */
+#include "linux/linux.inc"
 #elif defined(__APPLE__)
-#include "apple.c" /* NOLINT(bugprone-suspicious-include) */
+#include "apple/apple.inc"
 #elif defined(__unix__)
-#include "unix.c" /* NOLINT(bugprone-suspicious-include) */
+#include "unix/unix.inc"
 #else
-#include "stub.c" /* NOLINT(bugprone-suspicious-include) */
+#include "stub/stub.inc"
 #endif
 
 /* x32, with its pointers of 32 bits, has a convention of its own. */

@@ -1,7 +1,7 @@
 /* Threads and pools: the mutex with its owner, one pool for many threads, handing code over, forks in
  * between. For ThreadSanitizer, too, for which no mutex has an owner. */
 
-#include "../../csrc/prim/inline.h"
+#include "../../csrc/prim/lock.h"
 
 #include "check.h"
 
