@@ -3,32 +3,6 @@
 use std::env;
 use std::path::Path;
 
-/// The C files, relative to `csrc/`. The platform's file is included by `prim/prim.c`.
-const SOURCES: [&str; 22] = [
-    "api/buffer.c",
-    "api/error.c",
-    "api/probe.c",
-    "api/process.c",
-    "api/thunk.c",
-    "call/signature.c",
-    "call/x86_64.c",
-    "debug/dwarf.c",
-    "debug/elf.c",
-    "exec/ladder.c",
-    "mapping/handles.c",
-    "mapping/mapping.c",
-    "pool/alloc.c",
-    "pool/large.c",
-    "pool/query.c",
-    "pool/region.c",
-    "pool/registry.c",
-    "pool/slot.c",
-    "pool/span.c",
-    "prim/prim.c",
-    "thunk/adapter.c",
-    "thunk/x86_64/emit.c",
-];
-
 fn main() {
     let csrc = Path::new(&variable("CARGO_MANIFEST_DIR")).join("csrc");
     println!("cargo::rerun-if-changed=csrc");
@@ -56,7 +30,7 @@ fn compile(csrc: &Path) {
     build.std("c11").include(csrc.join("include"));
     // Calls within the library need no detour. Rust finds the symbols all the same.
     build.flag_if_supported("-fvisibility=hidden");
-    build.files(SOURCES.map(|file| csrc.join(file)));
+    build.file(csrc.join("execbuf.c"));
     build.compile("execbuf");
     // glibc before 2.34 and the BSDs keep pthread_atfork in a library of its own; others ignore the option.
     let unix = env::var_os("CARGO_CFG_UNIX").is_some();

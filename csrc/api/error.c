@@ -47,7 +47,7 @@ typedef struct sink {
     size_t length;
 } sink;
 
-static void put(sink *to, const char *text) {
+static void sink_put(sink *to, const char *text) {
     for (; *text != '\0'; text++, to->length++) {
         if (to->length + 1 < to->size) {
             to->text[to->length] = *text;
@@ -58,15 +58,15 @@ static void put(sink *to, const char *text) {
 static void put_number(sink *to, const char *before, long number, const char *after) {
     char digits[32];
     (void)snprintf(digits, sizeof digits, "%ld", number);
-    put(to, before);
-    put(to, digits);
-    put(to, after);
+    sink_put(to, before);
+    sink_put(to, digits);
+    sink_put(to, after);
 }
 
 static void put_os_error(sink *to, int32_t code) {
-    const char *name = execbuf_prim_error_name(code);
+    const char *name = xb_prim_error_name(code);
     if (name != NULL) {
-        put(to, name);
+        sink_put(to, name);
     } else {
         put_number(to, "error ", (long)code, "");
     }
@@ -74,9 +74,9 @@ static void put_os_error(sink *to, int32_t code) {
 
 /* "mprotect: EACCES", or only the call where the system gave no code. */
 static void put_call(sink *to, const char *call, int32_t code) {
-    put(to, call != NULL ? call : "?");
+    sink_put(to, call != NULL ? call : "?");
     if (code != 0) {
-        put(to, ": ");
+        sink_put(to, ": ");
         put_os_error(to, code);
     }
 }
@@ -88,7 +88,7 @@ static void put_position(sink *to, const execbuf_error *error) {
     } else if (error->status == EXECBUF_E_TYPE && error->position > 0) {
         put_number(to, "argument ", (long)error->position, ": ");
     } else if (error->status == EXECBUF_E_TYPE) {
-        put(to, "result: ");
+        sink_put(to, "result: ");
     }
 }
 
@@ -99,9 +99,9 @@ static void put_details(sink *to, const execbuf_error *error) {
         return;
     }
     for (size_t i = 0; i < error->attempt_count && i < EXECBUF_MAX_ATTEMPTS; i++) {
-        put(to, i == 0 ? "" : "; ");
-        put(to, execbuf_backend_name(error->attempts[i].backend));
-        put(to, ": ");
+        sink_put(to, i == 0 ? "" : "; ");
+        sink_put(to, execbuf_backend_name(error->attempts[i].backend));
+        sink_put(to, ": ");
         put_call(to, error->attempts[i].call, error->attempts[i].os_error);
     }
 }
@@ -109,11 +109,11 @@ static void put_details(sink *to, const execbuf_error *error) {
 size_t execbuf_error_describe(const execbuf_error *error, char *text, size_t size) {
     sink to = {text, text != NULL ? size : 0, 0};
     if (error != NULL) {
-        put(&to, execbuf_status_message(error->status));
+        sink_put(&to, execbuf_status_message(error->status));
         if (error->culprit != NULL || error->attempt_count > 0) {
-            put(&to, " (");
+            sink_put(&to, " (");
             put_details(&to, error);
-            put(&to, ")");
+            sink_put(&to, ")");
         }
     }
     if (to.size > 0) {

@@ -4,15 +4,15 @@
 #include "../pool/region.h"
 
 /* The self-test of one backend, on memory of its own. */
-typedef execbuf_prim_result (*prove_function)(execbuf_backend backend);
+typedef xb_result (*prove_function)(execbuf_backend backend);
 
-/* A look that is new each time: execbuf_backend_check asks no more once a backend has worked. */
-static execbuf_status check(execbuf_prim_result *result) {
-    execbuf_status status = execbuf_prim_check_process(result);
+/* A look that is new each time: xb_ladder_check asks no more once a backend has worked. */
+static execbuf_status check_process(xb_result *result) {
+    execbuf_status status = xb_prim_check_process(result);
     if (status == EXECBUF_OK) {
         execbuf_error error;
-        status = execbuf_backend_check(&error);
-        *result = execbuf_prim_failed(error.culprit, error.os_error);
+        status = xb_ladder_check(&error);
+        *result = xb_failed(error.culprit, error.os_error);
     }
     return status;
 }
@@ -20,9 +20,9 @@ static execbuf_status check(execbuf_prim_result *result) {
 /* Lets each backend prove itself, or gives each the reason that speaks against trying any; returns how many
  * there are. */
 static uint32_t try_all(execbuf_probe_result *results, const execbuf_backend *backends, size_t count,
-                        prove_function prove, const execbuf_prim_result *against) {
+                        prove_function prove, const xb_result *against) {
     for (size_t i = 0; i < count; i++) {
-        execbuf_prim_result result = against != NULL ? *against : prove(backends[i]);
+        xb_result result = against != NULL ? *against : prove(backends[i]);
         results[i].backend = backends[i];
         results[i].call = result.call;
         results[i].os_error = result.code;
@@ -38,13 +38,13 @@ void execbuf_probe_system(execbuf_probe *probe) {
         return;
     }
     *probe = empty;
-    execbuf_prim_info info = execbuf_prim_query();
-    execbuf_prim_result result = execbuf_prim_ok();
-    probe->status = check(&result);
-    const execbuf_prim_result *against = probe->status == EXECBUF_OK ? NULL : &result;
+    xb_prim_info info = xb_prim_query();
+    xb_result result = xb_ok();
+    probe->status = check_process(&result);
+    const xb_result *against = probe->status == EXECBUF_OK ? NULL : &result;
     probe->buffer_count =
-        try_all(probe->buffer, info.backends, info.backend_count, execbuf_backend_prove, against);
+        try_all(probe->buffer, info.backends, info.backend_count, xb_selftest_pages, against);
     probe->pool_count =
-        try_all(probe->pool, info.pool_backends, info.pool_backend_count, execbuf_region_prove, against);
-    probe->fact_count = (uint32_t)execbuf_prim_facts(probe->facts);
+        try_all(probe->pool, info.pool_backends, info.pool_backend_count, xb_selftest_views, against);
+    probe->fact_count = (uint32_t)xb_prim_facts(probe->facts);
 }

@@ -1,19 +1,19 @@
 /* What a fork means for the library. */
-#ifndef EXECBUF_FORK_H
-#define EXECBUF_FORK_H
+#ifndef XB_API_PROCESS_H
+#define XB_API_PROCESS_H
 
 #include "../prim/prim.h"
 
 /* Sees to it that forks are noticed; to be called before anything is made. Later calls do nothing. */
-execbuf_prim_result execbuf_fork_watch(void);
+xb_result xb_fork_watch(void);
 
 /* Notices that this process was made without fork handlers. */
-void execbuf_fork_noticed_late(void);
+void xb_fork_noticed_late(void);
 
 /* Notices it if it is so. To be called, without a lock, before anything that a fork freezes. */
-static inline void execbuf_fork_look(void) {
-    if (*execbuf_prim_canary == 0) {
-        execbuf_fork_noticed_late();
+static inline void xb_fork_check(void) {
+    if (*xb_prim_fork_mark == 0) {
+        xb_fork_noticed_late();
     }
 }
 

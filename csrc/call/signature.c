@@ -39,35 +39,35 @@ static const type_facts types[] = {
 };
 #define TYPE_COUNT (sizeof types / sizeof types[0])
 
-bool execbuf_type_is_float(uint8_t type) {
+bool xb_type_is_float(uint8_t type) {
     return type == EXECBUF_TYPE_F32 || type == EXECBUF_TYPE_F64;
 }
 
-uint8_t execbuf_type_size(uint8_t type) {
+uint8_t xb_type_size(uint8_t type) {
     return types[type].size;
 }
 
-bool execbuf_type_is_signed(uint8_t type) {
+bool xb_type_is_signed(uint8_t type) {
     return types[type].is_signed != 0;
 }
 
 static execbuf_status fail(execbuf_error *error, execbuf_status status, size_t position,
                            const char *culprit) {
-    (void)execbuf_error_set(error, status, culprit, 0);
+    (void)xb_error_set(error, status, culprit, 0);
     if (error != NULL) {
         error->position = (uint32_t)position;
     }
     return status;
 }
 
-execbuf_status execbuf_signature_check(const execbuf_signature *signature, execbuf_error *error) {
+execbuf_status xb_signature_check(const execbuf_signature *signature, execbuf_error *error) {
     if (signature == NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NULL, "signature", 0);
+        return xb_error_set(error, EXECBUF_E_NULL, "signature", 0);
     }
     if (signature->count > EXECBUF_MAX_ARGUMENTS ||
         (signature->variadic != 0 && signature->fixed > signature->count)) {
         const char *culprit = signature->count > EXECBUF_MAX_ARGUMENTS ? "count" : "fixed";
-        return execbuf_error_set(error, EXECBUF_E_ARGUMENTS, culprit, 0);
+        return xb_error_set(error, EXECBUF_E_ARGUMENTS, culprit, 0);
     }
     if (signature->result >= TYPE_COUNT) {
         return fail(error, EXECBUF_E_TYPE, 0, "not an execbuf_type");
@@ -80,7 +80,7 @@ execbuf_status execbuf_signature_check(const execbuf_signature *signature, execb
         if (type == EXECBUF_TYPE_VOID) {
             return fail(error, EXECBUF_E_TYPE, i + 1, "void is no argument; \"v()\" has none");
         }
-        bool promoted = execbuf_type_size(type) < 4 || type == EXECBUF_TYPE_F32;
+        bool promoted = xb_type_size(type) < 4 || type == EXECBUF_TYPE_F32;
         if (signature->variadic != 0 && i >= signature->fixed && promoted) {
             return fail(error, EXECBUF_E_TYPE, i + 1, variadic_reason);
         }
@@ -89,18 +89,18 @@ execbuf_status execbuf_signature_check(const execbuf_signature *signature, execb
 }
 
 /* A text that is being read. */
-typedef struct reader {
+typedef struct parser {
     const char *text;
     size_t at;
     execbuf_error *error;
-} reader;
+} parser;
 
-static execbuf_status syntax(const reader *from, const char *reason) {
+static execbuf_status syntax(const parser *from, const char *reason) {
     return fail(from->error, EXECBUF_E_SYNTAX, from->at, reason);
 }
 
 /* Reads the type of the argument of this number, or of the result, 0. */
-static execbuf_status read_type(reader *from, size_t number, uint8_t *type) {
+static execbuf_status read_type(parser *from, size_t number, uint8_t *type) {
     const char *text = from->text + from->at;
     for (size_t i = 0; i < sizeof refused_types / sizeof refused_types[0]; i++) {
         if (strncmp(text, refused_types[i].text, strlen(refused_types[i].text)) == 0) {
@@ -118,7 +118,7 @@ static execbuf_status read_type(reader *from, size_t number, uint8_t *type) {
 }
 
 /* Reads what is in the parentheses. */
-static execbuf_status read_arguments(reader *from, execbuf_signature *out) {
+static execbuf_status read_arguments(parser *from, execbuf_signature *out) {
     execbuf_status status = EXECBUF_OK;
     while (status == EXECBUF_OK && from->text[from->at] != ')') {
         if (from->text[from->at] == '.') {
@@ -141,7 +141,7 @@ static execbuf_status read_arguments(reader *from, execbuf_signature *out) {
 }
 
 /* Reads all of it. */
-static execbuf_status read_signature(reader *from, execbuf_signature *out) {
+static execbuf_status read_signature(parser *from, execbuf_signature *out) {
     execbuf_status status = read_type(from, 0, &out->result);
     if (status == EXECBUF_OK && from->text[from->at] != '(') {
         status = syntax(from, "'(' is missing");
@@ -153,24 +153,24 @@ static execbuf_status read_signature(reader *from, execbuf_signature *out) {
     if (status == EXECBUF_OK) {
         from->at++;
         status = from->text[from->at] != '\0' ? syntax(from, "more text than one signature")
-                                              : execbuf_signature_check(out, from->error);
+                                              : xb_signature_check(out, from->error);
     }
     return status;
 }
 
 execbuf_status execbuf_signature_parse(execbuf_signature *out, const char *text, execbuf_error *error) {
     if (out == NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NULL, "out", 0);
+        return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
     memset(out, 0, sizeof *out);
     if (text == NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NULL, "text", 0);
+        return xb_error_set(error, EXECBUF_E_NULL, "text", 0);
     }
-    reader from = {text, 0, error};
+    parser from = {text, 0, error};
     execbuf_status status = read_signature(&from, out);
     if (status != EXECBUF_OK) {
         memset(out, 0, sizeof *out);
         return status;
     }
-    return execbuf_error_none(error);
+    return xb_error_ok(error);
 }

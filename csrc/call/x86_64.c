@@ -24,7 +24,7 @@ static const uint8_t win64_general[] = {
 
 static execbuf_location in_register(uint8_t type, uint8_t general, uint32_t vector) {
     execbuf_location location = {EXECBUF_IN_GENERAL, general, 0};
-    if (execbuf_type_is_float(type)) {
+    if (xb_type_is_float(type)) {
         location.where = EXECBUF_IN_VECTOR;
         location.number = (uint8_t)vector;
     }
@@ -43,7 +43,7 @@ static void lay_out_sysv(execbuf_layout *out, const execbuf_signature *signature
     uint32_t general = 0;
     for (uint32_t i = 0; i < signature->count; i++) {
         uint8_t type = signature->arguments[i];
-        bool is_float = execbuf_type_is_float(type);
+        bool is_float = xb_type_is_float(type);
         if (is_float ? out->vector_count < SYSV_VECTORS : general < sizeof sysv_general) {
             out->arguments[i] = in_register(type, is_float ? 0 : sysv_general[general], out->vector_count);
             out->vector_count += is_float;
@@ -62,7 +62,7 @@ static void lay_out_win64(execbuf_layout *out, const execbuf_signature *signatur
         uint8_t type = signature->arguments[i];
         if (i < sizeof win64_general) {
             out->arguments[i] = in_register(type, win64_general[i], i);
-            out->vector_count += execbuf_type_is_float(type);
+            out->vector_count += xb_type_is_float(type);
         } else {
             out->arguments[i] = on_stack(8 * i);
         }
@@ -74,21 +74,21 @@ static void lay_out_win64(execbuf_layout *out, const execbuf_signature *signatur
 execbuf_status execbuf_layout_of(execbuf_layout *out, const execbuf_signature *signature, execbuf_abi abi,
                                  execbuf_error *error) {
     if (out == NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NULL, "out", 0);
+        return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
     memset(out, 0, sizeof *out);
-    execbuf_status status = execbuf_signature_check(signature, error);
+    execbuf_status status = xb_signature_check(signature, error);
     if (status != EXECBUF_OK) {
         return status;
     }
-    switch (execbuf_abi_known(abi)) {
+    switch (xb_abi_resolve(abi)) {
     case EXECBUF_ABI_SYSV64: lay_out_sysv(out, signature); break;
     case EXECBUF_ABI_WIN64: lay_out_win64(out, signature); break;
-    default: return execbuf_error_set(error, EXECBUF_E_ABI, "abi", 0);
+    default: return xb_error_set(error, EXECBUF_E_ABI, "abi", 0);
     }
     out->result = in_register(signature->result, 0, 0); /* rax or xmm0, in both */
     if (signature->result == EXECBUF_TYPE_VOID) {
         out->result.where = EXECBUF_NOWHERE;
     }
-    return execbuf_error_none(error);
+    return xb_error_ok(error);
 }

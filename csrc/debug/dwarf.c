@@ -1,4 +1,4 @@
-/* The unwind tables of a body. */
+/* The unwind tables of a adapter. */
 
 #include "dwarf.h"
 
@@ -10,7 +10,7 @@ typedef struct writer {
     size_t length;
 } writer;
 
-static void put(writer *to, uint32_t byte) {
+static void put_byte(writer *to, uint32_t byte) {
     to->out[to->length++] = (uint8_t)byte;
 }
 
@@ -27,9 +27,9 @@ static void put_u64(writer *to, uint64_t value) {
 /* An unsigned number in LEB128. */
 static void put_leb(writer *to, uint32_t value) {
     for (; value >= 0x80; value >>= 7) {
-        put(to, (value & 0x7f) | 0x80);
+        put_byte(to, (value & 0x7f) | 0x80);
     }
-    put(to, value);
+    put_byte(to, value);
 }
 
 /* ---- DWARF ---- */
@@ -54,10 +54,10 @@ static void put_leb(writer *to, uint32_t value) {
 /* Behind the instruction that ends at an offset of the code, the CFA is so far above rsp. */
 static void put_cfa(writer *to, uint32_t *at, uint32_t offset, uint32_t distance) {
     uint32_t advance = offset - *at;
-    put(to, DW_CFA_ADVANCE_LOC2);
-    put(to, advance & 0xff);
-    put(to, advance >> 8);
-    put(to, DW_CFA_DEF_CFA_OFFSET);
+    put_byte(to, DW_CFA_ADVANCE_LOC2);
+    put_byte(to, advance & 0xff);
+    put_byte(to, advance >> 8);
+    put_byte(to, DW_CFA_DEF_CFA_OFFSET);
     put_leb(to, distance);
     *at = offset;
 }
@@ -65,63 +65,62 @@ static void put_cfa(writer *to, uint32_t *at, uint32_t offset, uint32_t distance
 /* The length of a record, when all of it is written; it ends at a multiple of 8. */
 static void end_record(writer *to, size_t start) {
     while (to->length % 8 != 0) {
-        put(to, DW_CFA_NOP);
+        put_byte(to, DW_CFA_NOP);
     }
     uint32_t length = (uint32_t)(to->length - start - sizeof length);
     memcpy(to->out + start, &length, sizeof length);
 }
 
 static void put_cie(writer *to) {
-    put_u32(to, 0); /* the length */
-    put_u32(to, 0); /* this is a CIE */
-    put(to, 1);     /* version */
-    put(to, 'z');
-    put(to, 'R');
-    put(to, 0);
-    put_leb(to, 1); /* code is counted in bytes */
-    put(to, 0x78);  /* offsets are in units of -8 */
-    put(to, DWARF_RETURN_ADDRESS);
-    put_leb(to, 1); /* the length of what 'R' says: */
-    put(to, 0x00);  /* DW_EH_PE_absptr */
-    put(to, DW_CFA_DEF_CFA);
+    put_u32(to, 0);  /* the length */
+    put_u32(to, 0);  /* this is a CIE */
+    put_byte(to, 1); /* version */
+    put_byte(to, 'z');
+    put_byte(to, 'R');
+    put_byte(to, 0);
+    put_leb(to, 1);     /* code is counted in bytes */
+    put_byte(to, 0x78); /* offsets are in units of -8 */
+    put_byte(to, DWARF_RETURN_ADDRESS);
+    put_leb(to, 1);     /* the length of what 'R' says: */
+    put_byte(to, 0x00); /* DW_EH_PE_absptr */
+    put_byte(to, DW_CFA_DEF_CFA);
     put_leb(to, DWARF_RSP);
     put_leb(to, 8);
-    put(to, DW_CFA_OFFSET | DWARF_RETURN_ADDRESS);
+    put_byte(to, DW_CFA_OFFSET | DWARF_RETURN_ADDRESS);
     put_leb(to, 1);
     end_record(to, 0);
 }
 
 /* What the prologue that saves registers does, from the end of its first push on. */
-static void put_saves(writer *to, uint32_t *at, const execbuf_frame *frame, execbuf_reader reader) {
+static void put_saves(writer *to, uint32_t *at, const xb_frame *frame, xb_reader reader) {
     put_cfa(to, at, frame->pushed_rdi, 16);
-    put(to, DW_CFA_OFFSET | DWARF_RDI);
+    put_byte(to, DW_CFA_OFFSET | DWARF_RDI);
     put_leb(to, 16 / UNIT);
     put_cfa(to, at, frame->pushed_rsi, 24);
-    put(to, DW_CFA_OFFSET | DWARF_RSI);
+    put_byte(to, DW_CFA_OFFSET | DWARF_RSI);
     put_leb(to, 24 / UNIT);
     put_cfa(to, at, frame->allocated, frame->size + 24);
-    if (reader == EXECBUF_FOR_DEBUGGERS) {
+    if (reader == XB_FOR_DEBUGGERS) {
         put_cfa(to, at, frame->saved, frame->size + 24);
-        for (uint32_t i = 0; i < EXECBUF_SAVED_VECTORS; i++) {
-            put(to, DW_CFA_OFFSET | (DWARF_XMM0 + EXECBUF_FIRST_SAVED_VECTOR + i));
+        for (uint32_t i = 0; i < XB_SAVED_VECTORS; i++) {
+            put_byte(to, DW_CFA_OFFSET | (DWARF_XMM0 + XB_FIRST_SAVED_VECTOR + i));
             put_leb(to, (frame->size + 24 - frame->vectors - 16 * i) / UNIT);
         }
     }
 }
 
-static void put_restores(writer *to, uint32_t *at, const execbuf_frame *frame, execbuf_reader reader) {
+static void put_restores(writer *to, uint32_t *at, const xb_frame *frame, xb_reader reader) {
     put_cfa(to, at, frame->freed, 24);
-    for (uint32_t i = 0; reader == EXECBUF_FOR_DEBUGGERS && i < EXECBUF_SAVED_VECTORS; i++) {
-        put(to, DW_CFA_RESTORE | (DWARF_XMM0 + EXECBUF_FIRST_SAVED_VECTOR + i));
+    for (uint32_t i = 0; reader == XB_FOR_DEBUGGERS && i < XB_SAVED_VECTORS; i++) {
+        put_byte(to, DW_CFA_RESTORE | (DWARF_XMM0 + XB_FIRST_SAVED_VECTOR + i));
     }
     put_cfa(to, at, frame->popped_rsi, 16);
-    put(to, DW_CFA_RESTORE | DWARF_RSI);
+    put_byte(to, DW_CFA_RESTORE | DWARF_RSI);
     put_cfa(to, at, frame->popped_rdi, 8);
-    put(to, DW_CFA_RESTORE | DWARF_RDI);
+    put_byte(to, DW_CFA_RESTORE | DWARF_RDI);
 }
 
-size_t execbuf_unwind_dwarf(uint8_t *out, const execbuf_frame *frame, const void *code,
-                            execbuf_reader reader) {
+size_t xb_dwarf_write(uint8_t *out, const xb_frame *frame, const void *code, xb_reader reader) {
     writer to = {out, 0};
     uint32_t at = 0;
     put_cie(&to);
@@ -156,25 +155,25 @@ size_t execbuf_unwind_dwarf(uint8_t *out, const execbuf_frame *frame, const void
 
 /* An unwind code: what an instruction, that ends at an offset of the code, did. */
 static void put_code(writer *to, uint32_t offset, uint32_t operation, uint32_t info) {
-    put(to, offset);
-    put(to, operation | info << 4);
+    put_byte(to, offset);
+    put_byte(to, operation | info << 4);
 }
 
 static void put_u16(writer *to, uint32_t value) {
-    put(to, value & 0xff);
-    put(to, value >> 8);
+    put_byte(to, value & 0xff);
+    put_byte(to, value >> 8);
 }
 
 /* Codes are in the order of the instructions, the last first. */
-size_t execbuf_unwind_xdata(uint8_t *out, const execbuf_frame *frame) {
+size_t xb_xdata_write(uint8_t *out, const xb_frame *frame) {
     writer to = {out, 0};
-    put(&to, 1);                                              /* version 1, no flags */
-    put(&to, frame->saves ? frame->saved : frame->allocated); /* the prologue's size */
-    put(&to, 0);                                              /* the number of codes */
-    put(&to, 0);                                              /* no frame register */
+    put_byte(&to, 1);                                              /* version 1, no flags */
+    put_byte(&to, frame->saves ? frame->saved : frame->allocated); /* the prologue's size */
+    put_byte(&to, 0);                                              /* the number of codes */
+    put_byte(&to, 0);                                              /* no frame register */
     /* Until the last is saved, all still have their values. */
-    for (uint32_t i = EXECBUF_SAVED_VECTORS; frame->saves && i-- > 0;) {
-        put_code(&to, frame->saved, UWOP_SAVE_XMM128, EXECBUF_FIRST_SAVED_VECTOR + i);
+    for (uint32_t i = XB_SAVED_VECTORS; frame->saves && i-- > 0;) {
+        put_code(&to, frame->saved, UWOP_SAVE_XMM128, XB_FIRST_SAVED_VECTOR + i);
         put_u16(&to, frame->vectors / 16 + i);
     }
     if (frame->size <= 128) {

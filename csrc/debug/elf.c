@@ -1,4 +1,4 @@
-/* What a debugger is told of a body. */
+/* What a debugger is told of a adapter. */
 
 #include "elf.h"
 
@@ -17,8 +17,8 @@
 struct jit_descriptor {
     uint32_t version;
     uint32_t action;
-    execbuf_debug_entry *relevant;
-    execbuf_debug_entry *first;
+    xb_gdb_entry *relevant;
+    xb_gdb_entry *first;
 };
 
 extern struct jit_descriptor __jit_debug_descriptor; /* NOLINT(bugprone-reserved-identifier) */
@@ -30,7 +30,7 @@ SHARED __attribute__((noinline)) void __jit_debug_register_code(void) {
     __asm__ volatile("" ::: "memory");
 }
 
-static void tell(execbuf_debug_entry *entry, uint32_t action) {
+static void tell(xb_gdb_entry *entry, uint32_t action) {
     __jit_debug_descriptor.action = action;
     __jit_debug_descriptor.relevant = entry;
     __jit_debug_register_code();
@@ -85,10 +85,10 @@ typedef struct elf_file {
     elf_section sections[SECTIONS];
     elf_symbol symbols[2]; /* the first is none */
     char strings[40 + 64];
-    uint8_t eh_frame[EXECBUF_MOST_DWARF];
+    uint8_t eh_frame[XB_MAX_DWARF_SIZE];
 } elf_file;
 
-typedef char elf_file_fits[sizeof(elf_file) <= sizeof(((execbuf_debug_entry *)0)->bytes) ? 1 : -1];
+typedef char elf_file_fits[sizeof(elf_file) <= sizeof(((xb_gdb_entry *)0)->bytes) ? 1 : -1];
 
 #define TYPE_PROGBITS 1U
 #define TYPE_SYMTAB 2U
@@ -117,7 +117,7 @@ static elf_section section(uint32_t name, uint32_t type, uint64_t flags, size_t 
     return made;
 }
 
-static void fill(elf_file *file, const execbuf_frame *frame, const void *code, const char *name) {
+static void fill_file(elf_file *file, const xb_frame *frame, const void *code, const char *name) {
     static const uint8_t ident[16] = {0x7f, 'E', 'L', 'F', 2 /* 64 bits */, 1 /* little-endian */, 1};
     memset(file, 0, sizeof *file);
     memcpy(file->header.ident, ident, sizeof ident);
@@ -130,7 +130,7 @@ static void fill(elf_file *file, const execbuf_frame *frame, const void *code, c
     file->header.section_count = SECTIONS;
     file->header.names = STRINGS;
 
-    size_t length = execbuf_unwind_dwarf(file->eh_frame, frame, code, EXECBUF_FOR_DEBUGGERS);
+    size_t length = xb_dwarf_write(file->eh_frame, frame, code, XB_FOR_DEBUGGERS);
     elf_section *sections = file->sections;
     sections[TEXT] = section(NAME_TEXT, TYPE_NOBITS, FLAG_ALLOC | FLAG_EXECINSTR, 0, frame->length);
     sections[TEXT].address = (uintptr_t)code;
@@ -154,9 +154,8 @@ static void fill(elf_file *file, const execbuf_frame *frame, const void *code, c
     file->symbols[1].size = frame->length;
 }
 
-void execbuf_debug_add(execbuf_debug_entry *entry, const execbuf_frame *frame, const void *code,
-                       const char *name) {
-    fill((elf_file *)(void *)entry->bytes, frame, code, name);
+void xb_gdb_add(xb_gdb_entry *entry, const xb_frame *frame, const void *code, const char *name) {
+    fill_file((elf_file *)(void *)entry->bytes, frame, code, name);
     entry->file = entry->bytes;
     entry->size = sizeof(elf_file);
     entry->previous = NULL;
@@ -168,7 +167,7 @@ void execbuf_debug_add(execbuf_debug_entry *entry, const execbuf_frame *frame, c
     tell(entry, REGISTER);
 }
 
-void execbuf_debug_remove(execbuf_debug_entry *entry) {
+void xb_gdb_remove(xb_gdb_entry *entry) {
     if (entry->previous != NULL) {
         entry->previous->next = entry->next;
     } else {
@@ -183,15 +182,14 @@ void execbuf_debug_remove(execbuf_debug_entry *entry) {
 #else
 
 /* Debuggers want ELF, and their own interfaces elsewhere; those of Windows look at unwind tables. */
-void execbuf_debug_add(execbuf_debug_entry *entry, const execbuf_frame *frame, const void *code,
-                       const char *name) {
+void xb_gdb_add(xb_gdb_entry *entry, const xb_frame *frame, const void *code, const char *name) {
     (void)entry;
     (void)frame;
     (void)code;
     (void)name;
 }
 
-void execbuf_debug_remove(execbuf_debug_entry *entry) {
+void xb_gdb_remove(xb_gdb_entry *entry) {
     (void)entry;
 }
 

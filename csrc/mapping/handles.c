@@ -15,10 +15,10 @@
 #define END 0U
 
 /* All of it guarded by the process's lock. */
-static execbuf_record *chunks[CHUNKS];
+static xb_record *chunks[CHUNKS];
 static unsigned chunk_count;
-static uint32_t unused; /* head of the list of UNUSED records, index + 1 */
-static uint32_t parked; /* head of the list of FREED records that wait to be unmapped, index + 1 */
+static uint32_t unused_records; /* head of the list of UNUSED records, index + 1 */
+static uint32_t parked_records; /* head of the list of FREED records that wait to be unmapped, index + 1 */
 
 static uint64_t stale_count;
 
@@ -28,7 +28,7 @@ static uint32_t first_of(unsigned chunk) {
 }
 
 /* The record of an index, or NULL if there is no such record. */
-static execbuf_record *record_at(uint32_t index) {
+static xb_record *record_at(uint32_t index) {
     unsigned chunk = 0;
     while (chunk < chunk_count && index >= first_of(chunk + 1)) {
         chunk++;
@@ -37,17 +37,17 @@ static execbuf_record *record_at(uint32_t index) {
 }
 
 /* The record of a handle whose buffer lives, or NULL. */
-static execbuf_record *record_of(const execbuf *buffer) {
+static xb_record *record_of(const execbuf *buffer) {
     uint32_t place = (uint32_t)buffer->id;
-    execbuf_record *record = place == END ? NULL : record_at(place - 1);
+    xb_record *record = place == END ? NULL : record_at(place - 1);
     bool alive = record != NULL && record->generation == (uint32_t)(buffer->id >> 32) &&
-                 record->entry == buffer->entry && record->state != EXECBUF_STATE_UNUSED &&
-                 record->state != EXECBUF_STATE_FREED;
+                 record->entry == buffer->entry && record->state != XB_STATE_UNUSED &&
+                 record->state != XB_STATE_FREED;
     return alive ? record : NULL;
 }
 
 /* Takes the first record out of a list; its place, or END. */
-static uint32_t pop(uint32_t *list) {
+static uint32_t pop_record(uint32_t *list) {
     uint32_t place = *list;
     if (place != END) {
         *list = record_at(place - 1)->next;
@@ -55,13 +55,13 @@ static uint32_t pop(uint32_t *list) {
     return place;
 }
 
-static void push(uint32_t *list, uint32_t place) {
+static void push_record(uint32_t *list, uint32_t place) {
     record_at(place - 1)->next = *list;
     *list = place;
 }
 
 /* Copies what callers may set. */
-static void assign(execbuf_record *to, const execbuf_record *from) {
+static void assign(xb_record *to, const xb_record *from) {
     to->base = from->base;
     to->size = from->size;
     to->entry = from->entry;
@@ -69,19 +69,19 @@ static void assign(execbuf_record *to, const execbuf_record *from) {
     to->length = from->length;
     to->state = from->state;
     to->owner = from->owner;
-    to->body = from->body;
+    to->adapter = from->adapter;
 }
 
 /* Adds a chunk behind the given number of them, unless another thread did. False: no memory.
  *
  * The allocation happens without the lock: a malloc with fork handlers of its own would otherwise wait for
  * us while we wait for it. */
-static bool grow(unsigned chunk) {
+static bool add_chunk(unsigned chunk) {
     size_t count = (size_t)FIRST_CHUNK << chunk;
-    if (chunk >= CHUNKS || EXECBUF_FAULT("calloc") != 0) {
+    if (chunk >= CHUNKS || XB_FAULT("calloc") != 0) {
         return false;
     }
-    execbuf_record *records = (execbuf_record *)calloc(count, sizeof *records);
+    xb_record *records = (xb_record *)calloc(count, sizeof *records);
     if (records == NULL) {
         return false;
     }
@@ -89,122 +89,122 @@ static bool grow(unsigned chunk) {
     for (size_t i = 0; i + 1 < count; i++) {
         records[i].next = place + (uint32_t)i + 1;
     }
-    execbuf_prim_lock();
+    xb_prim_lock();
     if (chunk_count == chunk) {
-        records[count - 1].next = unused;
-        unused = place;
+        records[count - 1].next = unused_records;
+        unused_records = place;
         chunks[chunk_count++] = records;
         records = NULL;
     }
-    execbuf_prim_unlock();
+    xb_prim_unlock();
     free(records);
     return true;
 }
 
-uint64_t execbuf_table_add(const execbuf_record *record) {
+uint64_t xb_handles_add(const xb_record *record) {
     for (;;) {
         uint64_t id = 0;
-        execbuf_prim_lock();
+        xb_prim_lock();
         unsigned chunk = chunk_count;
-        uint32_t place = pop(&unused);
+        uint32_t place = pop_record(&unused_records);
         if (place != END) {
-            execbuf_record *added = record_at(place - 1);
+            xb_record *added = record_at(place - 1);
             assign(added, record);
             added->place = place;
             added->generation = (added->generation + 1) & GENERATIONS;
             id = (uint64_t)added->generation << 32 | place;
         }
-        execbuf_prim_unlock();
-        if (id != 0 || !grow(chunk)) {
+        xb_prim_unlock();
+        if (id != 0 || !add_chunk(chunk)) {
             return id;
         }
     }
 }
 
-bool execbuf_table_find(const execbuf *buffer, execbuf_record *record) {
-    execbuf_prim_lock();
-    const execbuf_record *found = record_of(buffer);
+bool xb_handles_find(const execbuf *buffer, xb_record *record) {
+    xb_prim_lock();
+    const xb_record *found = record_of(buffer);
     if (found != NULL) {
         *record = *found;
     }
-    execbuf_prim_unlock();
+    xb_prim_unlock();
     return found != NULL;
 }
 
-bool execbuf_table_search(uint32_t owner, const void *address, execbuf_record *record) {
+bool xb_handles_search(uint32_t owner, const void *address, xb_record *record) {
     bool found = false;
-    execbuf_prim_lock();
+    xb_prim_lock();
     for (unsigned chunk = 0; chunk < chunk_count && !found; chunk++) {
         for (size_t i = 0; i < (size_t)FIRST_CHUNK << chunk && !found; i++) {
-            const execbuf_record *other = &chunks[chunk][i];
+            const xb_record *other = &chunks[chunk][i];
             uintptr_t offset = (uintptr_t)address - (uintptr_t)other->entry;
-            bool published = other->state == EXECBUF_STATE_PUBLISHED || other->state == EXECBUF_STATE_LOST;
+            bool published = other->state == XB_STATE_PUBLISHED || other->state == XB_STATE_LOST;
             if (published && other->owner == owner && offset < other->length) {
                 *record = *other;
                 found = true;
             }
         }
     }
-    execbuf_prim_unlock();
+    xb_prim_unlock();
     return found;
 }
 
-void execbuf_table_update(const execbuf_record *record) {
-    execbuf_prim_lock();
+void xb_handles_update(const xb_record *record) {
+    xb_prim_lock();
     assign(record_at(record->place - 1), record);
-    execbuf_prim_unlock();
+    xb_prim_unlock();
 }
 
-bool execbuf_table_remove(const execbuf *buffer, execbuf_record *record) {
-    execbuf_prim_lock();
-    execbuf_record *found = record_of(buffer);
+bool xb_handles_remove(const execbuf *buffer, xb_record *record) {
+    xb_prim_lock();
+    xb_record *found = record_of(buffer);
     if (found != NULL) {
-        found->state = EXECBUF_STATE_FREED;
+        found->state = XB_STATE_FREED;
         *record = *found;
     }
-    execbuf_prim_unlock();
+    xb_prim_unlock();
     return found != NULL;
 }
 
-bool execbuf_table_remove_parked(execbuf_record *record) {
-    execbuf_prim_lock();
-    uint32_t place = pop(&parked);
+bool xb_handles_remove_parked(xb_record *record) {
+    xb_prim_lock();
+    uint32_t place = pop_record(&parked_records);
     if (place != END) {
         *record = *record_at(place - 1);
     }
-    execbuf_prim_unlock();
+    xb_prim_unlock();
     return place != END;
 }
 
-void execbuf_table_retire(const execbuf_record *record, bool unmapped) {
-    execbuf_prim_lock();
+void xb_handles_release(const xb_record *record, bool unmapped) {
+    xb_prim_lock();
     if (unmapped) {
-        record_at(record->place - 1)->state = EXECBUF_STATE_UNUSED;
+        record_at(record->place - 1)->state = XB_STATE_UNUSED;
     }
-    push(unmapped ? &unused : &parked, record->place);
-    execbuf_prim_unlock();
+    push_record(unmapped ? &unused_records : &parked_records, record->place);
+    xb_prim_unlock();
 }
 
-void execbuf_table_unmap(void *base, size_t size) {
-    if (execbuf_prim_release(base, size).call == NULL) {
+void xb_unmap_or_park(void *base, size_t size) {
+    if (xb_prim_release(base, size).call == NULL) {
         return;
     }
-    execbuf_record record = {base, size, base, 0, 0, EXECBUF_STATE_RESERVED, 0, NULL, 0, 0, 0};
-    execbuf handle = {base, 0, execbuf_table_add(&record)};
-    if (handle.id != 0 && execbuf_table_remove(&handle, &record)) {
-        execbuf_table_retire(&record, false);
+    xb_record record = {base, size, base, 0, 0, XB_STATE_RESERVED, 0, NULL, 0, 0, 0};
+    execbuf handle = {base, 0, xb_handles_add(&record)};
+    if (handle.id != 0 && xb_handles_remove(&handle, &record)) {
+        xb_handles_release(&record, false);
     }
 }
 
-void execbuf_table_count_stale(void) {
-    execbuf_prim_lock();
+void xb_handles_count_stale(void) {
+    xb_prim_lock();
     stale_count++;
-    execbuf_prim_unlock();
+    xb_prim_unlock();
 }
 
-uint64_t execbuf_table_stale_count(void) {
-    execbuf_prim_lock();
+uint64_t xb_handles_stale_count(void) {
+    xb_prim_lock();
     uint64_t count = stale_count;
-    execbuf_prim_unlock();
+    xb_prim_unlock();
     return count;
 }

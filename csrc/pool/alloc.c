@@ -12,23 +12,23 @@
 /* Empty spans are kept for their class while it has no more than this. */
 #define KEPT_PART ((size_t)128 << 10)
 
-/* Slots stay in limbo until so many bytes have come together, or this part of what is committed: the price of
- * a barrier is that of publishing hundreds of pieces of code while other threads run. */
-#define LIMBO_SIZE ((size_t)64 << 10)
-#define LIMBO_PART 1024
+/* Slots stay in quarantine until so many bytes have come together, or this part of what is committed: the
+ * price of a barrier is that of publishing hundreds of pieces of code while other threads run. */
+#define QUARANTINE_SIZE ((size_t)64 << 10)
+#define QUARANTINE_PART 1024
 
-/* A new span has this part of what its class has already, so that what it leaves unused is a small part, too.
+/* A new span has this part of what its class has already, so that what it stubs unused is a small part, too.
  */
 #define SPAN_PART 32
 
-/* After a region could not be made, so many buffers get pages of their own before the next try; at most. */
+/* After a region could not be made, so many buffers get dedicated mappings before the next try; at most. */
 #define FIRST_PAUSE 64U
 #define LONGEST_PAUSE 65536U
 
 /* ---- Lists ---- */
 
-static void list_span(execbuf_pool *pool, execbuf_span *span) {
-    execbuf_span **head = &pool->classes[span->class_];
+static void list_span(execbuf_pool *pool, xb_span *span) {
+    xb_span **head = &pool->classes[span->class_];
     span->next = *head;
     span->previous = NULL;
     if (*head != NULL) {
@@ -38,7 +38,7 @@ static void list_span(execbuf_pool *pool, execbuf_span *span) {
     span->listed = true;
 }
 
-static void unlist_span(execbuf_pool *pool, execbuf_span *span) {
+static void unlist_span(execbuf_pool *pool, xb_span *span) {
     if (!span->listed) {
         return;
     }
@@ -53,7 +53,7 @@ static void unlist_span(execbuf_pool *pool, execbuf_span *span) {
     span->listed = false;
 }
 
-static void open_region(execbuf_pool *pool, execbuf_region *region) {
+static void open_region(execbuf_pool *pool, xb_region *region) {
     if (region->is_open) {
         return;
     }
@@ -66,7 +66,7 @@ static void open_region(execbuf_pool *pool, execbuf_region *region) {
     region->is_open = true;
 }
 
-static void close_region(execbuf_pool *pool, execbuf_region *region) {
+static void close_region(execbuf_pool *pool, xb_region *region) {
     if (!region->is_open) {
         return;
     }
@@ -82,9 +82,9 @@ static void close_region(execbuf_pool *pool, execbuf_region *region) {
 }
 
 /* Gives a span a number and an id. There is room for it. */
-static void number_span(execbuf_pool *pool, execbuf_span *span) {
+static void number_span(execbuf_pool *pool, xb_span *span) {
     span->number = pool->unused_place;
-    execbuf_span_place *place = &pool->spans[span->number];
+    xb_span_place *place = &pool->spans[span->number];
     pool->unused_place = place->u.next_unused;
     place->span = span;
     place->start = span->start;
@@ -93,17 +93,17 @@ static void number_span(execbuf_pool *pool, execbuf_span *span) {
     place->slots = span->slots;
     place->reciprocal = span->reciprocal;
     place->u.entries = span->entries;
-    uint64_t id = (uint64_t)pool->number << EXECBUF_SPAN_BITS | span->number;
-    id = id << EXECBUF_SERIAL_BITS | place->serial++;
-    id <<= EXECBUF_TAG_BITS;
+    uint64_t id = (uint64_t)pool->number << XB_SPAN_BITS | span->number;
+    id = id << XB_SERIAL_BITS | place->serial++;
+    id <<= XB_TAG_BITS;
     pool->serials = place->serial > pool->serials ? place->serial : pool->serials;
-    span->id = EXECBUF_ID_OF_POOL | id;
+    span->id = XB_ID_POOL_BIT | id;
 }
 
-static void unnumber_span(execbuf_pool *pool, const execbuf_span *span) {
-    execbuf_span_place *place = &pool->spans[span->number];
+static void unnumber_span(execbuf_pool *pool, const xb_span *span) {
+    xb_span_place *place = &pool->spans[span->number];
     place->slots = 0;
-    if (place->serial < EXECBUF_MOST_SERIALS) {
+    if (place->serial < XB_MAX_SERIALS) {
         place->u.next_unused = pool->unused_place;
         pool->unused_place = span->number;
     }
@@ -112,46 +112,46 @@ static void unnumber_span(execbuf_pool *pool, const execbuf_span *span) {
 /* ---- Giving memory back ---- */
 
 /* Takes a span out of its region. The caller frees it when the pool is unlocked. */
-static void take_out_span(execbuf_pool *pool, execbuf_span *span) {
-    execbuf_region *region = span->region;
+static void take_out_span(execbuf_pool *pool, xb_span *span) {
+    xb_region *region = span->region;
     size_t size = (size_t)span->pages << region->page_shift;
     unlist_span(pool, span);
     for (uint32_t page = span->page; page < span->page + span->pages; page++) {
         region->spans[page] = NULL;
     }
     unnumber_span(pool, span);
-    if (span->class_ != EXECBUF_NO_CLASS) {
+    if (span->class_ != XB_NO_CLASS) {
         pool->class_bytes[span->class_] -= size;
     }
-    pool->bookkeeping -= execbuf_span_bookkeeping(span);
-    execbuf_region_give(region, span->page, span->pages);
+    pool->bookkeeping -= xb_span_bookkeeping(span);
+    xb_region_free_pages(region, span->page, span->pages);
     open_region(pool, region);
 }
 
 /* Takes an empty region out of its pool; the caller frees it when the pool is unlocked. */
-void execbuf_room_take_out(execbuf_pool *pool, execbuf_region *region) {
-    bool in_limbo = false;
+void xb_reclaim_detach(execbuf_pool *pool, xb_region *region) {
+    bool in_quarantine = false;
     for (uint32_t page = 1; page < region->page_count;) {
-        execbuf_span *span = region->spans[page];
+        xb_span *span = region->spans[page];
         page += span != NULL ? span->pages : 1;
         if (span != NULL) {
             unnumber_span(pool, span);
-            pool->bookkeeping -= execbuf_span_bookkeeping(span);
+            pool->bookkeeping -= xb_span_bookkeeping(span);
         }
         if (span != NULL && !region->frozen) {
             unlist_span(pool, span);
-            pool->limbo_size -= (size_t)execbuf_span_in_limbo(span) * span->slot_size;
-            in_limbo |= span->limbo_words != 0;
-            if (span->class_ != EXECBUF_NO_CLASS) {
+            pool->quarantine_size -= (size_t)xb_span_quarantined(span) * span->slot_size;
+            in_quarantine |= span->quarantine_words != 0;
+            if (span->class_ != XB_NO_CLASS) {
                 pool->class_bytes[span->class_] -= (size_t)span->pages << region->page_shift;
             }
         }
     }
-    for (execbuf_span **link = &pool->limbo; in_limbo && *link != NULL;) {
+    for (xb_span **link = &pool->quarantine; in_quarantine && *link != NULL;) {
         if ((*link)->region == region) {
-            *link = (*link)->next_limbo;
+            *link = (*link)->next_quarantine;
         } else {
-            link = &(*link)->next_limbo;
+            link = &(*link)->next_quarantine;
         }
     }
     close_region(pool, region);
@@ -169,18 +169,18 @@ void execbuf_room_take_out(execbuf_pool *pool, execbuf_region *region) {
 }
 
 /* Whether nothing keeps a region. */
-static bool is_unused(const execbuf_region *region) {
+static bool is_unused(const xb_region *region) {
     return region->live == 0 && region->pins == 0;
 }
 
-bool execbuf_room_should_go(const execbuf_pool *pool, const execbuf_region *region) {
-    return is_unused(region) && (region->frozen || pool->given_up || region->committed > EXECBUF_KEPT_SIZE);
+bool xb_reclaim_is_due(const execbuf_pool *pool, const xb_region *region) {
+    return is_unused(region) && (region->frozen || pool->given_up || region->committed > XB_KEPT_REGION_SIZE);
 }
 
 /* Frees a list of spans that were taken out. */
-static void free_spans(execbuf_span *spans) {
+static void free_spans(xb_span *spans) {
     while (spans != NULL) {
-        execbuf_span *next = spans->next;
+        xb_span *next = spans->next;
         free(spans);
         spans = next;
     }
@@ -188,58 +188,59 @@ static void free_spans(execbuf_span *spans) {
 
 /* Whether nothing of a pool that was given up is left. */
 static bool is_over(const execbuf_pool *pool) {
-    return pool->given_up && pool->own_count == 0 && pool->regions == NULL;
+    return pool->given_up && pool->large_count == 0 && pool->regions == NULL;
 }
 
 /* Unlocks the pool, frees what was taken out, and if the pool was given up and nothing is left, the pool. */
-void execbuf_room_unlock(execbuf_pool *pool, execbuf_region *regions, execbuf_span *spans) {
+void xb_reclaim_unlock(execbuf_pool *pool, xb_region *regions, xb_span *spans) {
     bool last = is_over(pool);
-    execbuf_pool_unlock(pool);
+    xb_pool_unlock(pool);
     while (regions != NULL) {
-        execbuf_region *next = regions->next;
-        execbuf_region_free(regions);
+        xb_region *next = regions->next;
+        xb_region_free(regions);
         regions = next;
     }
     free_spans(spans);
     if (last) {
-        execbuf_registry_remove(pool);
+        xb_registry_remove(pool);
     }
 }
 
-/* Ends limbo: one barrier, and all slots are free again. Returns spans that are empty now and were taken out.
+/* Ends quarantine: one barrier, and all slots are free again. Returns spans that are empty now and were taken
+ * out.
  */
-static execbuf_span *end_limbo(execbuf_pool *pool) {
-    execbuf_span *empty = NULL;
-    if (pool->limbo == NULL) {
+static xb_span *end_quarantine(execbuf_pool *pool) {
+    xb_span *empty = NULL;
+    if (pool->quarantine == NULL) {
         return NULL;
     }
-    execbuf_prim_barrier();
-    while (pool->limbo != NULL) {
-        execbuf_span *span = pool->limbo;
-        pool->limbo = span->next_limbo;
-        execbuf_span_end_limbo(span);
-        bool kept = span->class_ != EXECBUF_NO_CLASS && pool->class_bytes[span->class_] <= KEPT_PART &&
-                    span->free_words != 0; /* else all is worn out */
-        if (!kept && execbuf_span_is_empty(span)) {
+    xb_prim_barrier();
+    while (pool->quarantine != NULL) {
+        xb_span *span = pool->quarantine;
+        pool->quarantine = span->next_quarantine;
+        xb_span_end_quarantine(span);
+        bool kept = span->class_ != XB_NO_CLASS && pool->class_bytes[span->class_] <= KEPT_PART &&
+                    span->free_words != 0; /* else all is retired out */
+        if (!kept && xb_span_is_empty(span)) {
             take_out_span(pool, span);
             span->next = empty;
             empty = span;
-        } else if (!span->listed && span->class_ != EXECBUF_NO_CLASS) {
+        } else if (!span->listed && span->class_ != XB_NO_CLASS) {
             list_span(pool, span);
         }
     }
-    pool->limbo_size = 0;
+    pool->quarantine_size = 0;
     return empty;
 }
 
 /* ---- Taking slots ---- */
 
 /* Takes a run of pages from a region; 0: there is none. */
-static uint32_t take_pages(execbuf_pool *pool, execbuf_region *region, uint32_t pages) {
+static uint32_t take_pages(execbuf_pool *pool, xb_region *region, uint32_t pages) {
     size_t before = region->committed;
-    uint32_t page = execbuf_region_take(region, pages);
+    uint32_t page = xb_region_alloc(region, pages);
     if (page != 0) {
-        execbuf_span_fill_ends(region, page, pages);
+        xb_span_fill_ends(region, page, pages);
     }
     pool->committed += region->committed - before;
     if (region->free_orders == 0) {
@@ -258,10 +259,10 @@ typedef struct span_design {
 /* A span of so many pages, for slots of a class. */
 static span_design cut(uint32_t class_, size_t pages, size_t page_size) {
     span_design design = {0, 0, 0};
-    size_t size = execbuf_class_size(class_);
+    size_t size = xb_class_size(class_);
     size_t slots = pages * page_size / size;
     design.slot_size = (uint32_t)size;
-    design.slots = (uint32_t)(slots < EXECBUF_SPAN_SLOTS ? slots : EXECBUF_SPAN_SLOTS);
+    design.slots = (uint32_t)(slots < XB_SPAN_SLOTS ? slots : XB_SPAN_SLOTS);
     design.pages = (uint32_t)pages;
     return design;
 }
@@ -273,19 +274,19 @@ static uint64_t left_over(span_design design, size_t page_size) {
 }
 
 /* A span for code of this class and length. Its size follows from what the class has already; of a few sizes
- * that one is chosen which leaves least over. */
+ * that one is chosen which stubs least over. */
 static span_design design_span(const execbuf_pool *pool, uint32_t class_, size_t length, size_t page_size) {
-    if (class_ == EXECBUF_NO_CLASS) {
+    if (class_ == XB_NO_CLASS) {
         size_t pages = (length + page_size - 1) / page_size;
         span_design single = {(uint32_t)(pages * page_size), 1, (uint32_t)pages};
         return single;
     }
     size_t wanted = pool->class_bytes[class_] / SPAN_PART;
-    wanted = wanted > EXECBUF_SPAN_SIZE ? EXECBUF_SPAN_SIZE : wanted;
-    size_t least = execbuf_class_size(class_);
+    wanted = wanted > XB_SPAN_SIZE ? XB_SPAN_SIZE : wanted;
+    size_t least = xb_class_size(class_);
     size_t pages = ((wanted > least ? wanted : least) + page_size - 1) / page_size;
     span_design best = cut(class_, pages, page_size);
-    for (size_t more = pages + 1; more <= pages + 3 && more * page_size <= EXECBUF_SPAN_SIZE; more++) {
+    for (size_t more = pages + 1; more <= pages + 3 && more * page_size <= XB_SPAN_SIZE; more++) {
         span_design other = cut(class_, more, page_size);
         if (left_over(other, page_size) < left_over(best, page_size)) {
             best = other;
@@ -296,12 +297,11 @@ static span_design design_span(const execbuf_pool *pool, uint32_t class_, size_t
 
 /* Makes the design for slots of a class smaller, and returns true, if the region has a free block of pages
  * that a larger span has no use for: what is left where spans were given back. */
-static bool use_remains(const execbuf_region *region, uint32_t class_, size_t page_size,
-                        span_design *design) {
-    uint32_t order = execbuf_highest_bit(design->pages);
+static bool use_remains(const xb_region *region, uint32_t class_, size_t page_size, span_design *design) {
+    uint32_t order = xb_highest_bit(design->pages);
     uint32_t orders = region->free_orders & ((1U << order) - 1);
     while (orders != 0) {
-        uint32_t largest = execbuf_highest_bit(orders);
+        uint32_t largest = xb_highest_bit(orders);
         span_design smaller = cut(class_, (size_t)1 << largest, page_size);
         if (smaller.slots > 0 && left_over(smaller, page_size) < (1U << 20) / 8) {
             *design = smaller;
@@ -314,18 +314,18 @@ static bool use_remains(const execbuf_region *region, uint32_t class_, size_t pa
 
 /* Makes a span of pages that were taken from a region, and takes a slot of it. The region is pinned. *out
  * stays as it is if a fork froze the region meanwhile. */
-static uint8_t *add_span(execbuf_pool *pool, execbuf_region *region, uint32_t page, uint32_t pages,
-                         execbuf_span *span, size_t length, execbuf_use use, execbuf *out) {
+static uint8_t *add_span(execbuf_pool *pool, xb_region *region, uint32_t page, uint32_t pages, xb_span *span,
+                         size_t length, xb_use use, execbuf *out) {
     uint8_t *used = NULL;
-    execbuf_span_fill(region, page, pages);
-    execbuf_pool_lock(pool);
+    xb_span_fill(region, page, pages);
+    xb_pool_lock(pool);
     region->pins--;
     if (span != NULL && !region->frozen && pool->unused_place < pool->span_places) {
-        execbuf_span_put(span, region, page, pages);
+        xb_span_put(span, region, page, pages);
         number_span(pool, span);
-        pool->bookkeeping += execbuf_span_bookkeeping(span);
-        used = execbuf_room_take_slot(span, length, use, out);
-        if (span->class_ != EXECBUF_NO_CLASS) {
+        pool->bookkeeping += xb_span_bookkeeping(span);
+        used = xb_alloc_from_span(span, length, use, out);
+        if (span->class_ != XB_NO_CLASS) {
             pool->class_bytes[span->class_] += (size_t)pages << region->page_shift;
         }
         if (span->free_words != 0) {
@@ -333,31 +333,31 @@ static uint8_t *add_span(execbuf_pool *pool, execbuf_region *region, uint32_t pa
         }
         span = NULL;
     } else if (!region->frozen) {
-        execbuf_region_give(region, page, pages);
+        xb_region_free_pages(region, page, pages);
         open_region(pool, region);
     }
-    execbuf_region *gone = execbuf_room_should_go(pool, region) ? region : NULL;
+    xb_region *gone = xb_reclaim_is_due(pool, region) ? region : NULL;
     if (gone != NULL) {
-        execbuf_room_take_out(pool, gone);
+        xb_reclaim_detach(pool, gone);
     }
-    execbuf_room_unlock(pool, gone, span);
+    xb_reclaim_unlock(pool, gone, span);
     return used;
 }
 
 /* Makes room for more spans. False: there is no memory for it, or there are too many. */
 static bool add_places(execbuf_pool *pool, uint32_t before) {
     uint32_t after = before == 0 ? 16 : 2 * before;
-    bool fails = after > EXECBUF_MOST_SPANS || EXECBUF_FAULT("calloc") != 0;
-    execbuf_span_place *places = fails ? NULL : (execbuf_span_place *)calloc(after, sizeof *places);
+    bool fails = after > XB_MAX_SPANS || XB_FAULT("calloc") != 0;
+    xb_span_place *places = fails ? NULL : (xb_span_place *)calloc(after, sizeof *places);
     if (places == NULL) {
         return false;
     }
     for (uint32_t i = before; i < after; i++) {
         places[i].u.next_unused = i + 1;
     }
-    execbuf_pool_lock(pool);
+    xb_pool_lock(pool);
     if (pool->span_places == before) { /* no other thread was faster */
-        execbuf_span_place *old = pool->spans;
+        xb_span_place *old = pool->spans;
         if (before > 0) {
             memcpy(places, old, before * sizeof *places);
         }
@@ -370,18 +370,18 @@ static bool add_places(execbuf_pool *pool, uint32_t before) {
         pool->bookkeeping += (after - before) * sizeof *places;
         places = old;
     }
-    execbuf_pool_unlock(pool);
+    xb_pool_unlock(pool);
     free(places);
     return true;
 }
 
 /* Adds a region to the pool, or says why not in pool->why. */
 static bool add_region(execbuf_pool *pool) {
-    execbuf_region *region;
+    xb_region *region;
     execbuf_error report;
-    execbuf_pages_retry();
-    execbuf_status status = execbuf_region_new(&region, pool->near_to, pool->name, &report);
-    execbuf_pool_lock(pool);
+    xb_unmap_parked();
+    execbuf_status status = xb_region_new(&region, pool->near_to, pool->name, &report);
+    xb_pool_lock(pool);
     if (status == EXECBUF_OK) {
         region->next = pool->regions;
         if (region->next != NULL) {
@@ -398,15 +398,15 @@ static bool add_region(execbuf_pool *pool) {
         pool->paused = pool->pause;
     }
     pool->why = report;
-    execbuf_pool_unlock(pool);
+    xb_pool_unlock(pool);
     return status == EXECBUF_OK;
 }
 
 /* Takes out a frozen region that nothing lives in any more, if there is one. */
-static execbuf_region *sweep(execbuf_pool *pool) {
-    for (execbuf_region *region = pool->regions; pool->must_sweep && region != NULL; region = region->next) {
+static xb_region *sweep(execbuf_pool *pool) {
+    for (xb_region *region = pool->regions; pool->must_sweep && region != NULL; region = region->next) {
         if (region->frozen && is_unused(region)) {
-            execbuf_room_take_out(pool, region);
+            xb_reclaim_detach(pool, region);
             return region;
         }
     }
@@ -417,32 +417,32 @@ static execbuf_region *sweep(execbuf_pool *pool) {
 /* Whether code may go to a slot of a class that is larger than it needs, if there are free ones: where it
  * wastes little. Else memory would be kept for each class as its share once was at most. */
 static bool may_use(uint32_t larger, size_t length, uint32_t class_) {
-    return larger < EXECBUF_CLASSES &&
-           (larger == class_ || execbuf_class_size(larger) - length <= length / 16);
+    return larger < XB_SIZE_CLASSES && (larger == class_ || xb_class_size(larger) - length <= length / 16);
 }
 
-/* Takes a slot that is free, or will be when limbo ends, if that is worth a barrier. */
-static uint8_t *take_again(execbuf_pool *pool, uint32_t class_, size_t length, execbuf_use use, execbuf *out,
-                           execbuf_span **empty) {
+/* Takes a slot that is free, or will be when quarantine ends, if that is worth a barrier. */
+static uint8_t *take_again(execbuf_pool *pool, uint32_t class_, size_t length, xb_use use, execbuf *out,
+                           xb_span **empty) {
     uint8_t *used = NULL;
-    if (pool->limbo_size >= LIMBO_SIZE && pool->limbo_size >= pool->committed / LIMBO_PART) {
-        *empty = end_limbo(pool);
+    if (pool->quarantine_size >= QUARANTINE_SIZE &&
+        pool->quarantine_size >= pool->committed / QUARANTINE_PART) {
+        *empty = end_quarantine(pool);
     }
     for (uint32_t larger = class_; used == NULL && may_use(larger, length, class_); larger++) {
         while (pool->classes[larger] != NULL && pool->classes[larger]->free_words == 0) {
             unlist_span(pool, pool->classes[larger]);
         }
-        used = execbuf_room_take_listed(pool, larger, length, use, out);
+        used = xb_alloc_listed(pool, larger, length, use, out);
     }
     return used;
 }
 
 /* Takes pages for a new span from a region that has them, and pins the region. NULL: there are none. */
-static execbuf_region *take_run(execbuf_pool *pool, uint32_t class_, size_t length, span_design *design,
-                                uint32_t *page) {
-    size_t page_size = execbuf_prim_query().page_size;
+static xb_region *take_run(execbuf_pool *pool, uint32_t class_, size_t length, span_design *design,
+                           uint32_t *page) {
+    size_t page_size = xb_prim_query().page_size;
     *design = design_span(pool, class_, length, page_size);
-    execbuf_region *region = class_ != EXECBUF_NO_CLASS ? pool->open : NULL;
+    xb_region *region = class_ != XB_NO_CLASS ? pool->open : NULL;
     while (region != NULL && !use_remains(region, class_, page_size, design)) {
         region = region->next_open;
     }
@@ -456,18 +456,17 @@ static execbuf_region *take_run(execbuf_pool *pool, uint32_t class_, size_t leng
     return region;
 }
 
-uint8_t *execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, execbuf_use use,
-                           execbuf *out) {
+uint8_t *xb_alloc_slot(execbuf_pool *pool, uint32_t class_, size_t length, xb_use use, execbuf *out) {
     bool room = true;
     uint8_t *used = NULL;
     while (room && used == NULL) {
         span_design design;
         uint32_t page = 0;
-        execbuf_region *region = NULL;
-        execbuf_span *empty = NULL;
+        xb_region *region = NULL;
+        xb_span *empty = NULL;
         bool again = false;
-        execbuf_pool_lock(pool);
-        execbuf_region *swept = sweep(pool);
+        xb_pool_lock(pool);
+        xb_region *swept = sweep(pool);
         used = take_again(pool, class_, length, use, out, &empty);
         uint32_t places = pool->span_places;
         bool places_are_used = pool->unused_place == places;
@@ -475,17 +474,17 @@ uint8_t *execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, e
             again = true;
         } else if (!places_are_used) {
             region = take_run(pool, class_, length, &design, &page);
-            if (region == NULL && pool->limbo != NULL && empty == NULL) {
-                empty = end_limbo(pool); /* what is in limbo may do instead of a new region */
+            if (region == NULL && pool->quarantine != NULL && empty == NULL) {
+                empty = end_quarantine(pool); /* what is in quarantine may do instead of a new region */
                 again = true;
             } else if (region == NULL && pool->paused > 0) {
                 pool->paused--;
                 room = false;
             }
         }
-        execbuf_room_unlock(pool, swept, empty);
+        xb_reclaim_unlock(pool, swept, empty);
         if (region != NULL) {
-            execbuf_span *span = execbuf_span_new(class_, design.slot_size, design.slots);
+            xb_span *span = xb_span_new(class_, design.slot_size, design.slots);
             room = span != NULL;
             used = add_span(pool, region, page, design.pages, span, length, use, out);
         } else if (room && !again) {
@@ -498,10 +497,10 @@ uint8_t *execbuf_room_take(execbuf_pool *pool, uint32_t class_, size_t length, e
 /* ---- fork ---- */
 
 /* From now on nothing in the regions changes, and new code goes to new ones. */
-void execbuf_room_freeze(execbuf_pool *pool, bool in_child) {
-    for (execbuf_region *region = pool->regions; region != NULL; region = region->next) {
+void xb_pool_freeze(execbuf_pool *pool, bool in_child) {
+    for (xb_region *region = pool->regions; region != NULL; region = region->next) {
         region->frozen = true;
-        region->ordinary = false;
+        region->is_active = false;
         region->is_open = false;
         if (in_child && region->views.rw != region->views.rx) {
             region->views.rw = NULL; /* it was not inherited */
@@ -511,7 +510,7 @@ void execbuf_room_freeze(execbuf_pool *pool, bool in_child) {
     }
     memset((void *)pool->classes, 0, sizeof pool->classes);
     memset(pool->class_bytes, 0, sizeof pool->class_bytes);
-    pool->limbo = NULL;
-    pool->limbo_size = 0;
+    pool->quarantine = NULL;
+    pool->quarantine_size = 0;
     pool->open = NULL;
 }

@@ -8,7 +8,7 @@
 #include "../base/error.h"
 #include "alloc.h"
 
-/* Code that is larger than this part of a region gets pages of its own: of runs of so many pages, regions
+/* Code that is larger than this part of a region gets a dedicated mapping: of runs of so many pages, regions
  * could hold few, and would waste much. */
 #define LARGEST_PART 32
 
@@ -16,7 +16,7 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
                                 execbuf_error *error) {
     static const execbuf_pool_options usual = {NULL, NULL};
     if (out == NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NULL, "out", 0);
+        return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
     *out = NULL;
     if (options == NULL) {
@@ -25,53 +25,53 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     const char *name = options->name != NULL ? options->name : "execbuf";
     size_t length = strlen(name);
     if (length > EXECBUF_POOL_NAME_MAX) {
-        return execbuf_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
+        return xb_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
     }
-    execbuf_fork_look();
-    execbuf_status status = execbuf_backend_check(error);
+    xb_fork_check();
+    execbuf_status status = xb_ladder_check(error);
     if (status != EXECBUF_OK) {
         return status;
     }
-    execbuf_pool *pool = execbuf_registry_add();
+    execbuf_pool *pool = xb_registry_add();
     if (pool == NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
+        return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
-    execbuf_prim_info info = execbuf_prim_query();
-    execbuf_pool_lock(pool);
+    xb_prim_info info = xb_prim_query();
+    xb_pool_lock(pool);
     pool->near_to = options->near_to;
     memcpy(pool->name, name, length);
     pool->largest = info.region_size / LARGEST_PART;
     pool->bookkeeping = sizeof *pool;
     pool->backend = EXECBUF_BACKEND_NONE;
-    (void)execbuf_error_set(&pool->why, EXECBUF_OK, NULL, 0);
-    execbuf_pool_unlock(pool);
+    (void)xb_error_set(&pool->why, EXECBUF_OK, NULL, 0);
+    xb_pool_unlock(pool);
     *out = pool;
-    return execbuf_error_none(error);
+    return xb_error_ok(error);
 }
 
 void execbuf_pool_free(execbuf_pool *pool) {
     if (pool == NULL) {
         return;
     }
-    execbuf_pool_lock(pool);
+    xb_pool_lock(pool);
     pool->given_up = true;
-    execbuf_region *empty = NULL;
-    for (execbuf_region *region = pool->regions; region != NULL;) {
-        execbuf_region *next = region->next;
-        region->ordinary = false;
-        if (execbuf_room_should_go(pool, region)) {
-            execbuf_room_take_out(pool, region);
+    xb_region *empty = NULL;
+    for (xb_region *region = pool->regions; region != NULL;) {
+        xb_region *next = region->next;
+        region->is_active = false;
+        if (xb_reclaim_is_due(pool, region)) {
+            xb_reclaim_detach(pool, region);
             region->next = empty;
             empty = region;
         }
         region = next;
     }
-    execbuf_room_unlock(pool, empty, NULL);
+    xb_reclaim_unlock(pool, empty, NULL);
 }
 
 /* Finds the published code at an address in a region of the pool, which is locked. */
 static bool find_address(const execbuf_pool *pool, const void *address, execbuf_place *place) {
-    const execbuf_region *region = pool->regions;
+    const xb_region *region = pool->regions;
     while (region != NULL && (uintptr_t)address - (uintptr_t)region->views.rx >= region->size) {
         region = region->next;
     }
@@ -79,18 +79,18 @@ static bool find_address(const execbuf_pool *pool, const void *address, execbuf_
         return false;
     }
     uintptr_t offset = (uintptr_t)address - (uintptr_t)region->views.rx;
-    const execbuf_span *span = region->spans[offset >> region->page_shift];
+    const xb_span *span = region->spans[offset >> region->page_shift];
     if (span == NULL) {
         return false;
     }
-    uint32_t slot = execbuf_slot_at((uintptr_t)address - (uintptr_t)span->start, span->reciprocal);
+    uint32_t slot = xb_slot_at((uintptr_t)address - (uintptr_t)span->start, span->reciprocal);
     if (slot >= span->slots) { /* behind the last one */
         return false;
     }
-    const uint8_t *entry = execbuf_span_entry(span, slot);
-    place->entry = execbuf_span_address(span, slot);
-    place->length = execbuf_span_length(span, slot, entry);
-    return (execbuf_entry_tag(entry) & 1) != 0 && !execbuf_span_reserved(span, slot, entry) &&
+    const uint8_t *entry = xb_span_entry(span, slot);
+    place->entry = xb_span_address(span, slot);
+    place->length = xb_span_length(span, slot, entry);
+    return (xb_slot_tag(entry) & 1) != 0 && !xb_span_is_reserved(span, slot, entry) &&
            (uintptr_t)address - (uintptr_t)place->entry < place->length;
 }
 
@@ -99,12 +99,12 @@ int execbuf_pool_lookup(const execbuf_pool *pool, const void *address, execbuf_p
     bool found = false;
     execbuf_place there = nowhere;
     if (pool != NULL) {
-        execbuf_pool_lock((execbuf_pool *)pool); /* only its mutex changes */
+        xb_pool_lock((execbuf_pool *)pool); /* only its mutex changes */
         found = find_address(pool, address, &there);
-        size_t own = pool->own_count;
-        execbuf_pool_unlock((execbuf_pool *)pool);
-        execbuf_record record;
-        if (!found && own > 0 && execbuf_table_search(pool->number, address, &record)) {
+        size_t own = pool->large_count;
+        xb_pool_unlock((execbuf_pool *)pool);
+        xb_record record;
+        if (!found && own > 0 && xb_handles_search(pool->number, address, &record)) {
             there.entry = record.entry;
             there.length = record.length;
             found = true;
@@ -127,26 +127,26 @@ void execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats)
     memset(stats, 0, sizeof *stats);
     stats->backend = EXECBUF_BACKEND_NONE;
     if (pool == NULL) {
-        (void)execbuf_error_set(&stats->why, EXECBUF_OK, NULL, 0);
+        (void)xb_error_set(&stats->why, EXECBUF_OK, NULL, 0);
         return;
     }
-    execbuf_pool_lock((execbuf_pool *)pool); /* only its mutex changes */
-    stats->live = pool->own_count;
-    stats->bytes = pool->own_bytes;
-    stats->reserved = pool->own_size;
-    stats->committed = pool->own_size + pool->committed;
+    xb_pool_lock((execbuf_pool *)pool); /* only its mutex changes */
+    stats->live = pool->large_count;
+    stats->bytes = pool->large_bytes;
+    stats->reserved = pool->large_size;
+    stats->committed = pool->large_size + pool->committed;
     stats->bookkeeping = pool->bookkeeping;
-    for (const execbuf_region *region = pool->regions; region != NULL; region = region->next) {
+    for (const xb_region *region = pool->regions; region != NULL; region = region->next) {
         stats->live += region->live;
-        stats->bytes += execbuf_span_sum(region);
+        stats->bytes += xb_span_sum(region);
         stats->reserved += region->size;
         stats->regions++;
         stats->frozen += region->frozen;
     }
-    stats->own_pages = pool->own_count;
+    stats->own_pages = pool->large_count;
     stats->backend = pool->backend;
     stats->why = pool->why;
-    execbuf_pool_unlock((execbuf_pool *)pool);
+    xb_pool_unlock((execbuf_pool *)pool);
 }
 
 /* ---- fork ---- */
@@ -155,32 +155,32 @@ void execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats)
 static uint32_t locked;
 
 /* Freezes already now: the program's fork handlers may use pools between this and the fork. */
-void execbuf_pools_before_fork(void) {
-    locked = execbuf_registry_count();
+void xb_pools_before_fork(void) {
+    locked = xb_registry_count();
     for (uint32_t number = 1; number <= locked; number++) {
-        execbuf_prim_mutex_lock(&execbuf_registry[number]->mutex);
-        execbuf_room_freeze(execbuf_registry[number], false);
+        xb_lock_slow(&xb_registry[number]->mutex);
+        xb_pool_freeze(xb_registry[number], false);
     }
 }
 
-void execbuf_pools_after_fork(bool in_child) {
-    for (uint32_t number = execbuf_registry_count(); number >= 1; number--) {
-        execbuf_pool *pool = execbuf_registry[number];
-        execbuf_room_freeze(pool, in_child);
+void xb_pools_after_fork(bool in_child) {
+    for (uint32_t number = xb_registry_count(); number >= 1; number--) {
+        execbuf_pool *pool = xb_registry[number];
+        xb_pool_freeze(pool, in_child);
         if (number <= locked) {
-            execbuf_unlock(&pool->mutex);
+            xb_unlock(&pool->mutex);
         }
         if (in_child) {
             /* Its owner may be a thread that is not in this process, and was just about to take it. */
-            execbuf_prim_mutex_init(&pool->mutex);
+            xb_biased_lock_init(&pool->mutex);
         }
     }
 }
 
-void execbuf_pools_in_clone(void) {
-    for (uint32_t number = 1; number <= execbuf_registry_count(); number++) {
-        execbuf_pool *pool = execbuf_registry[number];
-        execbuf_prim_mutex_init(&pool->mutex);
-        execbuf_room_freeze(pool, true);
+void xb_pools_in_clone(void) {
+    for (uint32_t number = 1; number <= xb_registry_count(); number++) {
+        execbuf_pool *pool = xb_registry[number];
+        xb_biased_lock_init(&pool->mutex);
+        xb_pool_freeze(pool, true);
     }
 }

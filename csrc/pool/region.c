@@ -19,105 +19,104 @@
 #define FREE 0x40U
 #define TOUCHED 0x80U
 
-static void unmap(const execbuf_prim_views *views, size_t size) {
+static void unmap_views(const xb_prim_views *views, size_t size) {
     if (views->rw != NULL && views->rw != views->rx) {
-        execbuf_table_unmap(views->rw, size);
+        xb_unmap_or_park(views->rw, size);
     }
-    execbuf_table_unmap(views->rx, size);
+    xb_unmap_or_park(views->rx, size);
 }
 
 /* Writes a function that returns value to page 0 of a region, and calls it. */
-static int try_constant(const execbuf_prim_views *views, uint32_t value) {
-    uint8_t code[EXECBUF_CONSTANT_SIZE];
-    size_t length = execbuf_arch_constant(code, value);
-    execbuf_prim_begin_write();
-    memcpy(views->rw + EXECBUF_HEADER, code, length);
-    execbuf_prim_end_write();
-    execbuf_prim_sync(views->rx + EXECBUF_HEADER, views->rw + EXECBUF_HEADER, length);
-    return execbuf_backend_call(views->rx + EXECBUF_HEADER);
+static int try_constant(const xb_prim_views *views, uint32_t value) {
+    uint8_t code[XB_ISA_CONSTANT_SIZE];
+    size_t length = xb_isa_constant(code, value);
+    xb_prim_begin_write();
+    memcpy(views->rw + XB_ENTRY_OFFSET, code, length);
+    xb_prim_end_write();
+    xb_prim_sync(views->rx + XB_ENTRY_OFFSET, views->rw + XB_ENTRY_OFFSET, length);
+    return xb_selftest_call(views->rx + XB_ENTRY_OFFSET);
 }
 
 /* Write, call, rewrite, call; then page 0 is filled with traps for ever. */
-static execbuf_prim_result exercise(const execbuf_prim_views *views) {
+static xb_result exercise_views(const xb_prim_views *views) {
     if (try_constant(views, 1031) != 1031) {
-        return execbuf_prim_failed(EXECBUF_SELF_TEST_WRONG, 0);
+        return xb_failed(XB_SELFTEST_WRONG, 0);
     }
-    if (EXECBUF_FAULT("stale") != 0 || try_constant(views, 2017) != 2017) {
-        return execbuf_prim_failed(EXECBUF_SELF_TEST_STALE, 0);
+    if (XB_FAULT("stale") != 0 || try_constant(views, 2017) != 2017) {
+        return xb_failed(XB_SELFTEST_STALE, 0);
     }
-    size_t page = execbuf_prim_query().page_size;
-    execbuf_prim_begin_write();
-    execbuf_fill_trap(views->rw, page);
-    execbuf_prim_end_write();
-    execbuf_prim_sync(views->rx, views->rw, page);
-    return execbuf_prim_ok();
+    size_t page = xb_prim_query().page_size;
+    xb_prim_begin_write();
+    xb_fill_traps(views->rw, page);
+    xb_prim_end_write();
+    xb_prim_sync(views->rx, views->rw, page);
+    return xb_ok();
 }
 
 /* Maps a region's views and lets them prove themselves. */
-static execbuf_prim_result map(execbuf_backend backend, size_t size, const void *near_to, const char *name,
-                               execbuf_prim_views *views) {
-    execbuf_prim_result result = execbuf_prim_map_region(backend, size, near_to, name, views);
+static xb_result map_views(execbuf_backend backend, size_t size, const void *near_to, const char *name,
+                           xb_prim_views *views) {
+    xb_result result = xb_prim_map_region(backend, size, near_to, name, views);
     if (result.call == NULL) {
-        result = exercise(views);
+        result = exercise_views(views);
         if (result.call != NULL) {
-            unmap(views, size);
+            unmap_views(views, size);
         }
     }
     return result;
 }
 
-execbuf_prim_result execbuf_region_prove(execbuf_backend backend) {
-    size_t size = execbuf_prim_query().region_size;
-    execbuf_prim_views views;
-    execbuf_prim_result result = map(backend, size, NULL, "execbuf", &views);
+xb_result xb_selftest_views(execbuf_backend backend) {
+    size_t size = xb_prim_query().region_size;
+    xb_prim_views views;
+    xb_result result = map_views(backend, size, NULL, "execbuf", &views);
     if (result.call == NULL) {
-        unmap(&views, size);
+        unmap_views(&views, size);
     }
     return result;
 }
 
 /* The book-keeping of a region, in one piece of memory; NULL if there is none. */
-static execbuf_region *new_books(size_t size, size_t page_size) {
+static xb_region *new_books(size_t size, size_t page_size) {
     size_t pages = size / page_size;
-    size_t bytes = sizeof(execbuf_region) +
-                   pages * (sizeof(struct execbuf_span *) + 2 * sizeof(uint16_t) + sizeof(uint8_t));
-    execbuf_region *region = EXECBUF_FAULT("calloc") != 0 ? NULL : (execbuf_region *)calloc(1, bytes);
+    size_t bytes =
+        sizeof(xb_region) + pages * (sizeof(struct xb_span *) + 2 * sizeof(uint16_t) + sizeof(uint8_t));
+    xb_region *region = XB_FAULT("calloc") != 0 ? NULL : (xb_region *)calloc(1, bytes);
     if (region != NULL) {
         region->size = size;
         region->bookkeeping = bytes;
-        region->ordinary = true;
-        region->page_shift = execbuf_highest_bit(page_size);
+        region->is_active = true;
+        region->page_shift = xb_highest_bit(page_size);
         region->page_count = (uint32_t)pages;
-        region->spans = (struct execbuf_span **)(void *)(region + 1);
+        region->spans = (struct xb_span **)(void *)(region + 1);
         region->next_free = (uint16_t *)(void *)(region->spans + pages);
         region->previous_free = region->next_free + pages;
         region->flags = (uint8_t *)(region->previous_free + pages);
-        execbuf_region_give(region, 1, region->page_count - 1);
+        xb_region_free_pages(region, 1, region->page_count - 1);
     }
     return region;
 }
 
-execbuf_status execbuf_region_new(execbuf_region **out, const void *near_to, const char *name,
-                                  execbuf_error *error) {
-    execbuf_prim_info info = execbuf_prim_query();
-    (void)execbuf_error_set(error, EXECBUF_E_UNSUPPORTED, NULL, 0);
+execbuf_status xb_region_new(xb_region **out, const void *near_to, const char *name, execbuf_error *error) {
+    xb_prim_info info = xb_prim_query();
+    (void)xb_error_set(error, EXECBUF_E_UNSUPPORTED, NULL, 0);
     *out = NULL;
     if (info.pool_backend_count == 0) {
         return EXECBUF_E_UNSUPPORTED;
     }
-    execbuf_prim_result result = execbuf_prim_ok();
-    execbuf_status status = execbuf_prim_check_process(&result);
+    xb_result result = xb_ok();
+    execbuf_status status = xb_prim_check_process(&result);
     if (status != EXECBUF_OK) {
-        return execbuf_error_set(error, status, result.call, result.code);
+        return xb_error_set(error, status, result.call, result.code);
     }
-    execbuf_region *region = new_books(info.region_size, info.page_size);
+    xb_region *region = new_books(info.region_size, info.page_size);
     if (region == NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
+        return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
     error->status = EXECBUF_OK; /* the first attempt that fails draws its own conclusion */
     for (size_t i = 0; i < info.pool_backend_count; i++) {
         region->backend = info.pool_backends[i];
-        result = map(region->backend, region->size, near_to, name, &region->views);
+        result = map_views(region->backend, region->size, near_to, name, &region->views);
         if (result.call == NULL) {
             region->distance = (ptrdiff_t)((uintptr_t)region->views.rw - (uintptr_t)region->views.rx);
             *out = region;
@@ -126,23 +125,23 @@ execbuf_status execbuf_region_new(execbuf_region **out, const void *near_to, con
             error->culprit = NULL;
             return EXECBUF_OK;
         }
-        execbuf_backend_add_attempt(error, region->backend, result);
+        xb_ladder_add_attempt(error, region->backend, result);
     }
     free(region);
     return error->status;
 }
 
-void execbuf_region_free(execbuf_region *region) {
+void xb_region_free(xb_region *region) {
     for (uint32_t page = 1; page < region->page_count;) {
-        struct execbuf_span *span = region->spans[page];
+        struct xb_span *span = region->spans[page];
         page += span != NULL ? span->pages : 1;
         free(span);
     }
-    unmap(&region->views, region->size);
+    unmap_views(&region->views, region->size);
     free(region);
 }
 
-static void push(execbuf_region *region, uint32_t page, uint32_t order) {
+static void push_block(xb_region *region, uint32_t page, uint32_t order) {
     uint16_t head = region->free_blocks[order];
     region->next_free[page] = head;
     region->previous_free[page] = 0;
@@ -154,7 +153,7 @@ static void push(execbuf_region *region, uint32_t page, uint32_t order) {
     region->flags[page] = (uint8_t)((region->flags[page] & TOUCHED) | FREE | order);
 }
 
-static void take_out(execbuf_region *region, uint32_t page) {
+static void remove_block(xb_region *region, uint32_t page) {
     uint32_t order = region->flags[page] & ORDER;
     uint16_t next = region->next_free[page];
     uint16_t previous = region->previous_free[page];
@@ -173,23 +172,23 @@ static void take_out(execbuf_region *region, uint32_t page) {
 }
 
 /* Frees an aligned block, together with its neighbours if they are free. */
-static void give_block(execbuf_region *region, uint32_t page, uint32_t order) {
-    while (order + 1 < EXECBUF_ORDERS) {
+static void give_block(xb_region *region, uint32_t page, uint32_t order) {
+    while (order + 1 < XB_ORDERS) {
         uint32_t buddy = page ^ 1U << order;
         if (buddy >= region->page_count || (region->flags[buddy] & (FREE | ORDER)) != (FREE | order)) {
             break;
         }
-        take_out(region, buddy);
+        remove_block(region, buddy);
         page &= ~(1U << order);
         order++;
     }
-    push(region, page, order);
+    push_block(region, page, order);
 }
 
-void execbuf_region_give(execbuf_region *region, uint32_t page, uint32_t pages) {
+void xb_region_free_pages(xb_region *region, uint32_t page, uint32_t pages) {
     while (pages > 0) {
-        uint32_t aligned = execbuf_lowest_bit(page);
-        uint32_t fitting = execbuf_highest_bit(pages);
+        uint32_t aligned = xb_lowest_bit(page);
+        uint32_t fitting = xb_highest_bit(pages);
         uint32_t order = aligned < fitting ? aligned : fitting;
         give_block(region, page, order);
         page += 1U << order;
@@ -198,7 +197,7 @@ void execbuf_region_give(execbuf_region *region, uint32_t page, uint32_t pages) 
 }
 
 /* Counts pages that become part of a run for the first time. */
-static void touch(execbuf_region *region, uint32_t page, uint32_t pages) {
+static void touch(xb_region *region, uint32_t page, uint32_t pages) {
     for (uint32_t end = page + pages; page < end; page++) {
         if ((region->flags[page] & TOUCHED) == 0) {
             region->flags[page] |= TOUCHED;
@@ -207,24 +206,24 @@ static void touch(execbuf_region *region, uint32_t page, uint32_t pages) {
     }
 }
 
-bool execbuf_region_was_used(const execbuf_region *region, uint32_t page) {
+bool xb_region_was_used(const xb_region *region, uint32_t page) {
     return page == 0 || (region->flags[page] & TOUCHED) != 0;
 }
 
-uint32_t execbuf_region_take(execbuf_region *region, uint32_t pages) {
-    uint32_t order = execbuf_highest_bit(pages);
+uint32_t xb_region_alloc(xb_region *region, uint32_t pages) {
+    uint32_t order = xb_highest_bit(pages);
     order += (pages & (pages - 1)) != 0; /* round up */
-    if (order >= EXECBUF_ORDERS || region->free_orders >> order == 0) {
+    if (order >= XB_ORDERS || region->free_orders >> order == 0) {
         return 0;
     }
-    uint32_t found = order + execbuf_lowest_bit(region->free_orders >> order);
+    uint32_t found = order + xb_lowest_bit(region->free_orders >> order);
     uint32_t page = region->free_blocks[found];
-    take_out(region, page);
+    remove_block(region, page);
     while (found > order) {
         found--;
-        push(region, page + (1U << found), found);
+        push_block(region, page + (1U << found), found);
     }
-    execbuf_region_give(region, page + pages, (1U << order) - pages);
+    xb_region_free_pages(region, page + pages, (1U << order) - pages);
     touch(region, page, pages);
     return page;
 }

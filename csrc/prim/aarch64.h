@@ -1,6 +1,6 @@
 /* Cache maintenance of AArch64 for memory with two addresses. */
-#ifndef EXECBUF_AARCH64_H
-#define EXECBUF_AARCH64_H
+#ifndef XB_PRIM_AARCH64_H
+#define XB_PRIM_AARCH64_H
 
 #include "prim.h"
 

@@ -1,7 +1,7 @@
 /* What is inline because each piece of code that a pool publishes needs it: taking a mutex, cache maintenance
  * and barriers, which on many platforms are nothing. */
-#ifndef EXECBUF_INLINE_H
-#define EXECBUF_INLINE_H
+#ifndef XB_PRIM_LOCK_H
+#define XB_PRIM_LOCK_H
 
 #include "prim.h"
 
@@ -9,12 +9,12 @@
 
 /* What stands for this thread in mutexes; 0 before its first use of one, and between the handlers of a fork.
  */
-extern __thread uintptr_t execbuf_prim_self __attribute__((tls_model("initial-exec")));
+extern __thread uintptr_t xb_prim_thread __attribute__((tls_model("initial-exec")));
 
 /* The owner's way; mutex.h says how it works. False: this thread is not the owner, or another one has the
  * mutex. */
-static inline bool execbuf_try_lock(execbuf_prim_mutex *mutex) {
-    if (__atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) != execbuf_prim_self) {
+static inline bool xb_try_lock_biased(xb_biased_lock *mutex) {
+    if (__atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) != xb_prim_thread) {
         return false;
     }
     __atomic_store_n(&mutex->busy, 1, __ATOMIC_RELAXED);
@@ -26,91 +26,91 @@ static inline bool execbuf_try_lock(execbuf_prim_mutex *mutex) {
     return locked;
 }
 
-/* Ends what execbuf_try_lock began. */
-static inline void execbuf_unlock_owned(execbuf_prim_mutex *mutex) {
+/* Ends what xb_try_lock_biased began. */
+static inline void xb_unlock_biased(xb_biased_lock *mutex) {
     __atomic_store_n(&mutex->busy, 0, __ATOMIC_RELEASE);
 }
 
-/* The owner of a mutex that has none, no thread's execbuf_prim_self; and how many visits of others end
+/* The owner of a mutex that has none, no thread's xb_prim_thread; and how many visits of others end
  * ownership. */
-#define EXECBUF_NOBODY ((uintptr_t)1)
-#define EXECBUF_MANY_VISITS 16U
-#define EXECBUF_NEVER_OWNED UINT32_MAX /* instead of visits, where no mutex has an owner */
+#define XB_NOBODY ((uintptr_t)1)
+#define XB_MAX_VISITS 16U
+#define XB_NEVER_BIASED UINT32_MAX /* instead of visits, where no mutex has an owner */
 
 /* Whether this thread owns a mutex, or may come to own it; or no thread may own any. */
-static inline bool execbuf_may_own(const execbuf_prim_mutex *mutex) {
+static inline bool xb_may_bias(const xb_biased_lock *mutex) {
     uintptr_t owner = __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED);
     uint32_t visits = __atomic_load_n(&mutex->visits, __ATOMIC_RELAXED);
-    return owner == (uintptr_t)&execbuf_prim_self ||
-           (owner == EXECBUF_NOBODY && (visits < EXECBUF_MANY_VISITS || visits == EXECBUF_NEVER_OWNED));
+    return owner == (uintptr_t)&xb_prim_thread ||
+           (owner == XB_NOBODY && (visits < XB_MAX_VISITS || visits == XB_NEVER_BIASED));
 }
 
-static inline void execbuf_lock(execbuf_prim_mutex *mutex) {
-    if (!execbuf_try_lock(mutex)) {
-        execbuf_prim_mutex_lock(mutex);
+static inline void xb_lock(xb_biased_lock *mutex) {
+    if (!xb_try_lock_biased(mutex)) {
+        xb_lock_slow(mutex);
     }
 }
 
-static inline void execbuf_unlock(execbuf_prim_mutex *mutex) {
+static inline void xb_unlock(xb_biased_lock *mutex) {
     /* Busy may also be what the owner writes while it finds out that another thread, this one, has the mutex.
      */
     if (__atomic_load_n(&mutex->busy, __ATOMIC_RELAXED) != 0 &&
-        __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) == execbuf_prim_self) {
-        execbuf_unlock_owned(mutex);
+        __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) == xb_prim_thread) {
+        xb_unlock_biased(mutex);
     } else {
-        execbuf_prim_mutex_unlock(mutex);
+        xb_unlock_slow(mutex);
     }
 }
 
 #else
 
-static inline bool execbuf_try_lock(execbuf_prim_mutex *mutex) {
-    execbuf_prim_mutex_lock(mutex);
+static inline bool xb_try_lock_biased(xb_biased_lock *mutex) {
+    xb_lock_slow(mutex);
     return true;
 }
 
-static inline void execbuf_unlock_owned(execbuf_prim_mutex *mutex) {
-    execbuf_prim_mutex_unlock(mutex);
+static inline void xb_unlock_biased(xb_biased_lock *mutex) {
+    xb_unlock_slow(mutex);
 }
 
-static inline bool execbuf_may_own(const execbuf_prim_mutex *mutex) {
+static inline bool xb_may_bias(const xb_biased_lock *mutex) {
     (void)mutex;
     return true;
 }
 
-static inline void execbuf_lock(execbuf_prim_mutex *mutex) {
-    execbuf_prim_mutex_lock(mutex);
+static inline void xb_lock(xb_biased_lock *mutex) {
+    xb_lock_slow(mutex);
 }
 
-static inline void execbuf_unlock(execbuf_prim_mutex *mutex) {
-    execbuf_prim_mutex_unlock(mutex);
+static inline void xb_unlock(xb_biased_lock *mutex) {
+    xb_unlock_slow(mutex);
 }
 
 #endif
 
-/* Whether both views of a region are one, so that writing takes execbuf_prim_begin_write. */
+/* Whether both views of a region are one, so that writing takes xb_prim_begin_write. */
 #if defined(__APPLE__)
-#define EXECBUF_ONE_VIEW 1
+#define XB_ONE_VIEW 1
 #else
-#define EXECBUF_ONE_VIEW 0
+#define XB_ONE_VIEW 0
 #endif
 
-/* execbuf_prim_sync, which has nothing to do on x86 but for Windows, where emulators want to know. */
-static inline void execbuf_sync(const uint8_t *rx, const uint8_t *rw, size_t size) {
+/* xb_prim_sync, which has nothing to do on x86 but for Windows, where emulators want to know. */
+static inline void xb_sync(const uint8_t *rx, const uint8_t *rw, size_t size) {
 #if (defined(__x86_64__) || defined(__i386__)) && !defined(_WIN32)
     (void)rx;
     (void)rw;
     (void)size;
 #else
-    execbuf_prim_sync(rx, rw, size);
+    xb_prim_sync(rx, rw, size);
 #endif
 }
 
 /* The barrier after code was written at an address that never held other code, where the architecture wants
- * one. RISC-V's execbuf_prim_sync reaches all threads. */
-static inline void execbuf_fresh_barrier(void) {
+ * one. RISC-V's xb_prim_sync reaches all threads. */
+static inline void xb_fresh_barrier(void) {
 #if !defined(__x86_64__) && !defined(__i386__) && !defined(_M_X64) && !defined(_M_IX86) && !defined(__riscv)
-    execbuf_prim_barrier();
+    xb_prim_barrier();
 #endif
 }
 

@@ -6,7 +6,7 @@
 
 #include "../base/isa.h"
 
-#if defined(EXECBUF_PRIM_STUB) || defined(EXECBUF_ARCH_UNKNOWN)
+#if defined(EXECBUF_PRIM_STUB) || defined(XB_ISA_UNKNOWN)
 #include "stub/stub.inc"
 #elif defined(EXECBUF_PRIM_UNIX)
 #include "unix/unix.inc"
@@ -24,12 +24,12 @@
 
 /* x32, with its pointers of 32 bits, has a convention of its own. */
 #if (!defined(__x86_64__) && !defined(_M_X64)) || defined(__ILP32__)
-const execbuf_abi execbuf_prim_abi = EXECBUF_ABI_NATIVE;
+const execbuf_abi xb_prim_abi = EXECBUF_ABI_NATIVE;
 #elif defined(_WIN32) || defined(__CYGWIN__)
-const execbuf_abi execbuf_prim_abi = EXECBUF_ABI_WIN64;
+const execbuf_abi xb_prim_abi = EXECBUF_ABI_WIN64;
 #else
-const execbuf_abi execbuf_prim_abi = EXECBUF_ABI_SYSV64;
+const execbuf_abi xb_prim_abi = EXECBUF_ABI_SYSV64;
 #endif
 
-static const uint8_t alive = 1;
-const volatile uint8_t *execbuf_prim_canary = &alive;
+static const uint8_t not_a_clone = 1;
+const volatile uint8_t *xb_prim_fork_mark = &not_a_clone;

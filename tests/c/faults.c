@@ -2,7 +2,7 @@
  * public function copes, or returns an error that names the call; nothing leaks, and old code still runs.
  * The calls of pools are in pool_faults.c.
  *
- * Built with EXECBUF_FAULT_INJECTION, which makes the library ask execbuf_fault before each call. */
+ * Built with EXECBUF_FAULT_INJECTION, which makes the library ask xb_fault before each call. */
 
 #include "faults.h"
 

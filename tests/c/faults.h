@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #endif
 
-int32_t execbuf_fault(const char *call);
+int32_t xb_fault(const char *call);
 
 #if defined(_WIN32)
 #define PROTECT "VirtualProtect"
@@ -48,7 +48,7 @@ static long failures;
 /* Called before each call, with its name. */
 static void (*watch)(const char *call);
 
-int32_t execbuf_fault(const char *call) {
+int32_t xb_fault(const char *call) {
     (void)look(); /* at no instant is anything writable and executable */
     if (watch != NULL) {
         watch(call);

@@ -89,7 +89,7 @@ static void in_threads(uint32_t count, void *(*body)(void *)) {
 /* ---- The mutex itself: an owner who comes all the time, and visitors ---- */
 
 enum { MOST_MUTEXES = 500 };
-static execbuf_prim_mutex mutexes[MOST_MUTEXES];
+static xb_biased_lock mutexes[MOST_MUTEXES];
 static uint32_t mutex_count;
 static uint64_t counters[MOST_MUTEXES]; /* not atomic: each guarded by its mutex */
 static atomic_uint visitors_in_round[MOST_MUTEXES];
@@ -97,13 +97,13 @@ static atomic_uint owned[MOST_MUTEXES];
 enum { VISITS = 12 }; /* by each of two visitors: the ownership ends at 16 of them */
 
 static void count_one(uint32_t round) {
-    execbuf_lock(&mutexes[round]);
+    xb_lock(&mutexes[round]);
     uint64_t seen = counters[round];
     if (seen % 8 == 0) {
         (void)sched_yield(); /* now and then another thread runs in between */
     }
     counters[round] = seen + 1;
-    execbuf_unlock(&mutexes[round]);
+    xb_unlock(&mutexes[round]);
 }
 
 static void *own_mutexes(void *argument) {
@@ -114,14 +114,14 @@ static void *own_mutexes(void *argument) {
         added[round] = 1;
         atomic_store(&owned[round], 1);
         while (atomic_load(&visitors_in_round[round]) < 2) {
-            execbuf_lock(&mutexes[round]);
+            xb_lock(&mutexes[round]);
             counters[round]++;
-            execbuf_unlock(&mutexes[round]);
+            xb_unlock(&mutexes[round]);
             added[round]++;
         }
-        execbuf_lock(&mutexes[round]);
+        xb_lock(&mutexes[round]);
         CHECK(counters[round] == added[round] + 2 * (uint64_t)VISITS);
-        execbuf_unlock(&mutexes[round]);
+        xb_unlock(&mutexes[round]);
     }
     return NULL;
 }
@@ -149,7 +149,7 @@ static void *own_or_visit(void *argument) {
 static void a_mutex_has_one_thread_at_a_time(void) {
     mutex_count = some(MOST_MUTEXES);
     for (uint32_t round = 0; round < mutex_count; round++) {
-        execbuf_prim_mutex_init(&mutexes[round]);
+        xb_biased_lock_init(&mutexes[round]);
     }
     in_threads(3, own_or_visit);
 }

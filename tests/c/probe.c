@@ -6,12 +6,12 @@
 #if defined(EXECBUF_FAULT_INJECTION)
 #include <errno.h>
 
-int32_t execbuf_fault(const char *call);
+int32_t xb_fault(const char *call);
 
 /* The call that fails, always. */
 static const char *failing = "";
 
-int32_t execbuf_fault(const char *call) {
+int32_t xb_fault(const char *call) {
     (void)look(); /* at no instant is anything writable and executable */
     return strcmp(call, failing) == 0 ? EPERM : 0;
 }

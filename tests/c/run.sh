@@ -15,7 +15,7 @@ run() {
     # The words of CFLAGS and RUNNER are meant to be split.
     # shellcheck disable=SC2086
     ${CC:-cc} -std=c11 -g -O1 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wundef \
-        ${CFLAGS:-} "$@" -I "$csrc/include" "$tests/$source" "$csrc"/*/*.c "$csrc"/thunk/x86_64/*.c -pthread -o "$out/$name"
+        ${CFLAGS:-} "$@" -I "$csrc/include" "$tests/$source" "$csrc/execbuf.c" -pthread -o "$out/$name"
     # shellcheck disable=SC2086
     if ! ${RUNNER:-} "$out/$name" > "$out/$name.log" 2>&1; then
         cat "$out/$name.log"
@@ -34,7 +34,7 @@ run_cpp() {
         return
     fi
     mkdir -p "$out/$name.o"
-    for file in "$csrc"/*/*.c "$csrc"/thunk/x86_64/*.c; do
+    for file in "$csrc/execbuf.c"; do
         # shellcheck disable=SC2086
         ${CC:-cc} -std=c11 -g -O1 ${CFLAGS:-} -I "$csrc/include" -c "$file" -o "$out/$name.o/$(echo "${file#"$csrc"/}" | tr / _).o"
     done

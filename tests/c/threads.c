@@ -73,20 +73,20 @@ static void fork_some(void) {
 }
 
 /* The library's own lock; see csrc/prim/prim.h. */
-void execbuf_prim_lock(void);
-void execbuf_prim_unlock(void);
+void xb_prim_lock(void);
+void xb_prim_unlock(void);
 
 static pthread_barrier_t locked;
 
 static void *hold_the_lock(void *argument) {
     (void)argument;
-    execbuf_prim_lock();
+    xb_prim_lock();
     (void)pthread_barrier_wait(&locked);
     /* Long enough for the other thread to fork, if nothing keeps it from that. */
     for (int i = 0; i < 20000; i++) {
         (void)sched_yield();
     }
-    execbuf_prim_unlock();
+    xb_prim_unlock();
     return NULL;
 }
 

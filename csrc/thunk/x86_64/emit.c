@@ -1,4 +1,4 @@
-/* Thunks as bytes: x86-64 code that is entered by one convention and calls by the other. Pure. */
+/* Thunks as bytes: x86-64 code that is caller_abi by one convention and calls by the other. Pure. */
 
 #include "emit.h"
 
@@ -29,7 +29,7 @@ typedef struct emitter {
     uint32_t length;
 } emitter;
 
-static void put(emitter *to, uint32_t byte) {
+static void emit_byte(emitter *to, uint32_t byte) {
     if (to->out != NULL) {
         to->out[to->length] = (uint8_t)byte;
     }
@@ -38,7 +38,7 @@ static void put(emitter *to, uint32_t byte) {
 
 static void put_little_endian(emitter *to, uint64_t value, unsigned bytes) {
     for (unsigned i = 0; i < bytes; i++) {
-        put(to, (uint32_t)(value >> 8 * i) & 0xff);
+        emit_byte(to, (uint32_t)(value >> 8 * i) & 0xff);
     }
 }
 
@@ -66,28 +66,28 @@ static const opcode movq_to_r64 = {0x66, REX_W, 0x0f7e}; /* movq r/m64, xmm */
 static void put_opcode(emitter *to, opcode code, uint32_t reg, uint32_t rm) {
     uint32_t rex = code.rex | (reg >= 8 ? REX | REX_R : 0) | (rm >= 8 ? REX | REX_B : 0);
     if (code.prefix != 0) {
-        put(to, code.prefix);
+        emit_byte(to, code.prefix);
     }
     if (rex != 0) {
-        put(to, rex);
+        emit_byte(to, rex);
     }
     if (code.bytes > 0xff) {
-        put(to, code.bytes >> 8);
+        emit_byte(to, code.bytes >> 8);
     }
-    put(to, code.bytes & 0xff);
+    emit_byte(to, code.bytes & 0xff);
 }
 
 /* An instruction on two registers. */
 static void put_registers(emitter *to, opcode code, uint32_t reg, uint32_t rm) {
     put_opcode(to, code, reg, rm);
-    put(to, MOD_REGISTER | (reg & 7) << 3 | (rm & 7));
+    emit_byte(to, MOD_REGISTER | (reg & 7) << 3 | (rm & 7));
 }
 
 /* An instruction on a register and [rsp + offset]. */
 static void put_memory(emitter *to, opcode code, uint32_t reg, uint32_t offset) {
     put_opcode(to, code, reg, RSP);
-    put(to, (offset < 0x80 ? MOD_MEMORY8 : MOD_MEMORY32) | (reg & 7) << 3 | RSP);
-    put(to, SIB_RSP);
+    emit_byte(to, (offset < 0x80 ? MOD_MEMORY8 : MOD_MEMORY32) | (reg & 7) << 3 | RSP);
+    emit_byte(to, SIB_RSP);
     put_little_endian(to, offset, offset < 0x80 ? 1 : 4);
 }
 
@@ -97,29 +97,29 @@ static void endbr64(emitter *to) {
 
 /* mov r11, value */
 static void mov_r11(emitter *to, const void *value) {
-    put(to, REX_W | REX_B);
-    put(to, 0xb8 | (R11 & 7));
+    emit_byte(to, REX_W | REX_B);
+    emit_byte(to, 0xb8 | (R11 & 7));
     put_little_endian(to, (uintptr_t)value, 8);
 }
 
 /* push or pop of rsi or rdi */
-static void push(emitter *to, uint32_t reg) {
-    put(to, 0x50 | reg);
+static void emit_push(emitter *to, uint32_t reg) {
+    emit_byte(to, 0x50 | reg);
 }
 
-static void pop(emitter *to, uint32_t reg) {
-    put(to, 0x58 | reg);
+static void emit_pop(emitter *to, uint32_t reg) {
+    emit_byte(to, 0x58 | reg);
 }
 
 static void ret(emitter *to) {
-    put(to, 0xc3);
+    emit_byte(to, 0xc3);
 }
 
 /* sub rsp, size (operation 5) or add rsp, size (operation 0) */
 static void move_rsp(emitter *to, uint32_t operation, uint32_t size) {
-    put(to, REX_W);
-    put(to, size < 0x80 ? 0x83 : 0x81);
-    put(to, MOD_REGISTER | operation << 3 | RSP);
+    emit_byte(to, REX_W);
+    emit_byte(to, size < 0x80 ? 0x83 : 0x81);
+    emit_byte(to, MOD_REGISTER | operation << 3 | RSP);
     put_little_endian(to, size, size < 0x80 ? 1 : 4);
 }
 
@@ -133,9 +133,9 @@ static void add_rsp(emitter *to, uint32_t size) {
 
 /* call r11 (operation 2) or jmp r11 (operation 4) */
 static void go_r11(emitter *to, uint32_t operation) {
-    put(to, REX | REX_B);
-    put(to, 0xff);
-    put(to, MOD_REGISTER | operation << 3 | (R11 & 7));
+    emit_byte(to, REX | REX_B);
+    emit_byte(to, 0xff);
+    emit_byte(to, MOD_REGISTER | operation << 3 | (R11 & 7));
 }
 
 static void call_r11(emitter *to) {
@@ -149,9 +149,9 @@ static void jmp_r11(emitter *to) {
 /* A thunk that is being made. */
 typedef struct thunk {
     emitter to;
-    execbuf_frame frame;
+    xb_frame frame;
     const execbuf_signature *signature;
-    execbuf_layout from;  /* where the arguments are when the thunk is entered */
+    execbuf_layout from;  /* where the arguments are when the thunk is caller_abi */
     execbuf_layout where; /* where the target has them */
     uint32_t incoming;    /* from the thunk's stack pointer to the caller's at the call */
     bool extends;         /* small integers */
@@ -161,11 +161,11 @@ typedef struct thunk {
  * extended to 32 when System V functions get them, though the psABI does not say so; for Win64 they do not.
  */
 static opcode load_of(const thunk *made, uint8_t type) {
-    uint8_t size = execbuf_type_size(type);
+    uint8_t size = xb_type_size(type);
     if (!made->extends || size > 2) {
         return mov_load;
     }
-    if (execbuf_type_is_signed(type)) {
+    if (xb_type_is_signed(type)) {
         return size == 1 ? movsx_byte : movsx_word;
     }
     return size == 1 ? movzx_byte : movzx_word;
@@ -238,7 +238,7 @@ static void tell_variadic(thunk *made, execbuf_abi abi) {
         return;
     }
     if (abi == EXECBUF_ABI_SYSV64) {
-        put(&made->to, 0xb8 | RAX); /* mov eax, imm32 */
+        emit_byte(&made->to, 0xb8 | RAX); /* mov eax, imm32 */
         put_little_endian(&made->to, made->where.vector_count, 4);
         return;
     }
@@ -257,7 +257,7 @@ static uint32_t round_to_16(uint32_t size) {
 /* System V saves nothing that Win64 does not. At the call rsp is a multiple of 16, so at the entry it is 8
  * less. */
 static void emit_sysv_to_win64(thunk *made) {
-    execbuf_frame *frame = &made->frame;
+    xb_frame *frame = &made->frame;
     frame->size = round_to_16(made->where.stack_size) + 8;
     made->incoming = frame->size + 8;
     sub_rsp(&made->to, frame->size);
@@ -272,21 +272,21 @@ static void emit_sysv_to_win64(thunk *made) {
 
 /* Saves or restores xmm6 to xmm15. */
 static void keep_vectors(thunk *made, opcode code, uint32_t offset) {
-    for (uint32_t i = 0; i < EXECBUF_SAVED_VECTORS; i++) {
-        put_memory(&made->to, code, EXECBUF_FIRST_SAVED_VECTOR + i, offset + 16 * i);
+    for (uint32_t i = 0; i < XB_SAVED_VECTORS; i++) {
+        put_memory(&made->to, code, XB_FIRST_SAVED_VECTOR + i, offset + 16 * i);
     }
 }
 
 static void emit_win64_to_sysv(thunk *made) {
-    execbuf_frame *frame = &made->frame;
+    xb_frame *frame = &made->frame;
     frame->saves = true;
     frame->vectors = round_to_16(made->where.stack_size);
-    frame->size = frame->vectors + 16 * EXECBUF_SAVED_VECTORS + 8;
+    frame->size = frame->vectors + 16 * XB_SAVED_VECTORS + 8;
     made->incoming = frame->size + 8 + 8 + 8; /* rsi, rdi, the return address */
     made->extends = true;
-    push(&made->to, RDI);
+    emit_push(&made->to, RDI);
     frame->pushed_rdi = made->to.length;
-    push(&made->to, RSI);
+    emit_push(&made->to, RSI);
     frame->pushed_rsi = made->to.length;
     sub_rsp(&made->to, frame->size);
     frame->allocated = made->to.length;
@@ -298,16 +298,16 @@ static void emit_win64_to_sysv(thunk *made) {
     keep_vectors(made, movaps_load, frame->vectors);
     add_rsp(&made->to, frame->size);
     frame->freed = made->to.length;
-    pop(&made->to, RSI);
+    emit_pop(&made->to, RSI);
     frame->popped_rsi = made->to.length;
-    pop(&made->to, RDI);
+    emit_pop(&made->to, RDI);
     frame->popped_rdi = made->to.length;
     ret(&made->to);
 }
 
 /* What follows when r11 holds the target. */
-static void emit_body(thunk *made, execbuf_abi entered) {
-    if (entered == EXECBUF_ABI_SYSV64) {
+static void emit_body(thunk *made, execbuf_abi caller_abi) {
+    if (caller_abi == EXECBUF_ABI_SYSV64) {
         emit_sysv_to_win64(made);
     } else {
         emit_win64_to_sysv(made);
@@ -315,64 +315,64 @@ static void emit_body(thunk *made, execbuf_abi entered) {
     made->frame.length = made->to.length;
 }
 
-static void emit(thunk *made, execbuf_abi entered, execbuf_abi abi, const void *target) {
+static void emit(thunk *made, execbuf_abi caller_abi, execbuf_abi abi, const void *target) {
     endbr64(&made->to);
     mov_r11(&made->to, target);
-    if (entered == abi) {
+    if (caller_abi == abi) {
         jmp_r11(&made->to);
     } else {
-        emit_body(made, entered);
+        emit_body(made, caller_abi);
     }
 }
 
-/* ---- Bodies and leaves ---- */
+/* ---- Adapters and stubs ---- */
 
-void execbuf_emit_body(uint8_t *out, const execbuf_signature *shape, execbuf_abi entered,
-                       execbuf_frame *frame) {
+void xb_emit_adapter(uint8_t *out, const execbuf_signature *fingerprint, execbuf_abi caller_abi,
+                     xb_frame *frame) {
     thunk made;
     memset(&made, 0, sizeof made);
-    made.signature = shape;
+    made.signature = fingerprint;
     made.to.out = out;
-    execbuf_abi abi = entered == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
-    (void)execbuf_layout_of(&made.from, shape, entered, NULL);
-    (void)execbuf_layout_of(&made.where, shape, abi, NULL);
+    execbuf_abi abi = caller_abi == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
+    (void)execbuf_layout_of(&made.from, fingerprint, caller_abi, NULL);
+    (void)execbuf_layout_of(&made.where, fingerprint, abi, NULL);
     endbr64(&made.to);
-    emit_body(&made, entered);
+    emit_body(&made, caller_abi);
     *frame = made.frame;
 }
 
 execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
-                                  const execbuf_signature *signature, execbuf_abi entered, execbuf_abi abi,
+                                  const execbuf_signature *signature, execbuf_abi caller_abi, execbuf_abi abi,
                                   const void *target, execbuf_error *error) {
     if (length == NULL) {
-        return execbuf_error_set(error, EXECBUF_E_NULL, "length", 0);
+        return xb_error_set(error, EXECBUF_E_NULL, "length", 0);
     }
     *length = 0;
     if (target == NULL || (out == NULL && capacity > 0)) {
-        return execbuf_error_set(error, EXECBUF_E_NULL, target == NULL ? "target" : "out", 0);
+        return xb_error_set(error, EXECBUF_E_NULL, target == NULL ? "target" : "out", 0);
     }
-    entered = execbuf_abi_known(entered);
-    abi = execbuf_abi_known(abi);
-    if (!execbuf_abi_is_one(entered)) {
-        return execbuf_error_set(error, EXECBUF_E_ABI, "entered", 0);
+    caller_abi = xb_abi_resolve(caller_abi);
+    abi = xb_abi_resolve(abi);
+    if (!xb_abi_is_known(caller_abi)) {
+        return xb_error_set(error, EXECBUF_E_ABI, "entered", 0);
     }
     thunk made;
     memset(&made, 0, sizeof made);
     made.signature = signature;
-    execbuf_status status = execbuf_layout_of(&made.from, signature, entered, error);
+    execbuf_status status = execbuf_layout_of(&made.from, signature, caller_abi, error);
     if (status == EXECBUF_OK) {
         status = execbuf_layout_of(&made.where, signature, abi, error);
     }
     if (status != EXECBUF_OK) {
         return status;
     }
-    emit(&made, entered, abi, target);
+    emit(&made, caller_abi, abi, target);
     *length = made.to.length;
     if (made.to.length > capacity) {
-        return execbuf_error_set(error, EXECBUF_E_CAPACITY, "capacity", 0);
+        return xb_error_set(error, EXECBUF_E_CAPACITY, "capacity", 0);
     }
     emitter again = {(uint8_t *)out, 0};
     made.to = again;
-    emit(&made, entered, abi, target);
-    return execbuf_error_none(error);
+    emit(&made, caller_abi, abi, target);
+    return xb_error_ok(error);
 }

@@ -1,0 +1,37 @@
+/* The whole library as one translation unit, for builds that want one file:
+ *
+ *   cc -c -Icsrc/include csrc/execbuf.c
+ *
+ * Each file below also compiles on its own. They are listed from the lowest folder to the highest, except
+ * that prim comes first: it chooses the C library's feature macros, which count only before the first system
+ * header. */
+
+#include "prim/prim.c"
+
+#include "exec/ladder.c"
+
+#include "mapping/handles.c"
+#include "mapping/mapping.c"
+
+#include "pool/alloc.c"
+#include "pool/large.c"
+#include "pool/query.c"
+#include "pool/region.c"
+#include "pool/registry.c"
+#include "pool/slot.c"
+#include "pool/span.c"
+
+#include "call/signature.c"
+#include "call/x86_64.c"
+
+#include "debug/dwarf.c"
+#include "debug/elf.c"
+
+#include "thunk/adapter.c"
+#include "thunk/x86_64/emit.c"
+
+#include "api/buffer.c"
+#include "api/error.c"
+#include "api/probe.c"
+#include "api/process.c"
+#include "api/thunk.c"
