@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "../base/bits.h"
+#include "../base/compiler.h"
 #include "../base/error.h"
 #include "../mapping/mapping.h"
 #include "../pool/slot.h"

@@ -1,10 +1,32 @@
-/* Filling an error report. */
+/* Results of system calls, and error reports. */
 #ifndef XB_BASE_ERROR_H
 #define XB_BASE_ERROR_H
 
-#include <string.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include "../prim/prim.h"
+#include "../include/execbuf.h"
+
+/* Result of a system call. call is NULL on success, else the name of the call that failed; code is the
+ * system's error code, or 0 if it gave none. */
+typedef struct xb_result {
+    const char *call;
+    int32_t code;
+} xb_result;
+
+/* Success. */
+static inline xb_result xb_ok(void) {
+    xb_result result = {NULL, 0};
+    return result;
+}
+
+/* Failure of the named call. call is a string that lives for ever. */
+static inline xb_result xb_failed(const char *call, int32_t code) {
+    xb_result result = {NULL, 0};
+    result.call = call;
+    result.code = code;
+    return result;
+}
 
 /* Fills a report of success, of which nobody reads more than this. */
 static inline execbuf_status xb_error_ok(execbuf_error *error) {
@@ -33,20 +55,6 @@ static inline execbuf_status xb_error_set(execbuf_error *error, execbuf_status s
         error->os_error = os_error;
     }
     return status;
-}
-
-/* What a failed system call means for the caller. */
-static inline execbuf_status xb_error_status(xb_result result) {
-    if (strcmp(result.call, XB_PRIM_TOO_FAR) == 0) {
-        return EXECBUF_E_TOO_FAR;
-    }
-    return xb_prim_is_exhaustion(result.code) ? EXECBUF_E_NO_MEMORY : EXECBUF_E_DENIED;
-}
-
-/* Fills a report for a system call that failed: EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED or EXECBUF_E_TOO_FAR.
- */
-static inline execbuf_status xb_error_from_system(execbuf_error *error, xb_result result) {
-    return xb_error_set(error, xb_error_status(result), result.call, result.code);
 }
 
 #endif

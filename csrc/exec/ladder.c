@@ -7,6 +7,7 @@
 
 #include "../base/isa.h"
 #include "../base/error.h"
+#include "../prim/report.h"
 #include "../api/process.h"
 #include "../base/fault.h"
 #include "../mapping/handles.h"
@@ -51,7 +52,7 @@ void xb_fill_traps(uint8_t *memory, size_t size) {
 
 execbuf_status xb_ladder_check(execbuf_error *error) {
     if (get_preferred() != EXECBUF_BACKEND_NONE) {
-        return EXECBUF_OK;
+        return xb_error_ok(error);
     }
     if (xb_prim_query().backend_count == 0) {
         return xb_error_set(error, EXECBUF_E_UNSUPPORTED, NULL, 0);
@@ -62,7 +63,7 @@ execbuf_status xb_ladder_check(execbuf_error *error) {
         return xb_error_set(error, status, result.call, result.code);
     }
     result = xb_fork_watch();
-    return result.call == NULL ? EXECBUF_OK : xb_error_from_system(error, result);
+    return result.call == NULL ? xb_error_ok(error) : xb_error_from_system(error, result);
 }
 
 typedef int (*constant_function)(void);

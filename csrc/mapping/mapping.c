@@ -6,6 +6,7 @@
 
 #include "../exec/ladder.h"
 #include "../base/error.h"
+#include "../prim/report.h"
 
 static size_t round_up(size_t value, size_t unit) {
     return (value + unit - 1) & ~(unit - 1);
@@ -107,7 +108,7 @@ static execbuf_status enter_mapping(execbuf *out, const xb_record *record, execb
 
 execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
                               const xb_mapping_options *options, execbuf_error *error) {
-    xb_record record;
+    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, 0, 0, 0};
     execbuf_status status = stage_mapping(&record, length, "length", options, error);
     if (status != EXECBUF_OK) {
         return status;
@@ -122,7 +123,7 @@ execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
 
 execbuf_status xb_mapping_reserve(execbuf *out, size_t capacity, const xb_mapping_options *options,
                                   execbuf_error *error) {
-    xb_record record;
+    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, 0, 0, 0};
     execbuf_status status = stage_mapping(&record, capacity, "capacity", options, error);
     return status == EXECBUF_OK ? enter_mapping(out, &record, error) : status;
 }

@@ -68,7 +68,7 @@ static xb_result map_views(execbuf_backend backend, size_t size, const void *nea
 
 xb_result xb_selftest_views(execbuf_backend backend) {
     size_t size = xb_prim_query().region_size;
-    xb_prim_views views;
+    xb_prim_views views = {NULL, NULL};
     xb_result result = map_views(backend, size, NULL, "execbuf", &views);
     if (result.call == NULL) {
         unmap_views(&views, size);

@@ -19,14 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../base/error.h"
 #include "../include/execbuf.h"
-
-/* What a system call said. call is NULL for success, else the name of the call that failed; code is the
- * system's error code, or 0 where it gave none. */
-typedef struct xb_result {
-    const char *call;
-    int32_t code;
-} xb_result;
 
 /* A function that unwinders are to know. It stays where it is until they forget it. */
 typedef struct xb_prim_function {
@@ -201,19 +195,5 @@ void xb_unlock_slow(xb_biased_lock *mutex);
  * Returns: how many there are, at most EXECBUF_MAX_FACTS.
  * Out: facts: room for EXECBUF_MAX_FACTS. */
 size_t xb_prim_facts(execbuf_fact *facts);
-
-/* The success value. */
-static inline xb_result xb_ok(void) {
-    xb_result result = {NULL, 0};
-    return result;
-}
-
-/* A failure of the named call. */
-static inline xb_result xb_failed(const char *call, int32_t code) {
-    xb_result result = {NULL, 0};
-    result.call = call;
-    result.code = code;
-    return result;
-}
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../base/error.h"
+#include "../prim/report.h"
 #include "../base/fault.h"
 #include "../pool/alloc.h"
 #include "../call/signature.h"

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include "../base/bits.h"
+#include "../base/compiler.h"
 #include "../debug/elf.h"
 #include "../prim/prim.h"
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../../base/bits.h"
+#include "../../base/compiler.h"
 
 /* Where stubs near to a adapter jump: behind its endbr64. */
 #define XB_ADAPTER_START 4
