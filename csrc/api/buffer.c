@@ -6,6 +6,7 @@
 #include "../base/error.h"
 #include "../mapping/mapping.h"
 #include "../pool/slot.h"
+#include "process.h"
 
 static const xb_mapping_options anywhere = {0, NULL, NULL};
 
@@ -17,7 +18,8 @@ execbuf_status execbuf_new(execbuf *out, const void *code, size_t length, execbu
     if (code == NULL) {
         return xb_error_set(error, EXECBUF_E_NULL, "code", 0);
     }
-    return xb_mapping_new(out, code, length, &anywhere, error);
+    execbuf_status status = xb_process_ready(error);
+    return status == EXECBUF_OK ? xb_mapping_new(out, code, length, &anywhere, error) : status;
 }
 
 execbuf_status execbuf_reserve(execbuf *out, size_t capacity, execbuf_error *error) {
@@ -25,7 +27,8 @@ execbuf_status execbuf_reserve(execbuf *out, size_t capacity, execbuf_error *err
         return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
     *out = xb_no_buffer;
-    return xb_mapping_reserve(out, capacity, &anywhere, error);
+    execbuf_status status = xb_process_ready(error);
+    return status == EXECBUF_OK ? xb_mapping_reserve(out, capacity, &anywhere, error) : status;
 }
 
 /* The checks that publish and rewrite share. */

@@ -2,6 +2,7 @@
 
 #include "../exec/ladder.h"
 #include "../pool/region.h"
+#include "process.h"
 
 /* The self-test of one backend, on memory of its own. */
 typedef xb_result (*prove_function)(execbuf_backend backend);
@@ -12,6 +13,7 @@ static execbuf_status check_process(xb_result *result) {
     if (status == EXECBUF_OK) {
         execbuf_error error;
         status = xb_ladder_check(&error);
+        status = status == EXECBUF_OK ? xb_process_ready(&error) : status;
         *result = xb_failed(error.culprit, error.os_error);
     }
     return status;

@@ -1,33 +1,37 @@
-/* What a fork means for the library: all locks are held across it, and what both processes share is frozen.
- */
+/* What a fork means for the library. This is the only file that knows every module with state that a fork
+ * concerns; prim calls the hooks below, with the process's lock held.
+ *
+ * - The ladder forgets which backend worked: a child often gives up rights.
+ * - Pools lock themselves before the fork, so that the child finds none half changed, and freeze their
+ *   regions, which parent and child share from then on.
+ *
+ * A child made by raw clone(2) runs no fork handlers. It is noticed later, by the fork mark, when its
+ * parent's threads may have held any lock; so in_clone makes all locks new instead of unlocking them. */
 
 #include "process.h"
 
 #include "../exec/ladder.h"
 #include "../pool/slot.h"
+#include "../prim/prim.h"
+#include "../prim/report.h"
 
-static void in_child(void) {
-    xb_ladder_forget();
-    xb_pools_after_fork(true);
-    xb_prim_unwinder_after_fork();
-    xb_prim_arm_fork_mark();
-}
-
-static void in_parent(void) {
+static void hook_in_parent(void) {
     xb_pools_after_fork(false);
 }
 
-xb_result xb_fork_watch(void) {
-    static const xb_prim_fork_hooks hooks = {xb_pools_before_fork, in_parent, in_child};
-    return xb_prim_on_fork(&hooks);
+static void hook_in_child(void) {
+    xb_ladder_forget();
+    xb_pools_after_fork(true);
 }
 
-void xb_fork_noticed_late(void) {
-    if (xb_prim_lock_in_clone()) {
-        xb_ladder_forget();
-        xb_pools_in_clone();
-        xb_prim_unwinder_after_fork();
-        xb_prim_arm_fork_mark();
-        xb_prim_unlock();
-    }
+static void hook_in_clone(void) {
+    xb_ladder_forget();
+    xb_pools_in_clone();
+}
+
+execbuf_status xb_process_ready(execbuf_error *error) {
+    static const xb_prim_fork_hooks hooks = {xb_pools_before_fork, hook_in_parent, hook_in_child,
+                                             hook_in_clone};
+    xb_result result = xb_prim_on_fork(&hooks);
+    return result.call == NULL ? EXECBUF_OK : xb_error_from_system(error, result);
 }

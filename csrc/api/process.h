@@ -1,20 +1,18 @@
-/* What a fork means for the library. */
+/* The library and the process it runs in: what happens when the process forks. */
 #ifndef XB_API_PROCESS_H
 #define XB_API_PROCESS_H
 
-#include "../prim/prim.h"
+#include "../base/compiler.h"
+#include "../include/execbuf.h"
 
-/* Sees to it that forks are noticed; to be called before anything is made. Later calls do nothing. */
-xb_result xb_fork_watch(void);
+XB_PRIVATE_BEGIN
 
-/* Notices that this process was made without fork handlers. */
-void xb_fork_noticed_late(void);
+/* Registers the library's fork handlers. Public functions call it before they make anything that a fork must
+ * not damage: a buffer or a pool. Cheap after the first success.
+ *
+ * Returns: EXECBUF_OK, and *error is as it was, EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED. */
+execbuf_status xb_process_ready(execbuf_error *error);
 
-/* Notices it if it is so. To be called, without a lock, before anything that a fork freezes. */
-static inline void xb_fork_check(void) {
-    if (*xb_prim_fork_mark == 0) {
-        xb_fork_noticed_late();
-    }
-}
+XB_PRIVATE_END
 
 #endif

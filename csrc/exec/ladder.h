@@ -37,8 +37,7 @@ void xb_ladder_forget(void);
 
 /* To be called before pages are staged: whether code can be published at all.
  *
- * Returns: EXECBUF_OK, EXECBUF_E_UNSUPPORTED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_NO_MEMORY or
- *          EXECBUF_E_DENIED. */
+ * Returns: EXECBUF_OK, EXECBUF_E_UNSUPPORTED or EXECBUF_E_READ_IMPLIES_EXEC. */
 execbuf_status xb_ladder_check(execbuf_error *error);
 
 /* Commits staged pages by the given backend, or by the first that works if it is NONE. Ends what

@@ -6,7 +6,6 @@
 #ifndef XB_POOL_ALLOC_H
 #define XB_POOL_ALLOC_H
 
-#include "../api/process.h"
 #include "../prim/lock.h"
 #include "registry.h"
 #include "../mapping/handles.h"
@@ -15,7 +14,7 @@
 #define XB_KEPT_REGION_SIZE ((size_t)1 << 20)
 
 static inline void xb_pool_lock(execbuf_pool *pool) {
-    xb_fork_check();
+    xb_prim_check_fork();
     xb_lock(&pool->mutex);
 }
 

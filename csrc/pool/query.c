@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "../api/process.h"
 #include "../exec/ladder.h"
 #include "../base/error.h"
 #include "alloc.h"
@@ -27,8 +28,11 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     if (length > EXECBUF_POOL_NAME_MAX) {
         return xb_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
     }
-    xb_fork_check();
-    execbuf_status status = xb_ladder_check(error);
+    xb_prim_check_fork();
+    execbuf_status status = xb_process_ready(error);
+    if (status == EXECBUF_OK) {
+        status = xb_ladder_check(error);
+    }
     if (status != EXECBUF_OK) {
         return status;
     }

@@ -70,11 +70,13 @@ typedef struct xb_biased_lock {
     uint64_t space[8]; /* the system's lock */
 } xb_biased_lock;
 
-/* What is to be done at a fork, in the thread that forks, while xb_prim_lock is held. */
+/* What the library does at a fork. Each hook runs in the thread that forks, while xb_prim_lock is held. */
 typedef struct xb_prim_fork_hooks {
     void (*before)(void);
     void (*in_parent)(void);
     void (*in_child)(void);
+    /* In a child that was made without fork handlers, when xb_prim_check_fork notices. */
+    void (*in_clone)(void);
 } xb_prim_fork_hooks;
 
 /* The convention of C functions here, or EXECBUF_ABI_NATIVE if it is not of x86-64. */
@@ -155,10 +157,6 @@ xb_result xb_prim_register_unwind(xb_prim_function *function);
  * function has to stay where it is for ever, but not its code. */
 bool xb_prim_deregister_unwind(xb_prim_function *function);
 
-/* In the child of a fork: sees whether the fork interrupted a thread that was telling the unwinder, which is
- * not here to end it. Then it can't be asked any more. */
-void xb_prim_unwinder_after_fork(void);
-
 /* One lock for the process. Not recursive; held briefly, never across a system call but fork and the first of
  * xb_prim_arm_fork_mark. */
 void xb_prim_lock(void);
@@ -170,18 +168,25 @@ void xb_prim_unlock(void);
  * fork. */
 xb_result xb_prim_on_fork(const xb_prim_fork_hooks *hooks);
 
-/* A byte that is not 0, but in a child that was made without the fork handlers, where the system can tell. */
+/* The fork mark: a byte that the system sets to 0 in a child of this process that was made without fork
+ * handlers (by raw clone). Not 0 in all other processes, and where the system cannot do this. */
 extern const volatile uint8_t *xb_prim_fork_mark;
 
-/* Makes the byte watch this process, and again in the child of a fork. */
+/* Sets the fork mark up for this process. The first call makes system calls; later ones do nothing. The lock
+ * is held. */
 void xb_prim_arm_fork_mark(void);
 
-/* Takes the lock in a child that was made without the fork handlers, whichever of its parent's threads has
- * it.
- *
- * Returns: whether this thread is the first to notice; if not, the lock is not taken, but the first one has
- * made the byte watch again. */
-bool xb_prim_lock_in_clone(void);
+/* The slow part of xb_prim_check_fork. */
+void xb_prim_clone_noticed(void);
+
+/* Reads the fork mark. If it is 0, runs the hook in_clone and sets the mark up again; if several threads of
+ * the child come here, one runs the hook and the others wait for it. Called, without any lock, before
+ * anything that a fork freezes is used. */
+static inline void xb_prim_check_fork(void) {
+    if (*xb_prim_fork_mark == 0) {
+        xb_prim_clone_noticed();
+    }
+}
 
 /* Locks of which there may be many, for longer than a few instructions, also across a system call. Not
  * recursive. A mutex is taken after xb_prim_lock, if both are. */
