@@ -8,6 +8,8 @@
 
 #include "prim/prim.c"
 
+#include "base/trap.c"
+
 #include "exec/ladder.c"
 
 #include "mapping/handles.c"

@@ -1,33 +1,50 @@
-/* What the compiler is asked for beyond C11, with a harmless fallback for compilers that lack it. */
+/* Requests to the compiler that C11 has no words for. A compiler without them gets a fallback that is slower
+ * at worst. No other portable file uses compiler extensions. */
 #ifndef XB_BASE_COMPILER_H
 #define XB_BASE_COMPILER_H
 
-/* XB_INLINE            a function that is inlined at every call
- * XB_NOINLINE          a function that is never inlined: its caller ends in a tail call to it, and saves no
- * registers XB_COLD              a function that runs rarely: never inlined, kept away from hot code
- * XB_UNLIKELY          a condition that is rarely true
- * XB_PREFETCH_WRITE    fetches memory that is about to be written
- * XB_LOAD_ACQUIRE, XB_STORE_RELEASE   access to an object that another thread accesses at the same time */
+/* Before a function definition:
+ *
+ *   XB_INLINE    inlined at every call. For fast paths.
+ *   XB_NOINLINE  never inlined. A fast path that ends in a tail call to such a function needs no stack frame
+ *                and saves no registers.
+ *   XB_COLD      never inlined, and placed apart from hot code. For paths that are taken rarely.
+ *
+ * In expressions:
+ *
+ *   XB_UNLIKELY(condition)           the condition, which is rarely true
+ *   XB_PREFETCH_WRITE(address)       starts to load memory that will be written soon
+ *   XB_LOAD_ACQUIRE(object)          reads an object that other threads write with XB_STORE_RELEASE
+ *   XB_STORE_RELEASE(object, value)  writes it: who reads this value also sees all that was written before */
 #if defined(__GNUC__)
 #define XB_INLINE static inline __attribute__((always_inline))
-#define XB_COLD static __attribute__((noinline, cold))
 #define XB_NOINLINE static __attribute__((noinline))
+#define XB_COLD static __attribute__((noinline, cold))
 #define XB_UNLIKELY(condition) __builtin_expect((condition), 0)
 #define XB_PREFETCH_WRITE(address) __builtin_prefetch((address), 1)
 #define XB_LOAD_ACQUIRE(object) __atomic_load_n(&(object), __ATOMIC_ACQUIRE)
 #define XB_STORE_RELEASE(object, value) __atomic_store_n(&(object), (value), __ATOMIC_RELEASE)
 #else
 #define XB_INLINE static inline
-#define XB_COLD static
 #define XB_NOINLINE static
+#define XB_COLD static
 #define XB_UNLIKELY(condition) (condition)
 #define XB_PREFETCH_WRITE(address) ((void)(address))
-#define XB_LOAD_ACQUIRE(object) (object) /* MSVC, for x86 */
+/* MSVC: on x86, plain accesses of aligned words are ordered like this by the processor. */
+#define XB_LOAD_ACQUIRE(object) (object)
 #define XB_STORE_RELEASE(object, value) ((void)((object) = (value)))
 #endif
 
-/* Between these two, declarations are hidden: they are not exported from a shared library, whatever flags it
- * is compiled with. Headers put them around their declarations, after their #include lines. */
+/* At file scope: the build fails with this text unless the constant condition holds. */
+#if defined(__cplusplus)
+#define XB_STATIC_ASSERT(condition, text) static_assert(condition, text)
+#else
+#define XB_STATIC_ASSERT(condition, text) _Static_assert(condition, text)
+#endif
+
+/* Headers put XB_PRIVATE_BEGIN before and XB_PRIVATE_END after their declarations, but not around #include
+ * lines. A shared library then exports nothing that is declared in between, whatever flags it is built with.
+ * On Windows nothing is exported unless it is marked, so both are empty there. */
 #if defined(__GNUC__) && !defined(_WIN32)
 #define XB_PRIVATE_BEGIN _Pragma("GCC visibility push(hidden)")
 #define XB_PRIVATE_END _Pragma("GCC visibility pop")

@@ -1,4 +1,4 @@
-/* Results of system calls, and error reports. */
+/* Error values: the result of a system call, and the report that a public function fills. */
 #ifndef XB_BASE_ERROR_H
 #define XB_BASE_ERROR_H
 
@@ -7,11 +7,10 @@
 
 #include "../include/execbuf.h"
 
-/* Result of a system call. call is NULL on success, else the name of the call that failed; code is the
- * system's error code, or 0 if it gave none. */
+/* The result of a system call, or of a check that stands for one. */
 typedef struct xb_result {
-    const char *call;
-    int32_t code;
+    const char *call; /* NULL on success, else the name of the call that failed: a string literal */
+    int32_t code; /* the system's error code: an errno value or that of GetLastError; 0 if there is none */
 } xb_result;
 
 /* Success. */
@@ -20,7 +19,7 @@ static inline xb_result xb_ok(void) {
     return result;
 }
 
-/* Failure of the named call. call is a string that lives for ever. */
+/* Failure of the named call; call is a string literal. */
 static inline xb_result xb_failed(const char *call, int32_t code) {
     xb_result result = {NULL, 0};
     result.call = call;
@@ -28,7 +27,8 @@ static inline xb_result xb_failed(const char *call, int32_t code) {
     return result;
 }
 
-/* Fills a report of success, of which nobody reads more than this. */
+/* Fills the report of a success; error may be NULL. The array of attempts is left as it is, because
+ * attempt_count says that none is filled: fast paths should not write 100 bytes that nobody reads. */
 static inline execbuf_status xb_error_ok(execbuf_error *error) {
     if (error != NULL) {
         error->status = EXECBUF_OK;
@@ -40,11 +40,13 @@ static inline execbuf_status xb_error_ok(execbuf_error *error) {
     return EXECBUF_OK;
 }
 
-/* Fills a report that has no attempts.
+/* Fills a report without attempts.
  *
  * Returns: status.
- * Out: error: the report, or NULL.
- * In:  culprit: the argument or call at fault, a string that lives for ever, or NULL. */
+ * Out: error     the report; may be NULL
+ * In:  status    its status
+ *      culprit   the argument or the call at fault, a string literal; may be NULL
+ *      os_error  the system's error code, or 0 */
 static inline execbuf_status xb_error_set(execbuf_error *error, execbuf_status status, const char *culprit,
                                           int32_t os_error) {
     static const execbuf_error empty = {EXECBUF_OK, 0, NULL, 0, 0, {{EXECBUF_BACKEND_NONE, 0, NULL}}};

@@ -1,8 +1,9 @@
-/*
- * Fault injection, for tests only. Where a system call or an allocation could fail and something is to be
- * done about it, the code asks XB_FAULT(name) first, and behaves as if the call had failed with the code
- * that this returns, unless that is 0. Two names stand for ways to behave: "flip" (refused) and "stale". In
- * an is_active build it is the constant 0, and the compiler removes the rest.
+/* Fault injection, for tests only.
+ *
+ * Before each system call or allocation whose failure is handled, the code asks XB_FAULT(name). If the answer
+ * is not 0, it behaves as if the call had failed with that error code, and does not make the call. Two names
+ * are no calls: "flip" (the system says that it refuses the flip backend) and "stale" (an emulator runs old
+ * code after a rewrite). In all other builds XB_FAULT is the constant 0, and the compiler removes the rest.
  */
 #ifndef XB_BASE_FAULT_H
 #define XB_BASE_FAULT_H
@@ -10,7 +11,7 @@
 #include <stdint.h>
 
 #ifdef EXECBUF_FAULT_INJECTION
-/* Defined by the test program: the code that the call of this name is to fail with now, or 0. */
+/* Defined by the test program. Returns the error code with which this call fails now, or 0. */
 int32_t xb_fault(const char *call);
 #define XB_FAULT(call) xb_fault(call)
 #else

@@ -32,23 +32,6 @@ void xb_ladder_forget(void) {
     preferred = EXECBUF_BACKEND_NONE;
 }
 
-#if XB_TRAP_SIZE == 1
-#define FOUR_BYTES XB_TRAP_BYTES, XB_TRAP_BYTES, XB_TRAP_BYTES, XB_TRAP_BYTES
-#else
-#define FOUR_BYTES XB_TRAP_BYTES
-#endif
-const uint8_t xb_traps[16] = {FOUR_BYTES, FOUR_BYTES, FOUR_BYTES, FOUR_BYTES};
-
-void xb_fill_traps(uint8_t *memory, size_t size) {
-#if XB_TRAP_SIZE == 1
-    memset(memory, xb_traps[0], size);
-#else
-    for (size_t at = 0; at < size; at += sizeof xb_traps) {
-        memcpy(memory + at, xb_traps, sizeof xb_traps);
-    }
-#endif
-}
-
 execbuf_status xb_ladder_check(execbuf_error *error) {
     if (get_preferred() != EXECBUF_BACKEND_NONE) {
         return xb_error_ok(error);

@@ -5,17 +5,12 @@
 #ifndef XB_EXEC_LADDER_H
 #define XB_EXEC_LADDER_H
 
+#include "../base/trap.h"
 #include "../prim/prim.h"
 
 /* From the start of a mapping to the first entry in it, in bytes: room for what sanitizers read before a
  * function (LLVM issue 65253). */
 #define XB_ENTRY_OFFSET 16U
-
-/* 16 bytes of trap instructions. */
-extern const uint8_t xb_traps[16];
-
-/* Fills size bytes at memory with trap instructions. Both are multiples of 16. */
-void xb_fill_traps(uint8_t *memory, size_t size);
 
 /* What the self-tests say. */
 #define XB_SELFTEST_WRONG "self-test: the code written was not the code that ran"

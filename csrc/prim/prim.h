@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../base/assumptions.h"
 #include "../base/error.h"
 #include "../include/execbuf.h"
 
