@@ -1,6 +1,7 @@
 /* Thunks: stubs of adapters, in a pool. */
 
 #include "../base/error.h"
+#include "../thunk/adapter.h"
 #include "../thunk/x86_64/stub.h"
 #include "../pool/slot.h"
 #include "../pool/alloc.h"
@@ -156,9 +157,9 @@ execbuf_status execbuf_thunk_new(execbuf *out, execbuf_pool *pool, const execbuf
         return new_slowly(out, pool, signature, caller_abi, abi, target, error);
     }
     xb_pool_lock(pool);
-    xb_adapter *adapter = xb_adapter_recall(&pool->adapters, signature, caller_abi);
+    xb_adapter *adapter = xb_adapter_recall(xb_adapters_of(pool), signature, caller_abi);
     if (XB_UNLIKELY(adapter == NULL)) {
-        adapter = xb_adapter_find(&pool->adapters, signature, caller_abi);
+        adapter = xb_adapter_find(xb_adapters_of(pool), signature, caller_abi);
     }
     bool done = false;
     if (XB_UNLIKELY(adapter == NULL)) {

@@ -69,7 +69,7 @@ static void assign(xb_record *to, const xb_record *from) {
     to->length = from->length;
     to->state = from->state;
     to->owner = from->owner;
-    to->adapter = from->adapter;
+    to->link = from->link;
 }
 
 /* Adds a chunk behind the given number of them, unless another thread did. False: no memory.

@@ -25,11 +25,11 @@ typedef struct xb_record {
     size_t capacity;   /* the largest length that may be published */
     size_t length;     /* the length that is published */
     xb_state state;
-    uint32_t owner;         /* the number of the pool that it belongs to, or 0 */
-    const uint8_t *adapter; /* of a thunk, whose stub this is; or NULL */
-    uint32_t place;         /* the record's index + 1; the table's own, like all that follows */
-    uint32_t generation;    /* counts the buffers that this record has described */
-    uint32_t next;          /* the place of the next record in a list */
+    uint32_t owner;      /* the number of the pool that it belongs to, or 0 */
+    const uint8_t *link; /* of a stub: the address it jumps to; else NULL */
+    uint32_t place;      /* the record's index + 1; the table's own, like all that follows */
+    uint32_t generation; /* counts the buffers that this record has described */
+    uint32_t next;       /* the place of the next record in a list */
 } xb_record;
 
 /* Of all the ids that this table gives, none has this bit. */

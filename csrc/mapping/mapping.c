@@ -50,7 +50,7 @@ static execbuf_status stage_mapping(xb_record *record, size_t capacity, const ch
     record->length = 0;
     record->state = XB_STATE_RESERVED;
     record->owner = options->owner;
-    record->adapter = options->adapter;
+    record->link = options->link;
     return EXECBUF_OK;
 }
 
@@ -133,6 +133,9 @@ execbuf_status xb_mapping_publish(execbuf *buffer, const void *code, size_t leng
     if (!xb_handles_find(buffer, record)) {
         return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
+    if (record->link != NULL) {
+        return xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
+    }
     if (record->state != XB_STATE_RESERVED) {
         return xb_error_set(error, EXECBUF_E_PUBLISHED, "buffer", 0);
     }
@@ -157,7 +160,7 @@ execbuf_status xb_mapping_rewrite(execbuf *buffer, size_t offset, const void *co
         bool lost = record.state == XB_STATE_LOST;
         return xb_error_set(error, lost ? EXECBUF_E_LOST : EXECBUF_E_NOT_PUBLISHED, "buffer", 0);
     }
-    if (record.adapter != NULL) {
+    if (record.link != NULL) {
         return xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
     }
     if (offset > record.length || length > record.length - offset) {

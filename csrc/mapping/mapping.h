@@ -13,8 +13,8 @@ typedef struct xb_mapping_options {
     uint32_t owner;
     /* As for xb_prim_stage. */
     const void *near_to;
-    /* The adapter of a thunk, whose stub is published, or NULL. */
-    const uint8_t *adapter;
+    /* Of a stub: the address it jumps to; else NULL. */
+    const uint8_t *link;
 } xb_mapping_options;
 
 execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,

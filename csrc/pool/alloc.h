@@ -6,21 +6,11 @@
 #ifndef XB_POOL_ALLOC_H
 #define XB_POOL_ALLOC_H
 
-#include "../prim/lock.h"
 #include "registry.h"
 #include "../mapping/handles.h"
 
 /* An empty region that took no more than this is kept for the next piece of code. */
 #define XB_KEPT_REGION_SIZE ((size_t)1 << 20)
-
-static inline void xb_pool_lock(execbuf_pool *pool) {
-    xb_prim_check_fork();
-    xb_lock(&pool->mutex);
-}
-
-static inline void xb_pool_unlock(execbuf_pool *pool) {
-    xb_unlock(&pool->mutex);
-}
 
 /* The id of the buffer in a slot that has this tag. */
 static inline uint64_t xb_slot_id(const xb_span *span, uint16_t tag) {

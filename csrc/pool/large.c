@@ -6,11 +6,11 @@
 #include "alloc.h"
 
 execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                            const uint8_t *adapter, execbuf_error *error) {
+                            const uint8_t *link, execbuf_error *error) {
     xb_mapping_options options = {0, NULL, NULL};
     options.owner = pool->number;
     options.near_to = pool->near_to;
-    options.adapter = adapter;
+    options.link = link;
     xb_record record;
     execbuf_status status = code != NULL ? xb_mapping_new(out, code, length, &options, error)
                                          : xb_mapping_reserve(out, length, &options, error);
@@ -40,8 +40,8 @@ void xb_large_published(const xb_record *record) {
 
 void xb_large_freed(const xb_record *record) {
     execbuf_pool *pool = xb_registry[record->owner];
-    if (record->adapter != NULL) {
-        xb_adapter_release(pool, record->adapter); /* the pool lives: this buffer still counts */
+    if (record->link != NULL) {
+        pool->links->release(pool, record->link); /* the pool lives: this buffer still counts */
     }
     xb_pool_lock(pool);
     pool->large_bytes -= record->length > 0 ? record->length : record->capacity;

@@ -75,6 +75,8 @@ execbuf_pool *xb_registry_add(void) {
 void xb_registry_remove(execbuf_pool *pool) {
     xb_lock(&pool->mutex);
     xb_span_place *spans = pool->spans;
+    const xb_pool_links *links = pool->links;
+    void *links_data = pool->links_data;
     /* Handles of the old pool are not to be those of the new one; until no serial is left. */
     uint32_t serial = pool->serials < XB_MAX_SERIALS ? pool->serials : 0;
     memset(&pool->next_unused, 0, sizeof *pool - offsetof(execbuf_pool, next_unused));
@@ -82,6 +84,9 @@ void xb_registry_remove(execbuf_pool *pool) {
     pool->serials = serial;
     xb_unlock(&pool->mutex);
     free(spans);
+    if (links != NULL) {
+        links->end(links_data);
+    }
     xb_prim_lock();
     pool->next_unused = unused_pools;
     unused_pools = pool;

@@ -4,7 +4,6 @@
 
 #include "../exec/ladder.h"
 #include "../base/error.h"
-#include "../thunk/x86_64/stub.h"
 #include "slot.h"
 #include "alloc.h"
 
@@ -238,7 +237,9 @@ execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length,
     }
     size_t capacity = xb_span_length(place.span, place.slot, place.entry);
     execbuf_status status = EXECBUF_OK;
-    if (!xb_span_is_reserved(place.span, place.slot, place.entry)) {
+    if (xb_span_is_linked(place.span, place.entry)) {
+        status = xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
+    } else if (!xb_span_is_reserved(place.span, place.slot, place.entry)) {
         status = xb_error_set(error, EXECBUF_E_PUBLISHED, "buffer", 0);
     } else if (length > capacity) {
         status = xb_error_set(error, EXECBUF_E_CAPACITY, "length", 0);
@@ -321,9 +322,9 @@ XB_INLINE void quarantine_slot(const slot_place *place, bool frozen) {
     xb_span_quarantine(span, place->slot);
 }
 
-/* The adapter of the thunk whose stub is in a slot with this entry; NULL: none. */
-XB_INLINE const uint8_t *adapter_of(const xb_region *region, const xb_span *span, const uint8_t *entry,
-                                    const execbuf *buffer) {
+/* The link in the slot with this entry; NULL: it is not linked. */
+XB_INLINE const uint8_t *link_of(const execbuf_pool *pool, const xb_region *region, const xb_span *span,
+                                 const uint8_t *entry, const execbuf *buffer) {
     if (!xb_span_is_linked(span, entry)) {
         return NULL;
     }
@@ -331,7 +332,7 @@ XB_INLINE const uint8_t *adapter_of(const xb_region *region, const xb_span *span
     /* By the address by which it was written, processors find it sooner. */
     const uint8_t *stub =
         region->views.rw != NULL ? xb_region_writable(region, buffer->entry) : (const uint8_t *)buffer->entry;
-    return xb_stub_adapter(stub, length, buffer->entry);
+    return pool->links->target(stub, length, buffer->entry);
 }
 
 /* The whole of xb_slot_free. */
@@ -341,7 +342,7 @@ XB_COLD execbuf_status release_slowly(execbuf *buffer) {
         xb_handles_count_stale();
         return EXECBUF_E_STALE;
     }
-    const uint8_t *adapter = adapter_of(place.region, place.span, place.entry, buffer);
+    const uint8_t *link = link_of(place.pool, place.region, place.span, place.entry, buffer);
     if (!place.region->frozen) {
         uint8_t *rw = xb_region_writable(place.region, buffer->entry);
         write_traps(rw, buffer->entry, place.span->slot_size);
@@ -353,20 +354,19 @@ XB_COLD execbuf_status release_slowly(execbuf *buffer) {
     } else {
         xb_pool_unlock(place.pool);
     }
-    if (adapter != NULL) {
-        xb_adapter_release(place.pool, adapter); /* the pool lives: the adapter is code of it */
+    if (link != NULL) {
+        place.pool->links->release(place.pool, link); /* the pool lives: what is linked is code of it */
     }
     *buffer = xb_no_buffer;
     return EXECBUF_OK;
 }
 
-/* What is to be done before the slot of a thunk is given up, if it is one, and not the last of its adapter;
- * else false. It takes parts of the place, not the place, so that they can stay in registers where there is
- * no thunk. */
-XB_NOINLINE bool release_adapter(execbuf_pool *pool, const xb_region *region, const xb_span *span,
-                                 const uint8_t *entry, const execbuf *buffer) {
-    const uint8_t *adapter = adapter_of(region, span, entry, buffer);
-    return adapter == NULL || xb_adapter_release_shared(&pool->adapters, adapter);
+/* Releases the link of a slot, if it has one. False, and nothing changed: it is the last with this link.
+ * Takes parts of the place, not the place, so that they can stay in registers where nothing is linked. */
+XB_NOINLINE bool release_link(execbuf_pool *pool, const xb_region *region, const xb_span *span,
+                              const uint8_t *entry, const execbuf *buffer) {
+    const uint8_t *link = link_of(pool, region, span, entry, buffer);
+    return link == NULL || pool->links->release_shared(pool->links_data, link);
 }
 
 /* What is left to do when a slot was given up: its pool is locked by its owner, so nobody takes it yet. */
@@ -391,7 +391,7 @@ execbuf_status xb_slot_free(execbuf *buffer) {
         return release_slowly(buffer);
     }
     if (XB_UNLIKELY(xb_span_may_be_linked(place.entry)) &&
-        !release_adapter(pool, place.region, place.span, place.entry, buffer)) {
+        !release_link(pool, place.region, place.span, place.entry, buffer)) {
         xb_unlock_biased(&pool->mutex);
         return release_slowly(buffer);
     }

@@ -14,10 +14,10 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
                                execbuf_error *error);
 execbuf_status xb_slot_free(execbuf *buffer);
 
-/* Makes a buffer with a dedicated mapping: published, or reserved if code is NULL; of a thunk if there is a
- * adapter. */
+/* Makes a buffer with a dedicated mapping: published, or reserved if code is NULL; linked if link
+ * is not NULL. */
 execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                            const uint8_t *adapter, execbuf_error *error);
+                            const uint8_t *link, execbuf_error *error);
 
 /* Tells the pool that a buffer of its with a dedicated mapping was published, or freed. */
 void xb_large_published(const xb_record *record);

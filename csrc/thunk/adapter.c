@@ -10,6 +10,7 @@
 #include "../base/fault.h"
 #include "../pool/alloc.h"
 #include "../call/signature.h"
+#include "x86_64/stub.h"
 
 /* ---- Shapes ---- */
 
@@ -120,7 +121,7 @@ static void add_adapter(xb_adapters *adapters, xb_adapter *adapter) {
  *
  * Returns: memory that is to be freed when the pool is unlocked, or NULL. */
 static void *remove_adapter(execbuf_pool *pool, const xb_adapter *adapter) {
-    xb_adapters *adapters = &pool->adapters;
+    xb_adapters *adapters = xb_adapters_of(pool);
     xb_adapter **link = bucket_of_fingerprint(adapters, &adapter->fingerprint);
     while (*link != adapter) {
         link = &(*link)->next_of_fingerprint;
@@ -158,7 +159,7 @@ static size_t more_buckets(const xb_adapters *adapters) {
  *
  * Returns: memory that is to be freed when the pool is unlocked, or NULL: the old tables. */
 static void *rehash(execbuf_pool *pool, xb_adapter **buckets, size_t count) {
-    xb_adapters *adapters = &pool->adapters;
+    xb_adapters *adapters = xb_adapters_of(pool);
     size_t before = bucket_count(adapters);
     xb_adapter **old = adapters->buckets;
     xb_adapter *all = NULL;
@@ -188,7 +189,7 @@ static void *rehash(execbuf_pool *pool, xb_adapter **buckets, size_t count) {
  * they are, which only makes them slower. */
 static void grow_tables(execbuf_pool *pool) {
     xb_pool_lock(pool);
-    size_t count = more_buckets(&pool->adapters);
+    size_t count = more_buckets(xb_adapters_of(pool));
     xb_pool_unlock(pool);
     if (count == 0 || XB_FAULT("calloc") != 0) {
         return;
@@ -196,7 +197,7 @@ static void grow_tables(execbuf_pool *pool) {
     /* Without the lock, as in the table of buffers. */
     void *garbage = calloc(1, size_of_tables(count));
     xb_pool_lock(pool);
-    if (garbage != NULL && more_buckets(&pool->adapters) == count) { /* no other thread was faster */
+    if (garbage != NULL && more_buckets(xb_adapters_of(pool)) == count) { /* no other thread was faster */
         garbage = rehash(pool, (xb_adapter **)garbage, count);
     }
     xb_pool_unlock(pool);
@@ -274,9 +275,9 @@ static execbuf_status make_adapter(execbuf_pool *pool, const xb_fingerprint *fin
     }
     grow_tables(pool);
     xb_pool_lock(pool);
-    *out = find_adapter(&pool->adapters, fingerprint);
+    *out = find_adapter(xb_adapters_of(pool), fingerprint);
     if (*out == NULL) {
-        add_adapter(&pool->adapters, adapter);
+        add_adapter(xb_adapters_of(pool), adapter);
         pool->bookkeeping += sizeof *adapter;
         *out = adapter;
     }
@@ -286,6 +287,57 @@ static execbuf_status make_adapter(execbuf_pool *pool, const xb_fingerprint *fin
         destroy_adapter(adapter); /* another thread was faster */
     }
     return EXECBUF_OK;
+}
+
+/* ---- What the pool calls ---- */
+
+static bool release_shared(void *data, const uint8_t *entry) {
+    xb_adapter *adapter = find_at((xb_adapters *)data, entry);
+    bool others = adapter != NULL && adapter->users > 1;
+    if (others) {
+        adapter->users--;
+    }
+    return others;
+}
+
+void xb_adapter_release(execbuf_pool *pool, const uint8_t *entry) {
+    void *garbage = NULL;
+    xb_pool_lock(pool);
+    xb_adapter *adapter = find_at(xb_adapters_of(pool), entry);
+    bool last = adapter != NULL && --adapter->users == 0;
+    if (last) {
+        garbage = remove_adapter(pool, adapter);
+    }
+    xb_pool_unlock(pool);
+    free(garbage);
+    if (last) {
+        destroy_adapter(adapter);
+    }
+}
+
+/* Gives a pool that is not locked a table of adapters, if it has none. */
+static bool add_adapters(execbuf_pool *pool) {
+    static const xb_pool_links links = {xb_stub_adapter, release_shared, xb_adapter_release, free};
+    xb_pool_lock(pool);
+    bool has = pool->links != NULL;
+    xb_pool_unlock(pool);
+    if (has) {
+        return true;
+    }
+    void *adapters = XB_FAULT("calloc") != 0 ? NULL : calloc(1, sizeof(xb_adapters));
+    if (adapters == NULL) {
+        return false;
+    }
+    xb_pool_lock(pool);
+    if (pool->links == NULL) { /* no other thread was faster */
+        pool->links = &links;
+        pool->links_data = adapters;
+        pool->bookkeeping += sizeof(xb_adapters);
+        adapters = NULL;
+    }
+    xb_pool_unlock(pool);
+    free(adapters);
+    return true;
 }
 
 /* Remembers the adapter of a signature, and forgets the one that was remembered before the last. */
@@ -301,7 +353,7 @@ static void remember_adapter(xb_adapters *adapters, const execbuf_signature *sig
 xb_adapter *xb_adapter_find(xb_adapters *adapters, const execbuf_signature *signature,
                             execbuf_abi caller_abi) {
     xb_fingerprint fingerprint;
-    if (adapters->count == 0 || !fingerprint_of(&fingerprint, signature, caller_abi)) {
+    if (adapters == NULL || adapters->count == 0 || !fingerprint_of(&fingerprint, signature, caller_abi)) {
         return NULL;
     }
     xb_adapter *adapter = find_adapter(adapters, &fingerprint);
@@ -317,36 +369,15 @@ execbuf_status xb_adapter_get(execbuf_pool *pool, const execbuf_signature *signa
     if (signature == NULL || !fingerprint_of(&fingerprint, signature, caller_abi)) {
         return xb_signature_check(signature, error);
     }
+    if (!add_adapters(pool)) {
+        return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
+    }
     xb_pool_lock(pool);
-    xb_adapter *adapter = find_adapter(&pool->adapters, &fingerprint);
+    xb_adapter *adapter = find_adapter(xb_adapters_of(pool), &fingerprint);
     if (adapter != NULL) {
         adapter->users++;
     }
     xb_pool_unlock(pool);
     *out = adapter;
     return adapter != NULL ? EXECBUF_OK : make_adapter(pool, &fingerprint, out, error);
-}
-
-bool xb_adapter_release_shared(xb_adapters *adapters, const uint8_t *entry) {
-    xb_adapter *adapter = find_at(adapters, entry);
-    bool others = adapter != NULL && adapter->users > 1;
-    if (others) {
-        adapter->users--;
-    }
-    return others;
-}
-
-void xb_adapter_release(execbuf_pool *pool, const uint8_t *entry) {
-    void *garbage = NULL;
-    xb_pool_lock(pool);
-    xb_adapter *adapter = find_at(&pool->adapters, entry);
-    bool last = adapter != NULL && --adapter->users == 0;
-    if (last) {
-        garbage = remove_adapter(pool, adapter);
-    }
-    xb_pool_unlock(pool);
-    free(garbage);
-    if (last) {
-        destroy_adapter(adapter);
-    }
 }

@@ -11,7 +11,7 @@
 
 #include "../base/compiler.h"
 #include "../debug/elf.h"
-#include "../prim/prim.h"
+#include "../pool/pool.h"
 
 /* All that the code of a adapter depends on. */
 typedef struct xb_fingerprint {
@@ -98,13 +98,18 @@ XB_INLINE bool xb_signature_same(const execbuf_signature *one, const execbuf_sig
     return differs == 0;
 }
 
+/* The adapters of a pool, or NULL before its first thunk. With the pool locked. */
+XB_INLINE xb_adapters *xb_adapters_of(const execbuf_pool *pool) {
+    return (xb_adapters *)pool->links_data;
+}
+
 /* The adapter of a signature that was used lately, or NULL: at either of two places. With the pool locked.
  *
  * In: signature: any bytes.
  *     caller_abi:   one of the two, by name. */
 XB_INLINE xb_adapter *xb_adapter_recall(const xb_adapters *adapters, const execbuf_signature *signature,
                                         execbuf_abi caller_abi) {
-    if (XB_UNLIKELY(signature->count > EXECBUF_MAX_ARGUMENTS)) {
+    if (XB_UNLIKELY(adapters == NULL || signature->count > EXECBUF_MAX_ARGUMENTS)) {
         return NULL;
     }
     uint64_t hash = xb_recent_hash(signature, caller_abi);
@@ -131,14 +136,10 @@ xb_adapter *xb_adapter_find(xb_adapters *adapters, const execbuf_signature *sign
  *          execbuf_pool_publish; EXECBUF_E_NO_MEMORY.
  * In:  caller_abi: one of the two, by name.
  * Out: out:     the adapter. */
-execbuf_status xb_adapter_get(struct execbuf_pool *pool, const execbuf_signature *signature,
-                              execbuf_abi caller_abi, xb_adapter **out, execbuf_error *error);
-
-/* Takes a user from the adapter that begins at an address, and returns true, if it has another one. With the
- * pool locked. */
-bool xb_adapter_release_shared(xb_adapters *adapters, const uint8_t *entry);
+execbuf_status xb_adapter_get(execbuf_pool *pool, const execbuf_signature *signature, execbuf_abi caller_abi,
+                              xb_adapter **out, execbuf_error *error);
 
 /* Takes a user from the adapter that begins at an address; without users it goes. The pool is not locked. */
-void xb_adapter_release(struct execbuf_pool *pool, const uint8_t *entry);
+void xb_adapter_release(execbuf_pool *pool, const uint8_t *entry);
 
 #endif

@@ -156,7 +156,7 @@ static void thunks_are_buffers_that_cannot_be_changed(void) {
     CHECK(execbuf_pool_lookup(pool, thunk.entry, &place) && place.entry == thunk.entry &&
           place.length == thunk.length);
     CHECK(execbuf_rewrite(&thunk, 0, "\xc3", 1, NULL) == EXECBUF_E_THUNK);
-    CHECK(execbuf_publish(&thunk, "\xc3", 1, NULL) == EXECBUF_E_PUBLISHED);
+    CHECK(execbuf_publish(&thunk, "\xc3", 1, NULL) == EXECBUF_E_THUNK);
     CHECK(call_native(&thunk, 7, 5) == 2);
     execbuf copy = thunk;
     CHECK(execbuf_free(&thunk) == EXECBUF_OK && is_zero(&thunk));
