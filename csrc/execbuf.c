@@ -11,6 +11,8 @@
 #include "base/trap.c"
 
 #include "exec/ladder.c"
+#include "exec/park.c"
+#include "exec/view.c"
 
 #include "mapping/handles.c"
 #include "mapping/mapping.c"

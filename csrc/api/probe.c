@@ -1,7 +1,7 @@
 /* What this machine and this process allow. */
 
 #include "../exec/ladder.h"
-#include "../pool/region.h"
+#include "../exec/view.h"
 #include "process.h"
 
 /* The self-test of one backend, on memory of its own. */

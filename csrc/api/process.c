@@ -2,6 +2,7 @@
  * concerns; prim calls the hooks below, with the process's lock held.
  *
  * - The ladder forgets which backend worked: a child often gives up rights.
+ * - The list of parked mappings drops writable views, which the child does not inherit.
  * - Pools lock themselves before the fork, so that the child finds none half changed, and freeze their
  *   regions, which parent and child share from then on.
  *
@@ -11,6 +12,7 @@
 #include "process.h"
 
 #include "../exec/ladder.h"
+#include "../exec/park.h"
 #include "../pool/slot.h"
 #include "../prim/prim.h"
 #include "../prim/report.h"
@@ -21,11 +23,13 @@ static void hook_in_parent(void) {
 
 static void hook_in_child(void) {
     xb_ladder_forget();
+    xb_park_after_fork();
     xb_pools_after_fork(true);
 }
 
 static void hook_in_clone(void) {
     xb_ladder_forget();
+    xb_park_after_fork();
     xb_pools_in_clone();
 }
 

@@ -99,7 +99,7 @@ xb_result xb_selftest_pages(execbuf_backend backend) {
         return result;
     }
     result = exercise_pages(backend, (uint8_t *)page, size);
-    xb_unmap_or_park(page, size);
+    xb_unmap_or_add(page, size);
     return result;
 }
 
@@ -171,7 +171,7 @@ static execbuf_status rewrite_aside(execbuf_backend backend, void *base, size_t 
         }
     }
     if (status != EXECBUF_OK) {
-        xb_unmap_or_park(aside, size);
+        xb_unmap_or_add(aside, size);
     }
     return status;
 }

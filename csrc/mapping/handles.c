@@ -185,7 +185,7 @@ void xb_handles_release(const xb_record *record, bool unmapped) {
     xb_prim_unlock();
 }
 
-void xb_unmap_or_park(void *base, size_t size) {
+void xb_unmap_or_add(void *base, size_t size) {
     if (xb_prim_release(base, size).call == NULL) {
         return;
     }

@@ -79,7 +79,7 @@ bool xb_handles_search(uint32_t owner, const void *address, xb_record *record);
 bool xb_handles_remove_parked(xb_record *record);
 
 /* Unmaps a mapping that no record describes; one that the system would not unmap is put aside as below. */
-void xb_unmap_or_park(void *base, size_t size);
+void xb_unmap_or_add(void *base, size_t size);
 
 /* Ends what xb_handles_remove and xb_handles_remove_parked began: the record may be used again, or, if
  * the system would not unmap the mapping, is put aside until somebody tries anew. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../exec/ladder.h"
+#include "../exec/park.h"
 #include "../base/error.h"
 #include "../prim/report.h"
 
@@ -20,6 +21,7 @@ static bool retire_mapping(const xb_record *record) {
 }
 
 void xb_unmap_parked(void) {
+    xb_park_retry();
     xb_record record;
     while (xb_handles_remove_parked(&record) && retire_mapping(&record)) {
     }
@@ -97,7 +99,7 @@ static execbuf_status publish_mapping(xb_record *record, const void *code, size_
 static execbuf_status enter_mapping(execbuf *out, const xb_record *record, execbuf_error *error) {
     uint64_t id = xb_handles_add(record);
     if (id == 0) {
-        xb_unmap_or_park(record->base, record->size);
+        xb_unmap_or_add(record->base, record->size);
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
     out->entry = record->entry;
@@ -115,7 +117,7 @@ execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
     }
     status = publish_mapping(&record, code, length, error);
     if (status != EXECBUF_OK) {
-        xb_unmap_or_park(record.base, record.size);
+        xb_unmap_or_add(record.base, record.size);
         return status;
     }
     return enter_mapping(out, &record, error);

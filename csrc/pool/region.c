@@ -1,80 +1,19 @@
-/* Regions: the ladder of ways to map one, their self-test, and a buddy allocator of pages. */
+/* Regions: a buddy allocator of pages. */
 
 #include "region.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "../base/isa.h"
-#include "../exec/ladder.h"
 #include "../base/bits.h"
 #include "../base/error.h"
 #include "../base/fault.h"
 #include "span.h"
-#include "../mapping/handles.h"
 
 /* Flags of a page: the order of the free block that begins here, and whether the page was ever part of a run.
  */
 #define ORDER 0x0fU
 #define FREE 0x40U
 #define TOUCHED 0x80U
-
-static void unmap_views(const xb_prim_views *views, size_t size) {
-    if (views->rw != NULL && views->rw != views->rx) {
-        xb_unmap_or_park(views->rw, size);
-    }
-    xb_unmap_or_park(views->rx, size);
-}
-
-/* Writes a function that returns value to page 0 of a region, and calls it. */
-static int try_constant(const xb_prim_views *views, uint32_t value) {
-    uint8_t code[XB_ISA_CONSTANT_SIZE];
-    size_t length = xb_isa_constant(code, value);
-    xb_prim_begin_write();
-    memcpy(views->rw + XB_ENTRY_OFFSET, code, length);
-    xb_prim_end_write();
-    xb_prim_sync(views->rx + XB_ENTRY_OFFSET, views->rw + XB_ENTRY_OFFSET, length);
-    return xb_selftest_call(views->rx + XB_ENTRY_OFFSET);
-}
-
-/* Write, call, rewrite, call; then page 0 is filled with traps for ever. */
-static xb_result exercise_views(const xb_prim_views *views) {
-    if (try_constant(views, 1031) != 1031) {
-        return xb_failed(XB_SELFTEST_WRONG, 0);
-    }
-    if (XB_FAULT("stale") != 0 || try_constant(views, 2017) != 2017) {
-        return xb_failed(XB_SELFTEST_STALE, 0);
-    }
-    size_t page = xb_prim_query().page_size;
-    xb_prim_begin_write();
-    xb_fill_traps(views->rw, page);
-    xb_prim_end_write();
-    xb_prim_sync(views->rx, views->rw, page);
-    return xb_ok();
-}
-
-/* Maps a region's views and lets them prove themselves. */
-static xb_result map_views(execbuf_backend backend, size_t size, const void *near_to, const char *name,
-                           xb_prim_views *views) {
-    xb_result result = xb_prim_map_region(backend, size, near_to, name, views);
-    if (result.call == NULL) {
-        result = exercise_views(views);
-        if (result.call != NULL) {
-            unmap_views(views, size);
-        }
-    }
-    return result;
-}
-
-xb_result xb_selftest_views(execbuf_backend backend) {
-    size_t size = xb_prim_query().region_size;
-    xb_prim_views views = {NULL, NULL};
-    xb_result result = map_views(backend, size, NULL, "execbuf", &views);
-    if (result.call == NULL) {
-        unmap_views(&views, size);
-    }
-    return result;
-}
 
 /* The book-keeping of a region, in one piece of memory; NULL if there is none. */
 static xb_region *new_books(size_t size, size_t page_size) {
@@ -99,36 +38,22 @@ static xb_region *new_books(size_t size, size_t page_size) {
 
 execbuf_status xb_region_new(xb_region **out, const void *near_to, const char *name, execbuf_error *error) {
     xb_prim_info info = xb_prim_query();
-    (void)xb_error_set(error, EXECBUF_E_UNSUPPORTED, NULL, 0);
     *out = NULL;
     if (info.pool_backend_count == 0) {
-        return EXECBUF_E_UNSUPPORTED;
-    }
-    xb_result result = xb_ok();
-    execbuf_status status = xb_prim_check_process(&result);
-    if (status != EXECBUF_OK) {
-        return xb_error_set(error, status, result.call, result.code);
+        return xb_error_set(error, EXECBUF_E_UNSUPPORTED, NULL, 0);
     }
     xb_region *region = new_books(info.region_size, info.page_size);
     if (region == NULL) {
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
-    error->status = EXECBUF_OK; /* the first attempt that fails draws its own conclusion */
-    for (size_t i = 0; i < info.pool_backend_count; i++) {
-        region->backend = info.pool_backends[i];
-        result = map_views(region->backend, region->size, near_to, name, &region->views);
-        if (result.call == NULL) {
-            region->distance = (ptrdiff_t)((uintptr_t)region->views.rw - (uintptr_t)region->views.rx);
-            *out = region;
-            error->status = EXECBUF_OK;
-            error->os_error = 0;
-            error->culprit = NULL;
-            return EXECBUF_OK;
-        }
-        xb_ladder_add_attempt(error, region->backend, result);
+    execbuf_status status = xb_views_new(&region->views, &region->backend, near_to, name, error);
+    if (status != EXECBUF_OK) {
+        free(region);
+        return status;
     }
-    free(region);
-    return error->status;
+    region->distance = (ptrdiff_t)((uintptr_t)region->views.rw - (uintptr_t)region->views.rx);
+    *out = region;
+    return EXECBUF_OK;
 }
 
 void xb_region_free(xb_region *region) {
@@ -137,8 +62,8 @@ void xb_region_free(xb_region *region) {
         page += span != NULL ? span->pages : 1;
         free(span);
     }
-    unmap_views(&region->views, region->size);
-    free(region);
+    /* The node is in the region, so the region is freed when its views are unmapped. */
+    xb_views_free(&region->views, region->size, &region->parked, free, region);
 }
 
 static void push_block(xb_region *region, uint32_t page, uint32_t order) {

@@ -10,7 +10,10 @@
 #ifndef XB_POOL_REGION_H
 #define XB_POOL_REGION_H
 
-#include "../prim/prim.h"
+#include "../base/compiler.h"
+#include "../exec/view.h"
+
+XB_PRIVATE_BEGIN
 
 struct xb_span;
 
@@ -40,7 +43,8 @@ typedef struct xb_region {
     struct xb_span **spans;          /* by page: the span that it belongs to, or NULL */
     uint16_t *next_free;             /* by the first page of a free block */
     uint16_t *previous_free;
-    uint8_t *flags; /* by page */
+    uint8_t *flags;   /* by page */
+    xb_parked parked; /* for unmapping the views, when the region goes */
 } xb_region;
 
 /* Makes a region by the first way that works, and lets it prove itself.
@@ -54,9 +58,6 @@ execbuf_status xb_region_new(xb_region **out, const void *near_to, const char *n
 /* Unmaps a region, whatever is in it, and frees its book-keeping. */
 void xb_region_free(xb_region *region);
 
-/* Whether regions of this backend work: makes one and lets it prove itself. */
-xb_result xb_selftest_views(execbuf_backend backend);
-
 /* Takes a run of pages.
  *
  * Returns: the first page, or 0 if there is no such run.
@@ -68,5 +69,7 @@ bool xb_region_was_used(const xb_region *region, uint32_t page);
 
 /* Gives a run, or a part of one, back. */
 void xb_region_free_pages(xb_region *region, uint32_t page, uint32_t pages);
+
+XB_PRIVATE_END
 
 #endif

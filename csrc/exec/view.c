@@ -1,0 +1,102 @@
+/* Mapping and unmapping the two views of regions. Nothing here takes or needs a lock. */
+
+#include "view.h"
+
+#include <string.h>
+
+#include "../base/error.h"
+#include "../base/fault.h"
+#include "../base/isa.h"
+#include "../base/trap.h"
+#include "ladder.h"
+
+/* The writable view, if it is a mapping of its own that this process has. */
+static void *separate_rw(const xb_prim_views *views) {
+    return views->rw != views->rx ? views->rw : NULL;
+}
+
+/* Writes a function that returns value to page 0 of a region, and calls it. */
+static int try_constant(const xb_prim_views *views, uint32_t value) {
+    uint8_t code[XB_ISA_CONSTANT_SIZE];
+    size_t length = xb_isa_constant(code, value);
+    xb_prim_begin_write();
+    memcpy(views->rw + XB_ENTRY_OFFSET, code, length);
+    xb_prim_end_write();
+    xb_prim_sync(views->rx + XB_ENTRY_OFFSET, views->rw + XB_ENTRY_OFFSET, length);
+    return xb_selftest_call(views->rx + XB_ENTRY_OFFSET);
+}
+
+/* Write, call, rewrite, call; then page 0 is filled with traps for ever. */
+static xb_result exercise_views(const xb_prim_views *views) {
+    if (try_constant(views, 1031) != 1031) {
+        return xb_failed(XB_SELFTEST_WRONG, 0);
+    }
+    if (XB_FAULT("stale") != 0 || try_constant(views, 2017) != 2017) {
+        return xb_failed(XB_SELFTEST_STALE, 0);
+    }
+    size_t page = xb_prim_query().page_size;
+    xb_prim_begin_write();
+    xb_fill_traps(views->rw, page);
+    xb_prim_end_write();
+    xb_prim_sync(views->rx, views->rw, page);
+    return xb_ok();
+}
+
+/* Maps a region's views and runs the self-test in them. */
+static xb_result map_views(execbuf_backend backend, size_t size, const void *near_to, const char *name,
+                           xb_prim_views *views) {
+    xb_result result = xb_may_map_temporary();
+    if (result.call == NULL) {
+        result = xb_prim_map_region(backend, size, near_to, name, views);
+    }
+    if (result.call == NULL) {
+        result = exercise_views(views);
+        if (result.call != NULL) {
+            xb_unmap_temporary(views->rx, separate_rw(views), size);
+        }
+    }
+    return result;
+}
+
+xb_result xb_selftest_views(execbuf_backend backend) {
+    size_t size = xb_prim_query().region_size;
+    xb_prim_views views = {NULL, NULL};
+    xb_result result = map_views(backend, size, NULL, "execbuf", &views);
+    if (result.call == NULL) {
+        xb_unmap_temporary(views.rx, separate_rw(&views), size);
+    }
+    return result;
+}
+
+execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, const void *near_to,
+                            const char *name, execbuf_error *error) {
+    xb_prim_info info = xb_prim_query();
+    if (info.pool_backend_count == 0) {
+        return xb_error_set(error, EXECBUF_E_UNSUPPORTED, NULL, 0);
+    }
+    xb_result result = xb_ok();
+    execbuf_status status = xb_prim_check_process(&result);
+    if (status != EXECBUF_OK) {
+        return xb_error_set(error, status, result.call, result.code);
+    }
+    (void)xb_error_set(error, EXECBUF_OK, NULL, 0);
+    for (size_t i = 0; i < info.pool_backend_count; i++) {
+        xb_prim_views mapped = {NULL, NULL};
+        result = map_views(info.pool_backends[i], info.region_size, near_to, name, &mapped);
+        if (result.call == NULL) {
+            *views = mapped;
+            *backend = info.pool_backends[i];
+            error->status = EXECBUF_OK;
+            error->os_error = 0;
+            error->culprit = NULL;
+            return EXECBUF_OK;
+        }
+        xb_ladder_add_attempt(error, info.pool_backends[i], result);
+    }
+    return error->status;
+}
+
+void xb_views_free(const xb_prim_views *views, size_t size, xb_parked *node, void (*done)(void *owner),
+                   void *owner) {
+    xb_unmap_or_park(node, views->rx, separate_rw(views), size, done, owner);
+}
