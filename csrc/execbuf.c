@@ -12,6 +12,8 @@
 
 #include "exec/ladder.c"
 #include "exec/park.c"
+#include "exec/rewrite.c"
+#include "exec/selftest.c"
 #include "exec/view.c"
 
 #include "mapping/handles.c"

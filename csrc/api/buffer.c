@@ -1,4 +1,8 @@
-/* The public functions on buffers, which look at their arguments, then ask whoever the buffer belongs to. */
+/* Public functions on buffers. Each checks its arguments and calls the module that the buffer belongs to: a
+ * handle with XB_ID_POOL_BIT names a slot of a pool, every other one a dedicated mapping.
+ *
+ * A large buffer of a pool has a dedicated mapping, too, but its pool counts it; so the pool is told when one
+ * is published or freed. */
 
 #include <string.h>
 
@@ -8,6 +12,7 @@
 #include "../pool/slot.h"
 #include "process.h"
 
+/* Of no pool, at an address of the system's choice. */
 static const xb_mapping_options anywhere = {0, NULL, NULL};
 
 execbuf_status execbuf_new(execbuf *out, const void *code, size_t length, execbuf_error *error) {
@@ -31,7 +36,7 @@ execbuf_status execbuf_reserve(execbuf *out, size_t capacity, execbuf_error *err
     return status == EXECBUF_OK ? xb_mapping_reserve(out, capacity, &anywhere, error) : status;
 }
 
-/* The checks that publish and rewrite share. */
+/* The checks of arguments that publish and rewrite share. */
 static execbuf_status check_code(const execbuf *buffer, const void *code, size_t length,
                                  execbuf_error *error) {
     if (buffer == NULL || code == NULL) {
@@ -40,7 +45,7 @@ static execbuf_status check_code(const execbuf *buffer, const void *code, size_t
     return length == 0 ? xb_error_set(error, EXECBUF_E_EMPTY, "length", 0) : EXECBUF_OK;
 }
 
-/* Counts stale handles. */
+/* Adds to execbuf_stale_count if the status says that a handle was stale. */
 static execbuf_status counted(execbuf_status status) {
     if (status == EXECBUF_E_STALE) {
         xb_handles_count_stale();
@@ -48,8 +53,19 @@ static execbuf_status counted(execbuf_status status) {
     return status;
 }
 
-static bool is_of_pool(const execbuf *buffer) {
+static bool is_slot(const execbuf *buffer) {
     return (buffer->id & XB_ID_POOL_BIT) != 0;
+}
+
+/* execbuf_publish for a dedicated mapping. */
+static execbuf_status publish_to_mapping(execbuf *buffer, const void *code, size_t length,
+                                         execbuf_error *error) {
+    xb_record record;
+    execbuf_status status = xb_mapping_publish(buffer, code, length, &record, error);
+    if (status == EXECBUF_OK && record.owner != 0) {
+        xb_large_published(&record);
+    }
+    return status;
 }
 
 execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
@@ -57,15 +73,8 @@ execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length,
     if (status != EXECBUF_OK) {
         return status;
     }
-    if (is_of_pool(buffer)) {
-        return counted(xb_slot_publish(buffer, code, length, error));
-    }
-    xb_record record;
-    status = xb_mapping_publish(buffer, code, length, &record, error);
-    if (status == EXECBUF_OK && record.owner != 0) {
-        xb_large_published(&record);
-    }
-    return counted(status);
+    return counted(is_slot(buffer) ? xb_slot_publish(buffer, code, length, error)
+                                   : publish_to_mapping(buffer, code, length, error));
 }
 
 execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code, size_t length,
@@ -74,8 +83,8 @@ execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code,
     if (status != EXECBUF_OK) {
         return status;
     }
-    return counted(is_of_pool(buffer) ? xb_slot_rewrite(buffer, offset, code, length, error)
-                                      : xb_mapping_rewrite(buffer, offset, code, length, error));
+    return counted(is_slot(buffer) ? xb_slot_rewrite(buffer, offset, code, length, error)
+                                   : xb_mapping_rewrite(buffer, offset, code, length, error));
 }
 
 execbuf_function execbuf_entry(const execbuf *buffer, size_t offset) {
@@ -91,10 +100,12 @@ size_t execbuf_length(const execbuf *buffer) {
     return buffer != NULL ? buffer->length : 0;
 }
 
-/* Frees a buffer that is none of a pool's slots. */
-XB_NOINLINE execbuf_status free_pages(execbuf *buffer) {
+/* execbuf_free for all handles but those of slots, and for NULL. It is not inlined, so that freeing a slot
+ * stays a tail call. */
+XB_NOINLINE execbuf_status free_mapping(execbuf *buffer) {
     xb_unmap_parked();
     if (buffer == NULL || buffer->id == 0) {
+        /* No buffer, unless somebody filled in an entry: then it is a handle that was never given out. */
         return buffer == NULL || buffer->entry == NULL ? EXECBUF_OK : counted(EXECBUF_E_STALE);
     }
     xb_record record;
@@ -109,7 +120,7 @@ XB_NOINLINE execbuf_status free_pages(execbuf *buffer) {
 }
 
 execbuf_status execbuf_free(execbuf *buffer) {
-    return buffer != NULL && is_of_pool(buffer) ? xb_slot_free(buffer) : free_pages(buffer);
+    return buffer != NULL && is_slot(buffer) ? xb_slot_free(buffer) : free_mapping(buffer);
 }
 
 uint64_t execbuf_stale_count(void) {

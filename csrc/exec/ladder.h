@@ -1,53 +1,53 @@
-/*
- * The ladder: tries the platform's backends in order, lets each prove itself, and remembers which one
- * works. Ranges of pages are as prim.h describes them.
- */
+/* The ladder: the platform's backends for dedicated mappings, in the order to try them. */
 #ifndef XB_EXEC_LADDER_H
 #define XB_EXEC_LADDER_H
 
+#include "../base/compiler.h"
 #include "../base/trap.h"
 #include "../prim/prim.h"
+#include "rewrite.h"
 
-/* From the start of a mapping to the first entry in it, in bytes: room for what sanitizers read before a
- * function (LLVM issue 65253). */
-#define XB_ENTRY_OFFSET 16U
+XB_PRIVATE_BEGIN
 
-/* What the self-tests say. */
-#define XB_SELFTEST_WRONG "self-test: the code written was not the code that ran"
-#define XB_SELFTEST_STALE "self-test: old code ran after a rewrite, as in some emulators"
-
-/* Calls the code at entry, which xb_isa_constant wrote. */
-int xb_selftest_call(const uint8_t *entry);
-
-/* Lets a backend prove itself on a page of its own: write, call, rewrite, call. */
-xb_result xb_selftest_pages(execbuf_backend backend);
-
-/* Adds an attempt to a report, and draws the conclusion from all so far: if one failed for want of something,
- * then with more of it that one would have worked. Else the last refusal counts. */
-void xb_ladder_add_attempt(execbuf_error *error, execbuf_backend backend, xb_result result);
-
-/* In the child of a fork, which may be about to give up rights: what worked in the parent proves nothing.
- * Called with the lock held. */
-void xb_ladder_forget(void);
-
-/* To be called before pages are staged: whether code can be published at all.
+/* Whether code can be published in this process at all. To be called before pages are staged.
  *
- * Returns: EXECBUF_OK, EXECBUF_E_UNSUPPORTED or EXECBUF_E_READ_IMPLIES_EXEC. */
+ * Preconditions of this and the next two functions: the process's lock is not held.
+ * Returns: EXECBUF_OK, EXECBUF_E_UNSUPPORTED or EXECBUF_E_READ_IMPLIES_EXEC.
+ * Out: error: the report, or NULL. */
 execbuf_status xb_ladder_check(execbuf_error *error);
 
-/* Commits staged pages by the given backend, or by the first that works if it is NONE. Ends what
- * xb_prim_begin_write began. On failure the pages are still staged.
+/* Publishes staged pages by the first backend that works.
  *
- * Returns: EXECBUF_OK; EXECBUF_E_NO_MEMORY if an attempt failed for want of something;
- *          EXECBUF_E_DENIED. */
-execbuf_status xb_ladder_publish(execbuf_backend backend, void *base, size_t size, execbuf_error *error);
+ * Returns: EXECBUF_OK;
+ *          EXECBUF_E_NO_MEMORY    at least one attempt failed because something ran out;
+ *          EXECBUF_E_DENIED       every attempt was refused. On failure the pages are still staged.
+ * In:  sealed: prefer a backend whose pages can never become writable again, if it works.
+ *      base:   the start of a mapping.
+ *      size:   the size of the part of it to publish.
+ * Out: error:  the report with all attempts, or NULL. */
+execbuf_status xb_ladder_publish(bool sealed, void *base, size_t size, execbuf_error *error);
 
-/* Overwrites length bytes from offset on of the committed pages at base, by the given backend, or
- * by the first that works if it is NONE.
+/* Changes published pages by the first backend that works.
  *
- * Returns: EXECBUF_OK; EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED with the pages as they were;
- *          EXECBUF_E_LOST with the pages' old content, staged. */
-execbuf_status xb_ladder_rewrite(execbuf_backend backend, void *base, size_t size, size_t offset,
-                                 const void *code, size_t length, execbuf_error *error);
+ * Returns: as xb_rewrite_pages.
+ * In:  sealed: as for xb_ladder_publish.
+ * Out: error:  the report, or NULL. */
+execbuf_status xb_ladder_rewrite(bool sealed, const xb_rewrite *change, execbuf_error *error);
+
+/* Adds a failed attempt to a report and updates its status: if any attempt failed because something ran out,
+ * it counts, since with more of that it would have worked. Otherwise the last refusal counts.
+ *
+ * In/out: error:   the report; its status is EXECBUF_OK before the first attempt.
+ * In:     backend: the backend that was tried.
+ *         status:  what result means.
+ *         result:  the failure. */
+void xb_ladder_add_attempt(execbuf_error *error, execbuf_backend backend, execbuf_status status,
+                           xb_result result);
+
+/* Forgets which backend works. Called in the child of a fork, which may be about to give up rights, so what
+ * worked in the parent proves nothing. The process's lock is held. */
+void xb_ladder_forget(void);
+
+XB_PRIVATE_END
 
 #endif

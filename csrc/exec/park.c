@@ -97,14 +97,24 @@ void xb_unmap_temporary(void *base, void *second, size_t size) {
     }
 }
 
-xb_result xb_may_map_temporary(void) {
+/* Success, or how the system refused to unmap, if half of the static nodes are in use. */
+static xb_result check_spares(void) {
     xb_prim_lock();
     xb_result result = spare_busy < SPARE_NODES / 2 ? xb_ok() : last_refusal;
     xb_prim_unlock();
     return result;
 }
 
-void xb_park_retry(void) {
+xb_result xb_may_map_temporary(void) {
+    xb_result result = check_spares();
+    if (result.call != NULL) {
+        xb_unmap_parked();
+        result = check_spares();
+    }
+    return result;
+}
+
+void xb_unmap_parked(void) {
     for (;;) {
         xb_prim_lock();
         xb_parked *node = parked_nodes;

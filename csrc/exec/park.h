@@ -51,7 +51,7 @@ xb_result xb_may_map_temporary(void);
 
 /* Tries again to unmap what is parked, until the first refusal. Called before memory is mapped and when code
  * is freed. The process's lock is not held. */
-void xb_park_retry(void);
+void xb_unmap_parked(void);
 
 /* In the child of a fork, which does not inherit the writable views of regions: their addresses may hold
  * other mappings by now. The process's lock is held. */

@@ -1,6 +1,6 @@
 /* Buffers of a pool that have dedicated mappings. */
 
-#include "../exec/ladder.h"
+#include "../exec/layout.h"
 #include "../mapping/mapping.h"
 #include "slot.h"
 #include "alloc.h"

@@ -1,0 +1,90 @@
+/* The two ways to change published pages. Which one a platform has, xb_prim_info.can_replace says.
+ *
+ * Both use one named backend and never try another one: the ladder and its self-test are above this file, and
+ * both call it. No lock is held or taken, except to park pages. */
+
+#include "rewrite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/error.h"
+#include "../base/fault.h"
+#include "../prim/report.h"
+#include "park.h"
+
+/* Copies the old pages to new ones elsewhere, changes and publishes those, and moves them over the old ones
+ * in one step. Until that step nothing happens to the old pages. Pages that a forked process also maps are
+ * never written. */
+static execbuf_status rewrite_by_replacing(execbuf_backend backend, const xb_rewrite *change,
+                                           execbuf_error *error) {
+    void *copy = NULL;
+    xb_result result = xb_may_map_temporary();
+    if (result.call == NULL) {
+        result = xb_prim_stage(change->size, NULL, &copy);
+    }
+    if (result.call != NULL) {
+        return xb_error_from_system(error, result);
+    }
+    xb_prim_begin_write();
+    memcpy(copy, change->base, change->size);
+    memcpy((uint8_t *)copy + change->offset, change->code, change->length);
+    xb_prim_end_write();
+    result = xb_prim_publish(backend, copy, change->size);
+    if (result.call == NULL) {
+        result = xb_prim_replace(change->base, copy, change->size);
+    }
+    if (result.call != NULL) {
+        xb_unmap_temporary(copy, NULL, change->size);
+        return xb_error_from_system(error, result);
+    }
+    return xb_error_ok(error);
+}
+
+/* Writes bytes to reopened pages and publishes them. */
+static xb_result write_reopened(execbuf_backend backend, const xb_rewrite *change, const void *bytes) {
+    xb_prim_begin_write();
+    memmove((uint8_t *)change->base + change->offset, bytes, change->length);
+    xb_prim_end_write();
+    return xb_prim_publish(backend, change->base, change->size);
+}
+
+/* Returns the pages to the staged state, changes and publishes them. If they cannot be published, it restores
+ * the old bytes and tries once more. old has room for length bytes. */
+static execbuf_status rewrite_reopened(execbuf_backend backend, const xb_rewrite *change, uint8_t *old,
+                                       execbuf_error *error) {
+    memcpy(old, (const uint8_t *)change->base + change->offset, change->length);
+    xb_result result = xb_prim_reopen(change->base, change->size);
+    if (result.call != NULL) {
+        return xb_error_from_system(error, result);
+    }
+    result = write_reopened(backend, change, change->code);
+    if (result.call == NULL) {
+        return xb_error_ok(error);
+    }
+    (void)xb_error_from_system(error, result);
+    if (write_reopened(backend, change, old).call != NULL) {
+        error->status = EXECBUF_E_LOST; /* the culprit is still the first failure */
+    }
+    return error->status;
+}
+
+static execbuf_status rewrite_in_place(execbuf_backend backend, const xb_rewrite *change,
+                                       execbuf_error *error) {
+    uint8_t few[64]; /* enough for the self-test, which so needs no heap */
+    if (change->length <= sizeof few) {
+        return rewrite_reopened(backend, change, few, error);
+    }
+    uint8_t *many = XB_FAULT("malloc") != 0 ? NULL : (uint8_t *)malloc(change->length);
+    if (many == NULL) {
+        return xb_error_set(error, EXECBUF_E_NO_MEMORY, "malloc", 0);
+    }
+    execbuf_status status = rewrite_reopened(backend, change, many, error);
+    free(many);
+    return status;
+}
+
+execbuf_status xb_rewrite_pages(execbuf_backend backend, const xb_rewrite *change, execbuf_error *error) {
+    return xb_prim_query().can_replace ? rewrite_by_replacing(backend, change, error)
+                                       : rewrite_in_place(backend, change, error);
+}

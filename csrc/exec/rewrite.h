@@ -1,0 +1,30 @@
+/* Changing published pages, by one given backend. */
+#ifndef XB_EXEC_REWRITE_H
+#define XB_EXEC_REWRITE_H
+
+#include "../base/compiler.h"
+#include "../prim/prim.h"
+
+XB_PRIVATE_BEGIN
+
+/* A change of published pages: code replaces length bytes from offset on. */
+typedef struct xb_rewrite {
+    void *base; /* whole pages within one mapping */
+    size_t size;
+    size_t offset;    /* from base */
+    const void *code; /* may lie in the pages themselves */
+    size_t length;
+} xb_rewrite;
+
+/* Changes published pages by the named backend and no other one.
+ *
+ * Preconditions: no other thread changes the pages or runs code in them; the process's lock is not held.
+ * Returns: EXECBUF_OK                               new and old bytes are published;
+ *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED    the pages are as they were;
+ *          EXECBUF_E_LOST                           the pages have their old content, but are only staged.
+ * Out: error: the report; not NULL. */
+execbuf_status xb_rewrite_pages(execbuf_backend backend, const xb_rewrite *change, execbuf_error *error);
+
+XB_PRIVATE_END
+
+#endif
