@@ -1,78 +1,132 @@
 #!/bin/sh
 # Builds the C tests and runs them: sh tests/c/run.sh DIRECTORY
-# DIRECTORY gets the programs. CC (cc), CXX (c++), CFLAGS, CXXFLAGS and RUNNER (such as valgrind or wine) may be set.
+# DIRECTORY gets the library and the programs. CC (cc), CXX (c++, or none), CFLAGS, CXXFLAGS, RUNNER (such as valgrind or
+# wine), SUFFIX (such as .exe) and JOBS (as many as there are processors) may be set. JOBS programs are compiled or run at
+# a time.
 set -eu
 
 out=$1
 csrc=$(dirname "$0")/../../csrc
 tests=$(dirname "$0")
+jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2)}
+warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wundef"
 mkdir -p "$out"
 
-# NAME SOURCE [FLAG…]
-run() {
-    name=$1 source=$2
-    shift 2
-    # The words of CFLAGS and RUNNER are meant to be split.
-    # shellcheck disable=SC2086
-    ${CC:-cc} -std=c11 -g -O1 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wundef \
-        ${CFLAGS:-} "$@" -I "$csrc/include" "$tests/$source" "$csrc/execbuf.c" -pthread -o "$out/$name"
-    # shellcheck disable=SC2086
-    if ! ${RUNNER:-} "$out/$name" > "$out/$name.log" 2>&1; then
-        cat "$out/$name.log"
-        echo "C test $name ... FAILED"
-        exit 1
-    fi
-    grep '^SKIP' "$out/$name.log" || true
-    echo "C test $name ... ok"
+# The macros of a variant of the library, and of the programs that use it.
+macros() {
+    case $1 in
+        plain) ;;
+        faults) echo -DEXECBUF_FAULT_INJECTION ;;
+        stub) echo -DEXECBUF_PRIM_STUB ;;
+        # What systems without a folder of their own in csrc/prim get, which rewrites in place.
+        unix) echo -DEXECBUF_PRIM_UNIX ;;
+        unix-faults) echo -DEXECBUF_PRIM_UNIX -DEXECBUF_FAULT_INJECTION ;;
+    esac
 }
 
-# As run, for C++; the library is compiled as C all the same. CXX (c++) may be set, or be none.
-run_cpp() {
-    name=$1 source=$2 cxx=${CXX:-c++}
-    if [ "$cxx" = none ] || ! command -v "${cxx%% *}" > /dev/null; then
-        echo "SKIP: C++ test $name: no compiler"
-        return
-    fi
-    mkdir -p "$out/$name.o"
-    for file in "$csrc/execbuf.c"; do
-        # shellcheck disable=SC2086
-        ${CC:-cc} -std=c11 -g -O1 ${CFLAGS:-} -I "$csrc/include" -c "$file" -o "$out/$name.o/$(echo "${file#"$csrc"/}" | tr / _).o"
+# The words of CFLAGS, RUNNER and the like are meant to be split.
+# shellcheck disable=SC2046,SC2086
+{
+    # VARIANT: compiles the library once for all programs that use the variant.
+    library() {
+        ${CC:-cc} -std=c11 -g -O1 $warnings ${CFLAGS:-} $(macros "$1") -I "$csrc/include" -c "$csrc/execbuf.c" \
+            -o "$out/library-$1.o"
+    }
+
+    # NAME VARIANT SOURCE [FLAG…]
+    program() {
+        name=$1 variant=$2 source=$3
+        shift 3
+        ${CC:-cc} -std=c11 -g -O1 $warnings ${CFLAGS:-} $(macros "$variant") "$@" -I "$csrc/include" \
+            "$tests/$source" "$out/library-$variant.o" -pthread -o "$out/$name" && execute C "$name"
+    }
+
+    # As program, for C++.
+    program_cpp() {
+        name=$1 variant=$2 source=$3 cxx=${CXX:-c++}
+        if [ "$cxx" = none ] || ! command -v "${cxx%% *}" > /dev/null; then
+            echo "SKIP: C++ test $name: no compiler"
+            return
+        fi
+        $cxx -std=c++11 -g -O2 -Wall -Wextra ${CFLAGS:-} ${CXXFLAGS:-} -I "$csrc/include" \
+            "$tests/$source" "$out/library-$variant.o" -pthread -o "$out/$name" && execute C++ "$name"
+    }
+
+    # LANGUAGE NAME
+    execute() {
+        if ! ${RUNNER:-} "$out/$2" > "$out/$2.log" 2>&1; then
+            cat "$out/$2.log"
+            return 1
+        fi
+        grep '^SKIP' "$out/$2.log" || true
+        echo "$1 test $2 ... ok"
+    }
+
+    # Takes jobs, one after the other, until none is left. mkdir succeeds for one of the workers only.
+    work() {
+        while read -r command name rest <&3; do
+            if mkdir "$out/jobs/$name" 2> /dev/null; then
+                if "$command" "$name" $rest > "$out/jobs/$name/output" 2>&1; then
+                    cat "$out/jobs/$name/output"
+                else
+                    echo "C test $name ... FAILED" >> "$out/jobs/$name/output"
+                    return 1
+                fi
+            fi
+        done 3< "$out/list"
+    }
+}
+
+# Does the jobs of the standard input, side by side. If one fails, the script says why and ends.
+side_by_side() {
+    cat > "$out/list"
+    rm -rf "$out/jobs"
+    mkdir "$out/jobs"
+    workers='' failed=0
+    while [ "$(echo "$workers" | wc -w)" -lt "$jobs" ]; do
+        work < /dev/null &
+        workers="$workers $!"
     done
-    # shellcheck disable=SC2086
-    $cxx -std=c++11 -g -O2 -Wall -Wextra ${CFLAGS:-} ${CXXFLAGS:-} -I "$csrc/include" \
-        "$tests/$source" "$out/$name.o"/*.o -pthread -o "$out/$name"
-    # shellcheck disable=SC2086
-    if ! ${RUNNER:-} "$out/$name" > "$out/$name.log" 2>&1; then
-        cat "$out/$name.log"
-        echo "C++ test $name ... FAILED"
+    for worker in $workers; do
+        wait "$worker" || failed=1
+    done
+    if [ $failed = 1 ]; then
+        for output in "$out"/jobs/*/output; do
+            case $(tail -n 1 "$output") in *FAILED) cat "$output" ;; esac
+        done
         exit 1
     fi
-    grep '^SKIP' "$out/$name.log" || true
-    echo "C++ test $name ... ok"
 }
 
+# What takes longest starts first.
 suffix=${SUFFIX:-}
-run "buffer$suffix" buffer.c
-run "faults$suffix" faults.c -DEXECBUF_FAULT_INJECTION
-run "stub$suffix" stub.c -DEXECBUF_PRIM_STUB
-run "probe$suffix" probe.c
-run "probe-faults$suffix" probe.c -DEXECBUF_FAULT_INJECTION
-run "probe-stub$suffix" probe.c -DEXECBUF_PRIM_STUB
-run "pool$suffix" pool.c
-run "pool-memory$suffix" pool_memory.c
-run "pool-faults$suffix" pool_faults.c -DEXECBUF_FAULT_INJECTION
-run "thunk$suffix" thunk.c
-run_cpp "unwind$suffix" unwind.cpp
+variants="faults plain stub"
+list="program pool-faults$suffix faults pool_faults.c
+program faults$suffix faults faults.c
+program pool-memory$suffix plain pool_memory.c
+program pool$suffix plain pool.c
+program buffer$suffix plain buffer.c
+program stub$suffix stub stub.c
+program probe$suffix plain probe.c
+program probe-faults$suffix faults probe.c
+program probe-stub$suffix stub probe.c
+program thunk$suffix plain thunk.c
+program_cpp unwind$suffix plain unwind.cpp"
 if [ -z "$suffix" ]; then
-    run thunk-fork thunk_fork.c -D_GNU_SOURCE
-    run threads threads.c -D_GNU_SOURCE
-    run pool-threads pool_threads.c -D_GNU_SOURCE
-    # What systems without a file of their own in csrc/prim get, which rewrites in place.
-    run buffer-unix buffer.c -DEXECBUF_PRIM_UNIX
-    run faults-unix faults.c -DEXECBUF_PRIM_UNIX -DEXECBUF_FAULT_INJECTION
-    run probe-unix probe.c -DEXECBUF_PRIM_UNIX
-    run pool-unix pool.c -DEXECBUF_PRIM_UNIX
-    run pool-memory-unix pool_memory.c -DEXECBUF_PRIM_UNIX
-    run pool-faults-unix pool_faults.c -DEXECBUF_PRIM_UNIX -DEXECBUF_FAULT_INJECTION
-    run pool-threads-unix pool_threads.c -D_GNU_SOURCE -DEXECBUF_PRIM_UNIX
+    variants="$variants unix unix-faults"
+    list="program pool-threads plain pool_threads.c -D_GNU_SOURCE
+program pool-threads-unix unix pool_threads.c -D_GNU_SOURCE
+$list
+program thunk-fork plain thunk_fork.c -D_GNU_SOURCE
+program threads plain threads.c -D_GNU_SOURCE
+program buffer-unix unix buffer.c
+program faults-unix unix-faults faults.c
+program probe-unix unix probe.c
+program pool-unix unix pool.c
+program pool-memory-unix unix pool_memory.c
+program pool-faults-unix unix-faults pool_faults.c"
 fi
+for variant in $variants; do
+    echo "library $variant"
+done | side_by_side
+echo "$list" | side_by_side
