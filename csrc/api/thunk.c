@@ -4,6 +4,7 @@
 #include "../thunk/adapter.h"
 #include "../thunk/x86_64/stub.h"
 #include "../pool/slot.h"
+#include "../prim/icache.h"
 #include "../pool/alloc.h"
 #include "../call/signature.h"
 

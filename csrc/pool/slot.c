@@ -4,6 +4,7 @@
 
 #include "../exec/ladder.h"
 #include "../base/error.h"
+#include "../prim/icache.h"
 #include "slot.h"
 #include "alloc.h"
 

@@ -1,117 +1,147 @@
-/* What is inline because each piece of code that a pool publishes needs it: taking a mutex, cache maintenance
- * and barriers, which on many platforms are nothing. */
+/* Biased locks: locks for which the thread that takes them most, the owner, needs no atomic
+ * read-modify-write and no system call.
+ *
+ * A biased lock contains a lock of the system, the inner lock. Its owner is the first thread that takes it
+ * eight times in a row. (Not the first thread of all: who makes a pool often is not who uses it.) All other
+ * threads are visitors. There are three ways to hold the lock:
+ *
+ *     who                        holds it while
+ *     ------------------------   ------------------------------------------------------------
+ *     the owner, fast path       busy is 1, and asked was 0 after busy was set
+ *     the owner, if asked is 1   it has the inner lock
+ *     a visitor                  it has the inner lock, asked is 1, and busy was 0 after that
+ *
+ * The inner lock excludes visitors from each other, and from an owner that saw asked. What is left is the
+ * owner on its fast path against one visitor: Dekker's algorithm.
+ *
+ *     owner    store busy = 1          visitor  lock the inner lock
+ *              load  asked                      store asked = 1
+ *              0: it has the lock               membarrier(2)
+ *              1: store busy = 0,               load busy, until it is 0
+ *                 lock the inner lock           it has the lock
+ *
+ * At least one of the two must see the other's store. That needs a full fence between store and load on both
+ * sides, or both may read the old value. The owner comes often and pays nothing: the visitor's membarrier is
+ * a fence on every thread of the process, so whichever instruction the owner is at, either its store of busy
+ * is visible to the visitor afterwards, or its load of asked comes afterwards and reads 1. (Compilers must
+ * not exchange the owner's two accesses either, hence the signal fence.)
+ *
+ * A visit is expensive. After XB_MAX_VISITS of them the lock has no owner for good, and is its inner lock.
+ * Where there is no membarrier, no lock ever has an owner. */
 #ifndef XB_PRIM_LOCK_H
 #define XB_PRIM_LOCK_H
 
-#include "prim.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../base/compiler.h"
+
+XB_PRIVATE_BEGIN
+
+typedef struct xb_biased_lock {
+    uintptr_t owner;     /* a thread (the value of its xb_prim_thread) or XB_NO_OWNER */
+    uintptr_t candidate; /* the thread that took the lock last, while it has no owner yet */
+    uint32_t busy;       /* written by the owner: it is on its fast path */
+    uint32_t asked;      /* written by visitors: the owner must take the inner lock */
+    uint32_t visits;     /* how many visits there were, or XB_NEVER_BIASED */
+    uint32_t in_a_row;   /* how many times in a row candidate took the lock */
+    uint64_t space[8];   /* the inner lock: a pthread_mutex_t or an SRWLOCK */
+} xb_biased_lock;
+
+/* Makes a lock that nobody holds, in memory of any content. */
+void xb_biased_lock_init(xb_biased_lock *lock);
+
+/* The slow paths of xb_lock and xb_unlock: with the inner lock. The hook before a fork calls xb_lock_slow
+ * itself: xb_prim_thread is 0 when the lock is released after the fork, so that takes the slow path, too. */
+void xb_lock_slow(xb_biased_lock *lock);
+void xb_unlock_slow(xb_biased_lock *lock);
 
 #if defined(__GNUC__) && !defined(_WIN32)
 
-/* What stands for this thread in mutexes; 0 before its first use of one, and between the handlers of a fork.
- */
+/* Stands for the calling thread as an owner: the address of this variable. 0 before the thread's first
+ * xb_lock_slow, and between the handlers of a fork; no lock has the owner 0, so every lock takes the slow
+ * path then. */
 extern __thread uintptr_t xb_prim_thread __attribute__((tls_model("initial-exec")));
 
-/* The owner's way; mutex.h says how it works. False: this thread is not the owner, or another one has the
- * mutex. */
-static inline bool xb_try_lock_biased(xb_biased_lock *mutex) {
-    if (__atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) != xb_prim_thread) {
+#define XB_NO_OWNER ((uintptr_t)1)
+#define XB_MAX_VISITS 16U
+#define XB_NEVER_BIASED UINT32_MAX
+
+/* The owner's fast path.
+ *
+ * Returns: true if the calling thread now holds the lock; xb_unlock_biased or xb_unlock releases it. False
+ *          if this thread is not the owner, or a visitor asked. */
+static inline bool xb_try_lock_biased(xb_biased_lock *lock) {
+    if (__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) != xb_prim_thread) {
         return false;
     }
-    __atomic_store_n(&mutex->busy, 1, __ATOMIC_RELAXED);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* for the compiler */
-    bool locked = __atomic_load_n(&mutex->asked, __ATOMIC_ACQUIRE) == 0;
+    __atomic_store_n(&lock->busy, 1, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* keeps the compiler from exchanging store and load */
+    bool locked = __atomic_load_n(&lock->asked, __ATOMIC_ACQUIRE) == 0;
     if (!locked) {
-        __atomic_store_n(&mutex->busy, 0, __ATOMIC_RELEASE);
+        __atomic_store_n(&lock->busy, 0, __ATOMIC_RELEASE);
     }
     return locked;
 }
 
-/* Ends what xb_try_lock_biased began. */
-static inline void xb_unlock_biased(xb_biased_lock *mutex) {
-    __atomic_store_n(&mutex->busy, 0, __ATOMIC_RELEASE);
+/* Releases a lock that xb_try_lock_biased took. */
+static inline void xb_unlock_biased(xb_biased_lock *lock) {
+    __atomic_store_n(&lock->busy, 0, __ATOMIC_RELEASE);
 }
 
-/* The owner of a mutex that has none, no thread's xb_prim_thread; and how many visits of others end
- * ownership. */
-#define XB_NOBODY ((uintptr_t)1)
-#define XB_MAX_VISITS 16U
-#define XB_NEVER_BIASED UINT32_MAX /* instead of visits, where no mutex has an owner */
-
-/* Whether this thread owns a mutex, or may come to own it; or no thread may own any. */
-static inline bool xb_may_bias(const xb_biased_lock *mutex) {
-    uintptr_t owner = __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED);
-    uint32_t visits = __atomic_load_n(&mutex->visits, __ATOMIC_RELAXED);
+/* True if the calling thread is the owner or can become it, or if no lock ever has an owner here. */
+static inline bool xb_may_bias(const xb_biased_lock *lock) {
+    uintptr_t owner = __atomic_load_n(&lock->owner, __ATOMIC_RELAXED);
+    uint32_t visits = __atomic_load_n(&lock->visits, __ATOMIC_RELAXED);
     return owner == (uintptr_t)&xb_prim_thread ||
-           (owner == XB_NOBODY && (visits < XB_MAX_VISITS || visits == XB_NEVER_BIASED));
+           (owner == XB_NO_OWNER && (visits < XB_MAX_VISITS || visits == XB_NEVER_BIASED));
 }
 
-static inline void xb_lock(xb_biased_lock *mutex) {
-    if (!xb_try_lock_biased(mutex)) {
-        xb_lock_slow(mutex);
+/* Takes the lock. It is not recursive, and may be held across system calls. */
+static inline void xb_lock(xb_biased_lock *lock) {
+    if (!xb_try_lock_biased(lock)) {
+        xb_lock_slow(lock);
     }
 }
 
-static inline void xb_unlock(xb_biased_lock *mutex) {
-    /* Busy may also be what the owner writes while it finds out that another thread, this one, has the mutex.
-     */
-    if (__atomic_load_n(&mutex->busy, __ATOMIC_RELAXED) != 0 &&
-        __atomic_load_n(&mutex->owner, __ATOMIC_RELAXED) == xb_prim_thread) {
-        xb_unlock_biased(mutex);
+/* Releases the lock, which the calling thread holds. */
+static inline void xb_unlock(xb_biased_lock *lock) {
+    /* busy alone does not show which path took the lock: if a visitor releases it, busy may be 1 for the
+     * moment in which the owner tries its fast path. */
+    if (__atomic_load_n(&lock->busy, __ATOMIC_RELAXED) != 0 &&
+        __atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == xb_prim_thread) {
+        xb_unlock_biased(lock);
     } else {
-        xb_unlock_slow(mutex);
+        xb_unlock_slow(lock);
     }
 }
 
-#else
+#else /* no owners: every lock is its inner lock */
 
-static inline bool xb_try_lock_biased(xb_biased_lock *mutex) {
-    xb_lock_slow(mutex);
+static inline bool xb_try_lock_biased(xb_biased_lock *lock) {
+    xb_lock_slow(lock);
     return true;
 }
 
-static inline void xb_unlock_biased(xb_biased_lock *mutex) {
-    xb_unlock_slow(mutex);
+static inline void xb_unlock_biased(xb_biased_lock *lock) {
+    xb_unlock_slow(lock);
 }
 
-static inline bool xb_may_bias(const xb_biased_lock *mutex) {
-    (void)mutex;
+static inline bool xb_may_bias(const xb_biased_lock *lock) {
+    (void)lock;
     return true;
 }
 
-static inline void xb_lock(xb_biased_lock *mutex) {
-    xb_lock_slow(mutex);
+static inline void xb_lock(xb_biased_lock *lock) {
+    xb_lock_slow(lock);
 }
 
-static inline void xb_unlock(xb_biased_lock *mutex) {
-    xb_unlock_slow(mutex);
+static inline void xb_unlock(xb_biased_lock *lock) {
+    xb_unlock_slow(lock);
 }
 
 #endif
 
-/* Whether both views of a region are one, so that writing takes xb_prim_begin_write. */
-#if defined(__APPLE__)
-#define XB_ONE_VIEW 1
-#else
-#define XB_ONE_VIEW 0
-#endif
-
-/* xb_prim_sync, which has nothing to do on x86 but for Windows, where emulators want to know. */
-static inline void xb_sync(const uint8_t *rx, const uint8_t *rw, size_t size) {
-#if (defined(__x86_64__) || defined(__i386__)) && !defined(_WIN32)
-    (void)rx;
-    (void)rw;
-    (void)size;
-#else
-    xb_prim_sync(rx, rw, size);
-#endif
-}
-
-/* The barrier after code was written at an address that never held other code, where the architecture wants
- * one. RISC-V's xb_prim_sync reaches all threads. */
-static inline void xb_fresh_barrier(void) {
-#if !defined(__x86_64__) && !defined(__i386__) && !defined(_M_X64) && !defined(_M_IX86) && !defined(__riscv)
-    xb_prim_barrier();
-#endif
-}
+XB_PRIVATE_END
 
 #endif

@@ -1,10 +1,13 @@
-/* The one place that picks a platform. For tests, EXECBUF_PRIM_STUB asks for the stub on any platform, and
- * EXECBUF_PRIM_UNIX on any Unix for what systems without a file of their own get. */
+/* Includes the platform file for the system that the library is built for; no other file makes that choice.
+ *
+ * For tests, EXECBUF_PRIM_STUB chooses the stub on any system, and EXECBUF_PRIM_UNIX chooses on any Unix what
+ * systems without a file of their own get. */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* mremap, MAP_ANONYMOUS, personality; before any header */
+#define _GNU_SOURCE /* for mremap and others; counts only before the first system header */
 #endif
 
 #include "../base/isa.h"
+#include "prim.h"
 
 #if defined(EXECBUF_PRIM_STUB) || defined(XB_ISA_UNKNOWN)
 #include "stub/stub.inc"
@@ -22,7 +25,7 @@
 #include "stub/stub.inc"
 #endif
 
-/* x32, with its pointers of 32 bits, has a convention of its own. */
+/* x32, which is x86-64 with pointers of 32 bits, has a convention of its own. */
 #if (!defined(__x86_64__) && !defined(_M_X64)) || defined(__ILP32__)
 const execbuf_abi xb_prim_abi = EXECBUF_ABI_NATIVE;
 #elif defined(_WIN32) || defined(__CYGWIN__)
@@ -31,5 +34,6 @@ const execbuf_abi xb_prim_abi = EXECBUF_ABI_WIN64;
 const execbuf_abi xb_prim_abi = EXECBUF_ABI_SYSV64;
 #endif
 
-static const uint8_t not_a_clone = 1;
-const volatile uint8_t *xb_prim_fork_mark = &not_a_clone;
+/* Until xb_prim_arm_fork_mark, and for ever where the system has no fork mark. */
+static const uint8_t constant_fork_mark = 1;
+const volatile uint8_t *xb_prim_fork_mark = &constant_fork_mark;

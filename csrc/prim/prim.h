@@ -1,17 +1,20 @@
-/*
- * The platform contract: what execbuf asks of an operating system, and nothing else. Portable code
- * includes this header and no system header; prim.c picks the one file that implements it.
+/* The platform contract: what execbuf asks of an operating system, and nothing else. Portable code includes
+ * this header (lock.h and icache.h have its inline parts) and no system header. prim.c includes the one file
+ * that implements it for the system that the library is built for.
  *
- * Said once for all functions:
+ * Unless a function says otherwise:
  *
- * - Addresses called base and sizes are multiples of the page size, sizes are not 0, and a range lies
- *   within one mapping that xb_prim_stage returned, unless the function says otherwise.
- * - A function that fails has changed nothing, and says which system call failed and with what code.
- * - Pages have one of two states. Staged pages are private, hold zeros or what was written, and can be
- *   written but not executed. Committed pages can be read and executed but not written. There is no
- *   third state and no moment in between.
- * - Only the functions for locks take one, and none calls back but from a fork.
- */
+ * - Sizes are in bytes, not 0, and multiples of the page size. Addresses named base are multiples of the page
+ *   size. A range lies within one mapping that xb_prim_stage made.
+ * - A function that fails has changed nothing. It returns the name of the system call that failed and the
+ *   system's error code.
+ * - Pages are in one of two states, and pass from one to the other in one step:
+ *
+ *       staged      private; zero or as written; can be written, not executed
+ *       published   can be read and executed, not written
+ *
+ * - No function takes a lock except those for locks, and none calls back except in a fork.
+ * - All functions may be called from any thread, but calls on the same mapping must not overlap. */
 #ifndef XB_PRIM_PRIM_H
 #define XB_PRIM_PRIM_H
 
@@ -20,186 +23,203 @@
 #include <stdint.h>
 
 #include "../base/assumptions.h"
+#include "../base/compiler.h"
 #include "../base/error.h"
 #include "../include/execbuf.h"
 
-/* A function that unwinders are to know. It stays where it is until they forget it. */
-typedef struct xb_prim_function {
-    const uint8_t *code;
-    uint32_t length;
-    const uint8_t *fde; /* DWARF: an FDE behind its CIE, then a length of 0 */
-    uint32_t xdata;     /* Windows: where in the code its UNWIND_INFO is */
-    uint64_t object[8]; /* the system's own, like all that follows */
-    void *handle;
-    void (*remove)(uintptr_t fde);
-    void *(*deregister)(const void *list);
-} xb_prim_function;
+XB_PRIVATE_BEGIN
 
-/* Facts about the platform. */
+/* ---- Facts about the platform ---- */
+
+/* The calling convention of C functions here; EXECBUF_ABI_NATIVE if it is neither of the two of x86-64. */
+extern const execbuf_abi xb_prim_abi;
+
 typedef struct xb_prim_info {
-    /* In bytes, a power of two. Protection changes in units of it. */
+    /* Protection changes in units of it; a power of two. */
     size_t page_size;
-    /* True: xb_prim_replace works and xb_prim_reopen does not. False: the other way round. */
+    /* True: published pages change by xb_prim_replace. False: they change by xb_prim_reopen. */
     bool can_replace;
-    /* The backends that xb_prim_publish knows, in the order to try them. None: unsupported. */
+    /* The backends of xb_prim_publish, in the order to try them. None: the platform is not supported. */
     size_t backend_count;
     execbuf_backend backends[EXECBUF_MAX_ATTEMPTS];
-    /* Those that xb_prim_map_region knows, in the order to try them. None: there are no regions. */
+    /* The backends of xb_prim_map_region, in the order to try them. None: pools have no regions here. */
     size_t pool_backend_count;
     execbuf_backend pool_backends[EXECBUF_MAX_ATTEMPTS];
-    /* How large a pool's region should be, in bytes, a power of two. */
+    /* The size of a pool's region; a power of two. */
     size_t region_size;
-    /* Unwinders take an UNWIND_INFO, and not DWARF. */
+    /* True: the system's unwinder reads UNWIND_INFO. False: it reads DWARF. */
     bool wants_xdata;
 } xb_prim_info;
 
-/* The two views of a region: the same memory at two addresses, or at one where the processor can give threads
- * different rights (macOS on arm64). */
+/* Returns the facts. Makes no system call on Unix, so callers need not keep them. */
+xb_prim_info xb_prim_query(void);
+
+/* Lists facts about the system and the process for execbuf_probe_system. May make dozens of system calls.
+ *
+ * Returns: their number, at most EXECBUF_MAX_FACTS.
+ * Out: facts  an array of EXECBUF_MAX_FACTS */
+size_t xb_prim_facts(execbuf_fact *facts);
+
+/* Checks that no property of the process makes W^X impossible. May make a system call.
+ *
+ * Returns: EXECBUF_OK, or the status that names the property; *result is filled then. */
+execbuf_status xb_prim_check_process(xb_result *result);
+
+/* Asks the system whether it would refuse a backend, without using it: an attempt that is refused often
+ * leaves a line in an audit log. A success promises nothing. May make a system call. */
+xb_result xb_prim_check_backend(execbuf_backend backend);
+
+/* True if the error code means that something is used up, false if it means that something is forbidden. */
+bool xb_prim_is_exhaustion(int32_t code);
+
+/* Returns the system's name for an error code, such as "EACCES", or NULL if it has no name here. */
+const char *xb_prim_error_name(int32_t code);
+
+/* ---- Pages ---- */
+
+/* The call of a result that says: no free range is near enough to near_to. */
+#define XB_PRIM_TOO_FAR "near_to"
+
+/* Maps staged pages.
+ *
+ * In:  size     how many bytes
+ *      near_to  every byte of the mapping is within 2 GiB of this address, or the call fails with
+ *               XB_PRIM_TOO_FAR; NULL: anywhere
+ * Out: base     the first byte */
+xb_result xb_prim_stage(size_t size, const void *near_to, void **base);
+
+/* Allows the calling thread to write staged pages. The thread then writes, and calls xb_prim_publish or
+ * xb_prim_end_write. It must not run code that execbuf published in between: on macOS on arm64, it cannot.
+ * Cannot fail. */
+void xb_prim_begin_write(void);
+
+/* Ends what xb_prim_begin_write began; after xb_prim_publish it does nothing. Cannot fail. */
+void xb_prim_end_write(void);
+
+/* Publishes staged pages. Their content stays the same. When the function returns, any thread can run it:
+ * instruction caches are flushed, and where the architecture needs a barrier there was one.
+ *
+ * The range begins at the start of a mapping that was never published, or consists of pages that
+ * xb_prim_reopen staged again. On failure all pages are still staged. */
+xb_result xb_prim_publish(execbuf_backend backend, void *base, size_t size);
+
+/* Moves published pages over other published pages in one step, with the same effect on caches as
+ * xb_prim_publish. Only if can_replace is true.
+ *
+ * In:  target  the pages to replace: any part of a mapping
+ *      source  the new pages: a whole mapping, which no longer exists afterwards
+ *      size    of both */
+xb_result xb_prim_replace(void *target, void *source, size_t size);
+
+/* Makes published pages staged again, with their content. Only if can_replace is false. */
+xb_result xb_prim_reopen(void *base, size_t size);
+
+/* Gives back the staged pages behind the first keep bytes of a mapping.
+ *
+ * Returns: the size of the mapping from now on, which is what xb_prim_release needs: keep, or still size
+ *          if the system cannot unmap a part. */
+size_t xb_prim_trim(void *base, size_t size, size_t keep);
+
+/* Unmaps a whole mapping: staged or published pages, or one view of a region. */
+xb_result xb_prim_release(void *base, size_t size);
+
+/* ---- Regions ---- */
+
+/* Two views of the same memory. On macOS on arm64 both are at the same address (XB_ONE_VIEW in icache.h). */
 typedef struct xb_prim_views {
     uint8_t *rx; /* can be read and executed */
     uint8_t *rw; /* can be written, between xb_prim_begin_write and xb_prim_end_write */
 } xb_prim_views;
 
-/* A lock that costs its owner, who takes it most, no atomic instruction; mutex.h says who that is. */
-typedef struct xb_biased_lock {
-    uintptr_t owner;     /* the thread that need not take the system's own lock */
-    uintptr_t candidate; /* who took it last, while there was no owner yet */
-    uint32_t busy;       /* the owner has the mutex, and not by the system's lock */
-    uint32_t asked;  /* another thread has it or wants it, so the owner has to take the system's lock, too */
-    uint32_t visits; /* how often others had it */
-    uint32_t in_a_row; /* how often the candidate took it in a row */
-    uint64_t space[8]; /* the system's lock */
-} xb_biased_lock;
+/* Maps the two views of a new region, which is all zero. A child of a fork does not inherit rw.
+ *
+ * In:  backend  one of pool_backends
+ *      size     region_size
+ *      near_to  where rx is, as for xb_prim_stage
+ *      name     for the system's list of mappings, where it shows one
+ * Out: views    filled on success; xb_prim_release unmaps each, if it is at an address of its own */
+xb_result xb_prim_map_region(execbuf_backend backend, size_t size, const void *near_to, const char *name,
+                             xb_prim_views *views);
 
-/* What the library does at a fork. Each hook runs in the thread that forks, while xb_prim_lock is held. */
+/* Makes instruction caches fetch from rx what was written at rw. The range is any part of a region. Other
+ * threads may still run instructions that they fetched before; see xb_prim_barrier. Cannot fail. */
+void xb_prim_sync(const uint8_t *rx, const uint8_t *rw, size_t size);
+
+/* Makes every thread of the process discard instructions that it fetched. A system call. Kernels without it
+ * do nothing (execbuf.h says which and what follows). */
+void xb_prim_barrier(void);
+
+/* ---- Unwind tables ---- */
+
+/* A function with unwind tables. It stays at its address while it is registered. */
+typedef struct xb_prim_function {
+    /* Filled by the caller: */
+    const uint8_t *code;
+    uint32_t length;
+    const uint8_t *fde; /* DWARF: a CIE lies before it, a length of 0 behind it */
+    uint32_t xdata;     /* Windows: offset of the UNWIND_INFO from code */
+    /* For xb_prim_deregister_unwind: */
+    uint64_t object[8];
+    void *handle;
+    void (*remove)(uintptr_t fde);
+    void *(*deregister)(const void *list);
+} xb_prim_function;
+
+/* Registers a function with the unwinder of the process. A process without an unwinder that can learn of code
+ * at run time is a success: then nothing unwinds through the function. No lock may be held, because unwinders
+ * take locks and allocate. */
+xb_result xb_prim_register_unwind(xb_prim_function *function);
+
+/* Removes a registered function. No lock may be held.
+ *
+ * Returns: false if the unwinder cannot be called any more, since a fork interrupted it. Then *function and
+ *          its tables must stay where they are for ever; its code may go. */
+bool xb_prim_deregister_unwind(xb_prim_function *function);
+
+/* ---- The process's lock, and forks ---- */
+
+/* Takes and releases the one lock of the process. It is not recursive. It is held for a few instructions
+ * only, and across no system call except fork and the first xb_prim_arm_fork_mark. Biased locks (lock.h) are
+ * taken after it, if both are needed. */
+void xb_prim_lock(void);
+void xb_prim_unlock(void);
+
+/* What the library does in a fork. Each hook runs in the thread that forks, while it holds the process's
+ * lock. Between before and the hook after the fork, that thread has all locks: it may call functions that
+ * lock. */
 typedef struct xb_prim_fork_hooks {
     void (*before)(void);
     void (*in_parent)(void);
     void (*in_child)(void);
-    /* In a child that was made without fork handlers, when xb_prim_check_fork notices. */
+    /* In a child that was made without fork handlers, when xb_prim_check_fork notices. Any lock may look as
+     * if a thread held it that exists in the parent only. */
     void (*in_clone)(void);
 } xb_prim_fork_hooks;
 
-/* The convention of C functions here, or EXECBUF_ABI_NATIVE if it is not of x86-64. */
-extern const execbuf_abi xb_prim_abi;
-
-/* The facts. Cheap enough to ask for each time; makes no system call on Unix. */
-xb_prim_info xb_prim_query(void);
-
-/* Looks for a property of the process that makes W^X impossible. It may cost a system call.
- *
- * Returns: EXECBUF_OK, or the status that names the property, with *result filled. */
-execbuf_status xb_prim_check_process(xb_result *result);
-
-/* Whether the system says of a backend, without its being tried, that it would refuse it. A refusal is
- * often also a line in an audit log, so ask first. It may cost a system call. */
-xb_result xb_prim_check_backend(execbuf_backend backend);
-
-/* Whether the code of a failed call means that something ran out, rather than that it was forbidden. */
-bool xb_prim_is_exhaustion(int32_t code);
-
-/* The system's name for an error code, such as "EACCES", or NULL if it is none of the usual ones. */
-const char *xb_prim_error_name(int32_t code);
-
-/* Maps size bytes of staged pages at an address of the system's choice, or, if near_to is not NULL, so that
- * every byte is within 2 GiB of it; if there is no room, the failed call is XB_PRIM_TOO_FAR. */
-xb_result xb_prim_stage(size_t size, const void *near_to, void **base);
-#define XB_PRIM_TOO_FAR "near_to"
-
-/* Maps the two views of a region of zeros, and sees to it that no child of a fork inherits the writable one.
- * Placed by near_to as xb_prim_stage does. The name is for lists of mappings. Either view is unmapped by
- * xb_prim_release. */
-xb_result xb_prim_map_region(execbuf_backend backend, size_t size, const void *near_to, const char *name,
-                             xb_prim_views *views);
-
-/* Makes the processors' caches fetch as instructions, at rx, what was written at rw. Any range of a region.
- * Cannot fail. */
-void xb_prim_sync(const uint8_t *rx, const uint8_t *rw, size_t size);
-
-/* Makes all threads forget instructions that they have fetched. A system call; cannot fail, but old kernels
- * can't do it (see execbuf.h). */
-void xb_prim_barrier(void);
-
-/* Gets staged pages ready to be written by the calling thread, which then writes them and calls
- * xb_prim_publish; between the two it runs no code that was published with execbuf. Cannot fail. */
-void xb_prim_begin_write(void);
-
-/* Ends what xb_prim_begin_write began, when no commit follows. Cannot fail. */
-void xb_prim_end_write(void);
-
-/* Turns staged pages into committed pages of the same content, and does what the processor needs before
- * they can be called from any thread: cache maintenance, and a barrier where the architecture wants one.
- * The range begins where a staged mapping begins, or covers pages that xb_prim_reopen returned to
- * the staged state. On failure all pages are still staged. */
-xb_result xb_prim_publish(execbuf_backend backend, void *base, size_t size);
-
-/* Moves the committed pages at source, a whole mapping, to target in one step, in place of the committed
- * pages there, and does what the processor needs, as xb_prim_publish. No mapping is left at source. Only
- * where can_replace is true. */
-xb_result xb_prim_replace(void *target, void *source, size_t size);
-
-/* Returns committed pages to the staged state, content and all. Only where can_replace is false. */
-xb_result xb_prim_reopen(void *base, size_t size);
-
-/* Unmaps the staged pages of a mapping behind its first keep bytes, which are committed.
- *
- * Returns: the size that xb_prim_release is to be called with from now on: keep, or still size
- *          where the system can't unmap a part. */
-size_t xb_prim_trim(void *base, size_t size, size_t keep);
-
-/* Unmaps a mapping, whatever the state of its pages; base and size are a whole mapping's. */
-xb_result xb_prim_release(void *base, size_t size);
-
-/* Tells the unwinder of the process of a function. It is no failure if there is none that listens: then
- * nothing can be unwound. No lock may be held: unwinders take locks, and may allocate. */
-xb_result xb_prim_register_unwind(xb_prim_function *function);
-
-/* Makes the unwinder forget a function of which it was told. False: it can't be asked any more, and the
- * function has to stay where it is for ever, but not its code. */
-bool xb_prim_deregister_unwind(xb_prim_function *function);
-
-/* One lock for the process. Not recursive; held briefly, never across a system call but fork and the first of
- * xb_prim_arm_fork_mark. */
-void xb_prim_lock(void);
-void xb_prim_unlock(void);
-
-/* Sees to it that after fork the lock is free in both processes, and that the hooks run while it is held. The
- * thread that forks may take it and every mutex in other fork handlers all the same. Called without the lock,
- * with the same hooks each time; after a success, later calls do nothing. Does nothing where there is no
- * fork. */
+/* Registers the hooks. The process's lock must not be held. hooks lives for ever and is the same in each
+ * call; calls after a success do nothing. Does nothing where there is no fork. */
 xb_result xb_prim_on_fork(const xb_prim_fork_hooks *hooks);
 
 /* The fork mark: a byte that the system sets to 0 in a child of this process that was made without fork
- * handlers (by raw clone). Not 0 in all other processes, and where the system cannot do this. */
+ * handlers (by raw clone). It is not 0 in any other process, nor where the system cannot do this. */
 extern const volatile uint8_t *xb_prim_fork_mark;
 
-/* Sets the fork mark up for this process. The first call makes system calls; later ones do nothing. The lock
- * is held. */
+/* Sets the fork mark up for this process. The first call makes system calls, later ones do nothing. The
+ * process's lock is held. */
 void xb_prim_arm_fork_mark(void);
 
-/* The slow part of xb_prim_check_fork. */
+/* The slow part of xb_prim_check_fork: the fork mark was 0. */
 void xb_prim_clone_noticed(void);
 
-/* Reads the fork mark. If it is 0, runs the hook in_clone and sets the mark up again; if several threads of
- * the child come here, one runs the hook and the others wait for it. Called, without any lock, before
- * anything that a fork freezes is used. */
+/* Reads the fork mark. If it is 0, runs the hook in_clone and sets the mark up again. If several threads
+ * notice at once, one does so while the others wait. To be called, without any lock, before anything is used
+ * that a fork freezes. */
 static inline void xb_prim_check_fork(void) {
     if (*xb_prim_fork_mark == 0) {
         xb_prim_clone_noticed();
     }
 }
 
-/* Locks of which there may be many, for longer than a few instructions, also across a system call. Not
- * recursive. A mutex is taken after xb_prim_lock, if both are. */
-void xb_biased_lock_init(xb_biased_lock *mutex);
-/* To be called by xb_lock and xb_unlock of inline.h; in a hook before a fork, by the hook. */
-void xb_lock_slow(xb_biased_lock *mutex);
-void xb_unlock_slow(xb_biased_lock *mutex);
-
-/* Facts for a report.
- *
- * Returns: how many there are, at most EXECBUF_MAX_FACTS.
- * Out: facts: room for EXECBUF_MAX_FACTS. */
-size_t xb_prim_facts(execbuf_fact *facts);
+XB_PRIVATE_END
 
 #endif

@@ -1,0 +1,58 @@
+/* Constants of the kernel that older headers of the C library lack. Each is part of the kernel's ABI. */
+#ifndef XB_PRIM_LINUX_KERNEL_H
+#define XB_PRIM_LINUX_KERNEL_H
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+/* include/uapi/linux/prctl.h, Linux 6.3 */
+#ifndef PR_GET_MDWE
+#define PR_GET_MDWE 66
+#endif
+#ifndef PR_MDWE_REFUSE_EXEC_GAIN
+#define PR_MDWE_REFUSE_EXEC_GAIN 1
+#endif
+
+/* include/uapi/linux/memfd.h, Linux 3.17; NOEXEC_SEAL: 6.3 */
+#ifndef MFD_CLOEXEC
+#define MFD_CLOEXEC 0x0001U
+#endif
+#ifndef MFD_ALLOW_SEALING
+#define MFD_ALLOW_SEALING 0x0002U
+#endif
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+/* include/uapi/linux/fcntl.h, Linux 3.17; FUTURE_WRITE: 5.1 */
+#ifndef F_ADD_SEALS
+#define F_ADD_SEALS 1033
+#define F_SEAL_SEAL 0x0001
+#define F_SEAL_SHRINK 0x0002
+#define F_SEAL_GROW 0x0004
+#define F_SEAL_WRITE 0x0008
+#endif
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+/* include/uapi/linux/random.h, Linux 3.17 */
+#ifndef GRND_NONBLOCK
+#define GRND_NONBLOCK 0x0001
+#endif
+
+/* include/uapi/asm-generic/mman-common.h, Linux 4.14 */
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+/* include/uapi/linux/membarrier.h, Linux 4.14; SYNC_CORE: 4.16. These have names of ours, since the header
+ * has them as enumerators, which #ifndef does not see. */
+#define MEMBARRIER_QUERY 0
+#define MEMBARRIER_FENCE 8
+#define MEMBARRIER_REGISTER_FENCE 16
+#define MEMBARRIER_SYNC_CORE 32
+#define MEMBARRIER_REGISTER_SYNC_CORE 64
+
+#endif
