@@ -13,6 +13,15 @@
 #include "../prim/report.h"
 #include "park.h"
 
+/* Copies pages to staged ones, with the change. It is not inlined, because gcc would warn of a null copy on
+ * platforms where xb_prim_stage always fails. */
+XB_COLD void fill_copy(void *copy, const xb_rewrite *change) {
+    xb_prim_begin_write();
+    memcpy(copy, change->base, change->size);
+    memcpy((uint8_t *)copy + change->offset, change->code, change->length);
+    xb_prim_end_write();
+}
+
 /* Copies the old pages to new ones elsewhere, changes and publishes those, and moves them over the old ones
  * in one step. Until that step nothing happens to the old pages. Pages that a forked process also maps are
  * never written. */
@@ -26,10 +35,7 @@ static execbuf_status rewrite_by_replacing(execbuf_backend backend, const xb_rew
     if (result.call != NULL) {
         return xb_error_from_system(error, result);
     }
-    xb_prim_begin_write();
-    memcpy(copy, change->base, change->size);
-    memcpy((uint8_t *)copy + change->offset, change->code, change->length);
-    xb_prim_end_write();
+    fill_copy(copy, change);
     result = xb_prim_publish(backend, copy, change->size);
     if (result.call == NULL) {
         result = xb_prim_replace(change->base, copy, change->size);
