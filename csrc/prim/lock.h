@@ -58,10 +58,14 @@ void xb_unlock_slow(xb_biased_lock *lock);
 
 #if defined(__GNUC__) && !defined(_WIN32)
 
+/* Thread-local variables of this model are read without a call of __tls_get_addr, also in a shared library.
+ * gcc wants it in the definition, too. */
+#define XB_INITIAL_EXEC __attribute__((tls_model("initial-exec")))
+
 /* Stands for the calling thread as an owner: the address of this variable. 0 before the thread's first
  * xb_lock_slow, and between the handlers of a fork; no lock has the owner 0, so every lock takes the slow
  * path then. */
-extern __thread uintptr_t xb_prim_thread __attribute__((tls_model("initial-exec")));
+extern __thread uintptr_t xb_prim_thread XB_INITIAL_EXEC;
 
 #define XB_NO_OWNER ((uintptr_t)1)
 #define XB_MAX_VISITS 16U
