@@ -1,4 +1,5 @@
-/* Names and messages: of statuses, backends, versions and whole error reports. */
+/* Text for people: the version, names and messages of statuses and backends, and error reports as one line.
+ * Pure functions, apart from xb_prim_error_name, which knows the names of the system's error codes. */
 
 #include <stdio.h>
 
@@ -40,14 +41,14 @@ const char *execbuf_backend_name(execbuf_backend backend) {
     return "?";
 }
 
-/* A text of which as much is kept as fits; length counts all of it. */
-typedef struct sink {
-    char *text;
-    size_t size;
-    size_t length;
-} sink;
+/* A text that is being written, with snprintf's rules: what does not fit is dropped but counted. */
+typedef struct text_sink {
+    char *text;    /* NULL if size is 0 */
+    size_t size;   /* of the array at text */
+    size_t length; /* of the whole text, kept or not */
+} text_sink;
 
-static void sink_put(sink *to, const char *text) {
+static void put_text(text_sink *to, const char *text) {
     for (; *text != '\0'; text++, to->length++) {
         if (to->length + 1 < to->size) {
             to->text[to->length] = *text;
@@ -55,65 +56,67 @@ static void sink_put(sink *to, const char *text) {
     }
 }
 
-static void put_number(sink *to, const char *before, long number, const char *after) {
+static void put_number(text_sink *to, const char *before, long number, const char *after) {
     char digits[32];
     (void)snprintf(digits, sizeof digits, "%ld", number);
-    sink_put(to, before);
-    sink_put(to, digits);
-    sink_put(to, after);
+    put_text(to, before);
+    put_text(to, digits);
+    put_text(to, after);
 }
 
-static void put_os_error(sink *to, int32_t code) {
+static void put_os_error(text_sink *to, int32_t code) {
     const char *name = xb_prim_error_name(code);
     if (name != NULL) {
-        sink_put(to, name);
+        put_text(to, name);
     } else {
         put_number(to, "error ", (long)code, "");
     }
 }
 
-/* "mprotect: EACCES", or only the call where the system gave no code. */
-static void put_call(sink *to, const char *call, int32_t code) {
-    sink_put(to, call != NULL ? call : "?");
+/* "mprotect: EACCES", or only "mprotect" if there is no error code. */
+static void put_call(text_sink *to, const char *call, int32_t code) {
+    put_text(to, call != NULL ? call : "?");
     if (code != 0) {
-        sink_put(to, ": ");
+        put_text(to, ": ");
         put_os_error(to, code);
     }
 }
 
-/* Where in a signature the fault is. */
-static void put_position(sink *to, const execbuf_error *error) {
+/* For errors in a signature: "at byte 3: ", "argument 2: " or "result: ". */
+static void put_position(text_sink *to, const execbuf_error *error) {
     if (error->status == EXECBUF_E_SYNTAX) {
         put_number(to, "at byte ", (long)error->position, ": ");
     } else if (error->status == EXECBUF_E_TYPE && error->position > 0) {
         put_number(to, "argument ", (long)error->position, ": ");
     } else if (error->status == EXECBUF_E_TYPE) {
-        sink_put(to, "result: ");
+        put_text(to, "result: ");
     }
 }
 
-static void put_details(sink *to, const execbuf_error *error) {
+/* What follows the message in parentheses: all attempts, such as "flip: mprotect: EACCES; memfd: …", or if
+ * there are none, the argument or call at fault. */
+static void put_details(text_sink *to, const execbuf_error *error) {
     put_position(to, error);
     if (error->attempt_count == 0) {
         put_call(to, error->culprit, error->os_error);
         return;
     }
     for (size_t i = 0; i < error->attempt_count && i < EXECBUF_MAX_ATTEMPTS; i++) {
-        sink_put(to, i == 0 ? "" : "; ");
-        sink_put(to, execbuf_backend_name(error->attempts[i].backend));
-        sink_put(to, ": ");
+        put_text(to, i == 0 ? "" : "; ");
+        put_text(to, execbuf_backend_name(error->attempts[i].backend));
+        put_text(to, ": ");
         put_call(to, error->attempts[i].call, error->attempts[i].os_error);
     }
 }
 
 size_t execbuf_error_describe(const execbuf_error *error, char *text, size_t size) {
-    sink to = {text, text != NULL ? size : 0, 0};
+    text_sink to = {text, text != NULL ? size : 0, 0};
     if (error != NULL) {
-        sink_put(&to, execbuf_status_message(error->status));
+        put_text(&to, execbuf_status_message(error->status));
         if (error->culprit != NULL || error->attempt_count > 0) {
-            sink_put(&to, " (");
+            put_text(&to, " (");
             put_details(&to, error);
-            sink_put(&to, ")");
+            put_text(&to, ")");
         }
     }
     if (to.size > 0) {

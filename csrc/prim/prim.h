@@ -88,9 +88,9 @@ const char *xb_prim_error_name(int32_t code);
  * Out: base     the first byte */
 xb_result xb_prim_stage(size_t size, const void *near_to, void **base);
 
-/* Allows the calling thread to write staged pages. The thread then writes, and calls xb_prim_publish or
- * xb_prim_end_write. It must not run code that execbuf published in between: on macOS on arm64, it cannot.
- * Cannot fail. */
+/* Allows the calling thread to write staged pages and writable views. The thread then writes, and calls
+ * xb_prim_publish or xb_prim_end_write. In between it must not run code that execbuf published: on macOS on
+ * arm64 it cannot. Cannot fail. */
 void xb_prim_begin_write(void);
 
 /* Ends what xb_prim_begin_write began; after xb_prim_publish it does nothing. Cannot fail. */
@@ -131,7 +131,8 @@ typedef struct xb_prim_views {
     uint8_t *rw; /* can be written, between xb_prim_begin_write and xb_prim_end_write */
 } xb_prim_views;
 
-/* Maps the two views of a new region, which is all zero. A child of a fork does not inherit rw.
+/* Maps the two views of a new region, which is all zero. A child of a fork does not inherit rw, unless
+ * both views are at the same address.
  *
  * In:  backend  one of pool_backends
  *      size     region_size
