@@ -1,10 +1,11 @@
-/* The ladder: tries backends in order, and remembers the one that worked last.
+/* Tries backends in order and remembers the one that worked last, the preferred one.
  *
- * Before a backend is used for the first time, it has to pass the self-test. A success is remembered until
- * the next failure. Failures are not remembered: the reason (a limit, a policy) may pass.
+ * The preferred backend is used without a self-test. If there is none or it fails, all backends are tried in
+ * order, each after a self-test. Failures are not remembered, because their reason (a limit, a policy) may
+ * pass.
  *
- * The process's lock is taken for the memory of the preferred backend only, never across a system call. Two
- * threads may climb the ladder at the same time; the last one decides what is preferred. */
+ * The process's lock guards only the variable preferred and is not held during system calls. If two threads
+ * try all backends at the same time, the last one sets preferred; any result is correct. */
 
 #include "ladder.h"
 
@@ -12,7 +13,7 @@
 #include "../prim/report.h"
 #include "selftest.h"
 
-/* The backend that worked last, or NONE. Guarded by the process's lock. */
+/* The backend that worked last, or EXECBUF_BACKEND_NONE. */
 static execbuf_backend preferred = EXECBUF_BACKEND_NONE;
 
 static execbuf_backend get_preferred(void) {
@@ -57,7 +58,8 @@ void xb_ladder_add_attempt(execbuf_error *error, execbuf_backend backend, execbu
     attempt->os_error = result.code;
 }
 
-/* Does a job by one backend: publishes staged pages, if the job has no code, or changes published pages. */
+/* Does a job with one backend. If the job has code, it changes published pages; otherwise it publishes staged
+ * pages as they are. */
 static execbuf_status run_backend(execbuf_backend backend, const xb_rewrite *job, execbuf_error *report) {
     if (job->code != NULL) {
         return xb_rewrite_pages(backend, job, report);
@@ -66,19 +68,20 @@ static execbuf_status run_backend(execbuf_backend backend, const xb_rewrite *job
     return result.call == NULL ? xb_error_ok(report) : xb_error_from_system(report, result);
 }
 
-/* As run_backend, for a backend that has to pass the self-test first. */
+/* As run_backend, but the backend has to pass the self-test first. */
 static execbuf_status test_and_run(execbuf_backend backend, const xb_rewrite *job, execbuf_error *report) {
     xb_result result = xb_selftest_pages(backend);
     return result.call == NULL ? run_backend(backend, job, report) : xb_error_from_system(report, result);
 }
 
-/* Whether no other backend is to be tried after this outcome. */
+/* Whether no other backend is tried after this status: the job is done, or the pages cannot be changed any
+ * more. */
 static bool is_final(execbuf_status status) {
     return status == EXECBUF_OK || status == EXECBUF_E_LOST;
 }
 
-/* Tries all backends in order. */
-static execbuf_status climb(const xb_rewrite *job, execbuf_error *report) {
+/* Tests and tries all backends in order. */
+static execbuf_status try_backends(const xb_rewrite *job, execbuf_error *report) {
     xb_prim_info info = xb_prim_query();
     execbuf_error attempt;
     (void)xb_error_set(report, EXECBUF_OK, NULL, 0);
@@ -95,8 +98,8 @@ static execbuf_status climb(const xb_rewrite *job, execbuf_error *report) {
     return report->status;
 }
 
-/* Does a job by the backend whose pages are sealed, if the platform has one and it passes the self-test. The
- * test is run each time, since this backend is not the preferred one as a rule: the flip is faster. */
+/* Does a job with the backend whose pages are sealed against writing, if the platform has one. It is tested
+ * each time, because it is usually not the preferred backend, so no earlier success is remembered. */
 static execbuf_status run_sealed(const xb_rewrite *job, execbuf_error *report) {
     xb_prim_info info = xb_prim_query();
     for (size_t i = 0; i < info.backend_count; i++) {
@@ -107,7 +110,8 @@ static execbuf_status run_sealed(const xb_rewrite *job, execbuf_error *report) {
     return EXECBUF_E_UNSUPPORTED;
 }
 
-/* Does a job by the sealed backend, if wanted; else by the preferred one; else by the first that works. */
+/* Does a job with the sealed backend if sealed is true, otherwise with the preferred one, otherwise with the
+ * first one that works. */
 static execbuf_status run_job(bool sealed, const xb_rewrite *job, execbuf_error *error) {
     execbuf_error report;
     execbuf_status status = sealed ? run_sealed(job, &report) : EXECBUF_E_UNSUPPORTED;
@@ -118,7 +122,7 @@ static execbuf_status run_job(bool sealed, const xb_rewrite *job, execbuf_error 
         }
     }
     if (!is_final(status)) {
-        status = climb(job, &report);
+        status = try_backends(job, &report);
     }
     if (status == EXECBUF_OK) {
         return xb_error_ok(error);

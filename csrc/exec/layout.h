@@ -1,9 +1,9 @@
 /* Where code is in a mapping that holds one piece of code, and in the first page of a region:
  *
- *     base                    base + XB_ENTRY_OFFSET            end of the last page
- *     │ 16 bytes of traps     │ code                │ traps     │
+ *     base                base + XB_ENTRY_OFFSET     end of code   end of the last page
+ *     │ 16 bytes of traps │ code                     │ traps       │
  *
- * Sanitizers read the bytes before a function's entry (LLVM issue 65253), so they have to be mapped. */
+ * The entry is not at the start, because sanitizers read the bytes before it (LLVM issue 65253). */
 #ifndef XB_EXEC_LAYOUT_H
 #define XB_EXEC_LAYOUT_H
 

@@ -1,25 +1,27 @@
-/* The list of parked mappings, and static nodes for those that nothing else describes.
+/* The list of parked mappings, and the static nodes for temporary ones.
  *
- * The process's lock guards the list and the static nodes. No system call is made while it is held: a node
- * is taken out of the list to be tried, and linked again if the system still refuses. A fork in between
- * loses such a node in the child, where the mapping then stays.
+ * The process's lock guards all data here. It is not held during system calls: a node is removed from the
+ * list before its mappings are tried again, and added again if the system still refuses. If another thread
+ * forks in between, the child does not have that node and keeps the mapping until it ends.
  *
- * If the static nodes run out, a mapping stays for ever. It takes more than SPARE_NODES / 2 threads whose
- * unmapping is refused at the same moment: when half of the nodes are in use, xb_may_map_temporary lets no
- * further temporary memory be mapped, and the other half is for threads that asked before. */
+ * If no static node is left, a temporary mapping is not parked and stays mapped until the process ends. This
+ * takes more than SPARE_NODES / 2 threads whose unmapping is refused at the same time: while half of the
+ * nodes are in use, xb_may_map_temporary fails, and the other half remains for threads that have called it
+ * before. */
 
 #include "park.h"
 
 #define SPARE_NODES 64U
 
 static xb_parked *parked_nodes;
-static xb_result last_refusal; /* the reason why the last one was parked */
-static xb_parked spare_nodes[SPARE_NODES];
-static uint32_t spare_used; /* nodes from this one on were never used */
-static uint32_t spare_busy; /* nodes that are parked */
-static xb_parked *spare_free;
+static xb_result last_refusal; /* why the last node was parked */
 
-/* Unmaps one mapping of a node, if it is still there. */
+static xb_parked spare_nodes[SPARE_NODES];
+static xb_parked *spare_free;  /* list of nodes that were in use and are free again */
+static uint32_t spare_started; /* how many nodes were ever in use */
+static uint32_t spare_busy;    /* how many nodes are in use */
+
+/* Unmaps one mapping of a node, unless it is NULL, and sets it to NULL. */
 static xb_result unmap_one(void **mapping, size_t size) {
     xb_result result = *mapping != NULL ? xb_prim_release(*mapping, size) : xb_ok();
     if (result.call == NULL) {
@@ -28,7 +30,8 @@ static xb_result unmap_one(void **mapping, size_t size) {
     return result;
 }
 
-/* Unmaps what a node describes, as far as the system lets us: the writable view of a region first. */
+/* Tries to unmap both mappings of a node. The second is the first to go: it is the writable view of a region.
+ * Returns the refusal, if there is any. */
 static xb_result unmap_node(xb_parked *node) {
     xb_result second = unmap_one(&node->second, node->size);
     xb_result base = unmap_one(&node->base, node->size);
@@ -59,20 +62,21 @@ void xb_unmap_or_park(xb_parked *node, void *base, void *second, size_t size, vo
     }
 }
 
-/* A static node, or NULL if all are in use. */
+/* Takes a static node; NULL if all are in use. */
 static xb_parked *take_spare(void) {
     xb_prim_lock();
     xb_parked *node = spare_free;
     if (node != NULL) {
         spare_free = node->next;
-    } else if (spare_used < SPARE_NODES) {
-        node = &spare_nodes[spare_used++];
+    } else if (spare_started < SPARE_NODES) {
+        node = &spare_nodes[spare_started++];
     }
     spare_busy += node != NULL;
     xb_prim_unlock();
     return node;
 }
 
+/* The done function of static nodes; owner is the node. */
 static void free_spare(void *owner) {
     xb_parked *node = (xb_parked *)owner;
     xb_prim_lock();
@@ -97,7 +101,7 @@ void xb_unmap_temporary(void *base, void *second, size_t size) {
     }
 }
 
-/* Success, or how the system refused to unmap, if half of the static nodes are in use. */
+/* Fails with the last refusal if half of the static nodes are in use. */
 static xb_result check_spares(void) {
     xb_prim_lock();
     xb_result result = spare_busy < SPARE_NODES / 2 ? xb_ok() : last_refusal;

@@ -1,11 +1,12 @@
 /* Unmapping. Memory that the system refuses to unmap is parked: later calls try again.
  *
  * Linux refuses munmap(2) with ENOMEM at the limit of vm.max_map_count, if the kernel has merged the mapping
- * with a neighbour and would have to split it again. Freeing code can't fail, so nobody could be told.
+ * with a neighbour and would have to split the two again. Freeing code never fails, so the refusal cannot be
+ * reported to the caller; the mapping is kept in a list instead.
  *
- * Parking never allocates: it links a node that its caller provides. What lives long has the node in its own
- * book-keeping (the record of a buffer, the region of a pool); temporary mappings have one of a few static
- * nodes. */
+ * Parking never allocates, because the caller provides the node of the list. The record of a buffer and the
+ * region of a pool contain one. A temporary mapping (of a self-test, of a rewrite that fails) gets one of a
+ * fixed number of static nodes. */
 #ifndef XB_EXEC_PARK_H
 #define XB_EXEC_PARK_H
 
@@ -14,47 +15,54 @@
 
 XB_PRIVATE_BEGIN
 
-/* A node of the list of parked mappings: one mapping, or the two views of a region. The caller of
- * xb_unmap_or_park provides the memory and does not look inside. */
+/* A node of the list of parked mappings. It describes one mapping or the two views of a region. Its members
+ * belong to park.c. */
 typedef struct xb_parked {
     struct xb_parked *next;
-    void *base;   /* still mapped, or NULL */
-    void *second; /* a second mapping of the same size, or NULL */
-    size_t size;
-    void (*done)(void *owner);
+    void *base;                /* NULL if it is unmapped */
+    void *second;              /* NULL if there is none, or if it is unmapped */
+    size_t size;               /* of each */
+    void (*done)(void *owner); /* called when both are unmapped */
     void *owner;
 } xb_parked;
 
-/* Unmaps a mapping, and a second one of the same size; parks them if the system refuses.
+/* Unmaps a mapping and, if second is not NULL, a second one of the same size. Parks what the system refuses
+ * to unmap.
  *
- * done(owner) is called when both are unmapped: before this function returns, or in a later call of
- * xb_unmap_parked, in any thread, without a lock. Until then the node belongs to this file; done may free it.
+ * When both are unmapped, done(owner) is called: before this function returns, or by a later call of
+ * xb_unmap_parked in any thread. No lock of park.c is held then, and done may free the node. Until then the
+ * node must stay where it is.
  *
- * Preconditions: the process's lock is not held. No other thread uses the mappings.
- * In: node:   any content.
- *     base:   a whole mapping.
- *     second: another one, or NULL.
- *     size:   the size of each.
- *     done:   free, or another function. */
+ * Preconditions: the process's lock is not held; no other thread uses the mappings.
+ * In: node:   memory for the node; its content does not matter.
+ *     base:   the start of a whole mapping.
+ *     second: the start of another whole mapping, or NULL.
+ *     size:   the size of each mapping.
+ *     done:   a function such as free.
+ *     owner:  the argument of done. */
 void xb_unmap_or_park(xb_parked *node, void *base, void *second, size_t size, void (*done)(void *owner),
                       void *owner);
 
-/* As xb_unmap_or_park, for mappings that nothing else describes: it takes a static node if the system
- * refuses. */
+/* As xb_unmap_or_park, but for temporary mappings: uses a static node if the system refuses. */
 void xb_unmap_temporary(void *base, void *second, size_t size);
 
-/* Whether temporary memory may be mapped. To be asked before it is: where the system goes on refusing to
- * unmap such memory, this is how a program that tries again and again does not fill up with it.
+/* Whether a temporary mapping may be made. Called before each one. It fails while many of them are parked, so
+ * that a program that keeps trying does not accumulate mappings that the system refuses to unmap.
  *
- * Returns: success, or how the system refused to unmap what is parked. */
+ * Preconditions: the process's lock is not held.
+ * Returns: success, or the last refusal to unmap. */
 xb_result xb_may_map_temporary(void);
 
-/* Tries again to unmap what is parked, until the first refusal. Called before memory is mapped and when code
- * is freed. The process's lock is not held. */
+/* Tries again to unmap what is parked, and stops at the first refusal. Called before memory is mapped and
+ * when a buffer is freed.
+ *
+ * Preconditions: the process's lock is not held. */
 void xb_unmap_parked(void);
 
-/* In the child of a fork, which does not inherit the writable views of regions: their addresses may hold
- * other mappings by now. The process's lock is held. */
+/* Called in the child of a fork: removes the writable views of regions from the list. The child does not
+ * inherit them, so their addresses may hold other mappings by now.
+ *
+ * Preconditions: the process's lock is held. */
 void xb_park_after_fork(void);
 
 XB_PRIVATE_END

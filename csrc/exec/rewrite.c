@@ -1,7 +1,8 @@
-/* The two ways to change published pages. Which one a platform has, xb_prim_info.can_replace says.
+/* The two ways to change published pages: in a copy that replaces them, and in place. A platform has one of
+ * them (xb_prim_info.can_replace).
  *
- * Both use one named backend and never try another one: the ladder and its self-test are above this file, and
- * both call it. No lock is held or taken, except to park pages. */
+ * Both use one named backend and never try another: the ladder and the self-test call this file, so it must
+ * not call them. The process's lock is not held on entry. */
 
 #include "rewrite.h"
 
@@ -22,9 +23,9 @@ XB_COLD void fill_copy(void *copy, const xb_rewrite *change) {
     xb_prim_end_write();
 }
 
-/* Copies the old pages to new ones elsewhere, changes and publishes those, and moves them over the old ones
- * in one step. Until that step nothing happens to the old pages. Pages that a forked process also maps are
- * never written. */
+/* Copies the old pages, changes and publishes the copy, and moves it over the old pages in one step. The old
+ * pages are not written, since a forked process may map them, too; and until that last step they stay as they
+ * are. */
 static execbuf_status rewrite_by_replacing(execbuf_backend backend, const xb_rewrite *change,
                                            execbuf_error *error) {
     void *copy = NULL;
@@ -47,7 +48,7 @@ static execbuf_status rewrite_by_replacing(execbuf_backend backend, const xb_rew
     return xb_error_ok(error);
 }
 
-/* Writes bytes to reopened pages and publishes them. */
+/* Writes bytes to pages that were reopened, and publishes the pages. */
 static xb_result write_reopened(execbuf_backend backend, const xb_rewrite *change, const void *bytes) {
     xb_prim_begin_write();
     memmove((uint8_t *)change->base + change->offset, bytes, change->length);
@@ -55,8 +56,10 @@ static xb_result write_reopened(execbuf_backend backend, const xb_rewrite *chang
     return xb_prim_publish(backend, change->base, change->size);
 }
 
-/* Returns the pages to the staged state, changes and publishes them. If they cannot be published, it restores
- * the old bytes and tries once more. old has room for length bytes. */
+/* Returns the pages to the staged state, changes them and publishes them. If that fails, restores the old
+ * bytes and publishes those.
+ *
+ * In: old: memory for length bytes, the old ones. */
 static execbuf_status rewrite_reopened(execbuf_backend backend, const xb_rewrite *change, uint8_t *old,
                                        execbuf_error *error) {
     memcpy(old, (const uint8_t *)change->base + change->offset, change->length);
@@ -70,14 +73,14 @@ static execbuf_status rewrite_reopened(execbuf_backend backend, const xb_rewrite
     }
     (void)xb_error_from_system(error, result);
     if (write_reopened(backend, change, old).call != NULL) {
-        error->status = EXECBUF_E_LOST; /* the culprit is still the first failure */
+        error->status = EXECBUF_E_LOST; /* the culprit stays that of the first failure */
     }
     return error->status;
 }
 
 static execbuf_status rewrite_in_place(execbuf_backend backend, const xb_rewrite *change,
                                        execbuf_error *error) {
-    uint8_t few[64]; /* enough for the self-test, which so needs no heap */
+    uint8_t few[64]; /* enough for the self-test, which therefore does not use the heap */
     if (change->length <= sizeof few) {
         return rewrite_reopened(backend, change, few, error);
     }

@@ -1,4 +1,4 @@
-/* Changing published pages, by one given backend. */
+/* Changing published pages with one given backend. */
 #ifndef XB_EXEC_REWRITE_H
 #define XB_EXEC_REWRITE_H
 
@@ -7,7 +7,7 @@
 
 XB_PRIVATE_BEGIN
 
-/* A change of published pages: code replaces length bytes from offset on. */
+/* A change of published pages: code replaces the length bytes at offset. */
 typedef struct xb_rewrite {
     void *base; /* whole pages within one mapping */
     size_t size;
@@ -16,12 +16,13 @@ typedef struct xb_rewrite {
     size_t length;
 } xb_rewrite;
 
-/* Changes published pages by the named backend and no other one.
+/* Changes published pages with the given backend. No other backend is tried.
  *
  * Preconditions: no other thread changes the pages or runs code in them; the process's lock is not held.
- * Returns: EXECBUF_OK                               new and old bytes are published;
+ * Returns: EXECBUF_OK                               the pages are published with the change;
  *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED    the pages are as they were;
- *          EXECBUF_E_LOST                           the pages have their old content, but are only staged.
+ *          EXECBUF_E_LOST                           the pages have their old content but are not executable,
+ *                                                   only staged.
  * Out: error: the report; not NULL. */
 execbuf_status xb_rewrite_pages(execbuf_backend backend, const xb_rewrite *change, execbuf_error *error);
 

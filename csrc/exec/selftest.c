@@ -1,6 +1,6 @@
-/* The self-test, and how it writes to a page. How it writes to views is in view.c.
+/* The self-test, and its use for dedicated mappings; view.c uses it for the views of regions.
  *
- * It relies on the named backend only and never on the ladder, which calls it. */
+ * It tests one named backend and does not call the ladder, which calls it. The process's lock is not held. */
 
 #include "selftest.h"
 
@@ -21,9 +21,9 @@ static int call_constant(const uint8_t *entry) {
 }
 
 xb_result xb_selftest(xb_selftest_write write, const void *target, const uint8_t *entry) {
-    /* Any two values below 2048 will do, the limit of xb_isa_constant. */
+    /* Any two different values below 2048, the limit of xb_isa_constant. */
     static const uint32_t values[2] = {1031, 2017};
-    static const char *const complaints[2] = {XB_SELFTEST_WRONG, XB_SELFTEST_STALE};
+    static const char *const failures[2] = {XB_SELFTEST_WRONG, XB_SELFTEST_STALE};
     for (int i = 0; i < 2; i++) {
         uint8_t code[XB_ISA_CONSTANT_SIZE];
         size_t length = xb_isa_constant(code, values[i]);
@@ -32,7 +32,7 @@ xb_result xb_selftest(xb_selftest_write write, const void *target, const uint8_t
             return result;
         }
         if (call_constant(entry) != (int)values[i]) {
-            return xb_failed(complaints[i], 0);
+            return xb_failed(failures[i], 0);
         }
     }
     return xb_ok();
@@ -45,7 +45,7 @@ typedef struct selftest_page {
     size_t size;
 } selftest_page;
 
-/* An xb_selftest_write. */
+/* An xb_selftest_write for dedicated mappings: publishes the page, then rewrites it. */
 static xb_result write_selftest_page(const void *target, const uint8_t *code, size_t length, bool again) {
     const selftest_page *page = (const selftest_page *)target;
     if (again) {

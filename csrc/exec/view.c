@@ -1,7 +1,7 @@
 /* Mapping and unmapping the two views of regions, and the self-test of views.
  *
- * A region is temporary until it has passed the self-test; from then on it is its caller's, with a node to
- * park its views. The process's lock is not held when anything here is called. */
+ * Views are temporary mappings until they have passed the self-test. From then on the caller owns them and
+ * provides the node that parks them. The process's lock is not held on entry. */
 
 #include "view.h"
 
@@ -15,16 +15,16 @@
 #include "layout.h"
 #include "selftest.h"
 
-/* The writable view, if it is a mapping of its own that this process has. */
+/* The writable view if this process has it as a separate mapping, otherwise NULL. */
 static void *separate_rw(const xb_prim_views *views) {
     return views->rw != views->rx ? views->rw : NULL;
 }
 
-/* An xb_selftest_write: writes through the writable view, to page 0. */
+/* An xb_selftest_write for views: writes to page 0 through the writable view. */
 static xb_result write_view(const void *target, const uint8_t *code, size_t length, bool again) {
     const xb_prim_views *views = (const xb_prim_views *)target;
     if (again && XB_FAULT("stale") != 0) {
-        return xb_ok(); /* what an emulator does that keeps old code */
+        return xb_ok(); /* behave as an emulator that keeps running the old code */
     }
     xb_prim_begin_write();
     memcpy(views->rw + XB_ENTRY_OFFSET, code, length);
@@ -33,7 +33,7 @@ static xb_result write_view(const void *target, const uint8_t *code, size_t leng
     return xb_ok();
 }
 
-/* Runs the self-test in page 0, which is filled with traps afterwards and never used again. */
+/* Runs the self-test in page 0 of a region, then fills the page with traps. It is never used again. */
 static xb_result test_views(const xb_prim_views *views) {
     xb_result result = xb_selftest(write_view, views, views->rx + XB_ENTRY_OFFSET);
     if (result.call == NULL) {

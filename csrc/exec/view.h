@@ -1,5 +1,5 @@
-/* The two views of a region: the same memory mapped twice, executable at one address and writable at the
- * other (at the same address where the processor gives threads different rights). */
+/* The two views of a region: the same memory mapped at two addresses, executable at one and writable at the
+ * other. Where the processor gives each thread its own rights (macOS on arm64), both are one mapping. */
 #ifndef XB_EXEC_VIEW_H
 #define XB_EXEC_VIEW_H
 
@@ -9,13 +9,15 @@
 
 XB_PRIVATE_BEGIN
 
-/* Maps a region's views by the first backend of the platform that works. Each has to pass the self-test in
- * its new region, whose first page is filled with traps afterwards; the rest of the region holds zeros.
+/* Maps a region's views with the platform's first backend that works: one that passes the self-test in the
+ * new region. Page 0 of the region is filled with traps afterwards; the other pages are zero.
  *
  * Returns: EXECBUF_OK;
- *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED, EXECBUF_E_TOO_FAR
- *          EXECBUF_E_UNSUPPORTED         the platform has no regions;
- *          EXECBUF_E_READ_IMPLIES_EXEC.
+ *          EXECBUF_E_NO_MEMORY            at least one backend failed because something ran out;
+ *          EXECBUF_E_TOO_FAR              there is no address space near near_to;
+ *          EXECBUF_E_DENIED               the system refused every backend;
+ *          EXECBUF_E_UNSUPPORTED          the platform has no regions;
+ *          EXECBUF_E_READ_IMPLIES_EXEC    the personality makes readable memory executable.
  * Out: views:   the views, of xb_prim_query().region_size bytes each; unchanged on failure. Unmap them with
  *               xb_views_free.
  *      backend: the backend; unchanged on failure.
@@ -25,7 +27,7 @@ XB_PRIVATE_BEGIN
 execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, const void *near_to,
                             const char *name, execbuf_error *error);
 
-/* Unmaps a region's views, now or, if the system refuses, in a later call; then calls done(owner).
+/* Unmaps a region's views, now or, if the system refuses, during a later call. Then calls done(owner).
  *
  * In: views: the views; rw is NULL in the child of a fork, which did not inherit it.
  *     size:  the size of each.
@@ -33,8 +35,9 @@ execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, cons
 void xb_views_free(const xb_prim_views *views, size_t size, xb_parked *node, void (*done)(void *owner),
                    void *owner);
 
-/* Whether a backend can map views: maps a region and runs the self-test in it. The process's lock is not
- * held. */
+/* Runs the self-test of a backend for regions, in a temporary region.
+ *
+ * Returns: success, or the call that failed. */
 xb_result xb_selftest_views(execbuf_backend backend);
 
 XB_PRIVATE_END

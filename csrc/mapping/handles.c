@@ -1,12 +1,12 @@
-/* The records of handles, in chunks that double in size. Records never move and chunks are never freed, so a
- * parked mapping can use the node in its record, and looking up any handle is safe.
+/* Records in chunks that double in size. A record never moves and is never deallocated, so looking up any
+ * handle is safe, and a parked mapping can use the node in its record.
  *
- * An id is, from the highest bit on:
+ * The id of a handle:
  *
- *     bit 63        62 … 32       31 … 0
- *     0 (no pool)   generation    place of the record: its index + 1
+ *     bit 63   62 ... 32     31 ... 0
+ *     0        generation    place: the index of the record + 1
  *
- * All data is guarded by the process's lock. */
+ * The process's lock guards all data here. */
 
 #include "handles.h"
 
@@ -15,10 +15,11 @@
 #include "../base/fault.h"
 #include "../exec/park.h"
 
-/* Chunk k holds FIRST_CHUNK << k records; all together fewer than 2^32, so that an index fits. */
+/* Chunk k holds FIRST_CHUNK << k records. All chunks together hold fewer than 2^32, so a place has 32 bits.
+ */
 #define FIRST_CHUNK 64U
 #define CHUNKS 26U
-/* 31 bits, which leaves the highest bit of an id to pools. */
+/* 31 bits: bit 63 of an id is XB_ID_POOL_BIT. */
 #define GENERATIONS 0x7fffffffU
 /* The place of no record. */
 #define NO_PLACE 0U
@@ -27,7 +28,7 @@ typedef struct handle_entry {
     xb_record record;
     uint32_t generation; /* counts the buffers that this entry has described */
     uint32_t next;       /* the place of the next unused entry, or NO_PLACE */
-    xb_parked parked;    /* for a mapping that the system refuses to unmap */
+    xb_parked parked;    /* parks the mapping if the system refuses to unmap it */
 } handle_entry;
 
 static handle_entry *chunks[CHUNKS];
@@ -58,7 +59,7 @@ static bool is_alive(const xb_record *record) {
     return record->state != XB_STATE_UNUSED && record->state != XB_STATE_FREED;
 }
 
-/* The entry of a handle whose buffer is alive, or NULL. */
+/* The entry of a handle that names a live buffer, otherwise NULL. */
 static handle_entry *entry_of(const execbuf *buffer) {
     handle_entry *entry = entry_at((uint32_t)buffer->id);
     bool agrees = entry != NULL && entry->generation == (uint32_t)(buffer->id >> 32) &&
@@ -73,10 +74,10 @@ static void push_unused(handle_entry *entry) {
     unused_place = entry->record.place;
 }
 
-/* Adds a chunk after the given number of them, unless another thread did. False: no memory.
+/* Adds the chunk of this number, unless another thread did. Returns false if there is no memory.
  *
- * The lock is not held during the allocation: a malloc with fork handlers of its own has a lock that a fork
- * takes before or after ours, and waiting for it with ours held could be a deadlock. */
+ * The lock is not held during the allocation: malloc may have fork handlers and a lock of its own, and a
+ * thread that forks may hold that lock while it waits for ours. */
 static bool add_chunk(unsigned chunk) {
     size_t count = (size_t)FIRST_CHUNK << chunk;
     if (chunk >= CHUNKS || XB_FAULT("calloc") != 0) {
@@ -162,7 +163,7 @@ bool xb_handles_remove(const execbuf *buffer, xb_record *record) {
     return entry != NULL;
 }
 
-/* Called when the mapping of an entry is unmapped. */
+/* The done function of a record's mapping; owner is the entry. */
 static void release_entry(void *owner) {
     xb_prim_lock();
     push_unused((handle_entry *)owner);

@@ -135,7 +135,7 @@ execbuf_status xb_mapping_publish(execbuf *buffer, const void *code, size_t leng
     return status;
 }
 
-/* Whether a buffer's code may be changed from offset on. */
+/* The checks of a rewrite that depend on the buffer. */
 static execbuf_status check_rewrite(const xb_record *record, size_t offset, size_t length,
                                     execbuf_error *error) {
     if (record->link != NULL) {

@@ -1,7 +1,7 @@
-/* Buffers with a dedicated mapping each: those of execbuf_new and execbuf_reserve, and large ones of pools.
+/* Buffers with dedicated mappings: those of execbuf_new and execbuf_reserve, and large ones of pools.
  *
- * The functions are those of execbuf.h after the checks for NULL and for empty code: same results, same
- * rules for threads. The process's lock is not held. */
+ * The functions return what the functions of execbuf.h with the same names return, and have the same rules
+ * for threads. Pointers are not NULL, except error, and the process's lock is not held. */
 #ifndef XB_MAPPING_MAPPING_H
 #define XB_MAPPING_MAPPING_H
 
@@ -12,17 +12,18 @@
 
 XB_PRIVATE_BEGIN
 
-/* Where the mapping goes and whom it belongs to. */
+/* Options of a new mapping. */
 typedef struct xb_mapping_options {
-    /* The number of the pool, or 0. A pool's pages are sealed against change where the system can. */
+    /* The number of the pool that the buffer belongs to, or 0. The pages of a pool's buffer are sealed
+     * against writing where the system can do that. */
     uint32_t owner;
     /* As for xb_prim_stage. */
     const void *near_to;
-    /* Not NULL: the buffer is linked, as in xb_record. Its code cannot be changed by users. */
+    /* As in xb_record. The code of a linked buffer cannot be published or rewritten by users. */
     const uint8_t *link;
 } xb_mapping_options;
 
-/* The size of the mapping that is reserved for this many bytes of code. */
+/* The size of a mapping with room for capacity bytes of code. */
 size_t xb_mapping_size(size_t capacity);
 
 /* Maps pages, copies code to them, publishes them and registers the handle. *out is unchanged on failure. */
