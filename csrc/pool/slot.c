@@ -406,3 +406,12 @@ execbuf_status xb_slot_free(execbuf *buffer) {
     *buffer = xb_no_buffer;
     return EXECBUF_OK;
 }
+
+execbuf_status xb_pool_put(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                           execbuf_error *error) {
+    return publish_slowly(pool, out, code, length, error);
+}
+
+execbuf_status xb_pool_drop(execbuf *buffer) {
+    return execbuf_free(buffer);
+}

@@ -14,6 +14,11 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
                                execbuf_error *error);
 execbuf_status xb_slot_free(execbuf *buffer);
 
+/* Publishes code in a pool, and frees a buffer of a pool. No argument is NULL, and length is not 0. */
+execbuf_status xb_pool_put(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                           execbuf_error *error);
+execbuf_status xb_pool_drop(execbuf *buffer);
+
 /* Makes a buffer with a dedicated mapping: published, or reserved if code is NULL; linked if link
  * is not NULL. */
 execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
