@@ -27,17 +27,26 @@
 #include "pool/slot.c"
 #include "pool/span.c"
 
+#include "call/parse.c"
 #include "call/signature.c"
+#include "call/type.c"
 #include "call/x86_64.c"
 
+#include "debug/announce.c"
 #include "debug/dwarf.c"
 #include "debug/elf.c"
+#include "debug/gdb_jit.c"
+#include "debug/xdata.c"
 
 #include "thunk/adapter.c"
+#include "thunk/fingerprint.c"
+#include "thunk/stub.c"
+#include "thunk/table.c"
 #include "thunk/x86_64/emit.c"
 
 #include "api/buffer.c"
 #include "api/error.c"
 #include "api/probe.c"
 #include "api/process.c"
+#include "api/signature.c"
 #include "api/thunk.c"

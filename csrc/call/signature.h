@@ -1,27 +1,47 @@
-/* Signatures and where conventions have their arguments. Pure: nothing here allocates or asks the system. */
+/* Signatures in their compact form. All folders below api/ use this form; api/ converts the public one. */
 #ifndef XB_CALL_SIGNATURE_H
 #define XB_CALL_SIGNATURE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
-#include "../prim/prim.h"
+#include "../base/compiler.h"
+#include "../include/execbuf.h"
 
-/* Whether a signature is one, with the report of execbuf_signature_parse if not. NULL is none. */
-execbuf_status xb_signature_check(const execbuf_signature *signature, execbuf_error *error);
+/* The result and the arguments of a function. All members are bytes, so there is no padding, and two
+ * signatures are equal if their first xb_signature_size bytes are:
+ *
+ *     byte 0         1       2          3       4 ...
+ *     +--------+--------+----------+--------+---------------------------+
+ *     | result | count  | variadic | fixed  | arguments[0 ... count-1]  |  unused
+ *     +--------+--------+----------+--------+---------------------------+  */
+typedef struct xb_signature {
+    uint8_t result;   /* an execbuf_type */
+    uint8_t count;    /* how many arguments there are */
+    uint8_t variadic; /* not 0: the arguments behind the first `fixed` ones stand for "..." */
+    uint8_t fixed;    /* unused if variadic is 0 */
+    uint8_t arguments[EXECBUF_MAX_ARGUMENTS]; /* each an execbuf_type, but not VOID */
+} xb_signature;
 
-/* Facts about an execbuf_type, which is in range. */
-bool xb_type_is_float(uint8_t type);
-uint8_t xb_type_size(uint8_t type);
-bool xb_type_is_signed(uint8_t type);
+XB_PRIVATE_BEGIN
 
-/* A convention, with the native one by its name. */
-static inline execbuf_abi xb_abi_resolve(execbuf_abi abi) {
-    return abi == EXECBUF_ABI_NATIVE ? xb_prim_abi : abi;
-}
+/* Checks a signature, which may hold any bytes.
+ *
+ * Returns: EXECBUF_OK; EXECBUF_E_NULL, EXECBUF_E_ARGUMENTS or EXECBUF_E_TYPE, with the report of
+ *          execbuf_signature_parse. error is untouched on success.
+ * In:  signature: may be NULL, which is an error.
+ * Out: error:     the report; may be NULL. */
+execbuf_status xb_signature_check(const xb_signature *signature, execbuf_error *error);
 
-/* Whether it is one of the two. */
-static inline bool xb_abi_is_known(execbuf_abi abi) {
-    return abi == EXECBUF_ABI_SYSV64 || abi == EXECBUF_ABI_WIN64;
-}
+/* Reads the text of a signature and checks the result. execbuf.h describes the syntax.
+ *
+ * Returns: EXECBUF_OK; EXECBUF_E_SYNTAX, EXECBUF_E_TYPE or EXECBUF_E_ARGUMENTS, with the position. error is
+ *          untouched on success.
+ * Out: out:   the signature; all zero on failure.
+ * In:  text:  not NULL.
+ * Out: error: the report; may be NULL. */
+execbuf_status xb_signature_parse(xb_signature *out, const char *text, execbuf_error *error);
+
+XB_PRIVATE_END
 
 #endif

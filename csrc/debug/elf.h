@@ -1,26 +1,30 @@
-/* What a debugger is told of a adapter: its name, and how to unwind it. By gdb's interface for compilers at
- * run time (gdb manual, "JIT Compilation Interface"), which lldb has, too. */
+/* An ELF object in memory that describes an adapter's code, for debuggers: its name, and how to unwind it.
+ * Pure. */
 #ifndef XB_DEBUG_ELF_H
 #define XB_DEBUG_ELF_H
 
-#include "dwarf.h"
+#include <stddef.h>
+#include <stdint.h>
 
-/* An entry of the debugger's list, as it has it; then the symbol file: an ELF object without code. */
-typedef struct xb_gdb_entry {
-    struct xb_gdb_entry *next;
-    struct xb_gdb_entry *previous;
-    const uint8_t *file;
-    uint64_t size;
-    uint8_t bytes[1024];
-} xb_gdb_entry;
+#include "../base/compiler.h"
+#include "frame.h"
 
-/* Adds a adapter to the list, and takes it out again. The entry stays where it is meanwhile; the list is the
- * caller's to lock.
+/* How many bytes an object takes at most, and the longest name, without its zero. */
+#define XB_MAX_ELF_SIZE 1024
+#define XB_MAX_ELF_NAME 63
+
+XB_PRIVATE_BEGIN
+
+/* Writes the object (elf.c draws it). It contains addresses of the code and of itself, so it is valid where
+ * it is written and nowhere else.
  *
- * In: frame: the adapter's frame.
- *     code:  where it is.
- *     name:  at most 63 bytes. */
-void xb_gdb_add(xb_gdb_entry *entry, const xb_frame *frame, const void *code, const char *name);
-void xb_gdb_remove(xb_gdb_entry *entry);
+ * Returns: its length.
+ * Out: out:   the object, at most XB_MAX_ELF_SIZE bytes, aligned to 8.
+ * In:  frame: the adapter's frame.
+ *      code:  the address of the adapter's code.
+ *      name:  the function's name, at most XB_MAX_ELF_NAME bytes and a zero. */
+size_t xb_elf_write(uint8_t *out, const xb_frame *frame, const void *code, const char *name);
+
+XB_PRIVATE_END
 
 #endif

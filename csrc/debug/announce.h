@@ -1,0 +1,49 @@
+/* Tells tools of an adapter's code: the unwinder of the process, and debuggers. */
+#ifndef XB_DEBUG_ANNOUNCE_H
+#define XB_DEBUG_ANNOUNCE_H
+
+#include <stdbool.h>
+
+#include "../base/compiler.h"
+#include "../base/error.h"
+#include "../prim/prim.h"
+#include "dwarf.h"
+#include "gdb_jit.h"
+#include "xdata.h"
+
+/* What the tools have been told of an adapter. Some of them keep pointers to it. */
+typedef struct xb_announcement {
+    xb_prim_function function;
+    uint8_t dwarf[XB_MAX_DWARF_SIZE];
+    xb_gdb_entry gdb;
+} xb_announcement;
+
+XB_PRIVATE_BEGIN
+
+/* Appends to an adapter's code what this system wants to find behind it, before it is published.
+ *
+ * Returns: the length of all.
+ * In/Out: code:  the adapter's code, of frame->length bytes; XB_MAX_XDATA_SIZE bytes of space follow.
+ * In:     frame: the adapter's frame. */
+size_t xb_announce_append(uint8_t *code, const xb_frame *frame);
+
+/* Announces an adapter. No lock is held: unwinders take locks, and may allocate.
+ *
+ * Returns: success, also if nobody listens; or the call that failed, and nobody knows of the adapter.
+ * Out: announcement: zero before; stays where it is until xb_announce_end.
+ * In:  frame: the adapter's frame.
+ *      code:  the address where the code is published, with what xb_announce_append appended.
+ *      name:  the adapter's name, at most XB_MAX_ELF_NAME bytes and a zero. */
+xb_result xb_announce(xb_announcement *announcement, const xb_frame *frame, const void *code,
+                      const char *name);
+
+/* Takes an announcement back, before the code is freed. No lock is held.
+ *
+ * Returns: true if nobody refers to the announcement any more. Else it has to stay where it is for ever: the
+ *          unwinder was lost in a fork (see xb_prim_deregister_unwind). The code can be freed in both
+ *          cases. */
+bool xb_announce_end(xb_announcement *announcement);
+
+XB_PRIVATE_END
+
+#endif

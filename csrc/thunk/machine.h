@@ -1,0 +1,69 @@
+/* What thunks need of an instruction set: the contract of x86_64/, and of any folder for another one.
+ *
+ * A thunk is a function that is called by one calling convention and calls its target by the other. The
+ * functions here work on every machine: which conventions can be called on this one, api/ checks.
+ *
+ * A thunk is made in one of two ways:
+ *
+ *     whole:   xb_machine_thunk writes it as one piece of code.
+ *     shared:  a stub for each thunk, which loads the address of its target into a scratch register and
+ *              jumps; and an adapter, which moves the arguments and calls the target. All stubs whose
+ *              adapters would be the same code share one.
+ *
+ * The inline part of the contract is in the folder's stub.h, since execbuf_thunk_new's fast path needs it:
+ *
+ *     XB_STUB_NEAR < XB_STUB_TARGET_FAR < XB_STUB_FAR
+ *                         lengths of stubs, each of which reaches more than the one before; XB_STUB_NEAR is
+ *                         two words, the others are more, and at most four
+ *     XB_STUB_JUMP        the length of a stub that has no adapter and jumps to its target
+ *     xb_stub             the code of a stub, as words
+ *     xb_stub_reaches     whether a short stub beside one address can refer to another address
+ *     xb_stub_fits        whether a stub of some length can be at some address
+ *     xb_stub_make        writes a stub
+ *     xb_stub_adapter     reads the address of its adapter from a stub */
+#ifndef XB_THUNK_MACHINE_H
+#define XB_THUNK_MACHINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/compiler.h"
+#include "../call/signature.h"
+#include "../debug/frame.h"
+#include "../include/execbuf.h"
+#include "x86_64/stub.h"
+
+/* The longest adapter, and the longest thunk that is made whole, in bytes. */
+#define XB_MAX_ADAPTER_SIZE 2560U
+#define XB_MAX_THUNK_SIZE (XB_MAX_ADAPTER_SIZE + 16U)
+
+XB_PRIVATE_BEGIN
+
+/* By execbuf_type, of 16 entries: the type that stands for all that an adapter moves alike. VOID for VOID and
+ * for what is no type.
+ *
+ * In: caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. */
+const uint8_t *xb_machine_kinds(execbuf_abi caller_abi);
+
+/* Writes an adapter. The code can be published at any address.
+ *
+ * Out: out:        the code, at most XB_MAX_ADAPTER_SIZE bytes.
+ *      frame:      its length, and what its prologue and epilogue do.
+ * In:  signature:  has passed xb_signature_check.
+ *      caller_abi: as above; the target's is the other one. */
+void xb_machine_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signature, execbuf_abi caller_abi);
+
+/* Writes a whole thunk. The code can be published at any address.
+ *
+ * Returns: its length.
+ * Out: out:        the code, at most XB_MAX_THUNK_SIZE bytes.
+ * In:  signature:  has passed xb_signature_check.
+ *      caller_abi: the convention by which the thunk is called, as above.
+ *      callee_abi: the target's. If it is the same, the thunk only jumps.
+ *      target:     the function that it calls. */
+size_t xb_machine_thunk(uint8_t *out, const xb_signature *signature, execbuf_abi caller_abi,
+                        execbuf_abi callee_abi, const void *target);
+
+XB_PRIVATE_END
+
+#endif

@@ -1,0 +1,54 @@
+/* Makes thunks in a pool, where the fast path in stub.h does not apply: the adapter is new, or no slot is
+ * free that is close enough. The pool's lock is not held in any function; what is called takes it. */
+
+#include "stub.h"
+
+#include "../base/error.h"
+#include "../pool/slot.h"
+
+/* Publishes a stub. Tries the kind that should fit, since slots of a pool are mostly close to its adapters;
+ * if the slot is too far away, the kind that fits anywhere; and without a slot, a dedicated mapping with that
+ * kind. The caller is a user of the adapter, and on success leaves that to the stub.
+ *
+ * A slot that does not fit is freed unwritten. Its bytes are traps then, which xb_stub_adapter reads as a
+ * link to an address that is no multiple of 16: so to no adapter, and the users of none are changed. */
+static execbuf_status publish_stub(execbuf_pool *pool, execbuf *out, const void *target,
+                                   const uint8_t *adapter, execbuf_error *error) {
+    size_t length = xb_stub_reaches(adapter, target) ? XB_STUB_NEAR : XB_STUB_TARGET_FAR;
+    uint8_t *rw;
+    while ((rw = xb_alloc_slot(pool, xb_size_class(length), length, XB_USE_LINKED, out)) != NULL) {
+        if (xb_stub_fits(length, out->entry, target, adapter)) {
+            xb_stub_write(rw, out, length, target, adapter);
+            return xb_error_ok(error);
+        }
+        (void)xb_pool_drop(out);
+        length = XB_STUB_FAR; /* fits, so the loop ends */
+    }
+    xb_stub stub = xb_stub_make(XB_STUB_FAR, NULL, target, adapter);
+    return xb_large_new(pool, out, stub.words, XB_STUB_FAR, adapter, error);
+}
+
+execbuf_status xb_stub_new(execbuf_pool *pool, execbuf *out, const xb_signature *signature,
+                           execbuf_abi caller_abi, const void *target, execbuf_error *error) {
+    xb_adapter *adapter;
+    execbuf_status status = xb_adapter_get(pool, &adapter, signature, caller_abi, error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    const uint8_t *entry = (const uint8_t *)adapter->code.entry;
+    status = publish_stub(pool, out, target, entry, error);
+    if (status != EXECBUF_OK) {
+        xb_adapter_release(pool, entry);
+    }
+    return status;
+}
+
+execbuf_status xb_stub_new_jump(execbuf_pool *pool, execbuf *out, const xb_signature *signature,
+                                const void *target, execbuf_error *error) {
+    execbuf_status status = xb_signature_check(signature, error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    xb_stub stub = xb_stub_make(XB_STUB_JUMP, NULL, target, NULL);
+    return xb_pool_put(pool, out, stub.words, XB_STUB_JUMP, error);
+}

@@ -1,0 +1,120 @@
+/* The hash table of a pool's adapters. The pool's lock is held in every function but xb_table_size; so
+ * nothing here allocates or frees. Buckets are chained lists. */
+
+#include "table.h"
+
+#include <string.h>
+
+/* Code begins at multiples of this many bytes, a pool's slots being what they are: lower bits of addresses
+ * say nothing. */
+#define ENTRY_ALIGNMENT 16U
+
+static size_t bucket_count_of(const xb_table *table) {
+    return table->buckets != NULL ? table->bucket_count : XB_FIRST_BUCKETS;
+}
+
+static xb_adapter **buckets_of(const xb_table *table) {
+    return table->buckets != NULL ? table->buckets : (xb_adapter **)table->first;
+}
+
+static xb_adapter **bucket_by_fingerprint(const xb_table *table, const xb_fingerprint *fingerprint) {
+    size_t count = bucket_count_of(table);
+    return buckets_of(table) + (fingerprint->hash & (count - 1));
+}
+
+static xb_adapter **bucket_by_entry(const xb_table *table, const void *entry) {
+    size_t count = bucket_count_of(table);
+    return buckets_of(table) + count + ((uintptr_t)entry / ENTRY_ALIGNMENT & (count - 1));
+}
+
+xb_adapter *xb_table_find(const xb_table *table, const xb_fingerprint *fingerprint) {
+    xb_adapter *adapter = *bucket_by_fingerprint(table, fingerprint);
+    while (adapter != NULL && !xb_fingerprint_same(&adapter->fingerprint, fingerprint)) {
+        adapter = adapter->next_of_fingerprint;
+    }
+    return adapter;
+}
+
+xb_adapter *xb_table_find_at(const xb_table *table, const void *entry) {
+    xb_adapter *adapter = *bucket_by_entry(table, entry);
+    while (adapter != NULL && adapter->code.entry != entry) {
+        adapter = adapter->next_at_entry;
+    }
+    return adapter;
+}
+
+void xb_table_add(xb_table *table, xb_adapter *adapter) {
+    xb_adapter **by_fingerprint = bucket_by_fingerprint(table, &adapter->fingerprint);
+    xb_adapter **by_entry = bucket_by_entry(table, adapter->code.entry);
+    adapter->next_of_fingerprint = *by_fingerprint;
+    adapter->next_at_entry = *by_entry;
+    *by_fingerprint = adapter;
+    *by_entry = adapter;
+    table->count++;
+}
+
+void *xb_table_remove(xb_table *table, const xb_adapter *adapter) {
+    xb_adapter **link = bucket_by_fingerprint(table, &adapter->fingerprint);
+    while (*link != adapter) {
+        link = &(*link)->next_of_fingerprint;
+    }
+    *link = adapter->next_of_fingerprint;
+    link = bucket_by_entry(table, adapter->code.entry);
+    while (*link != adapter) {
+        link = &(*link)->next_at_entry;
+    }
+    *link = adapter->next_at_entry;
+    table->count--;
+    void *garbage = NULL;
+    if (table->count == 0) {
+        garbage = (void *)table->buckets;
+        table->buckets = NULL;
+        table->bucket_count = 0;
+    }
+    return garbage;
+}
+
+size_t xb_table_wants(const xb_table *table) {
+    size_t count = bucket_count_of(table);
+    return table->count >= count ? 2 * count : 0;
+}
+
+size_t xb_table_size(size_t bucket_count) {
+    return 2 * bucket_count * sizeof(xb_adapter *);
+}
+
+/* Takes all adapters out of their buckets.
+ *
+ * Returns: a list of them, linked by next_of_fingerprint. */
+static xb_adapter *take_all(xb_table *table) {
+    xb_adapter *all = NULL;
+    xb_adapter **buckets = buckets_of(table);
+    for (size_t i = 0; i < bucket_count_of(table); i++) {
+        while (buckets[i] != NULL) {
+            xb_adapter *adapter = buckets[i];
+            buckets[i] = adapter->next_of_fingerprint;
+            adapter->next_of_fingerprint = all;
+            all = adapter;
+        }
+    }
+    memset((void *)table->first, 0, sizeof table->first);
+    return all;
+}
+
+void *xb_table_grow(xb_table *table, void *buckets, size_t bucket_count) {
+    xb_adapter *all = take_all(table);
+    void *garbage = (void *)table->buckets;
+    table->buckets = (xb_adapter **)buckets;
+    table->bucket_count = bucket_count;
+    table->count = 0;
+    while (all != NULL) {
+        xb_adapter *next = all->next_of_fingerprint;
+        xb_table_add(table, all);
+        all = next;
+    }
+    return garbage;
+}
+
+size_t xb_table_memory(const xb_table *table) {
+    return table->count * sizeof(xb_adapter) + xb_table_size(table->bucket_count);
+}

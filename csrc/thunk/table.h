@@ -1,0 +1,70 @@
+/* The adapters of a pool, as a hash table with two keys: the fingerprint, to find the adapter for a new stub,
+ * and the address of the code, to find the adapter of a stub that goes. No locks: the pool's guards it. */
+#ifndef XB_THUNK_TABLE_H
+#define XB_THUNK_TABLE_H
+
+#include <stddef.h>
+
+#include "../base/compiler.h"
+#include "../debug/announce.h"
+#include "../include/execbuf.h"
+#include "fingerprint.h"
+
+/* An adapter. It lives as long as it has users. */
+typedef struct xb_adapter {
+    struct xb_adapter *next_of_fingerprint; /* in a bucket */
+    struct xb_adapter *next_at_entry;       /* in a bucket */
+    xb_fingerprint fingerprint;
+    execbuf code; /* a buffer of the pool */
+    size_t users; /* stubs, and threads that are about to make one */
+    xb_announcement announcement;
+} xb_adapter;
+
+#define XB_FIRST_BUCKETS 16U
+
+/* Both keys have the same number of buckets; those of the second key lie behind those of the first:
+ *
+ *     index    0 ... n-1                n ... 2n-1
+ *              by fingerprint           by address */
+typedef struct xb_table {
+    xb_adapter **buckets; /* on the heap; NULL: they are in first */
+    size_t bucket_count;  /* of each key, a power of two; 0 if buckets is NULL */
+    size_t count;         /* of adapters */
+    xb_adapter *first[2 * XB_FIRST_BUCKETS];
+} xb_table;
+
+XB_PRIVATE_BEGIN
+
+/* The adapter with this fingerprint, or NULL. */
+xb_adapter *xb_table_find(const xb_table *table, const xb_fingerprint *fingerprint);
+
+/* The adapter whose code begins at entry, or NULL. */
+xb_adapter *xb_table_find_at(const xb_table *table, const void *entry);
+
+/* Adds an adapter, which is not in the table. */
+void xb_table_add(xb_table *table, xb_adapter *adapter);
+
+/* Takes an adapter out, which is in the table.
+ *
+ * Returns: memory that the caller frees when the pool is unlocked, or NULL. */
+void *xb_table_remove(xb_table *table, const xb_adapter *adapter);
+
+/* How many buckets each key should have, if it should have more than now; else 0. */
+size_t xb_table_wants(const xb_table *table);
+
+/* The size of both keys' buckets, in bytes. */
+size_t xb_table_size(size_t bucket_count);
+
+/* Moves all adapters into new buckets.
+ *
+ * Returns: memory that the caller frees when the pool is unlocked, or NULL.
+ * In: buckets:      zeroed memory of xb_table_size(bucket_count) bytes, which is the table's from now on.
+ *     bucket_count: from xb_table_wants. */
+void *xb_table_grow(xb_table *table, void *buckets, size_t bucket_count);
+
+/* How many bytes on the heap the table and its adapters take. */
+size_t xb_table_memory(const xb_table *table);
+
+XB_PRIVATE_END
+
+#endif
