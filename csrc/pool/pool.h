@@ -16,10 +16,12 @@ typedef struct xb_pool_links {
      *     length: the length of the code.
      *     entry:  the address at which the stub runs. */
     const uint8_t *(*target)(const uint8_t *bytes, size_t length, const void *entry);
-    /* Takes one stub from an adapter, unless it is the last one. The pool is locked.
+    /* Takes a stub from its adapter, unless it is the last one. The pool is locked. It reads the link itself,
+     * so that freeing a stub takes one indirect call.
      *
-     * Returns: true if other stubs still link to target; false if this was the last, and nothing changed. */
-    bool (*release_shared)(void *data, const uint8_t *target);
+     * Returns: true if other stubs still link to the adapter; false if this is the last, and nothing changed.
+     * In: data: the pool's links_data; others as for target. */
+    bool (*release_shared)(void *data, const uint8_t *bytes, size_t length, const void *entry);
     /* Takes one stub from an adapter, whether it is the last one or not. The pool is not locked. */
     void (*release)(execbuf_pool *pool, const uint8_t *target);
     /* Frees data, as the pool ends. No adapter is left. The pool is not locked. */

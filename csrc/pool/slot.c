@@ -323,17 +323,21 @@ XB_INLINE void quarantine_slot(const slot_place *place, bool frozen) {
     xb_span_quarantine(span, place->slot);
 }
 
+/* Where to read the bytes of a stub. Processors find them sooner by the address by which they were written.
+ */
+XB_INLINE const uint8_t *readable_stub(const xb_region *region, const execbuf *buffer) {
+    return region->views.rw != NULL ? xb_region_writable(region, buffer->entry)
+                                    : (const uint8_t *)buffer->entry;
+}
+
 /* The link in the slot with this entry; NULL: it is not linked. */
-XB_INLINE const uint8_t *link_of(const execbuf_pool *pool, const xb_region *region, const xb_span *span,
-                                 const uint8_t *entry, const execbuf *buffer) {
+static const uint8_t *link_of(const execbuf_pool *pool, const xb_region *region, const xb_span *span,
+                              const uint8_t *entry, const execbuf *buffer) {
     if (!xb_span_is_linked(span, entry)) {
         return NULL;
     }
     size_t length = xb_span_length(span, 0, entry); /* such spans have no lengths by slot */
-    /* By the address by which it was written, processors find it sooner. */
-    const uint8_t *stub =
-        region->views.rw != NULL ? xb_region_writable(region, buffer->entry) : (const uint8_t *)buffer->entry;
-    return pool->links->target(stub, length, buffer->entry);
+    return pool->links->target(readable_stub(region, buffer), length, buffer->entry);
 }
 
 /* The whole of xb_slot_free. */
@@ -366,8 +370,12 @@ XB_COLD execbuf_status release_slowly(execbuf *buffer) {
  * Takes parts of the place, not the place, so that they can stay in registers where nothing is linked. */
 XB_NOINLINE bool release_link(execbuf_pool *pool, const xb_region *region, const xb_span *span,
                               const uint8_t *entry, const execbuf *buffer) {
-    const uint8_t *link = link_of(pool, region, span, entry, buffer);
-    return link == NULL || pool->links->release_shared(pool->links_data, link);
+    if (!xb_span_is_linked(span, entry)) {
+        return true;
+    }
+    size_t length = xb_span_length(span, 0, entry); /* such spans have no lengths by slot */
+    return pool->links->release_shared(pool->links_data, readable_stub(region, buffer), length,
+                                       buffer->entry);
 }
 
 /* What is left to do when a slot was given up: its pool is locked by its owner, so nobody takes it yet. */

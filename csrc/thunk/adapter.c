@@ -116,8 +116,9 @@ static execbuf_status make_adapter(execbuf_pool *pool, xb_adapter **out, const x
 /* ---- What the pool calls ---- */
 
 /* xb_pool_links.release_shared. The pool is locked. */
-static bool release_shared_adapter(void *data, const uint8_t *entry) {
-    xb_adapter *adapter = xb_table_find_at(&((xb_adapters *)data)->table, entry);
+static bool release_shared_adapter(void *data, const uint8_t *bytes, size_t length, const void *entry) {
+    const uint8_t *link = xb_stub_adapter(bytes, length, entry);
+    xb_adapter *adapter = xb_table_find_at(&((xb_adapters *)data)->table, link);
     bool is_shared = adapter != NULL && adapter->users > 1;
     if (is_shared) {
         adapter->users--;
@@ -162,15 +163,16 @@ static bool prepare_pool(execbuf_pool *pool) {
     if (is_ready) {
         return true;
     }
-    void *adapters = XB_FAULT("calloc") != 0 ? NULL : calloc(1, sizeof(xb_adapters));
+    xb_adapters *adapters = XB_FAULT("calloc") != 0 ? NULL : (xb_adapters *)calloc(1, sizeof *adapters);
     if (adapters == NULL) {
         return false;
     }
+    xb_table_init(&adapters->table);
     xb_pool_lock(pool);
     if (pool->links == NULL) { /* no other thread was faster */
         pool->links = &adapter_links;
         pool->links_data = adapters;
-        pool->bookkeeping += sizeof(xb_adapters);
+        pool->bookkeeping += sizeof *adapters;
         adapters = NULL;
     }
     xb_pool_unlock(pool);

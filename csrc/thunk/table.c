@@ -9,22 +9,23 @@
  * say nothing. */
 #define ENTRY_ALIGNMENT 16U
 
-static size_t bucket_count_of(const xb_table *table) {
-    return table->buckets != NULL ? table->bucket_count : XB_FIRST_BUCKETS;
-}
-
-static xb_adapter **buckets_of(const xb_table *table) {
-    return table->buckets != NULL ? table->buckets : (xb_adapter **)table->first;
+void xb_table_init(xb_table *table) {
+    table->buckets = table->first;
+    table->bucket_count = XB_FIRST_BUCKETS;
 }
 
 static xb_adapter **bucket_by_fingerprint(const xb_table *table, const xb_fingerprint *fingerprint) {
-    size_t count = bucket_count_of(table);
-    return buckets_of(table) + (fingerprint->hash & (count - 1));
+    return table->buckets + (fingerprint->hash & (table->bucket_count - 1));
 }
 
 static xb_adapter **bucket_by_entry(const xb_table *table, const void *entry) {
-    size_t count = bucket_count_of(table);
-    return buckets_of(table) + count + ((uintptr_t)entry / ENTRY_ALIGNMENT & (count - 1));
+    size_t count = table->bucket_count;
+    return table->buckets + count + ((uintptr_t)entry / ENTRY_ALIGNMENT & (count - 1));
+}
+
+/* The buckets on the heap, which the caller frees once the table does not use them any more, or NULL. */
+static void *heap_buckets(const xb_table *table) {
+    return table->buckets != table->first ? (void *)table->buckets : NULL;
 }
 
 xb_adapter *xb_table_find(const xb_table *table, const xb_fingerprint *fingerprint) {
@@ -67,16 +68,14 @@ void *xb_table_remove(xb_table *table, const xb_adapter *adapter) {
     table->count--;
     void *garbage = NULL;
     if (table->count == 0) {
-        garbage = (void *)table->buckets;
-        table->buckets = NULL;
-        table->bucket_count = 0;
+        garbage = heap_buckets(table);
+        xb_table_init(table);
     }
     return garbage;
 }
 
 size_t xb_table_wants(const xb_table *table) {
-    size_t count = bucket_count_of(table);
-    return table->count >= count ? 2 * count : 0;
+    return table->count >= table->bucket_count ? 2 * table->bucket_count : 0;
 }
 
 size_t xb_table_size(size_t bucket_count) {
@@ -88,11 +87,10 @@ size_t xb_table_size(size_t bucket_count) {
  * Returns: a list of them, linked by next_of_fingerprint. */
 static xb_adapter *take_all(xb_table *table) {
     xb_adapter *all = NULL;
-    xb_adapter **buckets = buckets_of(table);
-    for (size_t i = 0; i < bucket_count_of(table); i++) {
-        while (buckets[i] != NULL) {
-            xb_adapter *adapter = buckets[i];
-            buckets[i] = adapter->next_of_fingerprint;
+    for (size_t i = 0; i < table->bucket_count; i++) {
+        while (table->buckets[i] != NULL) {
+            xb_adapter *adapter = table->buckets[i];
+            table->buckets[i] = adapter->next_of_fingerprint;
             adapter->next_of_fingerprint = all;
             all = adapter;
         }
@@ -103,7 +101,7 @@ static xb_adapter *take_all(xb_table *table) {
 
 void *xb_table_grow(xb_table *table, void *buckets, size_t bucket_count) {
     xb_adapter *all = take_all(table);
-    void *garbage = (void *)table->buckets;
+    void *garbage = heap_buckets(table);
     table->buckets = (xb_adapter **)buckets;
     table->bucket_count = bucket_count;
     table->count = 0;
@@ -116,5 +114,6 @@ void *xb_table_grow(xb_table *table, void *buckets, size_t bucket_count) {
 }
 
 size_t xb_table_memory(const xb_table *table) {
-    return table->count * sizeof(xb_adapter) + xb_table_size(table->bucket_count);
+    size_t buckets = heap_buckets(table) != NULL ? xb_table_size(table->bucket_count) : 0;
+    return table->count * sizeof(xb_adapter) + buckets;
 }

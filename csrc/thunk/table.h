@@ -25,15 +25,20 @@ typedef struct xb_adapter {
 /* Both keys have the same number of buckets; those of the second key lie behind those of the first:
  *
  *     index    0 ... n-1                n ... 2n-1
- *              by fingerprint           by address */
+ *              by fingerprint           by address
+ *
+ * The first buckets are in the table itself, so that a table stays where it is. */
 typedef struct xb_table {
-    xb_adapter **buckets; /* on the heap; NULL: they are in first */
-    size_t bucket_count;  /* of each key, a power of two; 0 if buckets is NULL */
+    xb_adapter **buckets; /* first, or memory on the heap */
+    size_t bucket_count;  /* of each key, a power of two */
     size_t count;         /* of adapters */
     xb_adapter *first[2 * XB_FIRST_BUCKETS];
 } xb_table;
 
 XB_PRIVATE_BEGIN
+
+/* Makes an empty table of zeroed memory. */
+void xb_table_init(xb_table *table);
 
 /* The adapter with this fingerprint, or NULL. */
 xb_adapter *xb_table_find(const xb_table *table, const xb_fingerprint *fingerprint);
