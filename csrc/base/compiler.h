@@ -44,9 +44,11 @@
 
 /* Headers put XB_PRIVATE_BEGIN before and XB_PRIVATE_END after their declarations, but not around #include
  * lines. A shared library then exports nothing that is declared in between, whatever flags it is built with.
- * On Windows nothing is exported unless it is marked, so both are empty there. They are also empty in C++,
- * where the pragma would apply to types as well, and conflict with types that the public header declares. */
-#if defined(__GNUC__) && !defined(_WIN32) && !defined(__cplusplus)
+ *
+ * Both are empty for object formats other than ELF and Mach-O: a DLL exports only what is marked. They are
+ * also empty in C++, where the pragma would apply to types as well, and conflict with types that the public
+ * header declares. */
+#if defined(__GNUC__) && (defined(__ELF__) || defined(__MACH__)) && !defined(__cplusplus)
 #define XB_PRIVATE_BEGIN _Pragma("GCC visibility push(hidden)")
 #define XB_PRIVATE_END _Pragma("GCC visibility pop")
 #else
