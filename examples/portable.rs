@@ -3,7 +3,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod portable {
-    use execbuf::{Error, ExecBuffer, ExecPool, Thunk};
+    use execbuf::{Error, ExecBuffer, ExecPool, Function};
 
     /// `scale * (a - b + c - d + e - f + g - h)`: six integers arrive in registers, two on the stack, the scale in xmm0.
     const ALTERNATE: [u8; 35] = [
@@ -55,7 +55,8 @@ mod portable {
         println!("called as by C:    {}", plain(128, 64, 32, 16, 8, 4, 2, 1, 0.5));
 
         // And the code needs one for what it calls.
-        let ldexp = Thunk::<extern "sysv64" fn(f64, i32) -> f64>::new(ldexp as extern "C" fn(f64, i32) -> f64)?;
+        let ldexp = Function::from_fn(ldexp as extern "C" fn(f64, i32) -> f64);
+        let ldexp = ldexp.into_abi::<extern "sysv64" fn(f64, i32) -> f64>()?;
         // SAFETY: The code is called while the thunk lives.
         let buffer = times_32(&pool, unsafe { ldexp.as_fn() })?;
         // SAFETY: The bytes are such a function.

@@ -48,7 +48,7 @@ mod sort {
     pub(super) fn main() -> Result<(), execbuf::Error> {
         let buffer = ExecBuffer::new(&COMPARE)?;
         // SAFETY: The bytes are such a function.
-        let compare = unsafe { buffer.function::<Compare>() }.to_native()?;
+        let compare = unsafe { buffer.function::<Compare>() }.into_native()?;
         let mut numbers = [31, -41, 59, i32::MIN, 26, -53, 58, i32::MAX, 97, -93];
         // SAFETY: All the numbers are there and have this size; the thunk lives until qsort returns.
         unsafe { qsort(numbers.as_mut_ptr().cast(), numbers.len(), size_of::<i32>(), compare.as_fn()) };

@@ -9,15 +9,13 @@ use core::slice;
 
 use crate::error::{Error, check};
 use crate::ffi;
-use crate::fn_ptr::FnPtr;
-use crate::function::{Function, OwnedFunction};
 
 /// One piece of published machine code, in memory of its own or of an [`ExecPool`](crate::ExecPool).
 ///
 /// The code starts at a multiple of 16. The memory around it holds trap instructions, from 16 bytes before the
 /// first byte to the end of the last page, so code that runs over its end stops there.
 ///
-/// Dropping the buffer unmaps it; that cannot fail. The borrow checker sees to it that no [`Function`] of it is
+/// Dropping the buffer unmaps it; that cannot fail. The borrow checker sees to it that no [`Function`](crate::Function) of it is
 /// left.
 ///
 /// # Threads and fork
@@ -202,84 +200,6 @@ impl ExecBuffer {
         // code: that would take a `Function`, which borrows `self`, or `unsafe` code that is bound by the rules of
         // `function` and `as_fn`.
         check(|error| unsafe { ffi::execbuf_rewrite(&raw mut self.raw, offset, bytes, length, error) })
-    }
-
-    /// The function that begins at the first byte, borrowing the buffer.
-    ///
-    /// # Safety
-    ///
-    /// - The code implements the signature and the ABI of `F`: it takes its arguments, returns its result, and
-    ///   preserves the registers and the stack as the ABI says.
-    /// - If `F` is not an `unsafe` function type, then calling the code is sound with any arguments, any number
-    ///   of times, from any thread, also from several at once.
-    /// - All this holds as long as the handle is used: what the code refers to by address, such as other buffers,
-    ///   callbacks or data, lives as long and stays what it is.
-    /// - No [`rewrite`](Self::rewrite) of this buffer has failed with [`Lost`](crate::ErrorKind::Lost).
-    ///
-    /// # Examples
-    ///
-    /// See the [crate's page](crate).
-    pub unsafe fn function<F: FnPtr>(&self) -> Function<'_, F> {
-        // SAFETY: The caller vouches for the code, and it stays where it is while the handle borrows `self`.
-        unsafe { Function::new(self.as_ptr()) }
-    }
-
-    /// The function that begins `offset` bytes behind the first byte, borrowing the buffer.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the offset is not less than [`len`](Self::len).
-    ///
-    /// # Safety
-    ///
-    /// As for [`function`](Self::function), of the code from that offset on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
-    /// let buffer = execbuf::ExecBuffer::new(&[
-    ///     0xb8, 1, 0, 0, 0, // mov eax, 1
-    ///     0xc3, //             ret
-    ///     0xb8, 2, 0, 0, 0, // mov eax, 2
-    ///     0xc3, //             ret
-    /// ])?;
-    /// // SAFETY: There is a function without arguments that returns a 32-bit integer.
-    /// let second = unsafe { buffer.function_at::<extern "C" fn() -> u32>(6) }?;
-    /// assert_eq!(second.call(), 2);
-    /// # }
-    /// # Ok::<(), execbuf::Error>(())
-    /// ```
-    pub unsafe fn function_at<F: FnPtr>(&self, offset: usize) -> Result<Function<'_, F>, Error> {
-        let code: &[u8] = self.as_ref();
-        let entry = code.get(offset).ok_or_else(|| Error::out_of_bounds(c"offset"))?;
-        // SAFETY: As in `function`.
-        Ok(unsafe { Function::new(entry) })
-    }
-
-    /// Turns the buffer into a handle that owns it. For functions that are kept, shared or sent elsewhere.
-    ///
-    /// # Safety
-    ///
-    /// As for [`function`](Self::function).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
-    /// let buffer = execbuf::ExecBuffer::new(&[
-    ///     0xb8, 42, 0, 0, 0, // mov eax, 42
-    ///     0xc3, //              ret
-    /// ])?;
-    /// // SAFETY: The bytes are a function without arguments that returns a 32-bit integer.
-    /// let function = unsafe { buffer.into_function::<extern "C" fn() -> u32>() };
-    /// assert_eq!(std::thread::spawn(move || function.call()).join().unwrap(), 42);
-    /// # }
-    /// # Ok::<(), execbuf::Error>(())
-    /// ```
-    pub unsafe fn into_function<F: FnPtr>(self) -> OwnedFunction<F> {
-        // SAFETY: The caller vouches for the code, and it stays where it is while the handle owns the buffer.
-        unsafe { OwnedFunction::new(self.as_ptr(), self) }
     }
 
     /// The address of the first byte of code, a multiple of 16.

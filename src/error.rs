@@ -54,7 +54,7 @@ pub enum ErrorKind {
     Signature,
     /// The calling convention is not one that a thunk can cross from or to on this machine.
     Abi,
-    /// The function type is not that of the [`DynThunk`](crate::DynThunk).
+    /// The function type is not that of the [`DynThunk`](crate::dynamic::DynThunk).
     Mismatch,
     /// The address of a function is null.
     Null,

@@ -1,51 +1,188 @@
-//! Typed handles of published functions.
+//! Typed handles of functions.
 
+use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::sync::Arc;
 use core::fmt;
-use core::marker::PhantomData;
 
-use crate::buffer::ExecBuffer;
-use crate::error::Error;
-use crate::fn_ptr::FnPtr;
-use crate::thunk::Thunk;
+use crate::abi::FnPtr;
 
-/// A published function that borrows its [`ExecBuffer`].
+/// A function, and the owner that keeps its code alive.
 ///
-/// `call` is there for every [`FnPtr`], with the arguments and the result of its type, and compiles to one
-/// indirect call. It is `unsafe` if the type is. The function pointer itself could outlive the code, so it takes
-/// `unsafe` to get it.
+/// `F` is the function's type, any [`FnPtr`]. `O` is the owner. It is never looked into; it only has to exist:
+///
+/// | owner | made by |
+/// |---|---|
+/// | `&ExecBuffer` | [`ExecBuffer::function`](crate::ExecBuffer::function) |
+/// | `ExecBuffer` | [`ExecBuffer::into_function`](crate::ExecBuffer::into_function) |
+/// | `Arc<ExecBuffer>` | [`ExecBuffer::shared_function_at`](crate::ExecBuffer::shared_function_at) |
+/// | `Arc<dyn Send + Sync>` | [`shared`](Self::shared); its alias is [`SharedFunction`] |
+/// | [`Thunk<O>`](crate::Thunk) | [`to_native`](Self::to_native) and its relatives |
+/// | `(O, P)` | [`and`](Self::and) |
+/// | `()` | [`from_fn`](Self::from_fn): a function of the program, which needs no owner |
+/// | any type of yours, such as `Arc<Module>` | [`from_parts`](Self::from_parts) |
+///
+/// `call` has the arguments and the result of `F`. It compiles to one indirect call, and is `unsafe` if `F` is. Moving a
+/// `Function` moves the owner, never the code. The owner is stored inline, so an owned function allocates nothing.
+///
+/// `Function` is `Send`, `Sync` and `Copy` if `O` is, and `Clone` if `O` is a [`CloneOwner`]. A plain function pointer
+/// could outlive the code, so [`as_fn`](Self::as_fn) is `unsafe`.
 ///
 /// # Examples
 ///
 /// ```
 /// # #[cfg(target_arch = "x86_64")] {
-/// use execbuf::ExecBuffer;
+/// use execbuf::{ExecBuffer, Function};
+///
+/// type Add = extern "sysv64" fn(u64, u64) -> u64;
+///
+/// struct Compiled {
+///     add: Function<Add, ExecBuffer>, // owns its code
+/// }
 ///
 /// let buffer = ExecBuffer::new(&[
 ///     0x48, 0x8d, 0x04, 0x37, // lea rax, [rdi + rsi]
 ///     0xc3, //                   ret
 /// ])?;
 /// // SAFETY: The bytes are a System V function that adds two integers.
-/// let add = unsafe { buffer.function::<extern "sysv64" fn(u64, u64) -> u64>() };
-/// assert_eq!(add.call(40, 2), 42); // on Windows, too
+/// let compiled = Compiled { add: unsafe { buffer.into_function() } };
+/// assert_eq!(compiled.add.call(40, 2), 42); // on Windows, too
 /// # }
 /// # Ok::<(), execbuf::Error>(())
 /// ```
-#[derive(Clone, Copy)]
 #[must_use]
-pub struct Function<'a, F: FnPtr> {
+#[repr(C)] // the pointer comes first, so a call loads it as from a plain pointer
+pub struct Function<F: FnPtr, O> {
     pointer: F,
-    buffer: PhantomData<&'a ExecBuffer>,
+    owner: O,
 }
 
-impl<'a, F: FnPtr> Function<'a, F> {
+/// A [`Function`] that shares its owner with its clones, whatever the owner's type: for tables and struct fields.
+///
+/// # Examples
+///
+/// See [`Function::shared`].
+pub type SharedFunction<F> = Function<F, Arc<dyn Send + Sync>>;
+
+/// An owner whose clones keep the same thing alive. A [`Function`] with such an owner is `Clone`.
+///
+/// # Safety
+///
+/// Each clone keeps alive, at the same address, what the original keeps alive. (The clone of an `(ExecBuffer, Vec<u8>)`
+/// would keep another vector alive than the one whose address the code knows.)
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use execbuf::{CloneOwner, ExecBuffer, Function};
+///
+/// #[derive(Clone)]
+/// struct Module(Arc<Vec<ExecBuffer>>);
+///
+/// // SAFETY: A clone has the same vector.
+/// unsafe impl CloneOwner for Module {}
+///
+/// let module = Module(Arc::new(vec![ExecBuffer::new(&[0xc3])?])); // x86: ret
+/// // SAFETY: Nothing is called.
+/// let function = unsafe { Function::<extern "C" fn(), _>::from_parts(module.0[0].as_ptr(), module.clone()) };
+/// let other = function.clone();
+/// assert_eq!(other.as_ptr(), function.as_ptr());
+/// # Ok::<(), execbuf::Error>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a clone of `{Self}` need not keep the same code alive",
+    note = "make the function `.shared()` first, or borrow it with `.by_ref()`"
+)]
+pub unsafe trait CloneOwner: Clone {}
+
+// SAFETY: A copy refers to the same thing, and has the same lifetime.
+unsafe impl<T: ?Sized> CloneOwner for &T {}
+// SAFETY: What clones share is dropped with the last of them, and does not move.
+unsafe impl<T: ?Sized> CloneOwner for Arc<T> {}
+// SAFETY: As above.
+unsafe impl<T: ?Sized> CloneOwner for Rc<T> {}
+// SAFETY: It keeps nothing alive.
+unsafe impl CloneOwner for () {}
+// SAFETY: Each half of the clone keeps alive what the same half of the original does.
+unsafe impl<A: CloneOwner, B: CloneOwner> CloneOwner for (A, B) {}
+
+#[expect(clippy::expl_impl_clone_on_copy, reason = "not every owner that is `Clone` will do")]
+impl<F: FnPtr, O: CloneOwner> Clone for Function<F, O> {
+    fn clone(&self) -> Self {
+        Self { pointer: self.pointer, owner: self.owner.clone() }
+    }
+}
+
+impl<F: FnPtr, O: CloneOwner + Copy> Copy for Function<F, O> {}
+
+impl<F: FnPtr> Function<F, ()> {
+    /// Makes a handle of a function of the program. It needs no owner, and it is safe because a function pointer is valid
+    /// for ever.
+    ///
+    /// Rust calls such a function directly. Use the handle to make a [`Thunk`](crate::Thunk) for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_arch = "x86_64")] {
+    /// use execbuf::Function;
+    ///
+    /// extern "C" fn double(number: u64) -> u64 {
+    ///     2 * number
+    /// }
+    ///
+    /// // A pointer for machine code that calls with Windows' convention.
+    /// let function = Function::from_fn(double as extern "C" fn(u64) -> u64);
+    /// let thunk = function.into_abi::<extern "win64" fn(u64) -> u64>()?;
+    /// assert_eq!(thunk.call(21), 42);
+    /// # }
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn from_fn(function: F) -> Self {
+        Self { pointer: function, owner: () }
+    }
+}
+
+impl<F: FnPtr, O> Function<F, O> {
+    /// Makes a handle of an address and an owner.
+    ///
     /// # Safety
     ///
-    /// At the entry there is a function of type `F`, and it stays there as long as the lifetime that the caller
-    /// gives the handle.
-    pub(crate) unsafe fn new(entry: *const u8) -> Self {
-        // SAFETY: The caller says so.
-        Self { pointer: unsafe { F::from_address(entry) }, buffer: PhantomData }
+    /// - All that [`ExecBuffer::function`](crate::ExecBuffer::function) demands is true of the code at the address.
+    /// - The code is there, unchanged, as long as `owner` exists, wherever `owner` is moved.
+    /// - If `F` is not an `unsafe` function type, every thread that may have `owner`, or a reference to it, may call the
+    ///   code.
+    ///
+    /// # Examples
+    ///
+    /// A module owns several pieces of code that may refer to each other:
+    ///
+    /// ```
+    /// # #[cfg(target_arch = "x86_64")] {
+    /// use execbuf::{Error, ExecBuffer, ExecPool, Function};
+    ///
+    /// struct Module {
+    ///     pieces: Vec<ExecBuffer>,
+    /// }
+    ///
+    /// impl Module {
+    ///     fn number(&self, index: usize) -> Function<extern "C" fn() -> u32, &Self> {
+    ///         // SAFETY: Each piece is such a function, and a borrowed module drops none.
+    ///         unsafe { Function::from_parts(self.pieces[index].as_ptr(), self) }
+    ///     }
+    /// }
+    ///
+    /// let pool = ExecPool::new()?;
+    /// let piece = |number| pool.publish(&[0xb8, number, 0, 0, 0, 0xc3]); // mov eax, number; ret
+    /// let module = Module { pieces: vec![piece(1)?, piece(2)?] };
+    /// assert_eq!(module.number(1).call(), 2);
+    /// # }
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub unsafe fn from_parts(address: *const u8, owner: O) -> Self {
+        // SAFETY: The caller guarantees that a function of this type is there.
+        Self { pointer: unsafe { F::from_address(address) }, owner }
     }
 
     #[inline]
@@ -53,11 +190,12 @@ impl<'a, F: FnPtr> Function<'a, F> {
         self.pointer
     }
 
-    /// The function pointer itself, for third parties that take one.
+    /// Returns the function pointer itself, for third parties that take one.
     ///
     /// # Safety
     ///
-    /// Nobody calls it after the buffer is dropped or rewritten.
+    /// - Nobody calls it after the owner is dropped, or after the code is rewritten.
+    /// - Nobody calls it on a thread that must not have a reference to the owner.
     ///
     /// # Examples
     ///
@@ -80,110 +218,23 @@ impl<'a, F: FnPtr> Function<'a, F> {
         self.pointer
     }
 
-    /// The address of the function, for printing and comparing.
+    /// Returns the address of the function, for printing and comparing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let buffer = execbuf::ExecBuffer::new(&[0xc3])?; // x86: ret
+    /// // SAFETY: Nothing is called.
+    /// let function = unsafe { buffer.function::<extern "C" fn()>() };
+    /// assert_eq!(function.as_ptr(), buffer.as_ptr());
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.pointer.address()
     }
 
-    /// A plain C function pointer for it, for third parties. Rust itself needs none: it can call the function as it is.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Thunk::new`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
-    /// use execbuf::ExecBuffer;
-    ///
-    /// let buffer = ExecBuffer::new(&[
-    ///     0x8d, 0x04, 0x11, // lea eax, [rcx + rdx]
-    ///     0xc3, //             ret
-    /// ])?;
-    /// // SAFETY: The bytes are a function by Win64's convention that adds two integers.
-    /// let add = unsafe { buffer.function::<extern "win64" fn(u32, u32) -> u32>() };
-    /// let thunk = add.to_native()?;
-    /// // SAFETY: The pointer is not used after the thunk.
-    /// let pointer: extern "C" fn(u32, u32) -> u32 = unsafe { thunk.as_fn() };
-    /// assert_eq!(pointer(40, 2), 42);
-    /// # }
-    /// # Ok::<(), execbuf::Error>(())
-    /// ```
-    pub fn to_native(&self) -> Result<Thunk<'a, F::Native>, Error> {
-        self.to()
-    }
-
-    /// As [`to_native`](Self::to_native), for those who call by any ABI there is.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Thunk::new`].
-    ///
-    /// # Examples
-    ///
-    /// See [`Thunk`].
-    pub fn to<G: FnPtr<Native = F::Native>>(&self) -> Result<Thunk<'a, G>, Error> {
-        Thunk::of(self.pointer, None)
-    }
-}
-
-/// Shows the address.
-impl<F: FnPtr> fmt::Debug for Function<'_, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Function").field(&self.as_ptr()).finish()
-    }
-}
-
-/// A published function that owns its [`ExecBuffer`], together with its clones. The code is unmapped when the last
-/// of them is dropped.
-///
-/// `call` is as for [`Function`]. The handle is `Send` and `Sync`. Making one allocates its reference count, which
-/// aborts like all of Rust's where there is no memory.
-///
-/// # Examples
-///
-/// See [`ExecBuffer::into_function`].
-#[must_use]
-pub struct OwnedFunction<F: FnPtr> {
-    pointer: F,
-    buffer: Arc<ExecBuffer>,
-}
-
-impl<F: FnPtr> OwnedFunction<F> {
-    /// # Safety
-    ///
-    /// At the entry, which lies in the buffer, there is a function of type `F`.
-    pub(crate) unsafe fn new(entry: *const u8, buffer: ExecBuffer) -> Self {
-        // SAFETY: The caller says so.
-        Self { pointer: unsafe { F::from_address(entry) }, buffer: Arc::new(buffer) }
-    }
-
-    #[inline]
-    pub(crate) fn pointer(&self) -> F {
-        self.pointer
-    }
-
-    /// The function pointer itself, for third parties that take one.
-    ///
-    /// # Safety
-    ///
-    /// Nobody calls it after the last handle of the buffer is dropped, or was turned back into a buffer that is then
-    /// dropped or rewritten.
-    ///
-    /// # Examples
-    ///
-    /// See [`Function::as_fn`].
-    pub unsafe fn as_fn(&self) -> F {
-        self.pointer
-    }
-
-    /// The buffer, if no other handle owns it too, so that it can be rewritten.
-    ///
-    /// # Errors
-    ///
-    /// The handle itself, if there are others.
+    /// Returns the owner.
     ///
     /// # Examples
     ///
@@ -191,107 +242,146 @@ impl<F: FnPtr> OwnedFunction<F> {
     /// let buffer = execbuf::ExecBuffer::new(&[0xc3])?; // x86: ret
     /// // SAFETY: Nothing is called.
     /// let function = unsafe { buffer.into_function::<extern "C" fn()>() };
-    /// let clone = function.clone();
-    /// let function = function.try_into_buffer().unwrap_err();
-    /// drop(clone);
-    /// let mut buffer = function.try_into_buffer().unwrap();
+    /// assert_eq!(function.owner().as_ref(), [0xc3]);
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn owner(&self) -> &O {
+        &self.owner
+    }
+
+    /// Gives up the handle and returns the owner.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let buffer = execbuf::ExecBuffer::new(&[0xc3])?; // x86: ret
+    /// // SAFETY: Nothing is called.
+    /// let function = unsafe { buffer.into_function::<extern "C" fn()>() };
+    /// let mut buffer = function.into_owner();
     /// buffer.rewrite(0, &[0xcc])?;
     /// # Ok::<(), execbuf::Error>(())
     /// ```
-    pub fn try_into_buffer(self) -> Result<ExecBuffer, Self> {
-        let Self { pointer, buffer } = self;
-        Arc::try_unwrap(buffer).map_err(|buffer| Self { pointer, buffer })
+    pub fn into_owner(self) -> O {
+        self.owner
     }
 
-    /// The address of the function, for printing and comparing.
-    #[must_use]
-    pub fn as_ptr(&self) -> *const u8 {
-        self.pointer.address()
-    }
-
-    /// As [`Function::to_native`]. The thunk owns the buffer, too.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Thunk::new`].
+    /// Returns a handle of the same function that borrows this one.
     ///
     /// # Examples
     ///
-    /// See [`Thunk`].
-    pub fn to_native(&self) -> Result<Thunk<'static, F::Native>, Error> {
-        self.to()
+    /// ```
+    /// let buffer = execbuf::ExecBuffer::new(&[0xc3])?; // x86: ret
+    /// // SAFETY: The byte is such a function.
+    /// let function = unsafe { buffer.into_function::<extern "C" fn()>() };
+    /// let borrowed = function.by_ref(); // can be copied
+    /// # #[cfg(target_arch = "x86_64")]
+    /// borrowed.call();
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn by_ref(&self) -> Function<F, &O> {
+        Function { pointer: self.pointer, owner: &self.owner }
     }
 
-    /// As [`Function::to`]. The thunk owns the buffer, too.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Thunk::new`].
-    ///
-    /// # Examples
-    ///
-    /// See [`Thunk`].
-    pub fn to<G: FnPtr<Native = F::Native>>(&self) -> Result<Thunk<'static, G>, Error> {
-        Thunk::of(self.pointer, Some(Arc::clone(&self.buffer)))
-    }
-
-    pub(crate) fn shared_buffer(&self) -> Arc<ExecBuffer> {
-        Arc::clone(&self.buffer)
-    }
-
-    /// The buffer that the function lives in.
-    pub fn buffer(&self) -> &ExecBuffer {
-        &self.buffer
-    }
-
-    /// Another function in the same buffer, `offset` bytes behind the buffer's first byte. The two own the buffer
-    /// together.
-    ///
-    /// # Errors
-    ///
-    /// [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the offset is not less than the buffer's length.
-    ///
-    /// # Safety
-    ///
-    /// As for [`ExecBuffer::function`], of the code from that offset on.
+    /// Adds to the owner something else that the code needs: data, or other functions.
     ///
     /// # Examples
     ///
     /// ```
     /// # #[cfg(target_arch = "x86_64")] {
-    /// let buffer = execbuf::ExecBuffer::new(&[
-    ///     0xb8, 1, 0, 0, 0, // mov eax, 1
-    ///     0xc3, //             ret
-    ///     0xb8, 2, 0, 0, 0, // mov eax, 2
-    ///     0xc3, //             ret
-    /// ])?;
-    /// // SAFETY: The bytes are two functions without arguments that return 32-bit integers.
-    /// let (first, second) = unsafe {
-    ///     let first = buffer.into_function::<extern "C" fn() -> u32>();
-    ///     let second = first.function_at::<extern "C" fn() -> u32>(6)?;
-    ///     (first, second)
-    /// };
-    /// drop(first);
-    /// assert_eq!(second.call(), 2);
+    /// use execbuf::{ExecBuffer, ExecPool};
+    ///
+    /// static LIMIT: u64 = 42;
+    /// let limit = Box::new(LIMIT);
+    /// let mut code = [0x48, 0xa1, 0, 0, 0, 0, 0, 0, 0, 0, 0xc3]; // mov rax, [limit]; ret
+    /// code[2..10].copy_from_slice(&(&raw const *limit as u64).to_le_bytes());
+    /// let buffer = ExecBuffer::new(&code)?;
+    /// // SAFETY: The bytes are such a function. What they need is the box, which the handle borrows.
+    /// let function = unsafe { buffer.function::<extern "C" fn() -> u64>() }.and(&limit);
+    /// assert_eq!(function.call(), 42); // `limit` can't be dropped before the last call
     /// # }
     /// # Ok::<(), execbuf::Error>(())
     /// ```
-    pub unsafe fn function_at<G: FnPtr>(&self, offset: usize) -> Result<OwnedFunction<G>, Error> {
-        // SAFETY: The caller vouches for the code at the offset.
-        let function = unsafe { self.buffer.function_at::<G>(offset) }?;
-        Ok(OwnedFunction { pointer: function.pointer(), buffer: Arc::clone(&self.buffer) })
+    pub fn and<P>(self, also: P) -> Function<F, (O, P)> {
+        Function { pointer: self.pointer, owner: (self.owner, also) }
+    }
+
+    /// Puts the owner behind a reference count and forgets its type. The handle can then be cloned and sent to other
+    /// threads.
+    ///
+    /// It allocates the reference count, and aborts like other allocations in Rust if there is no memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_arch = "x86_64")] {
+    /// use execbuf::{ExecBuffer, SharedFunction};
+    ///
+    /// let buffer = ExecBuffer::new(&[
+    ///     0xb8, 42, 0, 0, 0, // mov eax, 42
+    ///     0xc3, //              ret
+    /// ])?;
+    /// // SAFETY: The bytes are a function without arguments that returns a 32-bit integer.
+    /// let function: SharedFunction<extern "C" fn() -> u32> = unsafe { buffer.into_function() }.shared();
+    /// let clone = function.clone();
+    /// assert_eq!(std::thread::spawn(move || clone.call()).join().unwrap(), function.call());
+    /// # }
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn shared(self) -> SharedFunction<F>
+    where
+        O: Send + Sync + 'static,
+    {
+        Function { pointer: self.pointer, owner: Arc::new(self.owner) }
+    }
+
+    /// Puts the owner into a box and forgets its type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use execbuf::{ExecBuffer, Function};
+    ///
+    /// struct Hook<'a> {
+    ///     function: Function<extern "C" fn(), Box<dyn Send + Sync + 'a>>,
+    /// }
+    ///
+    /// let buffer = ExecBuffer::new(&[0xc3])?; // x86: ret
+    /// // SAFETY: Nothing is called.
+    /// let hook = Hook { function: unsafe { buffer.function() }.boxed() };
+    /// # drop(hook.function);
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn boxed<'a>(self) -> Function<F, Box<dyn Send + Sync + 'a>>
+    where
+        O: Send + Sync + 'a,
+    {
+        Function { pointer: self.pointer, owner: Box::new(self.owner) }
+    }
+
+    /// Borrows the owner and forgets its type. Functions with different owners then have the same type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use execbuf::ExecBuffer;
+    ///
+    /// let (one, two) = (ExecBuffer::new(&[0xc3])?, ExecBuffer::new(&[0xc3])?); // x86: ret
+    /// // SAFETY: Nothing is called.
+    /// let (one, two) = unsafe { (one.function::<extern "C" fn()>(), two.into_function()) };
+    /// let both = [one.by_dyn(), two.by_dyn()];
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn by_dyn(&self) -> Function<F, &(dyn Send + Sync + '_)>
+    where
+        O: Send + Sync,
+    {
+        Function { pointer: self.pointer, owner: &self.owner }
     }
 }
 
-impl<F: FnPtr> Clone for OwnedFunction<F> {
-    fn clone(&self) -> Self {
-        Self { pointer: self.pointer, buffer: Arc::clone(&self.buffer) }
-    }
-}
-
-/// Shows the address and the buffer.
-impl<F: FnPtr> fmt::Debug for OwnedFunction<F> {
+/// Shows the address.
+impl<F: FnPtr, O> fmt::Debug for Function<F, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnedFunction").field("pointer", &self.as_ptr()).field("buffer", &self.buffer).finish()
+        f.debug_tuple("Function").field(&self.as_ptr()).finish()
     }
 }

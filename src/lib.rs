@@ -1,10 +1,10 @@
-//! Executable memory: machine code in, typed callable function out.
+//! Executable memory for JIT compilers, emulators, hooking libraries and language runtimes.
 //!
-//! For JIT compilers, emulators, hooks and language runtimes. The memory is never writable and executable at
-//! once, not even for a moment, and a function can't outlive the memory it lives in.
+//! execbuf turns machine code into callable functions. No memory mapping that it makes is ever writable and executable
+//! at the same time, and safe code cannot call a function after its code is freed.
 //!
 //! ```
-//! use execbuf::ExecBuffer;
+//! use execbuf::{ExecBuffer, Function};
 //!
 //! #[cfg(target_arch = "x86_64")]
 //! const CODE: [u8; 6] = [
@@ -17,152 +17,41 @@
 //!     0xc0, 0x03, 0x5f, 0xd6, // ret
 //! ];
 //!
-//! let buffer = ExecBuffer::new(&CODE)?;
+//! type Answer = extern "C" fn() -> i32;
+//!
+//! let mut buffer = ExecBuffer::new(&CODE)?;
 //! // SAFETY: The bytes are a function without arguments that returns a 32-bit integer.
-//! let answer = unsafe { buffer.function::<extern "C" fn() -> i32>() };
+//! let answer = unsafe { buffer.function::<Answer>() }; // borrows the buffer
 //! assert_eq!(answer.call(), 42);
+//!
+//! // The borrow has ended, so the code can be changed.
+//! buffer.rewrite(0, &CODE)?;
+//!
+//! // SAFETY: As above.
+//! let answer: Function<Answer, ExecBuffer> = unsafe { buffer.into_function() }; // owns the buffer
+//! let shared = answer.shared(); // can be cloned, and sent to other threads
+//! let clone = shared.clone();
+//! assert_eq!(std::thread::spawn(move || clone.call()).join().unwrap(), shared.call());
 //! # Ok::<(), execbuf::Error>(())
 //! ```
 //!
 //! # What is here
 //!
-//! - [`ExecBuffer`] owns one piece of published code: from bytes ([`new`](ExecBuffer::new)), or from a closure
-//!   that is told the final address ([`build`](ExecBuffer::build)); it can be rewritten while nothing borrows it.
-//! - [`Function`] and [`OwnedFunction`] are typed handles that borrow or own their buffer.
+//! - [`ExecBuffer`] owns one piece of published code. You can rewrite it while nothing borrows it.
+//! - [`Function`] is a typed handle of a function, with the owner that keeps its code alive.
 //! - [`ExecPool`] publishes many pieces of code in a few mappings, without a system call for each.
-//! - [`Thunk`] and [`DynThunk`] are function pointers of one calling convention for functions of the other, for third
-//!   parties; [`Signature`] and [`Abi`] are what they go by.
-//! - [`FnPtr`] is the set of function pointer types they work for, with ABI and signature as constants.
-//! - [`probe()`] tells what this machine and this process allow, and why not; the example `doctor` prints it.
-//! - [`Error`] tells what was wrong, and lists every way of getting executable memory that was tried.
-//! - [`ffi`] is the C API that all of this rests on.
+//! - [`Thunk`] owns a function pointer of one calling convention for a function of another, for callers other than Rust.
+//!   [`dynamic::DynThunk`] does the same for a [`Signature`] that is known only at run time.
+//! - [`abi`] has the function pointer types that all of these work with, and their types as values.
+//! - [`probe()`] reports what this machine and this process allow, and why not. The example `doctor` prints it.
+//! - [`Error`] says what was wrong, and lists every attempt to make memory executable.
+//! - [`ffi`] is the C API that everything rests on.
 //!
 //! # What it does not do
 //!
-//! It does not assemble, compile or check machine code, and it is no sandbox: what runs can do anything the
-//! process can. It never gives out memory that is writable and executable, nor a writable pointer to code. It
+//! It does not assemble, compile or check machine code, and it is not a sandbox: machine code can do anything that the
+//! process can. It never hands out memory that is writable and executable, nor a writable pointer to published code. It
 //! does not patch code that may be running.
-//!
-//! # What does not compile
-//!
-//! A function can't outlive its buffer:
-//!
-//! ```compile_fail,E0597
-//! # use execbuf::{ExecBuffer, Function};
-//! let function: Function<'_, extern "C" fn()>;
-//! {
-//!     let buffer = ExecBuffer::new(&[0xc3]).unwrap();
-//!     function = unsafe { buffer.function() };
-//! }
-//! function.call();
-//! ```
-//!
-//! nor can the buffer be dropped or moved while one borrows it, at whatever offset:
-//!
-//! ```compile_fail,E0505
-//! # use execbuf::ExecBuffer;
-//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
-//! let function = unsafe { buffer.function::<extern "C" fn()>() };
-//! drop(buffer);
-//! function.call();
-//! ```
-//!
-//! ```compile_fail,E0505
-//! # use execbuf::ExecBuffer;
-//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
-//! let function = unsafe { buffer.function_at::<extern "C" fn()>(0) }.unwrap();
-//! drop(buffer);
-//! function.call();
-//! ```
-//!
-//! ```compile_fail,E0505
-//! # use execbuf::ExecBuffer;
-//! let owner = unsafe { ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>() };
-//! let function = unsafe { owner.buffer().function::<extern "C" fn()>() };
-//! drop(owner);
-//! function.call();
-//! ```
-//!
-//! nor be rewritten:
-//!
-//! ```compile_fail,E0502
-//! # use execbuf::ExecBuffer;
-//! let mut buffer = ExecBuffer::new(&[0xc3]).unwrap();
-//! let function = unsafe { buffer.function::<extern "C" fn()>() };
-//! buffer.rewrite(0, &[0xcc]).unwrap();
-//! function.call();
-//! ```
-//!
-//! nor while somebody reads the code:
-//!
-//! ```compile_fail,E0502
-//! # use execbuf::ExecBuffer;
-//! let mut buffer = ExecBuffer::new(&[0xc3]).unwrap();
-//! let bytes: &[u8] = buffer.as_ref();
-//! buffer.rewrite(0, &[0xcc]).unwrap();
-//! assert_eq!(bytes, [0xc3]);
-//! ```
-//!
-//! The Rust ABI is not stable, so it is refused:
-//!
-//! ```compile_fail,E0277
-//! # use execbuf::ExecBuffer;
-//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
-//! let function = unsafe { buffer.function::<fn()>() };
-//! ```
-//!
-//! and so are closures and other things that are no function pointers:
-//!
-//! ```compile_fail,E0277
-//! # use execbuf::ExecBuffer;
-//! # fn published_as<F: execbuf::FnPtr>(buffer: &ExecBuffer, like: F) -> execbuf::Function<'_, F> {
-//! #     unsafe { buffer.function::<F>() }
-//! # }
-//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
-//! let function = published_as(&buffer, || ());
-//! ```
-//!
-//! What the bytes are, somebody has to vouch for:
-//!
-//! ```compile_fail,E0133
-//! # use execbuf::ExecBuffer;
-//! let function = ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>();
-//! ```
-//!
-//! ```compile_fail,E0133
-//! # use execbuf::ExecBuffer;
-//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
-//! let function = buffer.function::<extern "C" fn()>();
-//! ```
-//!
-//! ```compile_fail,E0133
-//! # use execbuf::ExecBuffer;
-//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
-//! let function = buffer.function_at::<extern "C" fn()>(0);
-//! ```
-//!
-//! and the pointer is not given out without a promise:
-//!
-//! ```compile_fail,E0133
-//! # use execbuf::ExecBuffer;
-//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
-//! let function = unsafe { buffer.function::<extern "C" fn()>() };
-//! let pointer: extern "C" fn() = function.as_fn();
-//! ```
-//!
-//! An `unsafe` function type keeps its calls unsafe:
-//!
-//! ```compile_fail,E0133
-//! # use execbuf::ExecBuffer;
-//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
-//! let function = unsafe { buffer.function::<unsafe extern "C" fn()>() };
-//! function.call();
-//! ```
-//!
-#![cfg_attr(
-    not(target_arch = "x86_64"),
-    doc = "An ABI that the target lacks is refused:\n\n```compile_fail,E0570\ntype F = extern \"sysv64\" fn();\nfn f(_: F) {}\n```"
-)]
 //!
 //! # Platforms
 //!
@@ -173,7 +62,7 @@
 //! | macOS | x86-64, AArch64 | `mprotect`; on AArch64 `MAP_JIT` and the thread's write protection | the same; on x86-64 each buffer by itself |
 //! | other Unix | the same | `mprotect` | each buffer by itself |
 //!
-//! Elsewhere, where there is a C library, everything compiles, and says [`ErrorKind::Unsupported`] at run time.
+//! Elsewhere, where there is a C library, everything compiles, and fails with [`ErrorKind::Unsupported`] at run time.
 //!
 //! # Features
 //!
@@ -186,24 +75,30 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+// The modules in their order. Each uses only modules before it:
+// ffi, error, buffer, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
+pub mod abi;
 mod buffer;
+mod call;
+#[cfg(doctest)]
+mod compile_fail;
+pub mod dynamic;
+mod entry;
 mod error;
 pub mod ffi;
-mod fn_ptr;
 mod function;
 mod pool;
 mod probe;
 mod signature;
 mod thunk;
 
+pub use abi::{Abi, AbiReturn, AbiType, FnPtr, Signature, Type};
 pub use buffer::ExecBuffer;
 pub use error::{Attempt, Backend, Error, ErrorKind};
-pub use fn_ptr::{AbiResult, AbiType, FnPtr};
-pub use function::{Function, OwnedFunction};
+pub use function::{CloneOwner, Function, SharedFunction};
 pub use pool::{ExecPool, ExecPoolBuilder, Place, PoolStats};
 pub use probe::{Probe, Probed, probe};
-pub use signature::{Abi, Signature, Type};
-pub use thunk::{DynThunk, Thunk};
+pub use thunk::Thunk;
 
 /// The README's examples, which are for x86-64.
 #[cfg(all(doctest, target_arch = "x86_64"))]

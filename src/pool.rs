@@ -211,6 +211,25 @@ impl ExecPool {
         (found != 0).then_some(Place { entry: place.entry.cast(), len: place.length })
     }
 
+    /// Returns the pool of the C API, for use with [`ffi`] while this handle, or a clone of it, lives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use core::ffi::CStr;
+    /// use execbuf::{ExecPool, ffi};
+    ///
+    /// let pool = ExecPool::builder().name("jit").build()?;
+    /// // SAFETY: The pool lives.
+    /// let name = unsafe { CStr::from_ptr(ffi::execbuf_pool_name(pool.as_raw())) };
+    /// assert_eq!(name, c"jit");
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    #[must_use]
+    pub fn as_raw(&self) -> *mut ffi::execbuf_pool {
+        self.raw.0
+    }
+
     /// The pool's name.
     ///
     /// # Examples

@@ -1,16 +1,29 @@
-//! Types, signatures and ABIs as values.
+//! Types, signatures and calling conventions as values.
 
 use alloc::ffi::CString;
+use alloc::sync::Arc;
 use core::fmt::{self, Write};
+use core::hash::{Hash, Hasher};
 use core::str::FromStr;
 
 use crate::error::{Error, check};
 use crate::ffi;
 
-/// A type that can cross a call in every ABI, by its width. There is none for C's `long` or `wchar_t`, whose width
-/// depends on the system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The type of an argument or a result.
+///
+/// Integer types are named by their width. C's `long` and `wchar_t` are missing because their width depends on the
+/// system.
+///
+/// # Examples
+///
+/// ```
+/// use execbuf::abi::{AbiType, Type};
+///
+/// assert_eq!(<*const u8 as AbiType>::TYPE, Type::Pointer);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[doc(alias = "execbuf_type")]
 pub enum Type {
     /// No result.
     Void,
@@ -40,8 +53,26 @@ pub enum Type {
     F64,
 }
 
+/// For each type its number in C, which is its place in this list, and its letter in a signature's text.
+const TYPES: [(Type, char); 13] = [
+    (Type::Void, 'v'),
+    (Type::Bool, '?'),
+    (Type::I8, 'b'),
+    (Type::U8, 'B'),
+    (Type::I16, 'h'),
+    (Type::U16, 'H'),
+    (Type::I32, 'i'),
+    (Type::U32, 'I'),
+    (Type::I64, 'l'),
+    (Type::U64, 'L'),
+    (Type::Pointer, 'p'),
+    (Type::F32, 'f'),
+    (Type::F64, 'd'),
+];
+
 impl Type {
-    /// The letter that stands for the type in a signature's text: small for signed, capital for unsigned.
+    /// Returns the letter that stands for the type in a signature's text. Signed integers have small letters, unsigned
+    /// integers have capital letters.
     ///
     /// # Examples
     ///
@@ -49,49 +80,43 @@ impl Type {
     /// assert_eq!(execbuf::Type::U64.letter(), 'L');
     /// ```
     #[must_use]
-    pub const fn letter(self) -> char {
+    pub const fn letter(&self) -> char {
+        TYPES[self.raw() as usize].1
+    }
+
+    /// The number of the type in C: an `execbuf_type`.
+    const fn raw(&self) -> u8 {
         match self {
-            Self::Void => 'v',
-            Self::Bool => '?',
-            Self::I8 => 'b',
-            Self::U8 => 'B',
-            Self::I16 => 'h',
-            Self::U16 => 'H',
-            Self::I32 => 'i',
-            Self::U32 => 'I',
-            Self::I64 => 'l',
-            Self::U64 => 'L',
-            Self::Pointer => 'p',
-            Self::F32 => 'f',
-            Self::F64 => 'd',
+            Self::Void => 0,
+            Self::Bool => 1,
+            Self::I8 => 2,
+            Self::U8 => 3,
+            Self::I16 => 4,
+            Self::U16 => 5,
+            Self::I32 => 6,
+            Self::U32 => 7,
+            Self::I64 => 8,
+            Self::U64 => 9,
+            Self::Pointer => 10,
+            Self::F32 => 11,
+            Self::F64 => 12,
         }
+    }
+
+    /// The type that has this number in C.
+    fn from_raw(raw: u8) -> Self {
+        TYPES[usize::from(raw)].0.clone()
     }
 }
 
-/// All types, in the order of their numbers in C.
-const TYPES: [Type; 13] = [
-    Type::Void,
-    Type::Bool,
-    Type::I8,
-    Type::U8,
-    Type::I16,
-    Type::U16,
-    Type::I32,
-    Type::U32,
-    Type::I64,
-    Type::U64,
-    Type::Pointer,
-    Type::F32,
-    Type::F64,
-];
-
-/// The most arguments that a [`Signature`] has room for.
+/// The most arguments that a [`Signature`] can have.
 const MAX_ARGUMENTS: usize = ffi::EXECBUF_MAX_ARGUMENTS as usize;
 
-/// The result and the arguments of a function.
+/// The types of a function's result and arguments.
 ///
-/// It comes from a function pointer type, or is parsed. As text it is the result's [letter](Type::letter), then those of
-/// the arguments in parentheses; a full stop stands where the `...` of a variadic function begins.
+/// A signature is the constant [`FnPtr::SIGNATURE`](crate::FnPtr::SIGNATURE) of a function pointer type, or is parsed.
+/// Its text is the [letter](Type::letter) of the result, then the letters of the arguments in parentheses. A full stop
+/// stands where the `...` of a variadic function begins.
 ///
 /// # Examples
 ///
@@ -102,62 +127,55 @@ const MAX_ARGUMENTS: usize = ffi::EXECBUF_MAX_ARGUMENTS as usize;
 /// type F = extern "C" fn(*const c_void, i32, f64) -> u64;
 /// assert_eq!(F::SIGNATURE.to_string(), "L(pid)");
 /// assert_eq!(F::SIGNATURE.arguments(), [Type::Pointer, Type::I32, Type::F64]);
-/// assert_eq!(F::SIGNATURE.result(), Type::U64);
+/// assert_eq!(*F::SIGNATURE.result(), Type::U64);
 /// assert_eq!(F::SIGNATURE, "L(pid)".parse()?);
 /// # Ok::<(), execbuf::Error>(())
 /// ```
-#[derive(Clone, Copy)]
-pub struct Signature {
-    result: Type,
-    count: u8,
-    /// How many arguments come before the `...`.
-    fixed: Option<u8>,
-    /// The arguments; `Void` behind the last.
-    arguments: [Type; MAX_ARGUMENTS],
+#[derive(Clone)]
+#[doc(alias = "execbuf_signature")]
+pub struct Signature(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    /// Of a function pointer type.
+    Static { result: Type, arguments: &'static [Type] },
+    /// Parsed.
+    Parsed { result: Type, arguments: Arc<[Type]>, fixed: Option<usize> },
 }
 
 impl Signature {
-    /// For function pointer types, which have few arguments.
-    pub(crate) const fn new(result: Type, arguments: &[Type]) -> Self {
-        assert!(arguments.len() <= MAX_ARGUMENTS, "too many arguments");
-        let mut signature = Self { result, count: 0, fixed: None, arguments: [Type::Void; MAX_ARGUMENTS] };
-        while (signature.count as usize) < arguments.len() {
-            signature.arguments[signature.count as usize] = arguments[signature.count as usize];
-            signature.count += 1;
-        }
-        signature
+    /// The signature of a function pointer type.
+    pub(crate) const fn from_static(result: Type, arguments: &'static [Type]) -> Self {
+        Self(Repr::Static { result, arguments })
     }
 
-    /// The same, for C. The types have the same numbers there.
-    pub(crate) const fn raw(&self) -> ffi::execbuf_signature {
-        let mut raw = EMPTY;
-        raw.result = self.result as u8;
-        raw.count = self.count;
-        if let Some(fixed) = self.fixed {
-            raw.variadic = 1;
-            raw.fixed = fixed;
-        }
-        let mut index = 0;
-        while index < self.count as usize {
-            raw.arguments[index] = self.arguments[index] as u8;
-            index += 1;
-        }
-        raw
-    }
-
-    /// The type of the result, [`Type::Void`] if there is none.
+    /// Returns the type of the result: [`Type::Void`] if there is none.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     #[must_use]
-    pub const fn result(&self) -> Type {
-        self.result
+    pub const fn result(&self) -> &Type {
+        match &self.0 {
+            Repr::Static { result, .. } | Repr::Parsed { result, .. } => result,
+        }
     }
 
-    /// The types of the arguments.
+    /// Returns the types of the arguments.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     #[must_use]
     pub fn arguments(&self) -> &[Type] {
-        &self.arguments[..usize::from(self.count)]
+        match &self.0 {
+            Repr::Static { arguments, .. } => arguments,
+            Repr::Parsed { arguments, .. } => arguments,
+        }
     }
 
-    /// How many of the arguments come before the `...` of a variadic function; `None` if it is not variadic.
+    /// Returns how many arguments come before the `...` of a variadic function, or `None` if the function is not
+    /// variadic.
     ///
     /// # Examples
     ///
@@ -167,23 +185,71 @@ impl Signature {
     /// # Ok::<(), execbuf::Error>(())
     /// ```
     #[must_use]
-    pub fn fixed(&self) -> Option<usize> {
-        self.fixed.map(usize::from)
+    pub const fn fixed(&self) -> Option<usize> {
+        match &self.0 {
+            Repr::Static { .. } => None,
+            Repr::Parsed { fixed, .. } => *fixed,
+        }
+    }
+
+    /// The signature for C.
+    pub(crate) fn raw(&self) -> ffi::execbuf_signature {
+        raw_signature(self.result(), self.arguments(), self.fixed())
+    }
+
+    /// The signature that C has parsed.
+    fn from_raw(raw: &ffi::execbuf_signature) -> Self {
+        Self(Repr::Parsed {
+            result: Type::from_raw(raw.result),
+            arguments: raw.arguments.iter().take(raw.count.into()).map(|&raw| Type::from_raw(raw)).collect(),
+            fixed: (raw.variadic != 0).then_some(raw.fixed.into()),
+        })
     }
 }
 
-/// Reads a signature.
+/// A signature for C. All signatures go to C through this function.
+#[expect(clippy::cast_possible_truncation, reason = "there are at most 127 arguments")]
+pub(crate) const fn raw_signature(
+    result: &Type,
+    arguments: &[Type],
+    fixed: Option<usize>,
+) -> ffi::execbuf_signature {
+    assert!(arguments.len() <= MAX_ARGUMENTS, "too many arguments");
+    let mut raw = EMPTY;
+    raw.result = result.raw();
+    raw.count = arguments.len() as u8;
+    if let Some(fixed) = fixed {
+        raw.variadic = 1;
+        raw.fixed = fixed as u8;
+    }
+    let mut index = 0;
+    while index < arguments.len() {
+        raw.arguments[index] = arguments[index].raw();
+        index += 1;
+    }
+    raw
+}
+
+const EMPTY: ffi::execbuf_signature =
+    ffi::execbuf_signature { result: 0, count: 0, variadic: 0, fixed: 0, arguments: [0; MAX_ARGUMENTS] };
+
+/// Parses a signature.
 ///
 /// # Errors
 ///
-/// [`Syntax`](crate::ErrorKind::Syntax) and [`Signature`](crate::ErrorKind::Signature), which say where, and why. There is
-/// no letter for C's `long`, `long double`, `wchar_t` and `va_list`; 128-bit integers, vectors and structs are not
-/// supported yet.
+/// [`Syntax`](crate::ErrorKind::Syntax) and [`Signature`](crate::ErrorKind::Signature) say where the text is wrong, and
+/// why. C's `long`, `long double`, `wchar_t` and `va_list` have no letter. 128-bit integers, vectors and structs are
+/// not supported yet.
+///
+/// # Examples
+///
+/// See the [type](Signature).
 impl FromStr for Signature {
     type Err = Error;
 
+    #[doc(alias = "execbuf_signature_parse")]
     fn from_str(text: &str) -> Result<Self, Error> {
-        // C's text ends at the first zero, where Rust's goes on: a zero is no letter, and is refused there.
+        // C's text ends at the first zero, Rust's does not. The parser refuses the byte 1 where the zero was.
         let end = text.find('\0').unwrap_or(text.len());
         let (head, rest) = text.split_at(end);
         let more = if rest.is_empty() { "" } else { "\x01" };
@@ -193,35 +259,33 @@ impl FromStr for Signature {
         }
         bytes.extend_from_slice(head.as_bytes());
         bytes.extend_from_slice(more.as_bytes());
-        // SAFETY: There is no zero in it.
+        // SAFETY: `head` ends before the first zero, and `more` has none.
         let text = unsafe { CString::from_vec_unchecked(bytes) };
         let mut raw = EMPTY;
         // SAFETY: `raw` and the report can be written, and the text ends with a zero.
         check(|error| unsafe { ffi::execbuf_signature_parse(&raw mut raw, text.as_ptr(), error) })?;
-        let of = |number: u8| TYPES[usize::from(number)];
-        Ok(Self {
-            result: of(raw.result),
-            count: raw.count,
-            fixed: (raw.variadic != 0).then_some(raw.fixed),
-            arguments: raw.arguments.map(of),
-        })
+        Ok(Self::from_raw(&raw))
     }
 }
 
-const EMPTY: ffi::execbuf_signature =
-    ffi::execbuf_signature { result: 0, count: 0, variadic: 0, fixed: 0, arguments: [0; MAX_ARGUMENTS] };
-
 impl PartialEq for Signature {
     fn eq(&self, other: &Self) -> bool {
-        self.result == other.result && self.fixed == other.fixed && self.arguments() == other.arguments()
+        self.result() == other.result() && self.arguments() == other.arguments() && self.fixed() == other.fixed()
     }
 }
 
 impl Eq for Signature {}
 
+impl Hash for Signature {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.result(), self.arguments(), self.fixed()).hash(state);
+    }
+}
+
+/// Writes the text that [`FromStr`] parses.
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char(self.result.letter())?;
+        f.write_char(self.result().letter())?;
         f.write_char('(')?;
         for (index, argument) in self.arguments().iter().enumerate() {
             if self.fixed() == Some(index) {
@@ -229,7 +293,7 @@ impl fmt::Display for Signature {
             }
             f.write_char(argument.letter())?;
         }
-        f.write_str(if self.fixed() == Some(usize::from(self.count)) { ".)" } else { ")" })
+        f.write_str(if self.fixed() == Some(self.arguments().len()) { ".)" } else { ")" })
     }
 }
 
@@ -239,7 +303,7 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// A calling convention: where arguments and results are, and which registers a function preserves.
+/// A calling convention. It says where arguments and results are, and which registers a function preserves.
 ///
 /// # Examples
 ///
@@ -250,6 +314,7 @@ impl fmt::Debug for Signature {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[doc(alias = "execbuf_abi")]
 pub enum Abi {
     /// System V AMD64, `extern "sysv64"`: what x86-64 Linux, macOS and the BSDs use (System V psABI, AMD64
     /// supplement, 3.2).
@@ -257,12 +322,12 @@ pub enum Abi {
     /// Microsoft x64, `extern "win64"` and `extern "efiapi"`: what x86-64 Windows and UEFI use (Microsoft, "x64
     /// calling convention"; UEFI specification, 2.3.4).
     Win64,
-    /// The convention of a target other than x86-64 that the function pointer type stands for, such as AAPCS64.
+    /// The C convention of a target other than x86-64, such as AAPCS64.
     C,
 }
 
 impl Abi {
-    /// What `extern "C"` means on this target.
+    /// The convention that `extern "C"` means on this target.
     pub const NATIVE: Self = if cfg!(not(target_arch = "x86_64")) {
         Self::C
     } else if cfg!(any(windows, target_os = "uefi", target_os = "cygwin")) {
@@ -271,7 +336,7 @@ impl Abi {
         Self::SysV64
     };
 
-    /// The same, for C.
+    /// The convention for C.
     pub(crate) fn raw(self) -> ffi::execbuf_abi {
         match self {
             Self::SysV64 => ffi::execbuf_abi::EXECBUF_ABI_SYSV64,

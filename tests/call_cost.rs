@@ -6,7 +6,7 @@ mod support;
 
 #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
 mod disassembly {
-    use execbuf::{Function, OwnedFunction};
+    use execbuf::{ExecBuffer, Function, SharedFunction};
     use iced_x86::{Decoder, DecoderOptions, FlowControl, Formatter, IntelFormatter};
 
     type F = extern "C" fn(u64, u64) -> u64;
@@ -17,12 +17,17 @@ mod disassembly {
     }
 
     #[inline(never)]
-    extern "C" fn by_function(function: &Function<'_, F>, a: u64, b: u64) -> u64 {
+    extern "C" fn by_function(function: &Function<F, &ExecBuffer>, a: u64, b: u64) -> u64 {
         function.call(a, b)
     }
 
     #[inline(never)]
-    extern "C" fn by_owned_function(function: &OwnedFunction<F>, a: u64, b: u64) -> u64 {
+    extern "C" fn by_owned_function(function: &Function<F, ExecBuffer>, a: u64, b: u64) -> u64 {
+        function.call(a, b)
+    }
+
+    #[inline(never)]
+    extern "C" fn by_shared_function(function: &SharedFunction<F>, a: u64, b: u64) -> u64 {
         function.call(a, b)
     }
 
@@ -49,13 +54,14 @@ mod disassembly {
     #[test]
     fn a_call_compiles_to_the_instructions_of_a_call_through_a_pointer() {
         let pointer = instructions(by_pointer as extern "C" fn(&F, u64, u64) -> u64 as usize);
-        let function = instructions(by_function as extern "C" fn(&Function<'_, F>, u64, u64) -> u64 as usize);
-        let owned = instructions(by_owned_function as extern "C" fn(&OwnedFunction<F>, u64, u64) -> u64 as usize);
+        type Call<T> = extern "C" fn(&T, u64, u64) -> u64;
+        let borrowed = instructions(by_function as Call<Function<F, &ExecBuffer>> as usize);
+        let owned = instructions(by_owned_function as Call<Function<F, ExecBuffer>> as usize);
+        let shared = instructions(by_shared_function as Call<SharedFunction<F>> as usize);
         println!(
-            "through a pointer: {pointer:#?}\nFunction::call: {function:#?}\nOwnedFunction::call: {owned:#?}"
+            "through a pointer: {pointer:#?}\nborrowed: {borrowed:#?}\nowned: {owned:#?}\nshared: {shared:#?}"
         );
-        assert_eq!(function, pointer);
-        assert_eq!(owned.len(), pointer.len());
+        assert_eq!((&borrowed, &owned, &shared), (&pointer, &pointer, &pointer));
     }
 }
 

@@ -2,7 +2,8 @@
 
 mod support;
 
-use execbuf::{Abi, ExecBuffer, FnPtr, Function, OwnedFunction, Signature, Type};
+use execbuf::{Abi, AbiType, ExecBuffer, FnPtr, Signature, Type};
+use std::collections::HashSet;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use support::jump_to;
@@ -26,8 +27,9 @@ macro_rules! arguments_arrive {
         assert_eq!(unsafe { function.call($($value),*) }, expected);
         // SAFETY: As above.
         let function = unsafe { buffer.into_function::<F>() };
-        assert_eq!(function.clone().call($($value),*), expected);
-        assert_eq!(F::SIGNATURE.arguments(), [$(<$type as execbuf::AbiType>::TYPE),*]);
+        assert_eq!(function.by_ref().call($($value),*), expected);
+        assert_eq!(function.shared().clone().call($($value),*), expected);
+        assert_eq!(F::SIGNATURE.arguments(), [$(<$type as AbiType>::TYPE),*]);
     }};
 }
 
@@ -133,7 +135,7 @@ fn abi_and_signature_are_constants() {
     const SIGNATURE: Signature = <extern "C" fn(*const c_void, i32, f64) -> u64>::SIGNATURE;
     const ABI: Abi = <unsafe extern "C" fn()>::ABI;
     assert_eq!(SIGNATURE.to_string(), "L(pid)");
-    assert_eq!(SIGNATURE.result(), Type::U64);
+    assert_eq!(*SIGNATURE.result(), Type::U64);
     assert_eq!(ABI, Abi::NATIVE);
     assert_eq!(<extern "system" fn()>::ABI, Abi::NATIVE);
     assert_eq!(<extern "C" fn()>::SIGNATURE.to_string(), "v()");
@@ -156,65 +158,24 @@ fn abi_and_signature_are_constants() {
 }
 
 #[test]
-fn owned_functions_at_several_entries_keep_one_buffer_alive() {
-    let mut code = support::returning(1);
-    let second = code.len().next_multiple_of(16);
-    code.resize(second, support::TRAP[0]);
-    code.extend(support::returning(2));
-    // SAFETY: There are such functions at both places.
-    let (one, two) = unsafe {
-        let one = ExecBuffer::new(&code).unwrap().into_function::<extern "C" fn() -> u32>();
-        let two = one.function_at::<unsafe extern "C" fn() -> u32>(second).unwrap();
-        (one, two)
-    };
-    assert_eq!(one.buffer().as_ptr().wrapping_add(second), two.as_ptr());
-    assert_eq!(one.call(), 1);
-    drop(one);
-    // SAFETY: The code demands nothing.
-    assert_eq!(unsafe { two.call() }, 2);
-    // SAFETY: Nothing is called.
-    let error = unsafe { two.function_at::<extern "C" fn()>(code.len()) }.unwrap_err();
-    assert_eq!(error.kind(), execbuf::ErrorKind::OutOfBounds);
+fn equal_signatures_have_equal_hashes() {
+    let parsed: Signature = "L(pid)".parse().unwrap();
+    let mut set = HashSet::from([parsed, "L(p.id)".parse().unwrap()]);
+    assert!(!set.insert(<extern "C" fn(*const u8, i32, f64) -> u64>::SIGNATURE));
+    assert!(set.insert(<extern "C" fn(*const u8, i32, f64) -> i64>::SIGNATURE));
+    assert_eq!(set.len(), 3);
 }
 
 #[test]
-fn function_pointers_are_the_functions() {
-    let buffer = support::publish(9);
-    // SAFETY: The code is such a function, and the buffer outlives the calls.
-    unsafe {
-        assert_eq!(buffer.function::<extern "C" fn() -> u32>().as_fn()(), 9);
-        let owned = buffer.into_function::<extern "C" fn() -> u32>();
-        assert_eq!(owned.as_fn()(), 9);
-        let clone = owned.clone();
-        let owned = owned.try_into_buffer().unwrap_err();
-        drop(clone);
-        assert_eq!(support::call(&owned.try_into_buffer().unwrap()), 9);
-    }
-}
-
-#[test]
-fn handles_show_addresses_and_never_bytes() {
-    let buffer = support::publish(0x1234);
-    let address = format!("{:?}", buffer.as_ptr());
-    let length = buffer.len();
-    assert_eq!(format!("{buffer:?}"), format!("ExecBuffer {{ entry: {address}, len: {length} }}"));
-    // SAFETY: The code is such a function.
-    let function = unsafe { buffer.function::<extern "C" fn() -> u32>() };
-    let copy = function;
-    assert_eq!(format!("{function:?}"), format!("Function({address})"));
-    assert_eq!(copy.as_ptr(), buffer.as_ptr());
-    // SAFETY: As above.
-    let owned = unsafe { buffer.into_function::<extern "C" fn() -> u32>() };
-    let inner = format!("ExecBuffer {{ entry: {address}, len: {length} }}");
-    assert_eq!(format!("{owned:?}"), format!("OwnedFunction {{ pointer: {address}, buffer: {inner} }}"));
-}
-
-#[test]
-fn everything_is_send_and_sync() {
-    fn check<T: Send + Sync + 'static>() {}
-    check::<ExecBuffer>();
-    check::<Function<'static, extern "C" fn(*mut u8) -> *const u8>>();
-    check::<OwnedFunction<extern "C" fn(*mut u8) -> *const u8>>();
-    check::<execbuf::Error>();
-    check::<execbuf::Attempt>();
+fn only_types_without_invalid_values_take_any_bits() {
+    assert_eq!(
+        [u8::ANY_BITS, i64::ANY_BITS, usize::ANY_BITS, f32::ANY_BITS, f64::ANY_BITS, bool::ANY_BITS],
+        [true; 6]
+    );
+    assert_eq!([<*const u8>::ANY_BITS, <*mut u8>::ANY_BITS, <Option<NonNull<u8>>>::ANY_BITS], [true; 3]);
+    let functions = [<extern "C" fn()>::ANY_BITS, <unsafe extern "C" fn()>::ANY_BITS];
+    let options = [<Option<extern "C" fn()>>::ANY_BITS, <Option<unsafe extern "C" fn()>>::ANY_BITS];
+    assert_eq!((<NonNull<u8>>::ANY_BITS, functions, options), (false, [false; 2], [false; 2]));
+    let results = [<() as execbuf::AbiReturn>::ANY_BITS, <NonNull<u8> as execbuf::AbiReturn>::ANY_BITS];
+    assert_eq!(results, [true, false]);
 }

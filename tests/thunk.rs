@@ -256,7 +256,7 @@ fn signatures_are_what_their_text_says() {
         assert_eq!(signature.result().letter(), text.chars().next().expect("it is not empty"));
     }
     let signature: Signature = "d(p.id)".parse().expect("it is right");
-    assert_eq!((signature.result(), signature.fixed()), (Type::F64, Some(1)));
+    assert_eq!((signature.result(), signature.fixed()), (&Type::F64, Some(1)));
     assert_eq!(signature.arguments(), [Type::Pointer, Type::I32, Type::F64]);
     assert_eq!("v(.)".parse::<Signature>().expect("it is right").to_string(), "v(.)");
 }

@@ -354,14 +354,16 @@ suite! {
     }
 
     fn owned_functions_share_their_buffer_across_threads(m) {
+        let buffer = std::sync::Arc::new(m.publish(6));
         // SAFETY: The code is such a function.
-        let function = unsafe { m.publish(6).into_function::<extern "C" fn() -> u32>() };
+        let function = unsafe { buffer.shared_function_at::<extern "C" fn() -> u32>(0) }.unwrap();
+        drop(buffer);
         let threads: Vec<_> = (0..4).map(|_| {
             let function = function.clone();
             std::thread::spawn(move || (0..1000).map(|_| function.call()).sum::<u32>())
         }).collect();
         let address = function.as_ptr();
-        assert_eq!(function.buffer().as_ptr(), address);
+        assert_eq!(function.owner().as_ptr(), address);
         drop(function);
         for thread in threads {
             assert_eq!(thread.join().unwrap(), 6000);

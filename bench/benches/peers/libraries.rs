@@ -5,7 +5,7 @@ use std::ptr;
 
 use closure_ffi::BareFn;
 use dynasmrt::ExecutableBuffer;
-use execbuf::{ExecBuffer, ExecPool, Thunk};
+use execbuf::{ExecBuffer, ExecPool, Function, Thunk};
 use jit_allocator2::{JitAllocator, JitAllocatorOptions};
 use memmap2::{Mmap, MmapMut};
 use region::Protection;
@@ -71,7 +71,7 @@ pub(crate) struct Thunks {
 
 impl Library for Thunks {
     const NAME: &str = "Thunk";
-    type Code = Thunk<'static, extern "sysv64" fn() -> u64>;
+    type Code = Function<extern "sysv64" fn() -> u64, Thunk<()>>;
 
     fn new() -> Result<Self> {
         Ok(Self { _first: thunk()? })
@@ -90,7 +90,7 @@ fn thunk() -> Result<<Thunks as Library>::Code> {
     extern "win64" fn answer() -> u64 {
         42
     }
-    Ok(Thunk::new(answer as extern "win64" fn() -> u64)?)
+    Ok(Function::from_fn(answer as extern "win64" fn() -> u64).into_abi()?)
 }
 
 /// No code at all: the same bytes in memory from `malloc`, overwritten when they are released as a pool does it. What a

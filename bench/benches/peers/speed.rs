@@ -116,7 +116,7 @@ pub(crate) fn call(report: &mut Report) -> Result<()> {
     // SAFETY: The bytes are such a function, for any arguments.
     let owned = unsafe { pool.publish(&add)?.into_function::<Add>() };
     // SAFETY: As above.
-    let function = unsafe { owned.buffer().function::<Add>() };
+    let function = unsafe { owned.owner().function::<Add>() };
     // SAFETY: `owned` lives as long as the pointer.
     let pointer = unsafe { function.as_fn() };
 
@@ -129,6 +129,6 @@ pub(crate) fn call(report: &mut Report) -> Result<()> {
     };
     row("call through a function pointer", &|turns| (0..turns).fold(0, |sum, turn| pointer(sum, turn)));
     row("call through Function", &|turns| (0..turns).fold(0, |sum, turn| function.call(sum, turn)));
-    row("call through OwnedFunction", &|turns| (0..turns).fold(0, |sum, turn| owned.call(sum, turn)));
+    row("call through an owned Function", &|turns| (0..turns).fold(0, |sum, turn| owned.call(sum, turn)));
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use execbuf::{ExecBuffer, ExecPool, Thunk};
+use execbuf::{ExecBuffer, ExecPool, Function};
 
 use crate::Result;
 use crate::instructions::count;
@@ -60,8 +60,8 @@ pub(crate) fn call(report: &mut Report) -> Result<()> {
     let win64: ExecBuffer = pool.publish(&WIN64)?;
     // SAFETY: The bytes are such functions, and they live as long as the pointers.
     let (sysv64, win64) = unsafe { (sysv64.function::<SysV>().as_fn(), win64.function::<Win64>().as_fn()) };
-    let to_win64_thunk = Thunk::<SysV>::new(win64)?;
-    let to_sysv64_thunk = Thunk::<Win64>::new(sysv64)?;
+    let to_win64_thunk = Function::from_fn(win64).into_abi::<SysV>()?;
+    let to_sysv64_thunk = Function::from_fn(sysv64).into_abi::<Win64>()?;
     // SAFETY: The thunks live as long as the pointers.
     let (entered_sysv64, entered_win64) = unsafe { (to_win64_thunk.as_fn(), to_sysv64_thunk.as_fn()) };
 

@@ -1,0 +1,319 @@
+//! Calling conventions, types, signatures, and the function pointer types that have them.
+//!
+//! Every [`FnPtr`] type has its [`Abi`] and its [`Signature`] as constants.
+//!
+//! ```
+//! use execbuf::abi::{Abi, FnPtr};
+//!
+//! type F = extern "C" fn(u64, f64) -> u64;
+//! assert_eq!(F::ABI, Abi::NATIVE);
+//! assert_eq!(F::SIGNATURE.to_string(), "L(Ld)");
+//! ```
+
+use core::ptr::NonNull;
+
+use crate::ffi;
+use crate::signature::raw_signature;
+pub use crate::signature::{Abi, Signature, Type};
+
+/// A type that an argument of a function can have.
+///
+/// These types implement it: integers of fixed width and of pointer width, `bool`, floats, pointers to sized data,
+/// `NonNull`, `Option<NonNull>`, and the function pointers that are [`FnPtr`], also in an `Option`. References don't: a
+/// function pointer type with a reference is generic over a lifetime, and no trait can express that. Pass pointers.
+///
+/// # Safety
+///
+/// - Every ABI passes and returns values of the type exactly like values of the Rust type that belongs to
+///   [`TYPE`](Self::TYPE). A `#[repr(transparent)]` struct around such a type qualifies.
+/// - If [`ANY_BITS`](Self::ANY_BITS) is `true`, every value of [`TYPE`](Self::TYPE) is a valid value of the type.
+///
+/// # Examples
+///
+/// ```
+/// use execbuf::{AbiType, FnPtr, Type};
+///
+/// #[derive(Clone, Copy)]
+/// #[repr(transparent)]
+/// struct Register(u64);
+///
+/// // SAFETY: It is transparent, and every `u64` is a register's value.
+/// unsafe impl AbiType for Register {
+///     const TYPE: Type = <u64 as AbiType>::TYPE;
+///     const ANY_BITS: bool = true;
+/// }
+///
+/// assert_eq!(<extern "C" fn(Register)>::SIGNATURE.to_string(), "v(L)");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be an argument of a function that crosses an ABI",
+    label = "not an `AbiType`",
+    note = "integers, `bool`, floats, pointers to sized data, `NonNull`, `Option<NonNull>` and `extern` function \
+            pointers can",
+    note = "instead of `&T` write `*const T` or `NonNull<T>`"
+)]
+pub unsafe trait AbiType: Copy {
+    /// The type as the ABI sees it.
+    const TYPE: Type;
+
+    /// Whether every value of [`TYPE`](Self::TYPE) is a valid value of this type.
+    ///
+    /// It is `false` for `NonNull` and function pointers: [`Type::Pointer`] does not distinguish them from other
+    /// pointers. Code that knows a signature only at run time must not produce such values.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use core::ptr::NonNull;
+    /// use execbuf::AbiType;
+    ///
+    /// assert!(<*const u8>::ANY_BITS && !<NonNull<u8>>::ANY_BITS);
+    /// ```
+    const ANY_BITS: bool = false;
+}
+
+/// A type that the result of a function can have: any [`AbiType`], or `()` for none.
+///
+/// # Examples
+///
+/// ```
+/// use execbuf::{AbiReturn, Type};
+///
+/// assert_eq!(<() as AbiReturn>::TYPE, Type::Void);
+/// assert_eq!(<f32 as AbiReturn>::TYPE, Type::F32);
+/// ```
+///
+/// # Safety
+///
+/// As for [`AbiType`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the result of a function that crosses an ABI",
+    note = "`()` and every type that can be an argument can"
+)]
+pub unsafe trait AbiReturn {
+    /// The type as the ABI sees it.
+    const TYPE: Type;
+
+    /// Whether every value of [`TYPE`](Self::TYPE) is a valid value of this type. See [`AbiType::ANY_BITS`].
+    const ANY_BITS: bool;
+}
+
+// SAFETY: The two traits have the same obligations.
+unsafe impl<T: AbiType> AbiReturn for T {
+    const TYPE: Type = T::TYPE;
+    const ANY_BITS: bool = T::ANY_BITS;
+}
+
+// SAFETY: A function that returns `()` has no result in every ABI.
+unsafe impl AbiReturn for () {
+    const TYPE: Type = Type::Void;
+    const ANY_BITS: bool = true;
+}
+
+macro_rules! scalars {
+    ($($rust:ty => $type:expr,)*) => {$(
+        // SAFETY: The variant is named for the type. All bits are a value of an integer or a float, and a value of
+        // `Type::Bool` is a `bool`.
+        unsafe impl AbiType for $rust {
+            const TYPE: Type = $type;
+            const ANY_BITS: bool = true;
+        }
+    )*};
+}
+
+scalars! {
+    bool => Type::Bool,
+    i8 => Type::I8,
+    u8 => Type::U8,
+    i16 => Type::I16,
+    u16 => Type::U16,
+    i32 => Type::I32,
+    u32 => Type::U32,
+    i64 => Type::I64,
+    u64 => Type::U64,
+    isize => if cfg!(target_pointer_width = "64") { Type::I64 } else { Type::I32 },
+    usize => if cfg!(target_pointer_width = "64") { Type::U64 } else { Type::U32 },
+    f32 => Type::F32,
+    f64 => Type::F64,
+}
+
+macro_rules! pointers {
+    ($($pointer:ty => $any_bits:literal),*) => {$(
+        // SAFETY: A pointer to sized data is one address. All but `NonNull` may be null or dangling.
+        unsafe impl<T> AbiType for $pointer {
+            const TYPE: Type = Type::Pointer;
+            const ANY_BITS: bool = $any_bits;
+        }
+    )*};
+}
+
+pointers!(*const T => true, *mut T => true, NonNull<T> => false, Option<NonNull<T>> => true);
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A function pointer type that published code can have.
+///
+/// The implementors are `extern "C"`, `extern "system"`, and on x86-64 also `extern "sysv64"`, `extern "win64"` and
+/// `extern "efiapi"` function pointers, safe and `unsafe`, with up to twelve [`AbiType`] arguments and an [`AbiReturn`]
+/// result. The compiler emits the call in the type's own convention, so code of either convention can be called on every
+/// x86-64 system.
+///
+/// The `-unwind` variants of these ABIs (`"C-unwind"` and so on) implement it, too. Outside of Windows,
+/// `"win64-unwind"` exists only as an `unsafe` type. No unwinder there restores `rdi`, `rsi` and `xmm6` to `xmm15`,
+/// so a frame that makes such a call must not catch a panic that comes through it, nor drop anything on the way
+/// (rust-lang/rust#144371).
+///
+/// The Rust ABI is not stable, so `fn` types without `extern` don't implement it, and neither do closures.
+///
+/// This page shows the implementations for two arguments and `extern "C"`. The others are the same.
+///
+/// # Examples
+///
+/// ```
+/// use execbuf::{Abi, FnPtr};
+///
+/// type F = extern "C" fn(u64, f64) -> u64;
+/// assert_eq!(F::ABI, Abi::NATIVE);
+/// assert_eq!(F::SIGNATURE.to_string(), "L(Ld)");
+/// ```
+///
+/// # Safety
+///
+/// The trait is sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a function pointer type that execbuf can call",
+    note = "write `extern \"C\" fn(…) -> …` with up to 12 arguments, not `fn(…)`; \"system\", \"sysv64\", \"win64\", \
+            \"efiapi\" and the \"-unwind\" variants work, too",
+    note = "arguments and result have to be `AbiType`; a reference makes the type generic over a lifetime, so pass a \
+            pointer",
+    note = "outside of Windows, \"win64-unwind\" functions have to be `unsafe` (rust-lang/rust#144371)"
+)]
+pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
+    /// The calling convention.
+    const ABI: Abi;
+    /// The types of the result and the arguments.
+    const SIGNATURE: Signature;
+    /// The same function type with this target's own convention: `extern "C"`, or `extern "C-unwind"` if panics may leave
+    /// the function. Types with the same `Native` differ only in the convention.
+    type Native: FnPtr<Native = Self::Native>;
+
+    #[doc(hidden)]
+    const RAW_SIGNATURE: &'static ffi::execbuf_signature;
+
+    /// # Safety
+    ///
+    /// A function of this type is at the address.
+    #[doc(hidden)]
+    unsafe fn from_address(address: *const u8) -> Self;
+
+    #[doc(hidden)]
+    fn address(self) -> *const u8;
+}
+
+/// Invokes a macro for every function pointer type: each ABI, safe and `unsafe`, with 0 to 12 arguments. The arguments
+/// of the macro are the attributes for its items, `unsafe` or nothing, the ABI as a literal, the native ABI as a literal,
+/// the `Abi`, and the function's arguments.
+macro_rules! fn_types {
+    ($each:ident) => {
+        fn_types!(@abi $each, [], "C", "C", Abi::NATIVE);
+        fn_types!(@abi $each, [#[doc(hidden)]], "C-unwind", "C-unwind", Abi::NATIVE);
+        // On 32-bit Windows it is another convention, stdcall.
+        #[cfg(not(all(windows, target_arch = "x86")))]
+        fn_types!(@abi $each, [#[doc(hidden)]], "system", "C", Abi::NATIVE);
+        #[cfg(not(all(windows, target_arch = "x86")))]
+        fn_types!(@abi $each, [#[doc(hidden)]], "system-unwind", "C-unwind", Abi::NATIVE);
+        #[cfg(target_arch = "x86_64")]
+        fn_types!(@abi $each, [#[doc(hidden)]], "sysv64", "C", Abi::SysV64);
+        #[cfg(target_arch = "x86_64")]
+        fn_types!(@abi $each, [#[doc(hidden)]], "sysv64-unwind", "C-unwind", Abi::SysV64);
+        #[cfg(target_arch = "x86_64")]
+        fn_types!(@abi $each, [#[doc(hidden)]], "win64", "C", Abi::Win64);
+        #[cfg(target_arch = "x86_64")]
+        fn_types!(@abi $each, [#[doc(hidden)]], "efiapi", "C", Abi::Win64);
+        // Safe code must not unwind through a Win64 call where the unwinder does not restore Win64's preserved
+        // registers (rust-lang/rust#144371).
+        #[cfg(all(target_arch = "x86_64", windows))]
+        fn_types!(@arguments $each, [#[doc(hidden)]], [], "win64-unwind", "C-unwind", Abi::Win64);
+        #[cfg(target_arch = "x86_64")]
+        fn_types!(@arguments $each, [#[doc(hidden)]], [unsafe], "win64-unwind", "C-unwind", Abi::Win64);
+    };
+    (@abi $each:ident, $shown:tt, $extern:literal, $native:literal, $abi:expr) => {
+        fn_types!(@arguments $each, $shown, [], $extern, $native, $abi);
+        fn_types!(@arguments $each, $shown, [unsafe], $extern, $native, $abi);
+    };
+    (@arguments $each:ident, $shown:tt, $unsafe:tt, $extern:literal, $native:literal, $abi:expr) => {
+        fn_types!(@each $each, $unsafe, $extern, $native, $abi, [
+            [[#[doc(hidden)]] ()]
+            [[#[doc(hidden)]] (a: A)]
+            [$shown (a: A, b: B)]
+            [[#[doc(hidden)]] (a: A, b: B, c: C)]
+            [[#[doc(hidden)]] (a: A, b: B, c: C, d: D)]
+            [[#[doc(hidden)]] (a: A, b: B, c: C, d: D, e: E)]
+            [[#[doc(hidden)]] (a: A, b: B, c: C, d: D, e: E, f: F)]
+            [[#[doc(hidden)]] (a: A, b: B, c: C, d: D, e: E, f: F, g: G)]
+            [[#[doc(hidden)]] (a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H)]
+            [[#[doc(hidden)]] (a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I)]
+            [[#[doc(hidden)]] (a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I, j: J)]
+            [[#[doc(hidden)]] (a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I, j: J, k: K)]
+            [[#[doc(hidden)]] (a: A, b: B, c: C, d: D, e: E, f: F, g: G, h: H, i: I, j: J, k: K, l: L)]
+        ]);
+    };
+    (@each $each:ident, $unsafe:tt, $extern:literal, $native:literal, $abi:expr, [
+        $([$shown:tt $arguments:tt])*
+    ]) => {
+        $($each!($shown, $unsafe, $extern, $native, $abi, $arguments);)*
+    };
+}
+pub(crate) use fn_types;
+
+macro_rules! fn_ptr {
+    ([$($shown:tt)*], [$($unsafe:tt)?], $extern:literal, $native:literal, $abi:expr,
+        ($($name:ident: $argument:ident),*)) => {
+        impl<R: AbiReturn $(, $argument: AbiType)*> sealed::Sealed
+            for $($unsafe)? extern $extern fn($($argument),*) -> R {}
+
+        $($shown)*
+        // SAFETY: The constants say what the type says.
+        unsafe impl<R: AbiReturn $(, $argument: AbiType)*> FnPtr
+            for $($unsafe)? extern $extern fn($($argument),*) -> R
+        {
+            const ABI: Abi = $abi;
+            const SIGNATURE: Signature = Signature::from_static(R::TYPE, &[$($argument::TYPE),*]);
+            type Native = $($unsafe)? extern $native fn($($argument),*) -> R;
+            const RAW_SIGNATURE: &'static ffi::execbuf_signature =
+                &raw_signature(&R::TYPE, &[$($argument::TYPE),*], None);
+
+            #[inline]
+            unsafe fn from_address(address: *const u8) -> Self {
+                // SAFETY: The caller guarantees that a function of this type is there. Function pointers and data
+                // pointers have the same representation on every platform that execbuf supports.
+                unsafe { core::mem::transmute::<*const u8, Self>(address) }
+            }
+
+            #[inline]
+            fn address(self) -> *const u8 {
+                self as *const u8
+            }
+        }
+
+        $($shown)*
+        // SAFETY: A function pointer is one address. Not every address is a function pointer: `ANY_BITS` is `false`.
+        unsafe impl<R: AbiReturn $(, $argument: AbiType)*> AbiType
+            for $($unsafe)? extern $extern fn($($argument),*) -> R
+        {
+            const TYPE: Type = Type::Pointer;
+        }
+
+        $($shown)*
+        // SAFETY: An optional function pointer is one address, null for `None`. `ANY_BITS` is `false`, as above.
+        unsafe impl<R: AbiReturn $(, $argument: AbiType)*> AbiType
+            for Option<$($unsafe)? extern $extern fn($($argument),*) -> R>
+        {
+            const TYPE: Type = Type::Pointer;
+        }
+    };
+}
+
+fn_types!(fn_ptr);
