@@ -4,7 +4,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use execbuf::{Backend, ErrorKind, Probe, Probed};
+use execbuf::{Backend, BackendReport, ErrorKind, Probe};
 
 fn main() -> ExitCode {
     let probe = execbuf::probe();
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     if probe.buffer_backend().is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn print_backends(backends: &[Probed], used: Option<Backend>) {
+fn print_backends(backends: &[BackendReport], used: Option<Backend>) {
     for probed in backends {
         let backend = probed.backend().to_string();
         match probed.call() {
@@ -78,7 +78,7 @@ fn advice(probe: &Probe) -> Vec<String> {
 }
 
 fn nothing_to_do(probe: &Probe) -> &'static str {
-    if probe.buffer().iter().chain(probe.pool()).all(Probed::works) {
+    if probe.buffer().iter().chain(probe.pool()).all(BackendReport::works) {
         "nothing to do"
     } else {
         "nothing to do: what fails is not needed"

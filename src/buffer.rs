@@ -1,34 +1,37 @@
 //! The owner of a piece of published code.
 
 use alloc::boxed::Box;
-use core::alloc::Layout;
 use core::fmt;
-use core::mem::{self, MaybeUninit};
-use core::ptr::{self, NonNull};
+use core::mem::{self, ManuallyDrop, MaybeUninit};
+use core::ptr;
 use core::slice;
 
-use crate::error::{Error, check};
+use crate::error::{BoxError, Error, check};
 use crate::ffi;
 
-/// One piece of published machine code, in memory of its own or of an [`ExecPool`](crate::ExecPool).
+/// How often `assemble` calls the closure.
+const ATTEMPTS: usize = 8;
+
+/// One piece of published machine code, in a dedicated mapping or in an [`ExecPool`](crate::ExecPool).
 ///
 /// The code starts at a multiple of 16. The memory around it holds trap instructions, from 16 bytes before the
 /// first byte to the end of the last page, so code that runs over its end stops there.
 ///
-/// Dropping the buffer unmaps it; that cannot fail. The borrow checker sees to it that no [`Function`](crate::Function) of it is
-/// left.
+/// Dropping the buffer frees the code, and cannot fail. The borrow checker guarantees that no
+/// [`Function`](crate::Function) of it is left.
 ///
 /// # Threads and fork
 ///
-/// An `ExecBuffer` is `Send` and `Sync`: it is only read after it is made, except by [`rewrite`](Self::rewrite),
-/// which needs `&mut`. After `fork` both processes can call, drop and (but for buffers of a pool) rewrite what was
-/// published before, and neither sees what the other does.
+/// An `ExecBuffer` is `Send` and `Sync`. Only [`rewrite`](Self::rewrite) changes it, and takes `&mut`. After `fork`,
+/// both processes can call and drop what was published before, and can rewrite it unless it is in a pool. Neither sees
+/// what the other does.
 ///
 /// # Examples
 ///
 /// See the [crate's page](crate).
-#[must_use = "the code is unmapped when the buffer is dropped"]
+#[must_use = "dropping the buffer frees the code"]
 #[repr(transparent)]
+#[doc(alias = "execbuf")]
 pub struct ExecBuffer {
     /// Names a published buffer that nobody else frees.
     raw: ffi::execbuf,
@@ -41,14 +44,14 @@ unsafe impl Send for ExecBuffer {}
 unsafe impl Sync for ExecBuffer {}
 
 impl ExecBuffer {
-    /// Copies machine code into memory of its own and makes it executable.
+    /// Copies machine code into a dedicated mapping and makes it executable.
     ///
     /// # Errors
     ///
     /// - [`Empty`](crate::ErrorKind::Empty): there are no bytes.
     /// - [`TooLarge`](crate::ErrorKind::TooLarge): there are nearly `isize::MAX` bytes.
     /// - [`NoMemory`](crate::ErrorKind::NoMemory): the system has no memory, address space or mappings left.
-    /// - [`Denied`](crate::ErrorKind::Denied): the system refuses executable memory in every way there is.
+    /// - [`Denied`](crate::ErrorKind::Denied): the system refused every way to make memory executable.
     /// - [`ReadImpliesExec`](crate::ErrorKind::ReadImpliesExec), [`Unsupported`](crate::ErrorKind::Unsupported).
     ///
     /// # Examples
@@ -58,31 +61,31 @@ impl ExecBuffer {
     /// assert_eq!(buffer.as_ref(), [0xc3]);
     /// # Ok::<(), execbuf::Error>(())
     /// ```
+    #[doc(alias = "execbuf_new")]
     pub fn new(code: &[u8]) -> Result<Self, Error> {
         // SAFETY: The handle and the report can be written, and `code` is readable for its length; what was just published
         // nobody else has.
         unsafe { Self::made_by(|raw, error| ffi::execbuf_new(raw, code.as_ptr().cast(), code.len(), error)) }
     }
 
-    /// Publishes code whose final address has to be known while it is written, such as code that calls a function
-    /// elsewhere by its distance.
+    /// Publishes code that depends on its own address: for assemblers that are told where the code will be.
     ///
-    /// The closure gets that address and `capacity` zeroed bytes of scratch memory to write the code to; it
-    /// returns how many of them are code. They are then copied to the address. Nothing may be written to, read
-    /// from or called at the address before `build` returns.
+    /// The closure is told an address and returns the code for it. If the code does not fit into the memory that was
+    /// reserved there, the closure is called again, with the address of a larger reservation. Usually that happens at most
+    /// once. Nothing may be written to, read from or called at the address before `assemble` returns.
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new), with `capacity` in the place of the length, and
+    /// Those of [`new`](Self::new), and
     ///
-    /// - [`BuildFailed`](crate::ErrorKind::BuildFailed): the closure returned an error, which is the
+    /// - [`AssembleFailed`](crate::ErrorKind::AssembleFailed): the closure returned an error, which is the
     ///   [source](core::error::Error::source) of this one.
-    /// - [`Capacity`](crate::ErrorKind::Capacity): the closure claims to have written more than `capacity` bytes.
-    /// - [`Empty`](crate::ErrorKind::Empty): the closure says it wrote nothing.
+    /// - [`Unsettled`](crate::ErrorKind::Unsettled): the closure was called eight times, and returned longer code each
+    ///   time.
     ///
     /// # Panics
     ///
-    /// Only if the closure does. The memory is given back.
+    /// Only if the closure does. The memory is freed.
     ///
     /// # Examples
     ///
@@ -90,49 +93,69 @@ impl ExecBuffer {
     ///
     /// ```
     /// # #[cfg(target_arch = "x86_64")] {
+    /// use std::convert::Infallible;
     /// use execbuf::ExecBuffer;
     ///
-    /// let buffer = ExecBuffer::build(16, |address, code| {
-    ///     code[..2].copy_from_slice(&[0x48, 0xb8]); //           mov rax, address
-    ///     code[2..10].copy_from_slice(&(address as u64).to_le_bytes());
-    ///     code[10] = 0xc3; //                                    ret
-    ///     Ok(11)
+    /// let buffer = ExecBuffer::assemble(|address| {
+    ///     let mut code = vec![0x48, 0xb8]; //                     mov rax, address
+    ///     code.extend((address as u64).to_le_bytes());
+    ///     code.push(0xc3); //                                     ret
+    ///     Ok::<_, Infallible>(code)
     /// })?;
     /// // SAFETY: The bytes are a function without arguments that returns a 64-bit integer.
-    /// let whereabouts = unsafe { buffer.function::<extern "C" fn() -> u64>() };
-    /// assert_eq!(whereabouts.call(), buffer.as_ptr() as u64);
+    /// let address = unsafe { buffer.function::<extern "C" fn() -> u64>() };
+    /// assert_eq!(address.call(), buffer.as_ptr() as u64);
     /// # }
     /// # Ok::<(), execbuf::Error>(())
     /// ```
-    pub fn build<B>(capacity: usize, build: B) -> Result<Self, Error>
+    #[doc(alias = "execbuf_reserve")]
+    #[doc(alias = "execbuf_publish")]
+    pub fn assemble<B, E>(assemble: impl FnMut(usize) -> Result<B, E>) -> Result<Self, Error>
     where
-        B: FnOnce(usize, &mut [u8]) -> Result<usize, Box<dyn core::error::Error + Send + Sync>>,
+        B: AsRef<[u8]>,
+        E: Into<Box<dyn core::error::Error + Send + Sync>>,
     {
-        let mut raw = EMPTY;
-        // SAFETY: `raw` and the report can be written.
-        check(|error| unsafe { ffi::execbuf_reserve(&raw mut raw, capacity, error) })?;
-        // SAFETY: The buffer was just reserved, and nobody else has it.
-        unsafe { Self::fill(raw, capacity, build) }
+        // What fits into one page, with what surrounds it.
+        let capacity = 4096 - 64;
+        // SAFETY: `execbuf_reserve` reserves as many bytes.
+        unsafe {
+            Self::assemble_in(capacity, assemble, |raw, capacity, error| {
+                ffi::execbuf_reserve(raw, capacity, error)
+            })
+        }
     }
 
-    /// The second half of `build`: fills a reserved buffer.
+    /// `assemble`, with a first guess of the code's length and a function that reserves memory.
     ///
     /// # Safety
     ///
-    /// As for [`from_raw`](Self::from_raw), but the buffer is reserved, with the given capacity.
-    pub(crate) unsafe fn fill<B>(raw: ffi::execbuf, capacity: usize, build: B) -> Result<Self, Error>
+    /// If `reserve` succeeds, it has written the handle of a reservation for so many bytes that nobody else has. If not,
+    /// it has written the report, and no handle or that of no buffer.
+    pub(crate) unsafe fn assemble_in<B, E>(
+        mut capacity: usize,
+        mut assemble: impl FnMut(usize) -> Result<B, E>,
+        reserve: impl Fn(*mut ffi::execbuf, usize, *mut ffi::execbuf_error) -> ffi::execbuf_status,
+    ) -> Result<Self, Error>
     where
-        B: FnOnce(usize, &mut [u8]) -> Result<usize, Box<dyn core::error::Error + Send + Sync>>,
+        B: AsRef<[u8]>,
+        E: Into<BoxError>,
     {
-        // From here on the reservation is given back whatever happens.
-        let mut buffer = Self { raw };
-        let mut scratch = zeros(capacity).ok_or_else(|| Error::no_memory(c"scratch memory"))?;
-        let length = build(buffer.raw.entry.addr(), &mut scratch).map_err(Error::build_failed)?;
-        let code: *const u8 = scratch.as_ptr();
-        // SAFETY: The handle and the report can be written, and `code` is readable for `capacity` bytes, of which
-        // no more are read: a larger `length` is an error.
-        check(|error| unsafe { ffi::execbuf_publish(&raw mut buffer.raw, code.cast(), length, error) })?;
-        Ok(buffer)
+        for _ in 0..ATTEMPTS {
+            // Its drop frees the reservation, whatever happens. It is no buffer before `execbuf_publish`, and nobody else
+            // gets it before.
+            let mut buffer = Self { raw: EMPTY };
+            check(|error| reserve(&raw mut buffer.raw, capacity, error))?;
+            let code = assemble(buffer.raw.entry.addr()).map_err(|error| Error::assemble_failed(error.into()))?;
+            let code = code.as_ref();
+            if code.len() <= capacity {
+                let (bytes, length) = (code.as_ptr().cast(), code.len());
+                // SAFETY: The handle and the report can be written, and `code` is readable for its length.
+                check(|error| unsafe { ffi::execbuf_publish(&raw mut buffer.raw, bytes, length, error) })?;
+                return Ok(buffer);
+            }
+            capacity = code.len();
+        }
+        Err(Error::unsettled())
     }
 
     /// The buffer that a C call makes.
@@ -150,18 +173,46 @@ impl ExecBuffer {
         Ok(unsafe { Self::from_raw(read_words(&raw)) })
     }
 
+    /// Makes a buffer of a handle of the C API, for use with [`ffi`]. Dropping the buffer frees it.
+    ///
     /// # Safety
     ///
-    /// The handle names a published buffer, and nobody else frees it or calls its code without a promise of his own.
+    /// - The handle is the one of a published buffer, not of a reservation.
+    /// - Nobody else frees or rewrites it, or makes a buffer of it.
+    /// - Nobody calls its code after the buffer is dropped or rewritten.
+    ///
+    /// # Examples
+    ///
+    /// See [`into_raw`](Self::into_raw).
     #[inline]
-    pub(crate) unsafe fn from_raw(raw: ffi::execbuf) -> Self {
+    pub unsafe fn from_raw(raw: ffi::execbuf) -> Self {
         Self { raw }
+    }
+
+    /// Gives up the buffer and returns its handle of the C API, for use with [`ffi`]. The caller frees it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use execbuf::{ExecBuffer, ffi};
+    ///
+    /// let raw = ExecBuffer::new(&[0x90, 0xc3])?.into_raw(); // x86: nop; ret
+    /// // SAFETY: The handle can be read.
+    /// assert_eq!(unsafe { ffi::execbuf_length(&raw) }, 2);
+    /// // SAFETY: It came from a buffer, and is not used any more.
+    /// let buffer = unsafe { ExecBuffer::from_raw(raw) };
+    /// assert_eq!(buffer.len(), 2);
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    #[must_use = "the code stays mapped until the handle is freed"]
+    pub fn into_raw(self) -> ffi::execbuf {
+        let buffer = ManuallyDrop::new(self);
+        ffi::execbuf { ..buffer.raw }
     }
 
     /// Replaces a part of the code, from `offset` on.
     ///
-    /// The borrow checker proves that no function of this buffer is in use: the call needs `&mut`, and functions
-    /// borrow the buffer.
+    /// The call takes `&mut`, so the borrow checker proves that no function of this buffer is in use.
     ///
     /// On Linux the new pages are finished elsewhere and moved into the old place in one step.
     ///
@@ -170,7 +221,7 @@ impl ExecBuffer {
     /// The old code is in place and can be called, except after `Lost`.
     ///
     /// - [`Empty`](crate::ErrorKind::Empty): there are no bytes.
-    /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the new bytes reach over the end of the code.
+    /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the new bytes extend beyond the end of the code.
     /// - [`NoMemory`](crate::ErrorKind::NoMemory), [`Denied`](crate::ErrorKind::Denied) as for
     ///   [`new`](Self::new).
     /// - [`Frozen`](crate::ErrorKind::Frozen): the buffer is an [`ExecPool`](crate::ExecPool)'s, and the process has
@@ -194,15 +245,15 @@ impl ExecBuffer {
     /// # }
     /// # Ok::<(), execbuf::Error>(())
     /// ```
+    #[doc(alias = "execbuf_rewrite")]
     pub fn rewrite(&mut self, offset: usize, code: &[u8]) -> Result<(), Error> {
         let (bytes, length) = (code.as_ptr().cast(), code.len());
         // SAFETY: The handle and the report can be written, and `code` is readable for its length. Nobody runs the
-        // code: that would take a `Function`, which borrows `self`, or `unsafe` code that is bound by the rules of
-        // `function` and `as_fn`.
+        // code: a `Function` borrows or owns `self`, and `unsafe` code has promised not to call it after a rewrite.
         check(|error| unsafe { ffi::execbuf_rewrite(&raw mut self.raw, offset, bytes, length, error) })
     }
 
-    /// The address of the first byte of code, a multiple of 16.
+    /// Returns the address of the first byte of code. It is a multiple of 16.
     ///
     /// # Examples
     ///
@@ -212,11 +263,12 @@ impl ExecBuffer {
     /// # Ok::<(), execbuf::Error>(())
     /// ```
     #[must_use]
+    #[doc(alias = "execbuf_entry")]
     pub fn as_ptr(&self) -> *const u8 {
         self.raw.entry.cast()
     }
 
-    /// The length of the code in bytes.
+    /// Returns the length of the code in bytes.
     ///
     /// # Examples
     ///
@@ -225,23 +277,11 @@ impl ExecBuffer {
     /// # Ok::<(), execbuf::Error>(())
     /// ```
     #[must_use]
+    #[doc(alias = "execbuf_length")]
     #[expect(clippy::len_without_is_empty, reason = "there is no empty code")]
     pub fn len(&self) -> usize {
         self.raw.length
     }
-}
-
-/// So many zeros on the heap, or `None` if there is no memory. Pages that nobody touches cost nothing.
-fn zeros(count: usize) -> Option<Box<[u8]>> {
-    let layout = Layout::array::<u8>(count).ok()?;
-    if count == 0 {
-        return Some(Box::default());
-    }
-    // SAFETY: The layout's size is not 0.
-    let memory = NonNull::new(unsafe { alloc::alloc::alloc_zeroed(layout) })?;
-    // SAFETY: The memory comes from the global allocator, with the layout that a box of so many bytes has, and is
-    // initialised. Nobody else has it.
-    Some(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(memory.as_ptr(), count)) })
 }
 
 /// Reads a handle that was just written, one word after the other. A move of the whole handle would load two words at

@@ -76,8 +76,9 @@ extern crate alloc;
 extern crate std;
 
 // The modules in their order. Each uses only modules before it:
-// ffi, error, buffer, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
+// ffi, backend, error, buffer, stats, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
 pub mod abi;
+mod backend;
 mod buffer;
 mod call;
 #[cfg(doctest)]
@@ -90,14 +91,17 @@ mod function;
 mod pool;
 mod probe;
 mod signature;
+mod stats;
 mod thunk;
 
 pub use abi::{Abi, AbiReturn, AbiType, FnPtr, Signature, Type};
+pub use backend::{Attempt, Backend};
 pub use buffer::ExecBuffer;
-pub use error::{Attempt, Backend, Error, ErrorKind};
+pub use error::{Error, ErrorKind};
 pub use function::{CloneOwner, Function, SharedFunction};
-pub use pool::{ExecPool, ExecPoolBuilder, Place, PoolStats};
-pub use probe::{Probe, Probed, probe};
+pub use pool::{ExecPool, ExecPoolBuilder};
+pub use probe::{BackendReport, Probe, probe};
+pub use stats::{Place, PoolStats};
 pub use thunk::Thunk;
 
 /// The README's examples, which are for x86-64.

@@ -6,33 +6,34 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::fmt;
-use core::mem::MaybeUninit;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr;
 
-use crate::buffer::{EMPTY, ExecBuffer};
-use crate::error::{Attempt, Backend, Error, backend, check};
+use crate::buffer::ExecBuffer;
+use crate::error::{Error, check};
 use crate::ffi;
+use crate::stats::{Place, PoolStats};
 
-/// A pool: many pieces of code in a few mappings, published without a system call.
+/// A pool: many pieces of code in a few mappings. Publishing makes no system call, unless the pool needs memory.
 ///
-/// What it publishes are ordinary [`ExecBuffer`]s. They outlive the pool; its memory goes when the last of them is
-/// dropped. Clones are handles of the same pool.
+/// It publishes ordinary [`ExecBuffer`]s. They outlive the pool, whose memory is freed with the last of them. Clones are
+/// handles of the same pool.
 ///
-/// Code starts at multiples of 16. Between pieces of code, and where one was dropped, are trap instructions. A place
-/// is used again only after all processors have forgotten its old instructions.
+/// Code starts at multiples of 16. Trap instructions fill the space between pieces of code, and the space of dropped
+/// code. That space stays in quarantine until every processor has discarded its old instructions; then it is used again.
 ///
-/// Memory comes from the system in regions of some MiB, of which only the parts in use take memory; each has an
-/// executable mapping and a writable one at a random address, which only execbuf knows. On Linux (5.1 or later, with memfd)
-/// and Windows the system refuses for ever to make the executable one writable. Where there can be no second mapping, and
-/// for large code (256 KiB on 64-bit Linux), each buffer gets pages of its own, as by [`ExecBuffer::new`]. A region goes back
-/// to the system with its last buffer.
+/// Memory comes from the system in regions of some MiB, of which only the parts in use take memory. Each region has an
+/// executable mapping, and a writable one at a random address that only execbuf knows. On Linux (5.1 or later, with
+/// memfd) and Windows the system never allows the executable mapping to become writable. A buffer gets a dedicated
+/// mapping, as by [`ExecBuffer::new`], if its code is large (256 KiB on 64-bit Linux), or where two mappings of the same
+/// memory are impossible. A region goes back to the system with its last buffer.
 ///
 /// # Threads and fork
 ///
-/// A pool is `Send` and `Sync`. The first thread that takes its lock eight times in a row, mostly the one that publishes, takes
-/// it without an atomic instruction from then on, unless others come often.
+/// A pool is `Send` and `Sync`. Its lock is biased: the first thread that takes it eight times in a row takes it without
+/// an atomic instruction from then on, unless other threads take it often.
 ///
-/// A `fork` freezes what is there in both processes, since they share it: frozen code can be called and dropped, but
+/// A `fork` freezes the regions in both processes, which share them. Frozen code can be called and dropped, but
 /// [rewriting](ExecBuffer::rewrite) it is an error. New code goes to new regions.
 ///
 /// # Examples
@@ -56,6 +57,7 @@ use crate::ffi;
 /// # Ok::<(), execbuf::Error>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "execbuf_pool")]
 pub struct ExecPool {
     raw: Arc<Raw>,
 }
@@ -76,7 +78,7 @@ impl Drop for Raw {
 }
 
 impl ExecPool {
-    /// Makes a pool. Memory for code is taken at the first use.
+    /// Makes a pool. It takes memory for code at its first use.
     ///
     /// # Errors
     ///
@@ -87,11 +89,12 @@ impl ExecPool {
     /// # Examples
     ///
     /// See the [type](Self).
+    #[doc(alias = "execbuf_pool_new")]
     pub fn new() -> Result<Self, Error> {
         Self::builder().build()
     }
 
-    /// Makes a pool with options.
+    /// Begins a pool with options.
     ///
     /// # Examples
     ///
@@ -104,13 +107,14 @@ impl ExecPool {
     ///
     /// # Errors
     ///
-    /// Those of [`ExecBuffer::new`], and [`TooFar`](crate::ErrorKind::TooFar): there is no address space near the address
-    /// that the pool is to be near to.
+    /// Those of [`ExecBuffer::new`], and [`TooFar`](crate::ErrorKind::TooFar): no free address range is within 2 GiB of the
+    /// pool's `near` address.
     ///
     /// # Examples
     ///
     /// See the [type](Self).
     #[inline]
+    #[doc(alias = "execbuf_pool_publish")]
     pub fn publish(&self, code: &[u8]) -> Result<ExecBuffer, Error> {
         let (bytes, length) = (code.as_ptr().cast(), code.len());
         // SAFETY: The pool lives, the handle and the report can be written, and `code` is readable for its length; what
@@ -120,11 +124,12 @@ impl ExecPool {
         }
     }
 
-    /// Publishes several pieces of code, all or none. Where publishing takes a barrier (AArch64), one serves all.
+    /// Publishes several pieces of code: all, or none if one fails. If publishing needs a barrier (AArch64), one barrier
+    /// serves all.
     ///
     /// # Errors
     ///
-    /// Those of [`publish`](Self::publish), for the first piece of code that failed.
+    /// Those of [`publish`](Self::publish), for the first piece of code that fails.
     ///
     /// # Examples
     ///
@@ -134,6 +139,7 @@ impl ExecPool {
     /// assert_eq!(buffers[1].len(), 2);
     /// # Ok::<(), execbuf::Error>(())
     /// ```
+    #[doc(alias = "execbuf_pool_publish_batch")]
     pub fn publish_batch(&self, codes: &[&[u8]]) -> Result<Vec<ExecBuffer>, Error> {
         let count = codes.len();
         let mut pieces: Vec<ffi::execbuf_code> = Vec::new();
@@ -154,44 +160,47 @@ impl ExecPool {
         Ok(buffers)
     }
 
-    /// Publishes code whose final address has to be known while it is written. See [`ExecBuffer::build`].
-    ///
-    /// The room that the code gets stays as large as `capacity`, which is therefore better not much too large.
+    /// Publishes code that depends on its own address. See [`ExecBuffer::assemble`].
     ///
     /// # Errors
     ///
-    /// Those of [`ExecBuffer::build`] and [`publish`](Self::publish), and [`Frozen`](crate::ErrorKind::Frozen): the closure
-    /// forked the process, and this is the child.
+    /// Those of [`ExecBuffer::assemble`] and [`publish`](Self::publish), and [`Frozen`](crate::ErrorKind::Frozen): the
+    /// closure forked the process, and this is the child.
     ///
     /// # Panics
     ///
-    /// Only if the closure does. The memory is given back.
+    /// Only if the closure does. The memory is freed.
     ///
     /// # Examples
     ///
     /// ```
     /// let pool = execbuf::ExecPool::new()?;
     /// let mut told = 0;
-    /// let buffer = pool.build(16, |address, code| {
+    /// let buffer = pool.assemble(|address| {
     ///     told = address;
-    ///     code[0] = 0xc3; // x86: ret
-    ///     Ok(1)
+    ///     Ok::<_, execbuf::Error>([0xc3]) // x86: ret
     /// })?;
     /// assert_eq!(buffer.as_ptr() as usize, told);
     /// # Ok::<(), execbuf::Error>(())
     /// ```
-    pub fn build<B>(&self, capacity: usize, build: B) -> Result<ExecBuffer, Error>
+    #[doc(alias = "execbuf_pool_reserve")]
+    #[doc(alias = "execbuf_publish")]
+    pub fn assemble<B, E>(&self, assemble: impl FnMut(usize) -> Result<B, E>) -> Result<ExecBuffer, Error>
     where
-        B: FnOnce(usize, &mut [u8]) -> Result<usize, Box<dyn core::error::Error + Send + Sync>>,
+        B: AsRef<[u8]>,
+        E: Into<Box<dyn core::error::Error + Send + Sync>>,
     {
-        let mut raw = EMPTY;
-        // SAFETY: The pool lives, and `raw` and the report can be written.
-        check(|error| unsafe { ffi::execbuf_pool_reserve(self.raw.0, &raw mut raw, capacity, error) })?;
-        // SAFETY: The buffer was just reserved, and nobody else has it.
-        unsafe { ExecBuffer::fill(raw, capacity, build) }
+        // A slot keeps the size of its reservation, so the first guess is small.
+        let capacity = 64;
+        // SAFETY: The pool lives, and `execbuf_pool_reserve` reserves as many bytes.
+        unsafe {
+            ExecBuffer::assemble_in(capacity, assemble, |raw, capacity, error| {
+                ffi::execbuf_pool_reserve(self.raw.0, raw, capacity, error)
+            })
+        }
     }
 
-    /// Finds the piece of code that contains an address: for unwinders and profilers, but not in signal handlers.
+    /// Finds the piece of code that contains an address. Unwinders and profilers can use it, signal handlers can't.
     ///
     /// # Examples
     ///
@@ -199,16 +208,17 @@ impl ExecPool {
     /// let pool = execbuf::ExecPool::new()?;
     /// let buffer = pool.publish(&[0x90, 0xc3])?; // x86: nop, ret
     /// let place = pool.lookup(buffer.as_ptr().wrapping_add(1)).unwrap();
-    /// assert_eq!((place.entry, place.len), (buffer.as_ptr(), 2));
+    /// assert_eq!((place.entry(), place.len()), (buffer.as_ptr(), 2));
     /// assert_eq!(pool.lookup(buffer.as_ptr().wrapping_add(2)), None);
     /// # Ok::<(), execbuf::Error>(())
     /// ```
     #[must_use]
+    #[doc(alias = "execbuf_pool_lookup")]
     pub fn lookup(&self, address: *const u8) -> Option<Place> {
         let mut place = ffi::execbuf_place { entry: ptr::null(), length: 0 };
         // SAFETY: The pool lives, and `place` can be written. The address is only compared.
         let found = unsafe { ffi::execbuf_pool_lookup(self.raw.0, address.cast(), &raw mut place) };
-        (found != 0).then_some(Place { entry: place.entry.cast(), len: place.length })
+        (found != 0).then(|| Place::from_raw(&place))
     }
 
     /// Returns the pool of the C API, for use with [`ffi`] while this handle, or a clone of it, lives.
@@ -230,48 +240,74 @@ impl ExecPool {
         self.raw.0
     }
 
-    /// The pool's name.
+    /// Makes a pool of a pool of the C API, for use with [`ffi`]. It is freed with the last clone.
+    ///
+    /// # Safety
+    ///
+    /// The pool lives, and nobody else frees it.
+    ///
+    /// # Examples
+    ///
+    /// See [`try_into_raw`](Self::try_into_raw).
+    #[must_use]
+    pub unsafe fn from_raw(pool: *mut ffi::execbuf_pool) -> Self {
+        Self { raw: Arc::new(Raw(pool)) }
+    }
+
+    /// Gives up the pool and returns the pool of the C API, for use with [`ffi`]. The caller frees it.
+    ///
+    /// # Errors
+    ///
+    /// This handle, if it has clones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use execbuf::ExecPool;
+    ///
+    /// let pool = ExecPool::builder().name("jit").build()?;
+    /// let clone = pool.clone();
+    /// let pool = pool.try_into_raw().unwrap_err();
+    /// drop(clone);
+    /// let raw = pool.try_into_raw().unwrap();
+    /// // SAFETY: The pool lives, and is not used any more.
+    /// let pool = unsafe { ExecPool::from_raw(raw) };
+    /// assert_eq!(pool.name(), "jit");
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn try_into_raw(self) -> Result<*mut ffi::execbuf_pool, Self> {
+        match Arc::try_unwrap(self.raw) {
+            Ok(raw) => Ok(ManuallyDrop::new(raw).0),
+            Err(raw) => Err(Self { raw }),
+        }
+    }
+
+    /// Returns the pool's name.
     ///
     /// # Examples
     ///
     /// See [`ExecPoolBuilder`].
     #[must_use]
+    #[doc(alias = "execbuf_pool_name")]
     pub fn name(&self) -> &str {
         // SAFETY: It is a string that lives as long as the pool, and came from a `str`.
         unsafe { CStr::from_ptr(ffi::execbuf_pool_name(self.raw.0)) }.to_str().unwrap_or_default()
     }
 
-    /// What the pool has at the moment. Takes time in proportion to how much it has, and keeps others waiting.
+    /// Returns what the pool has at the moment. It takes time in proportion to how much the pool has, and blocks other
+    /// threads that use the pool meanwhile.
     ///
     /// # Examples
     ///
-    /// ```
-    /// let pool = execbuf::ExecPool::new()?;
-    /// let buffer = pool.publish(&[0xc3; 100])?;
-    /// let stats = pool.stats();
-    /// assert_eq!((stats.live, stats.bytes), (1, 100));
-    /// assert!(stats.committed >= stats.bytes);
-    /// # Ok::<(), execbuf::Error>(())
-    /// ```
+    /// See [`PoolStats`].
     #[must_use]
+    #[doc(alias = "execbuf_pool_get_stats")]
     pub fn stats(&self) -> PoolStats {
         let mut stats = MaybeUninit::uninit();
         // SAFETY: The pool lives, and `stats` can be written.
         unsafe { ffi::execbuf_pool_get_stats(self.raw.0, stats.as_mut_ptr()) };
         // SAFETY: The function has filled it.
-        let stats = unsafe { stats.assume_init() };
-        PoolStats {
-            live: stats.live,
-            bytes: stats.bytes,
-            reserved: stats.reserved,
-            committed: stats.committed,
-            bookkeeping: stats.bookkeeping,
-            regions: stats.regions,
-            frozen: stats.frozen,
-            own_pages: stats.own_pages,
-            backend: backend(stats.backend),
-            attempts: Error::report(stats.why).attempts().collect(),
-        }
+        unsafe { PoolStats::from_raw(stats.assume_init()) }
     }
 }
 
@@ -302,6 +338,7 @@ impl fmt::Debug for ExecPool {
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "this makes no pool before `build`"]
+#[doc(alias = "execbuf_pool_options")]
 pub struct ExecPoolBuilder {
     near: *const u8,
     name: Option<Box<[u8]>>,
@@ -313,15 +350,23 @@ unsafe impl Send for ExecPoolBuilder {}
 unsafe impl Sync for ExecPoolBuilder {}
 
 impl ExecPoolBuilder {
-    /// All code is to lie within 2 GiB of this address, so that a relative call of 32 bits reaches from any byte of the
-    /// one to the other.
+    /// Places all code within 2 GiB of this address. A relative call of 32 bits then reaches the address from any byte of
+    /// the code, and back.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     pub fn near(mut self, address: *const u8) -> Self {
         self.near = address;
         self
     }
 
-    /// The name of the pool, at most 63 bytes without a zero. Where the system can show it, as in Linux'
-    /// `/proc/self/maps`, it does.
+    /// Sets the name of the pool: at most 63 bytes, without a zero byte. It is shown where the system can show it, as in
+    /// `/proc/self/maps` on Linux.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.as_bytes().into());
         self
@@ -331,9 +376,17 @@ impl ExecPoolBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`ExecPool::new`], and [`TooLarge`](crate::ErrorKind::TooLarge): the name is too long, or contains a zero.
+    /// Those of [`ExecPool::new`], and
+    ///
+    /// - [`TooLarge`](crate::ErrorKind::TooLarge): the name is longer than 63 bytes.
+    /// - [`ZeroByte`](crate::ErrorKind::ZeroByte): the name contains a zero byte.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
+    #[doc(alias = "execbuf_pool_new")]
     pub fn build(self) -> Result<ExecPool, Error> {
-        let name = self.name.map(CString::new).transpose().map_err(|_| Error::too_large(c"name"))?;
+        let name = self.name.map(CString::new).transpose().map_err(|_| Error::zero_byte("name"))?;
         let options = ffi::execbuf_pool_options {
             near_to: self.near.cast(),
             name: name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
@@ -342,48 +395,5 @@ impl ExecPoolBuilder {
         // SAFETY: `pool` and the report can be written, and the options and the name in them live during the call.
         check(|error| unsafe { ffi::execbuf_pool_new(&raw mut pool, &raw const options, error) })?;
         Ok(ExecPool { raw: Arc::new(Raw(pool)) })
-    }
-}
-
-/// Where a piece of code is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Its first byte.
-    pub entry: *const u8,
-    /// How many bytes are published.
-    pub len: usize,
-}
-
-/// What an [`ExecPool`] has at the moment. Sizes are in bytes.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PoolStats {
-    /// Buffers that are not dropped.
-    pub live: usize,
-    /// The sum of their lengths; of buffers that are being built, of their capacities.
-    pub bytes: usize,
-    /// Address space of the regions, counted once, and of pages that buffers have for themselves.
-    pub reserved: usize,
-    /// Memory that has been set aside for code, free or not: the part of `reserved` that was ever touched.
-    pub committed: usize,
-    /// Memory for the pool's own book-keeping.
-    pub bookkeeping: usize,
-    /// Regions.
-    pub regions: usize,
-    /// How many of them a fork has frozen.
-    pub frozen: usize,
-    /// Buffers that have pages of their own.
-    pub own_pages: usize,
-    /// How the newest region was made; `None` before that.
-    pub backend: Option<Backend>,
-    /// Why not in a better way, or why there is none: the attempts that failed when the last one was made.
-    pub attempts: Vec<Attempt>,
-}
-
-impl PoolStats {
-    /// Memory that was set aside and is not code: rounding, traps, and what is free.
-    #[must_use]
-    pub fn waste(&self) -> usize {
-        self.committed.saturating_sub(self.bytes)
     }
 }

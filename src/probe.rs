@@ -5,33 +5,35 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
-use crate::error::{Backend, ErrorKind, backend, kind, nonzero, static_str};
+use crate::backend::{Backend, backend, nonzero, static_str};
+use crate::error::{ErrorKind, kind};
 use crate::ffi::{self, execbuf_status};
 
-/// Finds out what this machine and this process allow: tries each [`Backend`] on a small piece of memory, and asks the
-/// system for what has to do with it.
+/// Reports what this machine and this process allow. It tries each [`Backend`] on a small piece of memory, and asks the
+/// system about its policies and limits.
 ///
-/// Nothing is kept. Nothing is tried that is writable and executable at once, so an audit log gets no line but what
-/// publishing would cause. Policies can change at any time; what a probe says is how it was at that moment.
+/// It leaves nothing behind. It never asks for memory that is writable and executable, so it adds no line to an audit log
+/// that publishing would not add. A policy can change at any time, so a report can become outdated.
 ///
-/// It makes some dozens of system calls, and on Linux reads files of `/proc` and `/sys`: not for a sandbox that kills
-/// whoever makes an unusual call.
+/// It makes some dozens of system calls, and on Linux reads files of `/proc` and `/sys`. Don't use it in a sandbox that
+/// kills processes for unusual calls.
 ///
-/// The example `doctor` prints what it finds, with advice.
+/// The example `doctor` prints the report, with advice.
 ///
 /// # Examples
 ///
 /// ```
 /// let probe = execbuf::probe();
-/// for probed in probe.buffer() {
-///     match probed.call() {
-///         None => println!("{} works", probed.backend()),
-///         Some(call) => println!("{}: {call} failed ({:?})", probed.backend(), probed.os_error()),
+/// for report in probe.buffer() {
+///     match report.call() {
+///         None => println!("{} works", report.backend()),
+///         Some(call) => println!("{}: {call} failed ({:?})", report.backend(), report.os_error()),
 ///     }
 /// }
 /// assert_eq!(probe.buffer_backend().is_some(), execbuf::ExecBuffer::new(&[0xc3]).is_ok());
 /// ```
 #[must_use]
+#[doc(alias = "execbuf_probe_system")]
 pub fn probe() -> Probe {
     let mut raw = MaybeUninit::uninit();
     // SAFETY: The report can be written.
@@ -42,12 +44,17 @@ pub fn probe() -> Probe {
     unsafe { Probe::from_raw(&raw) }
 }
 
-/// What a machine and a process allow; see [`probe`].
+/// What a machine and a process allow. [`probe()`] makes it.
+///
+/// # Examples
+///
+/// See [`probe()`].
 #[derive(Debug, Clone)]
+#[doc(alias = "execbuf_probe")]
 pub struct Probe {
     error: Option<ErrorKind>,
-    buffer: Vec<Probed>,
-    pool: Vec<Probed>,
+    buffer: Vec<BackendReport>,
+    pool: Vec<BackendReport>,
     facts: Vec<(&'static str, String)>,
 }
 
@@ -57,8 +64,8 @@ impl Probe {
     /// `execbuf_probe_system` filled the report.
     unsafe fn from_raw(raw: &ffi::execbuf_probe) -> Self {
         let results = |results: &[ffi::execbuf_probe_result], count: u32| {
-            // SAFETY: The caller says so.
-            results.iter().take(count as usize).filter_map(|raw| unsafe { Probed::from_raw(raw) }).collect()
+            // SAFETY: The caller guarantees it.
+            results.iter().take(count as usize).filter_map(|raw| unsafe { BackendReport::from_raw(raw) }).collect()
         };
         let facts = raw.facts.iter().take(raw.fact_count as usize).filter_map(|fact| {
             // SAFETY: The names in a report are strings that live for ever.
@@ -75,34 +82,50 @@ impl Probe {
         }
     }
 
-    /// Why nothing was tried, if that is so: [`ReadImpliesExec`](ErrorKind::ReadImpliesExec),
-    /// [`Unsupported`](ErrorKind::Unsupported), or that forks can't be watched for.
+    /// Returns why nothing was tried, or `None` if something was: [`ReadImpliesExec`](ErrorKind::ReadImpliesExec),
+    /// [`Unsupported`](ErrorKind::Unsupported), or the reason why fork handlers can't be installed.
+    ///
+    /// # Examples
+    ///
+    /// See [`pool_backend`](Self::pool_backend).
     #[must_use]
     pub fn error(&self) -> Option<ErrorKind> {
         self.error
     }
 
-    /// The backends of [`ExecBuffer`](crate::ExecBuffer), in the order in which they are tried. The first that works is
-    /// used.
+    /// Returns the backends of [`ExecBuffer`](crate::ExecBuffer), in the order in which they are tried. The first one
+    /// that works is used.
+    ///
+    /// # Examples
+    ///
+    /// See [`probe()`].
     #[must_use]
-    pub fn buffer(&self) -> &[Probed] {
+    pub fn buffer(&self) -> &[BackendReport] {
         &self.buffer
     }
 
-    /// The backends of the regions of an [`ExecPool`](crate::ExecPool), in the order in which they are tried. If none
-    /// works, each piece of code gets pages of its own, as an [`ExecBuffer`](crate::ExecBuffer) does.
+    /// Returns the backends of the regions of an [`ExecPool`](crate::ExecPool), in the order in which they are tried. If
+    /// none works, each piece of code gets a dedicated mapping.
+    ///
+    /// # Examples
+    ///
+    /// See [`BackendReport`].
     #[must_use]
-    pub fn pool(&self) -> &[Probed] {
+    pub fn pool(&self) -> &[BackendReport] {
         &self.pool
     }
 
-    /// The backend that [`ExecBuffer`](crate::ExecBuffer) uses; `None`: it can't publish.
+    /// Returns the backend that [`ExecBuffer`](crate::ExecBuffer) uses, or `None` if it can't publish.
+    ///
+    /// # Examples
+    ///
+    /// See [`probe()`].
     #[must_use]
     pub fn buffer_backend(&self) -> Option<Backend> {
         first_that_works(&self.buffer)
     }
 
-    /// The backend of the regions of an [`ExecPool`](crate::ExecPool); `None`: there are no regions.
+    /// Returns the backend of the regions of an [`ExecPool`](crate::ExecPool), or `None` if there are no regions.
     ///
     /// # Examples
     ///
@@ -110,7 +133,7 @@ impl Probe {
     /// let probe = execbuf::probe();
     /// match (probe.pool_backend(), probe.buffer_backend()) {
     ///     (Some(backend), _) => println!("regions made by {backend}"),
-    ///     (None, Some(backend)) => println!("pages of its own for each piece of code, made by {backend}"),
+    ///     (None, Some(backend)) => println!("a dedicated mapping for each piece of code, made by {backend}"),
     ///     (None, None) => println!("nothing works: {:?}", probe.error()),
     /// }
     /// ```
@@ -119,8 +142,8 @@ impl Probe {
         first_that_works(&self.pool)
     }
 
-    /// What policies, limits and sizes there are, as far as the process may know: names and values. They are for people
-    /// to read, and may change with the version.
+    /// Returns names and values of policies, limits and sizes, as far as the process may know them. They are for people to
+    /// read, and can change with the version.
     ///
     /// # Examples
     ///
@@ -134,50 +157,78 @@ impl Probe {
     }
 }
 
-fn first_that_works(results: &[Probed]) -> Option<Backend> {
-    results.iter().find(|probed| probed.works()).map(Probed::backend)
+fn first_that_works(results: &[BackendReport]) -> Option<Backend> {
+    results.iter().find(|report| report.works()).map(BackendReport::backend)
 }
 
-/// What a [`Probe`] knows of one backend.
+/// What a [`Probe`] found out about one backend.
+///
+/// # Examples
+///
+/// ```
+/// for report in execbuf::probe().pool() {
+///     println!("{}: works: {}", report.backend(), report.works());
+///     if let Some(call) = report.call() {
+///         println!("  {call}: {:?}", report.os_error());
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Probed {
+#[doc(alias = "execbuf_probe_result")]
+pub struct BackendReport {
     backend: Backend,
     call: Option<&'static str>,
     os_error: Option<i32>,
 }
 
-impl Probed {
+impl BackendReport {
     /// # Safety
     ///
     /// The call is null or a string that lives for ever.
     unsafe fn from_raw(raw: &ffi::execbuf_probe_result) -> Option<Self> {
         Some(Self {
             backend: backend(raw.backend)?,
-            // SAFETY: The caller says so.
+            // SAFETY: The caller guarantees it.
             call: unsafe { static_str(raw.call) },
             os_error: nonzero(raw.os_error),
         })
     }
 
-    /// Which one.
+    /// Returns the backend.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// Whether it works here: code was written, called, rewritten and called again.
+    /// Returns whether it works here: code was written, called, rewritten and called again.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     #[must_use]
     pub fn works(&self) -> bool {
         self.call.is_none()
     }
 
-    /// Why it does not work: the system call that failed, or the check that spoke against trying.
+    /// Returns why it does not work: the system call that failed, or the check that made an attempt pointless.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     #[must_use]
     pub fn call(&self) -> Option<&'static str> {
         self.call
     }
 
-    /// Why it does not work: the system's code, an `errno` value, on Windows that of `GetLastError`.
+    /// Returns the system's code for the failure: an `errno` value, or on Windows the value of `GetLastError`.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     #[must_use]
     pub fn os_error(&self) -> Option<i32> {
         self.os_error

@@ -20,9 +20,10 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use crate::support::{self, TRAP, call, child, harden, maps, publish, returning};
+    use crate::support::{self, TRAP, call, child, harden, maps, publish, reserve, returning};
     use crate::{pool, suite};
     use execbuf::{Backend, ErrorKind, ExecBuffer, ExecPool};
+    use std::convert::Infallible;
     use std::io::Error;
 
     /// How a child exits that could not be hardened.
@@ -106,15 +107,15 @@ mod linux {
         let pool = ExecPool::new().unwrap();
         let mut buffer = pool.publish(&returning(1)).unwrap();
         let stats = pool.stats();
-        if stats.regions == 0 {
+        if stats.regions() == 0 {
             let attempts: Vec<_> =
-                stats.attempts.iter().map(|attempt| (attempt.backend(), attempt.call())).collect();
-            assert!(!attempts.is_empty() && stats.own_pages == 1);
+                stats.attempts().iter().map(|attempt| (attempt.backend(), attempt.call())).collect();
+            assert!(!attempts.is_empty() && stats.dedicated() == 1);
             must(&Err(format!("the backend of pools under {}: no regions: {attempts:?}", hardening.name)));
         }
-        assert_eq!(stats.backend, Some(hardening.pool));
+        assert_eq!(stats.backend(), Some(hardening.pool));
         let mappings = if hardening.pool == Backend::Memfd { MEMFD } else { SHARED };
-        let failed: Vec<_> = stats.attempts.iter().map(execbuf::Attempt::backend).collect();
+        let failed: Vec<_> = stats.attempts().iter().map(execbuf::Attempt::backend).collect();
         assert_eq!(failed, if hardening.pool == Backend::Memfd { vec![] } else { vec![Backend::Memfd] });
         assert_eq!(maps::name_at(buffer.as_ptr()), mappings);
         buffer.rewrite(0, &returning(2)).unwrap();
@@ -153,7 +154,6 @@ mod linux {
         ("code over RLIMIT_FSIZE takes another way", file_size),
         ("a lack of descriptors is no refusal", no_descriptors),
         ("refused staging is no lack of memory", refused_staging),
-        ("a lack of scratch memory is an error", no_scratch_memory),
         ("a policy that is imposed later leaves old code as it was", old_code_under_a_new_policy),
         ("under READ_IMPLIES_EXEC new is refused", read_implies_exec),
         ("under READ_IMPLIES_EXEC after the first use nothing is writable and executable", read_implies_exec_late),
@@ -265,16 +265,6 @@ mod linux {
         assert_eq!((error.kind(), error.culprit()), (ErrorKind::Denied, Some("mmap")));
     }
 
-    fn no_scratch_memory() {
-        drop(publish(1));
-        let used: usize = maps::all().iter().map(|mapping| mapping.end - mapping.start).sum();
-        must(&harden::limited_address_space(used + (48 << 20)));
-        // The reservation fits, but not the scratch memory as well.
-        let error = ExecBuffer::build(32 << 20, |_, _| Ok(1)).unwrap_err();
-        assert_eq!((error.kind(), error.culprit()), (ErrorKind::NoMemory, Some("scratch memory")));
-        assert!(ExecBuffer::build(1 << 20, |_, _| Ok(1)).is_ok());
-    }
-
     fn no_address_space_under_mdwe() {
         must(&harden::mdwe());
         no_address_space();
@@ -293,8 +283,8 @@ mod linux {
     fn read_implies_exec() {
         must(&harden::read_implies_exec());
         let before = maps::all().len();
-        for error in [ExecBuffer::new(&returning(1)).unwrap_err(), ExecBuffer::build(1, |_, _| Ok(1)).unwrap_err()]
-        {
+        let assembled = ExecBuffer::assemble(|_| Ok::<_, Infallible>([0]));
+        for error in [ExecBuffer::new(&returning(1)).unwrap_err(), assembled.unwrap_err()] {
             assert_eq!(error.kind(), ErrorKind::ReadImpliesExec);
             assert_eq!(error.culprit(), Some("personality"));
             assert!(error.to_string().contains("setarch"), "{error}");
@@ -311,10 +301,9 @@ mod linux {
         };
         buffer.rewrite(0, &returning(2)).unwrap();
         not_both(buffer.as_ptr());
-        let built = ExecBuffer::build(16, |address, code| {
+        let built = ExecBuffer::assemble(|address| {
             not_both(address as *const u8);
-            code[..returning(3).len()].copy_from_slice(&returning(3));
-            Ok(returning(3).len())
+            Ok::<_, Infallible>(returning(3))
         })
         .unwrap();
         not_both(built.as_ptr());
@@ -336,7 +325,7 @@ mod linux {
         assert_eq!((error.kind(), error.os_error()), (ErrorKind::NoMemory, Some(libc::ENOMEM)));
         assert!(error.to_string().contains("RLIMIT_AS"), "{error}");
         assert_eq!(rewritten.rewrite(0, &returning(20)).unwrap_err().kind(), ErrorKind::NoMemory);
-        assert_eq!(ExecBuffer::build(1 << 20, |_, _| Ok(1)).unwrap_err().kind(), ErrorKind::NoMemory);
+        assert_eq!(reserve(None, 1 << 20, |_, _| 1).unwrap_err().kind(), ErrorKind::NoMemory);
         assert_eq!((call(&kept), call(&rewritten)), (1, 2));
         assert!(buffers.iter().all(|buffer| call(buffer) == 3));
         drop(buffers);

@@ -13,7 +13,7 @@ fn forks() {
 mod unix {
     use crate::support::child::{self, End};
     use crate::support::{
-        Random, SHORTEST, TRAP, alone, call, function, is_cross, maps, publish, rename, returning, skip,
+        Random, SHORTEST, TRAP, alone, call, function, is_cross, maps, publish, rename, reserve, returning, skip,
     };
     use execbuf::{ErrorKind, ExecBuffer, ExecPool};
     use std::mem::ManuallyDrop;
@@ -53,12 +53,12 @@ mod unix {
             check(&live);
         }
         let stats = pool.stats();
-        assert_eq!((stats.live, stats.own_pages == 0), (10, has_regions()));
+        assert_eq!((stats.live(), stats.dedicated() == 0), (10, has_regions()));
         // Each live function may keep a frozen region; those without one are gone.
-        assert!(stats.regions <= 11 && stats.frozen <= 10, "{stats:?}");
+        assert!(stats.regions() <= 11 && stats.frozen() <= 10, "{stats:?}");
         maps::look();
         drop(live);
-        assert_eq!((pool.stats().live, pool.stats().frozen), (0, 0));
+        assert_eq!((pool.stats().live(), pool.stats().frozen()), (0, 0));
     }
 
     #[test]
@@ -93,17 +93,16 @@ mod unix {
                         check(&mine);
                         drop(mine.swap_remove(3));
                         mine.extend((0..20).map(|n| numbered(&pool, 5000 + n, 300)));
-                        let built = pool
-                            .build(500, |_, code| {
-                                rename(code, 9);
-                                Ok(SHORTEST)
-                            })
-                            .unwrap();
+                        let fill = |_, code: &mut [u8]| {
+                            rename(code, 9);
+                            SHORTEST
+                        };
+                        let built = reserve(Some(&pool), 500, fill).unwrap();
                         rename_last(&mut mine, 6000);
                         check(&mine);
                         assert_eq!(call(&built), 9);
                         mine.clear();
-                        assert!(pool.stats().live > 0 || pool.stats().frozen == 0);
+                        assert!(pool.stats().live() > 0 || pool.stats().frozen() == 0);
                     });
                     assert_eq!(end, FINE, "round {round}");
                     check(&mine);
@@ -115,7 +114,7 @@ mod unix {
             }
         });
         mine.clear();
-        assert_eq!((pool.stats().live, pool.stats().bytes, pool.stats().frozen), (0, 0, 0));
+        assert_eq!((pool.stats().live(), pool.stats().bytes(), pool.stats().frozen()), (0, 0, 0));
     }
 
     #[test]
@@ -190,7 +189,7 @@ mod unix {
         assert_eq!(child.wait(), FINE);
         stop.wait();
         check(&new);
-        assert_eq!((pool.stats().live, pool.stats().frozen), (new.len(), 0));
+        assert_eq!((pool.stats().live(), pool.stats().frozen()), (new.len(), 0));
     }
 
     #[test]
@@ -203,7 +202,7 @@ mod unix {
             old.clear();
             let new: Vec<Numbered> = (0..600).map(|n| numbered(&pool, 10_000 + n, 100)).collect();
             check(&new);
-            assert_eq!((pool.stats().live, pool.stats().frozen), (600, 0));
+            assert_eq!((pool.stats().live(), pool.stats().frozen()), (600, 0));
         });
         assert_eq!(end, FINE);
         check(&old);
@@ -239,11 +238,11 @@ mod unix {
         if !has_regions() {
             return skip("frozen regions: this system has none");
         }
-        let regions = || (pool.stats().regions, pool.stats().frozen);
+        let regions = || (pool.stats().regions(), pool.stats().frozen());
         #[cfg(target_os = "linux")]
         let mapped = || maps::of("/memfd:frozen (deleted)").len();
         #[cfg(not(target_os = "linux"))]
-        let mapped = || 2 * pool.stats().regions;
+        let mapped = || 2 * pool.stats().regions();
         let is_memfd = mapped() > 0;
         let mappings = |regions: usize| assert_eq!(mapped(), if is_memfd { 2 * regions } else { 0 });
         let before = maps::look().executable_bytes;
@@ -317,37 +316,71 @@ mod unix {
         let pool = pool();
         let mut live: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
         generation(&pool, &mut live, 5);
-        assert_eq!(pool.stats().live, 11);
+        assert_eq!(pool.stats().live(), 11);
     }
 
     #[test]
-    fn a_fork_in_a_closure_that_builds_code_freezes_it_in_the_child() {
+    fn a_fork_during_a_reservation_freezes_it_in_the_child() {
         let _alone = alone();
         let pool = pool();
         let other = publish(1);
         for capacity in [100, 40 << 10, 3 << 20] {
             let mut in_child = false;
             let shared = has_regions() && capacity < 2 << 20;
-            let result = pool.build(capacity, |_, code| {
+            let result = reserve(Some(&pool), capacity, |_, code| {
                 rename(code, 77);
                 if let Some(end) = child::forked_and_returned() {
                     assert_eq!(end, FINE);
                 } else {
                     in_child = true;
                 }
-                Ok(SHORTEST)
+                SHORTEST
             });
             if in_child {
                 let fine = match &result {
                     Ok(buffer) => !shared && call(buffer) == 77,
                     Err(error) => shared && error.kind() == ErrorKind::Frozen,
                 };
-                let fine = fine && pool.stats().live == usize::from(!shared) && call(&other) == 1;
+                let fine = fine && pool.stats().live() == usize::from(!shared) && call(&other) == 1;
                 // SAFETY: The child of a fork ends this way.
                 unsafe { libc::_exit(i32::from(!fine)) };
             }
             assert_eq!(call(&result.unwrap()), 77);
-            assert_eq!((pool.stats().live, pool.stats().frozen), (0, 0));
+            assert_eq!((pool.stats().live(), pool.stats().frozen()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_fork_in_a_closure_that_assembles_code_freezes_it_in_the_child() {
+        let _alone = alone();
+        let pool = pool();
+        for length in [SHORTEST, 50, 10_000] {
+            let (mut calls, mut in_child) = (0, false);
+            let shared = has_regions();
+            let result = pool.assemble(|_| {
+                calls += 1;
+                if calls == 1 {
+                    if let Some(end) = child::forked_and_returned() {
+                        assert_eq!(end, FINE);
+                    } else {
+                        in_child = true;
+                    }
+                }
+                Ok::<_, std::convert::Infallible>(function(77, length))
+            });
+            if in_child {
+                // A child that has to ask for more memory gets new memory, which is not frozen.
+                let frozen = shared && length <= 64;
+                let fine = match &result {
+                    Ok(buffer) => !frozen && call(buffer) == 77,
+                    Err(error) => frozen && error.kind() == ErrorKind::Frozen,
+                };
+                let fine = fine && pool.stats().live() == usize::from(!frozen);
+                // SAFETY: The child of a fork ends this way.
+                unsafe { libc::_exit(i32::from(!fine)) };
+            }
+            assert_eq!(call(&result.unwrap()), 77);
+            assert_eq!((pool.stats().live(), pool.stats().frozen()), (0, 0));
         }
     }
 
@@ -367,22 +400,21 @@ mod unix {
             check(&new);
             if has_regions() {
                 assert_eq!(old[0].1.rewrite(0, &returning(9)).unwrap_err().kind(), ErrorKind::Frozen);
-                assert_eq!((pool.stats().regions, pool.stats().frozen), (2, 1));
+                assert_eq!((pool.stats().regions(), pool.stats().frozen()), (2, 1));
             }
             check(&old);
             old.clear();
-            assert_eq!((pool.stats().live, pool.stats().frozen), (99, 0));
-            let built = pool
-                .build(100, |_, code| {
-                    rename(code, 8);
-                    Ok(50)
-                })
-                .unwrap();
+            assert_eq!((pool.stats().live(), pool.stats().frozen()), (99, 0));
+            let fill = |_, code: &mut [u8]| {
+                rename(code, 8);
+                50
+            };
+            let built = reserve(Some(&pool), 100, fill).unwrap();
             assert_eq!(call(&built), 8);
         });
         assert_eq!(child.wait(), FINE);
         check(&old);
-        assert_eq!(pool.stats().frozen, 0);
+        assert_eq!(pool.stats().frozen(), 0);
         let new: Vec<Numbered> = (0..100).map(|n| numbered(&pool, 2000 + n, 100)).collect();
         check(&old);
         check(&new);
@@ -452,14 +484,14 @@ mod unix {
                     }
                     3 => drop(pool.publish_batch(&[&returning(1), &returning(2)]).unwrap()),
                     4 => drop(
-                        pool.build(100, |_, code| {
+                        reserve(Some(&pool), 100, |_, code| {
                             rename(code, 8);
-                            Ok(50)
+                            50
                         })
                         .unwrap(),
                     ),
                     5 => assert!(pool.lookup(old[0].1.as_ptr()).is_some()),
-                    6 => assert_eq!(pool.stats().frozen, usize::from(regions)),
+                    6 => assert_eq!(pool.stats().frozen(), usize::from(regions)),
                     7 => drop(ExecPool::new().unwrap()),
                     _ => drop(publish(1)),
                 }
@@ -483,7 +515,7 @@ mod unix {
         if !cfg!(all(target_os = "linux", target_env = "gnu")) {
             return skip("spawning a program: here it may be a fork");
         }
-        assert_eq!(pool.stats().frozen, 0);
+        assert_eq!(pool.stats().frozen(), 0);
         old.1.rewrite(0, &returning(2)).unwrap();
         assert_eq!(call(&old.1), 2);
     }
@@ -526,7 +558,7 @@ mod unix {
     fn has_regions() -> bool {
         let pool = pool();
         let _buffer = numbered(&pool, 1, 100);
-        pool.stats().regions > 0
+        pool.stats().regions() > 0
     }
 
     fn numbered(pool: &ExecPool, number: u32, length: usize) -> Numbered {

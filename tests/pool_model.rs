@@ -5,10 +5,11 @@
 mod support;
 
 use execbuf::{ErrorKind, ExecBuffer, ExecPool};
+use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{Random, SHORTEST, call, function, maps, rename, say};
+use support::{Random, SHORTEST, call, function, maps, rename, reserve, say};
 
 #[test]
 fn random_operations_follow_a_model() {
@@ -18,7 +19,7 @@ fn random_operations_follow_a_model() {
     model.run();
     model.check();
     model.end();
-    assert_eq!((pool.stats().live, pool.stats().bytes), (0, 0));
+    assert_eq!((pool.stats().live(), pool.stats().bytes()), (0, 0));
 }
 
 #[test]
@@ -59,10 +60,10 @@ fn threads(pool: &ExecPool, seed: u64, operations: usize, fork_every: Option<usi
             })
             .collect();
         let lives: Vec<Vec<Live>> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-        assert_eq!((pool.stats().live, pool.stats().bytes), *live.lock().unwrap());
+        assert_eq!((pool.stats().live(), pool.stats().bytes()), *live.lock().unwrap());
         lives.iter().flatten().for_each(Live::check);
     });
-    assert_eq!((pool.stats().live, pool.stats().bytes), (0, 0));
+    assert_eq!((pool.stats().live(), pool.stats().bytes()), (0, 0));
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn random_operations_with_forks_follow_a_model() {
     model.check();
     model.end();
     let stats = pool.stats();
-    assert_eq!((stats.live, stats.bytes, stats.frozen), (0, 0, 0));
+    assert_eq!((stats.live(), stats.bytes(), stats.frozen()), (0, 0, 0));
 }
 
 /// How many forks have begun, and how many have ended, in this process and those that it comes from. There is one at a time.
@@ -187,12 +188,20 @@ impl<'a> Model<'a> {
         let (number, length, before) = (self.next(), self.length(), ended());
         let room = self.random.of(0..200);
         let mut told = 0;
-        let buffer = self.pool.build(length + room, |address, code| {
-            told = address;
-            code[..length].copy_from_slice(&function(number, length));
-            Ok(length)
-        });
-        let buffer = buffer.unwrap();
+        let buffer = if room < 100 {
+            let assembled = self.pool.assemble(|address| {
+                told = address;
+                Ok::<_, Infallible>(function(number, length))
+            });
+            assembled.unwrap()
+        } else {
+            let reserved = reserve(Some(self.pool), length + room, |address, code| {
+                told = address;
+                code[..length].copy_from_slice(&function(number, length));
+                length
+            });
+            reserved.unwrap()
+        };
         assert_eq!((buffer.as_ptr().addr(), buffer.len()), (told, length));
         self.live.push(Live { number, length, before, after: begun(), buffer });
     }
@@ -238,8 +247,10 @@ impl<'a> Model<'a> {
     fn fail(&mut self) {
         let length = self.length();
         assert_eq!(self.pool.publish(&[]).unwrap_err().kind(), ErrorKind::Empty);
-        let error = self.pool.build(length, |_, _| Err("no".into())).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::BuildFailed);
+        let error = self.pool.assemble(|_| Err::<[u8; 0], _>("no")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AssembleFailed);
+        let error = reserve(Some(self.pool), length, |_, _| length + 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Capacity);
         let code = function(1, length);
         assert_eq!(self.pool.publish_batch(&[&code, &code, &[]]).unwrap_err().kind(), ErrorKind::Empty);
         if let Some(chosen) = self.any() {
@@ -284,13 +295,13 @@ impl<'a> Model<'a> {
         for &(entry, length) in &places {
             assert_eq!(entry % 16, 0);
             let place = self.pool.lookup((entry + length - 1) as *const u8).unwrap();
-            assert_eq!((place.entry.addr(), place.len), (entry, length));
+            assert_eq!((place.entry().addr(), place.len()), (entry, length));
         }
         let stats = self.pool.stats();
         if self.alone {
-            assert_eq!((stats.live, stats.bytes), (self.live.len(), self.bytes()));
+            assert_eq!((stats.live(), stats.bytes()), (self.live.len(), self.bytes()));
         }
-        assert!(stats.committed >= stats.bytes || !self.alone, "{stats:?}");
+        assert!(stats.resident() >= stats.bytes() || !self.alone, "{stats:?}");
         maps::look();
     }
 
@@ -315,7 +326,7 @@ fn pool() -> ExecPool {
 
 fn has_regions(pool: &ExecPool) -> bool {
     let _buffer = pool.publish(&function(0, SHORTEST)).expect("this system allows executable memory");
-    pool.stats().regions > 0
+    pool.stats().regions() > 0
 }
 
 fn operations(pool: &ExecPool) -> usize {

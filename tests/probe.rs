@@ -28,9 +28,9 @@ fn assert_agrees(probe: &Probe) {
     let published = pool.publish(&returning(2));
     let stats = pool.stats();
     if probe.pool_backend().is_some() {
-        assert_eq!((stats.backend, stats.regions, stats.own_pages), (probe.pool_backend(), 1, 0));
+        assert_eq!((stats.backend(), stats.regions(), stats.dedicated()), (probe.pool_backend(), 1, 0));
     } else {
-        assert_eq!((stats.regions, stats.own_pages), (0, usize::from(buffer.is_ok())));
+        assert_eq!((stats.regions(), stats.dedicated()), (0, usize::from(buffer.is_ok())));
     }
     match published {
         Ok(published) => assert_eq!(call(&published), 2),
@@ -142,7 +142,7 @@ fn fact<'a>(probe: &'a Probe, wanted: &str) -> &'a str {
 mod hardened {
     use super::{Backend, alone, assert_agrees, fact, maps};
     use crate::support::{child, harden, skip};
-    use execbuf::{ErrorKind, Probe, Probed};
+    use execbuf::{BackendReport, ErrorKind, Probe};
     use libc::{EACCES, EFBIG, EMFILE, EPERM};
 
     /// How a child exits that could not be hardened.
@@ -171,7 +171,7 @@ mod hardened {
         assert!([child::End::Exited(0), child::End::Exited(SKIPPED)].contains(&end), "{end:?}");
     }
 
-    fn assert_failures(now: &[Probed], before: &[Probed], failures: Failures) {
+    fn assert_failures(now: &[BackendReport], before: &[BackendReport], failures: Failures) {
         assert_eq!(now.len(), before.len());
         for (now, before) in now.iter().zip(before) {
             match failures.iter().find(|failure| failure.0 == now.backend()) {
@@ -253,8 +253,9 @@ mod hardened {
             || harden::deny(&[libc::SYS_mremap]),
             |before| {
                 let now = execbuf::probe();
-                let named =
-                    |probed: &Probed| (probed.backend(), probed.call().unwrap(), probed.os_error().unwrap());
+                let named = |probed: &BackendReport| {
+                    (probed.backend(), probed.call().unwrap(), probed.os_error().unwrap())
+                };
                 assert_eq!(now.buffer().iter().map(named).collect::<Vec<_>>(), all);
                 // The memory of a pool is never moved.
                 assert_failures(now.pool(), before.pool(), &[(Backend::Alias, "mremap", EPERM)]);

@@ -138,12 +138,8 @@ fn traced(task: &str) {
             "new" => buffer = support::publish(value),
             "rewrite" => buffer.rewrite(0, &support::returning(value)).expect("it can be rewritten"),
             _ => {
-                buffer = execbuf::ExecBuffer::build(100, |_, bytes| {
-                    let code = support::returning(value);
-                    bytes[..code.len()].copy_from_slice(&code);
-                    Ok(code.len())
-                })
-                .expect("it can be built");
+                let assemble = |_| Ok::<_, std::convert::Infallible>(support::returning(value));
+                buffer = execbuf::ExecBuffer::assemble(assemble).expect("it can be assembled");
             }
         }
         write!(log, "{} ", support::call(&buffer)).expect("strings take everything");

@@ -39,13 +39,13 @@ fn a_thunk_keeps_its_function_alive() {
     let dynamic = dynamic.with_owner(owned.clone());
     let owned = Arc::try_unwrap(owned.into_owner()).expect_err("the thunks own it, too");
     drop(owned);
-    assert_eq!((pool.stats().live, thunk.call()), (1, 42));
+    assert_eq!((pool.stats().live(), thunk.call()), (1, 42));
     drop(thunk);
-    assert_eq!(pool.stats().live, 1);
+    assert_eq!(pool.stats().live(), 1);
     // SAFETY: The function has this type.
     assert_eq!(unsafe { dynamic.function::<extern "C" fn() -> u32>() }.unwrap().call(), 42);
     drop(dynamic);
-    assert_eq!(pool.stats().live, 0);
+    assert_eq!(pool.stats().live(), 0);
 }
 
 #[test]
@@ -120,13 +120,13 @@ fn a_thunk_of_published_code_owns_it() {
     let signature = "L(LL)".parse().unwrap();
     let builder = DynThunk::builder(&signature).caller_abi(Abi::SysV64).callee_abi(Abi::Win64);
     let dynamic = builder.build(add.as_ptr()).unwrap().with_owner(add);
-    assert_eq!((thunk.call(40, 2), pool.stats().live), (42, 1));
+    assert_eq!((thunk.call(40, 2), pool.stats().live()), (42, 1));
     drop(thunk);
     // SAFETY: As above.
     let function = unsafe { dynamic.function::<extern "sysv64" fn(u64, u64) -> u64>() }.unwrap();
-    assert_eq!((function.call(40, 2), pool.stats().live), (42, 1));
+    assert_eq!((function.call(40, 2), pool.stats().live()), (42, 1));
     drop(dynamic);
-    assert_eq!(pool.stats().live, 0);
+    assert_eq!(pool.stats().live(), 0);
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -3,10 +3,11 @@
 
 #![allow(dead_code, unreachable_pub, reason = "the list is for one of the two")]
 
-use crate::support::{TRAP, call, child, maps, returning};
+use crate::support::{SHORTEST, TRAP, call, child, function, maps, reserve, returning};
 use execbuf::{Error, ErrorKind, ExecBuffer, ExecPool};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use std::convert::Infallible;
 
 /// Where a test gets its buffers from.
 pub enum Maker {
@@ -28,13 +29,20 @@ impl Maker {
         }
     }
 
-    fn build<B>(&self, capacity: usize, build: B) -> Result<ExecBuffer, Error>
-    where
-        B: FnOnce(usize, &mut [u8]) -> Result<usize, Box<dyn std::error::Error + Send + Sync>>,
-    {
+    fn reserve(&self, capacity: usize, fill: impl FnOnce(usize, &mut [u8]) -> usize) -> Result<ExecBuffer, Error> {
         match self {
-            Self::Own => ExecBuffer::build(capacity, build),
-            Self::Pool(pool) => pool.build(capacity, build),
+            Self::Own => reserve(None, capacity, fill),
+            Self::Pool(pool) => reserve(Some(pool), capacity, fill),
+        }
+    }
+
+    fn assemble<B: AsRef<[u8]>, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        &self,
+        assemble: impl FnMut(usize) -> Result<B, E>,
+    ) -> Result<ExecBuffer, Error> {
+        match self {
+            Self::Own => ExecBuffer::assemble(assemble),
+            Self::Pool(pool) => pool.assemble(assemble),
         }
     }
 
@@ -52,7 +60,7 @@ impl Maker {
     fn rewrite_after_fork(&self, buffer: &mut ExecBuffer, old: u32, new: u32) -> u32 {
         let result = buffer.rewrite(0, &returning(new));
         match self {
-            Self::Pool(pool) if pool.stats().regions > 0 => {
+            Self::Pool(pool) if pool.stats().regions() > 0 => {
                 assert_eq!(result.unwrap_err().kind(), ErrorKind::Frozen);
                 old
             }
@@ -72,7 +80,7 @@ impl Maker {
     /// Whether there is no code at an address any more.
     fn is_gone(&self, address: *const u8) -> bool {
         match self {
-            Self::Pool(pool) if pool.stats().regions > 0 => pool.lookup(address).is_none(),
+            Self::Pool(pool) if pool.stats().regions() > 0 => pool.lookup(address).is_none(),
             _ => maps::at(address).is_none_or(|mapping| !mapping.executable),
         }
     }
@@ -163,15 +171,58 @@ suite! {
         }
     }
 
-    fn build_tells_the_final_address(m) {
+    fn assemble_tells_the_final_address(m) {
+        // Code that fits at once, and code for which memory is reserved again.
+        for length in [SHORTEST, 64, 65, 1000, 5000, 100_000, 3 << 20] {
+            let mut told = Vec::new();
+            let buffer = m.assemble(|address| {
+                told.push(address);
+                maps::look();
+                Ok::<_, Infallible>(function(9, length))
+            }).unwrap();
+            maps::look();
+            assert_eq!(Some(&buffer.as_ptr().addr()), told.last());
+            assert!(told.len() <= 2 && (told.len() == 1 || length > 64), "{length}: {told:x?}");
+            assert_eq!(buffer.as_ref(), function(9, length));
+            assert_eq!(call(&buffer), 9);
+        }
+    }
+
+    fn assemble_goes_on_until_the_code_fits(m) {
+        // Longer each time, by less and less; and shorter in the end.
+        for lengths in [&[5000, 6000, 6500, 6501, 6501][..], &[10_000, 5000], &[5000, 7000, 100]] {
+            let mut calls = lengths.iter();
+            let buffer = m.assemble(|_| {
+                Ok::<_, Infallible>(function(4, *calls.next().expect("the last one fits")))
+            }).unwrap();
+            assert_eq!((buffer.len(), calls.next(), call(&buffer)), (*lengths.last().unwrap(), None, 4));
+        }
+    }
+
+    fn code_that_is_longer_at_each_address_is_an_error(m) {
+        let before = maps::look().executable_bytes;
+        let mut calls = 0;
+        let error = m.assemble(|_| {
+            calls += 1;
+            Ok::<_, Infallible>(function(4, calls * 5000))
+        }).unwrap_err();
+        assert_eq!((error.kind(), calls), (ErrorKind::Unsettled, 8));
+        assert_eq!((error.os_error(), error.culprit(), error.attempts().count()), (None, None, 0));
+        assert!(error.to_string().starts_with("the code was longer at each address"), "{error}");
+        if let Maker::Own = m {
+            assert_eq!(maps::look().executable_bytes, before);
+        }
+    }
+
+    fn a_reservation_has_the_final_address(m) {
         let mut told = 0;
-        let buffer = m.build(64, |address, bytes| {
+        let buffer = m.reserve(64, |address, bytes| {
             told = address;
             assert_eq!(bytes, [0; 64]);
             let code = returning(9);
             bytes[..code.len()].copy_from_slice(&code);
             maps::look();
-            Ok(code.len())
+            code.len()
         }).unwrap();
         maps::look();
         assert_eq!(buffer.as_ptr().addr(), told);
@@ -179,15 +230,15 @@ suite! {
         assert_eq!(call(&buffer), 9);
     }
 
-    fn build_gives_back_what_the_code_did_not_need(m) {
+    fn a_reservation_gives_back_what_the_code_did_not_need(m) {
         if let Maker::Pool(_) = m {
             return; // its room stays
         }
         let bytes = |written: usize| {
             let before = maps::look().executable_bytes;
-            let buffer = m.build(1 << 20, |_, code| {
+            let buffer = m.reserve(1 << 20, |_, code| {
                 code[..6.min(written)].copy_from_slice(&returning(9)[..6]);
-                Ok(written)
+                written
             }).unwrap();
             let after = maps::look().executable_bytes;
             drop(buffer);
@@ -257,12 +308,13 @@ suite! {
             (error.kind(), error.culprit().unwrap())
         };
         assert_eq!(kind(m.take(&[])), (ErrorKind::Empty, "length"));
-        assert_eq!(kind(m.build(0, |_, _| Ok(0))), (ErrorKind::Empty, "capacity"));
-        assert_eq!(kind(m.build(16, |_, _| Ok(0))), (ErrorKind::Empty, "length"));
-        assert_eq!(kind(m.build(16, |_, _| Ok(17))), (ErrorKind::Capacity, "length"));
-        assert_eq!(kind(m.build(16, |_, _| Ok(usize::MAX))), (ErrorKind::Capacity, "length"));
+        assert_eq!(kind(m.assemble(|_| Ok::<_, Infallible>([]))), (ErrorKind::Empty, "length"));
+        assert_eq!(kind(m.reserve(0, |_, _| 0)), (ErrorKind::Empty, "capacity"));
+        assert_eq!(kind(m.reserve(16, |_, _| 0)), (ErrorKind::Empty, "length"));
+        assert_eq!(kind(m.reserve(16, |_, _| 17)), (ErrorKind::Capacity, "length"));
+        assert_eq!(kind(m.reserve(16, |_, _| usize::MAX)), (ErrorKind::Capacity, "length"));
         for size in [usize::MAX, usize::MAX / 2 + 1, isize::MAX.unsigned_abs(), isize::MAX.unsigned_abs() - 16] {
-            assert_eq!(kind(m.build(size, |_, _| Ok(1))), (ErrorKind::TooLarge, "capacity"));
+            assert_eq!(kind(m.reserve(size, |_, _| 1)), (ErrorKind::TooLarge, "capacity"));
         }
 
         let mut buffer = m.publish(5);
@@ -285,17 +337,17 @@ suite! {
     }
 
     fn more_than_there_is_is_out_of_memory(m) {
-        let error = m.build(isize::MAX.unsigned_abs() - (1 << 20), |_, _| Ok(1)).unwrap_err();
+        let error = m.reserve(isize::MAX.unsigned_abs() - (1 << 20), |_, _| 1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoMemory);
         assert!(error.culprit().is_some());
         #[cfg(feature = "std")]
         assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::OutOfMemory);
     }
 
-    fn an_error_of_the_build_closure_is_the_source(m) {
-        let error = m.build(16, |_, _| Err("unbalanced".into())).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::BuildFailed);
-        assert_eq!(error.to_string(), "the closure that builds the code failed: unbalanced");
+    fn an_error_of_the_assembling_closure_is_the_source(m) {
+        let error = m.assemble(|_| Err::<[u8; 1], _>("unbalanced")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AssembleFailed);
+        assert_eq!(error.to_string(), "the closure that assembles the code failed: unbalanced");
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "unbalanced");
         assert_eq!((error.os_error(), error.culprit(), error.attempts().count()), (None, None, 0));
     }
@@ -303,11 +355,16 @@ suite! {
     fn nothing_is_left_of_what_failed(m) {
         let fail = || {
             let _ = m.take(&[]).unwrap_err();
-            let _ = m.build(1 << 20, |_, _| Err("no".into())).unwrap_err();
-            let _ = m.build(1 << 20, |_, _| Ok((1 << 20) + 1)).unwrap_err();
+            let _ = m.assemble(|_| Err::<[u8; 1], _>("no")).unwrap_err();
+            let mut calls = 0;
+            let _ = m.assemble(|_| { calls += 1; if calls == 1 { Ok(vec![0; 1 << 20]) } else { Err("no") } }).unwrap_err();
+            let _ = m.reserve(1 << 20, |_, _| (1 << 20) + 1).unwrap_err();
             let _ = m.publish(1).rewrite(0, &[0; 5000]).unwrap_err();
             std::panic::catch_unwind(|| {
-                m.build(1 << 20, |_, _| std::panic::resume_unwind(Box::new("no")))
+                m.reserve(1 << 20, |_, _| std::panic::resume_unwind(Box::new("no")))
+            }).unwrap_err();
+            std::panic::catch_unwind(|| {
+                m.assemble::<[u8; 0], Infallible>(|_| std::panic::resume_unwind(Box::new("no")))
             }).unwrap_err();
         };
         fail();
@@ -327,12 +384,12 @@ suite! {
         }
     }
 
-    fn a_build_touches_only_what_the_closure_writes(m) {
+    fn a_reservation_touches_only_what_is_published(m) {
         let before = peak_memory();
-        let buffer = m.build(128 << 20, |_, bytes| {
+        let buffer = m.reserve(128 << 20, |_, bytes| {
             let code = returning(1);
             bytes[..code.len()].copy_from_slice(&code);
-            Ok(code.len())
+            code.len()
         }).unwrap();
         assert_eq!(call(&buffer), 1);
         assert!(peak_memory() - before < 32 << 20);

@@ -6,8 +6,10 @@ pub mod child;
 #[cfg(target_os = "linux")]
 pub mod harden;
 pub mod maps;
+mod reserve;
 pub mod signatures;
 
+pub use reserve::reserve;
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

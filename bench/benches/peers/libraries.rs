@@ -60,7 +60,7 @@ impl Library for ExecPool {
 
     fn own_figures(&self) -> Option<(usize, usize)> {
         let stats = self.stats();
-        Some((stats.committed, stats.bookkeeping))
+        Some((stats.resident(), stats.bookkeeping()))
     }
 }
 

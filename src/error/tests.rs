@@ -1,0 +1,100 @@
+//! Unit tests of errors.
+
+use super::*;
+use crate::backend::Backend;
+use alloc::format;
+use alloc::string::ToString;
+use core::ffi::CStr;
+
+/// An error as the C library reports it.
+fn reported(status: execbuf_status) -> Error {
+    Error::of(status, c"somebody")
+}
+
+#[test]
+fn every_status_has_its_kind() {
+    use execbuf_status as s;
+    let kinds = [
+        (s::EXECBUF_E_NULL, ErrorKind::Null),
+        (s::EXECBUF_E_EMPTY, ErrorKind::Empty),
+        (s::EXECBUF_E_TOO_LARGE, ErrorKind::TooLarge),
+        (s::EXECBUF_E_OUT_OF_BOUNDS, ErrorKind::OutOfBounds),
+        (s::EXECBUF_E_CAPACITY, ErrorKind::Capacity),
+        (s::EXECBUF_E_STALE, ErrorKind::InvalidHandle),
+        (s::EXECBUF_E_NOT_PUBLISHED, ErrorKind::InvalidHandle),
+        (s::EXECBUF_E_PUBLISHED, ErrorKind::InvalidHandle),
+        (s::EXECBUF_E_NO_MEMORY, ErrorKind::NoMemory),
+        (s::EXECBUF_E_DENIED, ErrorKind::Denied),
+        (s::EXECBUF_E_READ_IMPLIES_EXEC, ErrorKind::ReadImpliesExec),
+        (s::EXECBUF_E_UNSUPPORTED, ErrorKind::Unsupported),
+        (s::EXECBUF_E_LOST, ErrorKind::Lost),
+        (s::EXECBUF_E_FROZEN, ErrorKind::Frozen),
+        (s::EXECBUF_E_TOO_FAR, ErrorKind::TooFar),
+        (s::EXECBUF_E_SYNTAX, ErrorKind::Syntax),
+        (s::EXECBUF_E_TYPE, ErrorKind::Signature),
+        (s::EXECBUF_E_ARGUMENTS, ErrorKind::Signature),
+        (s::EXECBUF_E_ABI, ErrorKind::Abi),
+        (s::EXECBUF_E_THUNK, ErrorKind::InvalidHandle),
+    ];
+    // The statuses are numbered without gaps, so this says that none is missing.
+    for (number, (status, kind)) in (1..).zip(kinds) {
+        assert_eq!(status.0, -number);
+        assert_eq!(reported(status).kind(), kind);
+    }
+    // SAFETY: The function takes any value, and returns a string.
+    let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 20))) };
+    assert_eq!((kinds.len(), after), (20, c"EXECBUF_E_?"));
+}
+
+#[test]
+fn errors_of_the_system_keep_their_code_and_become_io_errors() {
+    let Repr::Report(mut report) = reported(execbuf_status::EXECBUF_E_DENIED).0 else { unreachable!() };
+    report.os_error = 13;
+    report.attempt_count = 1;
+    report.attempts[0] = ffi::execbuf_attempt {
+        backend: execbuf_backend::EXECBUF_BACKEND_MAP_JIT,
+        os_error: 0,
+        call: c"self-test".as_ptr(),
+    };
+    let error = Error(Repr::Report(report));
+    assert_eq!((error.os_error(), error.culprit()), (Some(13), Some("somebody")));
+    let attempts: alloc::vec::Vec<_> = error.attempts().collect();
+    assert_eq!((attempts[0].backend(), attempts[0].call()), (Backend::MapJit, "self-test"));
+    assert_eq!(attempts[0].os_error(), None);
+    assert!(error.to_string().ends_with("(map-jit: self-test)"), "{error}");
+    assert!(format!("{error:?}").starts_with("Denied(this system refuses"), "{error:?}");
+    assert!(core::error::Error::source(&error).is_none());
+    #[cfg(feature = "std")]
+    for (status, kind) in [
+        (execbuf_status::EXECBUF_E_EMPTY, std::io::ErrorKind::InvalidInput),
+        (execbuf_status::EXECBUF_E_TOO_LARGE, std::io::ErrorKind::InvalidInput),
+        (execbuf_status::EXECBUF_E_OUT_OF_BOUNDS, std::io::ErrorKind::InvalidInput),
+        (execbuf_status::EXECBUF_E_CAPACITY, std::io::ErrorKind::InvalidInput),
+        (execbuf_status::EXECBUF_E_DENIED, std::io::ErrorKind::PermissionDenied),
+        (execbuf_status::EXECBUF_E_NO_MEMORY, std::io::ErrorKind::OutOfMemory),
+        (execbuf_status::EXECBUF_E_READ_IMPLIES_EXEC, std::io::ErrorKind::PermissionDenied),
+        (execbuf_status::EXECBUF_E_UNSUPPORTED, std::io::ErrorKind::Unsupported),
+        (execbuf_status::EXECBUF_E_LOST, std::io::ErrorKind::Other),
+        (execbuf_status::EXECBUF_E_FROZEN, std::io::ErrorKind::Other),
+        (execbuf_status::EXECBUF_E_TOO_FAR, std::io::ErrorKind::OutOfMemory),
+        (execbuf_status::EXECBUF_E_SYNTAX, std::io::ErrorKind::InvalidInput),
+        (execbuf_status::EXECBUF_E_TYPE, std::io::ErrorKind::InvalidInput),
+    ] {
+        assert_eq!(std::io::Error::from(reported(status)).kind(), kind);
+    }
+}
+
+#[test]
+fn backends_have_their_c_names() {
+    let backends = [Backend::Flip, Backend::Memfd, Backend::Alias, Backend::MapJit, Backend::Section];
+    assert_eq!(backends.map(|b| b.to_string()), ["flip", "memfd", "alias", "map-jit", "section"]);
+    assert_eq!(crate::backend::backend(execbuf_backend::EXECBUF_BACKEND_NONE), None);
+}
+
+#[test]
+fn the_version_is_the_crates() {
+    // SAFETY: It returns a string.
+    let version = unsafe { CStr::from_ptr(ffi::execbuf_version()) };
+    assert_eq!(version.to_str(), Ok(env!("CARGO_PKG_VERSION")));
+    assert_eq!(ffi::EXECBUF_VERSION, version.to_bytes_with_nul());
+}

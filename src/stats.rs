@@ -1,0 +1,161 @@
+//! What a pool knows about its code and its memory.
+
+use alloc::vec::Vec;
+
+use crate::backend::{Attempt, Backend, backend};
+use crate::error::Error;
+use crate::ffi;
+
+/// Where a piece of code is: the result of [`ExecPool::lookup`](crate::ExecPool::lookup).
+///
+/// # Examples
+///
+/// See [`ExecPool::lookup`](crate::ExecPool::lookup).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[doc(alias = "execbuf_place")]
+pub struct Place {
+    entry: *const u8,
+    len: usize,
+}
+
+// SAFETY: The address is only a number. Reading the code there takes `unsafe`.
+unsafe impl Send for Place {}
+// SAFETY: As above.
+unsafe impl Sync for Place {}
+
+#[expect(clippy::len_without_is_empty, reason = "there is no empty code")]
+impl Place {
+    pub(crate) fn from_raw(raw: &ffi::execbuf_place) -> Self {
+        Self { entry: raw.entry.cast(), len: raw.length }
+    }
+
+    /// Returns the address of the first byte of the code.
+    ///
+    /// # Examples
+    ///
+    /// See [`ExecPool::lookup`](crate::ExecPool::lookup).
+    #[must_use]
+    pub fn entry(&self) -> *const u8 {
+        self.entry
+    }
+
+    /// Returns the length of the code in bytes.
+    ///
+    /// # Examples
+    ///
+    /// See [`ExecPool::lookup`](crate::ExecPool::lookup).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// What an [`ExecPool`](crate::ExecPool) has at the moment. Sizes are in bytes.
+///
+/// # Examples
+///
+/// ```
+/// let pool = execbuf::ExecPool::new()?;
+/// let buffer = pool.publish(&[0xc3; 100])?;
+/// let stats = pool.stats();
+/// assert_eq!((stats.live(), stats.bytes()), (1, 100));
+/// assert!(stats.mapped() >= stats.resident() && stats.resident() == stats.bytes() + stats.waste());
+/// match stats.backend() {
+///     Some(backend) => println!("{} regions, made by {backend}", stats.regions()),
+///     None => println!("{} dedicated mappings: {:?}", stats.dedicated(), stats.attempts()),
+/// }
+/// println!("{} bytes of bookkeeping, {} frozen regions", stats.bookkeeping(), stats.frozen());
+/// # Ok::<(), execbuf::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[doc(alias = "execbuf_pool_stats")]
+pub struct PoolStats {
+    live: usize,
+    bytes: usize,
+    mapped: usize,
+    resident: usize,
+    bookkeeping: usize,
+    regions: usize,
+    frozen: usize,
+    dedicated: usize,
+    backend: Option<Backend>,
+    attempts: Vec<Attempt>,
+}
+
+macro_rules! getters {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty;)*) => {$(
+        $(#[doc = $doc])+
+        ///
+        /// # Examples
+        ///
+        /// See the [type](Self).
+        #[must_use]
+        pub fn $name(&self) -> $type {
+            self.$name
+        }
+    )*};
+}
+
+impl PoolStats {
+    /// # Safety
+    ///
+    /// `execbuf_pool_get_stats` has filled the statistics.
+    pub(crate) unsafe fn from_raw(raw: ffi::execbuf_pool_stats) -> Self {
+        Self {
+            live: raw.live,
+            bytes: raw.bytes,
+            mapped: raw.reserved,
+            resident: raw.committed,
+            bookkeeping: raw.bookkeeping,
+            regions: raw.regions,
+            frozen: raw.frozen,
+            dedicated: raw.own_pages,
+            backend: backend(raw.backend),
+            // SAFETY: The function has filled the report, too.
+            attempts: unsafe { Error::from_raw(raw.why) }.attempts().collect(),
+        }
+    }
+
+    getters! {
+        /// Returns the number of buffers that are not dropped.
+        live: usize;
+        /// Returns the sum of their lengths. A reservation counts with its capacity.
+        bytes: usize;
+        /// Returns the address space of all regions and dedicated mappings. A region counts once, although it is mapped
+        /// twice.
+        mapped: usize;
+        /// Returns the memory that was set aside for code, used or free: the part of `mapped` that was ever touched.
+        resident: usize;
+        /// Returns the memory for the pool's own bookkeeping.
+        bookkeeping: usize;
+        /// Returns the number of regions.
+        regions: usize;
+        /// Returns the number of regions that a fork has frozen.
+        frozen: usize;
+        /// Returns the number of buffers that have a dedicated mapping.
+        dedicated: usize;
+        /// Returns how the newest region was made, or `None` if there never was one.
+        backend: Option<Backend>;
+    }
+
+    /// Returns the attempts that failed when the newest region was made: why its backend is not a better one, or why
+    /// there is none.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
+    #[must_use]
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// Returns how much of `resident` is not code: rounding, traps, and free space.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
+    #[must_use]
+    pub fn waste(&self) -> usize {
+        self.resident.saturating_sub(self.bytes)
+    }
+}
