@@ -1,0 +1,98 @@
+//! What allocates and what does not, by an allocator that counts.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use execbuf::{ExecBuffer, ExecPool, Function};
+
+/// Counts the allocations of each thread.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: It is the system's allocator. Counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: The caller keeps the conditions.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: The caller keeps the conditions, and the memory is the system's.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often this thread allocates while a function runs, and what it returns.
+fn allocations<T>(body: impl FnOnce() -> T) -> (usize, T) {
+    let before = COUNT.get();
+    let result = body();
+    (COUNT.get() - before, result)
+}
+
+#[cfg(target_arch = "x86_64")]
+const NINE: [u8; 6] = [0xb8, 9, 0, 0, 0, 0xc3]; // mov eax, 9; ret
+#[cfg(target_arch = "aarch64")]
+const NINE: [u8; 8] = [0x20, 0x01, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6]; // mov w0, #9; ret
+
+type F = extern "C" fn() -> u32;
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(allocations(|| Box::new(1)).0, 1);
+}
+
+#[test]
+fn an_owned_function_costs_no_allocation() {
+    let pool = ExecPool::new().unwrap();
+    drop(pool.publish(&NINE).unwrap());
+    let (count, result) = allocations(|| {
+        let buffer = pool.publish(&NINE).unwrap();
+        // SAFETY: The code is such a function.
+        let function = unsafe { buffer.into_function::<F>() };
+        let result = function.call();
+        let function = function.and(1_u8);
+        let result = result + function.by_ref().call() + function.by_dyn().call();
+        drop(function.into_owner());
+        result
+    });
+    assert_eq!((count, result), (0, 27));
+}
+
+#[test]
+fn a_borrowed_function_costs_no_allocation() {
+    let buffer = ExecBuffer::new(&NINE).unwrap();
+    // SAFETY: The code is such a function.
+    let (count, result) = allocations(|| unsafe { buffer.function::<F>() }.call());
+    assert_eq!((count, result), (0, 9));
+}
+
+#[test]
+fn a_shared_function_costs_one_allocation_and_its_clones_none() {
+    let buffer = ExecBuffer::new(&NINE).unwrap();
+    // SAFETY: The code is such a function.
+    let (count, shared) = allocations(|| unsafe { buffer.into_function::<F>() }.shared());
+    assert_eq!(count, 1);
+    let (count, result) = allocations(|| shared.clone().call());
+    assert_eq!((count, result), (0, 9));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_thunk_costs_no_allocation() {
+    extern "win64" fn increment(number: u64) -> u64 {
+        number + 1
+    }
+    let make = || {
+        let target = Function::from_fn(increment as extern "win64" fn(u64) -> u64);
+        target.into_abi::<extern "sysv64" fn(u64) -> u64>().unwrap().call(41)
+    };
+    make();
+    assert_eq!(allocations(make), (0, 42));
+}

@@ -1,0 +1,80 @@
+//! Errors, and that they leave nothing behind.
+
+use super::*;
+
+suite! {
+    fn bad_lengths_and_offsets_are_refused(m) {
+        let kind = |result: Result<ExecBuffer, execbuf::Error>| {
+            let error = result.unwrap_err();
+            assert_eq!((error.os_error(), error.attempts().count()), (None, 0));
+            (error.kind(), error.culprit().unwrap())
+        };
+        assert_eq!(kind(m.take(&[])), (ErrorKind::Empty, "length"));
+        assert_eq!(kind(m.assemble(|_| Ok::<_, Infallible>([]))), (ErrorKind::Empty, "length"));
+        assert_eq!(kind(m.reserve(0, |_, _| 0)), (ErrorKind::Empty, "capacity"));
+        assert_eq!(kind(m.reserve(16, |_, _| 0)), (ErrorKind::Empty, "length"));
+        assert_eq!(kind(m.reserve(16, |_, _| 17)), (ErrorKind::Capacity, "length"));
+        assert_eq!(kind(m.reserve(16, |_, _| usize::MAX)), (ErrorKind::Capacity, "length"));
+        for size in [usize::MAX, usize::MAX / 2 + 1, isize::MAX.unsigned_abs(), isize::MAX.unsigned_abs() - 16] {
+            assert_eq!(kind(m.reserve(size, |_, _| 1)), (ErrorKind::TooLarge, "capacity"));
+        }
+
+        let mut buffer = m.publish(5);
+        let length = buffer.len();
+        let mut rewrite = |offset, code: &[u8]| {
+            let error = buffer.rewrite(offset, code).unwrap_err();
+            assert_eq!(call(&buffer), 5);
+            (error.kind(), error.culprit().unwrap())
+        };
+        assert_eq!(rewrite(0, &[]), (ErrorKind::Empty, "length"));
+        assert_eq!(rewrite(0, &[0; 100]), (ErrorKind::OutOfBounds, "length"));
+        assert_eq!(rewrite(length, &[0]), (ErrorKind::OutOfBounds, "length"));
+        assert_eq!(rewrite(length + 1, &[0]), (ErrorKind::OutOfBounds, "offset"));
+        assert_eq!(rewrite(usize::MAX, &[0]), (ErrorKind::OutOfBounds, "offset"));
+        for offset in [length, usize::MAX] {
+            // SAFETY: Nothing is called.
+            let error = unsafe { buffer.function_at::<extern "C" fn()>(offset) }.unwrap_err();
+            assert_eq!((error.kind(), error.culprit()), (ErrorKind::OutOfBounds, Some("offset")));
+        }
+    }
+
+    fn more_than_there_is_is_out_of_memory(m) {
+        let error = m.reserve(isize::MAX.unsigned_abs() - (1 << 20), |_, _| 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoMemory);
+        assert!(error.culprit().is_some());
+        #[cfg(feature = "std")]
+        assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::OutOfMemory);
+    }
+
+    fn nothing_is_left_of_what_failed(m) {
+        let fail = || {
+            let _ = m.take(&[]).unwrap_err();
+            let _ = m.assemble(|_| Err::<[u8; 1], _>("no")).unwrap_err();
+            let mut calls = 0;
+            let _ = m.assemble(|_| { calls += 1; if calls == 1 { Ok(vec![0; 1 << 20]) } else { Err("no") } }).unwrap_err();
+            let _ = m.reserve(1 << 20, |_, _| (1 << 20) + 1).unwrap_err();
+            let _ = m.publish(1).rewrite(0, &[0; 5000]).unwrap_err();
+            std::panic::catch_unwind(|| {
+                m.reserve(1 << 20, |_, _| std::panic::resume_unwind(Box::new("no")))
+            }).unwrap_err();
+            std::panic::catch_unwind(|| {
+                m.assemble::<[u8; 0], Infallible>(|_| std::panic::resume_unwind(Box::new("no")))
+            }).unwrap_err();
+        };
+        fail();
+        let kept: Vec<ExecBuffer> = (0..10).map(|value| m.publish(value)).collect();
+        let before = (maps::look(), maps::descriptors());
+        for _ in 0..50 {
+            fail();
+        }
+        let after = (maps::look(), maps::descriptors());
+        assert_eq!(after.0.executable_bytes, before.0.executable_bytes);
+        assert_eq!(after.1, before.1);
+        // Each way to fail would leave a megabyte in each of the 50 rounds. Less than half of that may be the heap, or the
+        // stacks of other tests' threads, which start meanwhile and wait.
+        assert!(after.0.bytes < before.0.bytes + (24 << 20), "{before:?}, {after:?}");
+        for (value, buffer) in (0..10).zip(&kept) {
+            assert_eq!(call(buffer), value);
+        }
+    }
+}

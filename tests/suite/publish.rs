@@ -1,0 +1,80 @@
+//! Publishing, and what is around the code.
+
+use super::*;
+
+suite! {
+    fn new_publishes_code_that_runs(m) {
+        let buffer = m.publish(7);
+        maps::look();
+        assert_eq!(call(&buffer), 7);
+        assert_eq!(buffer.as_ref(), returning(7));
+        assert_eq!(buffer.len(), returning(7).len());
+        assert_eq!(buffer.as_ptr().addr() % 16, 0);
+    }
+
+    fn published_code_is_mapped_readable_and_executable_and_nothing_else(m) {
+        let buffer = m.publish(7);
+        let mapping = maps::at(buffer.as_ptr()).expect("the code is mapped");
+        assert!(mapping.executable && !mapping.writable);
+    }
+
+    fn code_is_surrounded_by_traps(m) {
+        let buffer = m.publish(7);
+        let entry = buffer.as_ptr();
+        let before = entry.wrapping_sub(16);
+        // SAFETY: The 16 bytes before the entry, and those behind the code up to the end of the page, are
+        // readable, as ExecBuffer's documentation promises.
+        let (before, page) = unsafe {
+            (std::slice::from_raw_parts(before, 16), std::slice::from_raw_parts(entry, 4096 - 16))
+        };
+        for bytes in [before, &page[buffer.len().next_multiple_of(4)..]] {
+            assert!(bytes.chunks(4).all(|bytes| bytes == TRAP));
+        }
+    }
+
+    fn running_over_the_end_traps(m) {
+        let mut code = returning(7);
+        code.truncate(code.len() - if cfg!(target_arch = "x86_64") { 1 } else { 4 }); // no ret
+        let buffer = m.take(&code).unwrap();
+        let end = m.crashing(module_path!(), "running_over_the_end_traps", || { call(&buffer); });
+        assert!(end.is_trap(), "{end:?}");
+    }
+
+    fn running_into_the_bytes_before_the_entry_traps(m) {
+        let buffer = m.publish(7);
+        let end = m.crashing(module_path!(), "running_into_the_bytes_before_the_entry_traps", || {
+            let before = buffer.as_ptr().wrapping_sub(16);
+            // SAFETY: It is a function in as far as it is executable; it traps.
+            let function = unsafe { std::mem::transmute::<*const u8, extern "C" fn()>(before) };
+            function();
+        });
+        assert!(end.is_trap(), "{end:?}");
+    }
+
+    fn writing_to_published_code_dies(m) {
+        let mut buffer = m.publish(7);
+        buffer.rewrite(0, &returning(8)).unwrap();
+        for target in [buffer.as_ptr(), buffer.as_ptr().wrapping_sub(16)] {
+            let end = m.crashing(module_path!(), "writing_to_published_code_dies", || {
+                // SAFETY: None; it dies, which is the test.
+                unsafe { target.cast_mut().write_volatile(0) };
+            });
+            assert!(end.is_access_violation(), "{end:?}");
+        }
+    }
+
+    fn thousands_of_buffers_are_independent(m) {
+        let _kept = m.publish(0);
+        let before = maps::look().executable_bytes;
+        let mut buffers: Vec<ExecBuffer> = (0..2000).map(|value| m.publish(value)).collect();
+        for (value, buffer) in (0..2000).zip(&buffers) {
+            assert_eq!(call(buffer), value);
+        }
+        buffers.retain(|buffer| call(buffer) % 3 != 0);
+        for buffer in &buffers {
+            assert_ne!(call(buffer) % 3, 0);
+        }
+        drop(buffers);
+        assert_eq!(maps::look().executable_bytes, before);
+    }
+}
