@@ -152,6 +152,7 @@ impl Probe {
     ///     println!("{name}: {value}"); // "page size: 4096"
     /// }
     /// ```
+    #[doc(alias = "execbuf_fact")]
     pub fn facts(&self) -> impl Iterator<Item = (&str, &str)> {
         self.facts.iter().map(|(name, value)| (*name, value.as_str()))
     }

@@ -20,14 +20,12 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use crate::support::harden::{SKIPPED, must};
     use crate::support::{self, TRAP, call, child, harden, maps, publish, reserve, returning};
     use crate::{pool, suite};
     use execbuf::{Backend, ErrorKind, ExecBuffer, ExecPool};
     use std::convert::Infallible;
     use std::io::Error;
-
-    /// How a child exits that could not be hardened.
-    const SKIPPED: i32 = 77;
 
     /// A way to give up rights.
     struct Hardening {
@@ -50,23 +48,38 @@ mod linux {
             mappings: MEMFD,
             pool: Backend::Memfd,
         },
-        Hardening { name: "MDWE and the filter", apply: mdwe_and_filter, mappings: MEMFD, pool: Backend::Memfd },
         Hardening {
-            name: "MDWE and memfd_noexec=2",
-            apply: mdwe_and_noexec,
+            name: "MDWE and the filter",
+            apply: harden::mdwe_and_filter,
             mappings: MEMFD,
             pool: Backend::Memfd,
         },
-        Hardening { name: "MDWE, the filter, no memfd", apply: no_memfd, mappings: SHARED, pool: Backend::Alias },
-        Hardening { name: "MDWE, the filter, NOFILE=0", apply: no_files, mappings: SHARED, pool: Backend::Alias },
         Hardening {
-            name: "MDWE, the filter, FSIZE=0",
-            apply: no_file_size,
+            name: "MDWE and memfd_noexec=2",
+            apply: harden::mdwe_and_noexec,
+            mappings: MEMFD,
+            pool: Backend::Memfd,
+        },
+        Hardening {
+            name: "MDWE, the filter, no memfd",
+            apply: harden::no_memfd,
             mappings: SHARED,
             pool: Backend::Alias,
         },
-        Hardening { name: "NOFILE=0", apply: no_file_descriptors, mappings: "", pool: Backend::Alias },
-        Hardening { name: "FSIZE=0", apply: no_file_sizes, mappings: "", pool: Backend::Alias },
+        Hardening {
+            name: "MDWE, the filter, NOFILE=0",
+            apply: harden::no_files,
+            mappings: SHARED,
+            pool: Backend::Alias,
+        },
+        Hardening {
+            name: "MDWE, the filter, FSIZE=0",
+            apply: harden::no_file_size,
+            mappings: SHARED,
+            pool: Backend::Alias,
+        },
+        Hardening { name: "NOFILE=0", apply: harden::no_file_descriptors, mappings: "", pool: Backend::Alias },
+        Hardening { name: "FSIZE=0", apply: harden::no_file_sizes, mappings: "", pool: Backend::Alias },
     ];
     const MEMFD: &str = "/memfd:execbuf (deleted)";
     const SHARED: &str = "/dev/zero (deleted)";
@@ -163,7 +176,7 @@ mod linux {
     ];
 
     fn all_refused() {
-        must(&no_memfd());
+        must(&harden::no_memfd());
         must(&harden::deny(&[libc::SYS_mremap]));
         let before = maps::look();
         let error = ExecBuffer::new(&returning(1)).unwrap_err();
@@ -238,7 +251,7 @@ mod linux {
 
     fn file_size() {
         must(&harden::mdwe());
-        must(&keep_maps_open());
+        must(&harden::keep_maps_open());
         must(&harden::limit(libc::RLIMIT_FSIZE, 8192));
         assert_eq!(maps::name_at(publish(1).as_ptr()), MEMFD);
         // The kernel would kill this process for writing a larger file.
@@ -335,7 +348,7 @@ mod linux {
 
     fn no_mappings() {
         // An emulator needs mappings of its own.
-        must(&keep_maps_open());
+        must(&harden::keep_maps_open());
         let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
         if most.trim().parse().is_ok_and(|most: usize| most > 200_000) {
             must(&Err("exhausted mappings: vm.max_map_count is too large for a test".to_owned()));
@@ -371,64 +384,5 @@ mod linux {
         let mapping = maps::at(end);
         assert!(mapping.is_none_or(|mapping| !mapping.executable), "{mapping:x?}");
         assert!((0..10).zip(&buffers).all(|(value, buffer)| call(buffer) == value));
-    }
-
-    /// Goes on if the right could be given up, else ends the child as skipped.
-    fn must(result: &Result<(), String>) {
-        if let Err(why) = result {
-            support::skip(why);
-            // SAFETY: The child of a fork ends this way.
-            unsafe { libc::_exit(SKIPPED) };
-        }
-    }
-
-    fn mdwe_and_filter() -> Result<(), String> {
-        harden::mdwe()?;
-        harden::systemd_filter()
-    }
-
-    fn no_memfd() -> Result<(), String> {
-        mdwe_and_filter()?;
-        harden::deny(&[libc::SYS_memfd_create])
-    }
-
-    fn no_files() -> Result<(), String> {
-        mdwe_and_filter()?;
-        no_file_descriptors()
-    }
-
-    fn no_file_size() -> Result<(), String> {
-        mdwe_and_filter()?;
-        no_file_sizes()
-    }
-
-    fn no_file_descriptors() -> Result<(), String> {
-        keep_maps_open()?;
-        harden::limit(libc::RLIMIT_NOFILE, 0)
-    }
-
-    fn no_file_sizes() -> Result<(), String> {
-        keep_maps_open()?;
-        harden::limit(libc::RLIMIT_FSIZE, 0)
-    }
-
-    /// The tests go on looking at the mappings when no file can be opened or written.
-    fn keep_maps_open() -> Result<(), String> {
-        if maps::keep_open() { Ok(()) } else { Err("/proc/self/maps is a copy, as qemu-user's".to_owned()) }
-    }
-
-    /// The setting belongs to a PID namespace, so this makes one, whose first process goes on with the test.
-    fn mdwe_and_noexec() -> Result<(), String> {
-        // SAFETY: Concerns only the children of this process.
-        harden::ok("a PID namespace for vm.memfd_noexec", unsafe { libc::unshare(libc::CLONE_NEWPID) })?;
-        let end = child::forked_and_returned();
-        if let Some(end) = end {
-            // The outer process ends as the inner one did.
-            let code = if let child::End::Exited(code) = end { code } else { 102 };
-            // SAFETY: The child of a fork ends this way.
-            unsafe { libc::_exit(code) };
-        }
-        std::fs::write("/proc/sys/vm/memfd_noexec", "2").map_err(|error| format!("vm.memfd_noexec: {error}"))?;
-        harden::mdwe()
     }
 }

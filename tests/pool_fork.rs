@@ -12,17 +12,15 @@ fn forks() {
 #[cfg(unix)]
 mod unix {
     use crate::support::child::{self, End};
+    use crate::support::numbered::{Numbered, check, has_regions, numbered, pool, rename_last};
     use crate::support::{
-        Random, SHORTEST, TRAP, alone, call, function, is_cross, maps, publish, rename, reserve, returning, skip,
+        Random, SHORTEST, TRAP, alone, call, function, is_cross, maps, rename, reserve, returning, skip,
     };
     use execbuf::{ErrorKind, ExecBuffer, ExecPool};
     use std::mem::ManuallyDrop;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     const FINE: End = End::Exited(0);
-
-    /// A piece of code and the number that it returns.
-    type Numbered = (u32, ExecBuffer);
 
     #[test]
     fn both_processes_drop_and_publish_for_ten_thousand_rounds() {
@@ -320,191 +318,6 @@ mod unix {
     }
 
     #[test]
-    fn a_fork_during_a_reservation_freezes_it_in_the_child() {
-        let _alone = alone();
-        let pool = pool();
-        let other = publish(1);
-        for capacity in [100, 40 << 10, 3 << 20] {
-            let mut in_child = false;
-            let shared = has_regions() && capacity < 2 << 20;
-            let result = reserve(Some(&pool), capacity, |_, code| {
-                rename(code, 77);
-                if let Some(end) = child::forked_and_returned() {
-                    assert_eq!(end, FINE);
-                } else {
-                    in_child = true;
-                }
-                SHORTEST
-            });
-            if in_child {
-                let fine = match &result {
-                    Ok(buffer) => !shared && call(buffer) == 77,
-                    Err(error) => shared && error.kind() == ErrorKind::Frozen,
-                };
-                let fine = fine && pool.stats().live() == usize::from(!shared) && call(&other) == 1;
-                // SAFETY: The child of a fork ends this way.
-                unsafe { libc::_exit(i32::from(!fine)) };
-            }
-            assert_eq!(call(&result.unwrap()), 77);
-            assert_eq!((pool.stats().live(), pool.stats().frozen()), (0, 0));
-        }
-    }
-
-    #[test]
-    fn a_fork_in_a_closure_that_assembles_code_freezes_it_in_the_child() {
-        let _alone = alone();
-        let pool = pool();
-        for length in [SHORTEST, 50, 10_000] {
-            let (mut calls, mut in_child) = (0, false);
-            let shared = has_regions();
-            let result = pool.assemble(|_| {
-                calls += 1;
-                if calls == 1 {
-                    if let Some(end) = child::forked_and_returned() {
-                        assert_eq!(end, FINE);
-                    } else {
-                        in_child = true;
-                    }
-                }
-                Ok::<_, std::convert::Infallible>(function(77, length))
-            });
-            if in_child {
-                // A child that has to ask for more memory gets new memory, which is not frozen.
-                let frozen = shared && length <= 64;
-                let fine = match &result {
-                    Ok(buffer) => !frozen && call(buffer) == 77,
-                    Err(error) => frozen && error.kind() == ErrorKind::Frozen,
-                };
-                let fine = fine && pool.stats().live() == usize::from(!frozen);
-                // SAFETY: The child of a fork ends this way.
-                unsafe { libc::_exit(i32::from(!fine)) };
-            }
-            assert_eq!(call(&result.unwrap()), 77);
-            assert_eq!((pool.stats().live(), pool.stats().frozen()), (0, 0));
-        }
-    }
-
-    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-    #[test]
-    fn the_child_of_a_raw_clone_notices() {
-        let _alone = alone();
-        let pool = pool();
-        let mut old: Vec<Numbered> = (0..100).map(|n| numbered(&pool, n, 100)).collect();
-        // SAFETY: A copy of this process with this thread alone, which goes on as the child of a fork would.
-        let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
-        let child = child::started_as(libc::pid_t::try_from(child).unwrap(), || {
-            check(&old);
-            let mut new: Vec<Numbered> = (0..100).map(|n| numbered(&pool, 1000 + n, 100)).collect();
-            drop(new.swap_remove(50));
-            rename_last(&mut new, 5000);
-            check(&new);
-            if has_regions() {
-                assert_eq!(old[0].1.rewrite(0, &returning(9)).unwrap_err().kind(), ErrorKind::Frozen);
-                assert_eq!((pool.stats().regions(), pool.stats().frozen()), (2, 1));
-            }
-            check(&old);
-            old.clear();
-            assert_eq!((pool.stats().live(), pool.stats().frozen()), (99, 0));
-            let fill = |_, code: &mut [u8]| {
-                rename(code, 8);
-                50
-            };
-            let built = reserve(Some(&pool), 100, fill).unwrap();
-            assert_eq!(call(&built), 8);
-        });
-        assert_eq!(child.wait(), FINE);
-        check(&old);
-        assert_eq!(pool.stats().frozen(), 0);
-        let new: Vec<Numbered> = (0..100).map(|n| numbered(&pool, 2000 + n, 100)).collect();
-        check(&old);
-        check(&new);
-    }
-
-    /// Another thread of the parent has the library's lock most of the time.
-    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-    #[test]
-    fn the_child_of_a_raw_clone_waits_for_no_thread_of_its_parent() {
-        if is_cross() {
-            return skip("a raw clone beside a thread: emulators have locks of their own");
-        }
-        let _alone = alone();
-        let pool = pool();
-        let buffer = pool.publish(&function(7, 100)).unwrap();
-        let ends = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !ends.load(Ordering::Relaxed) {
-                    // SAFETY: It only asks.
-                    unsafe { execbuf::ffi::execbuf_stale_count() };
-                }
-            });
-            let mut fine = 0;
-            for _ in 0..40 {
-                // SAFETY: As above. The child does nothing that another thread might have been about to do but for execbuf.
-                let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
-                if child == 0 {
-                    // SAFETY: It ends the child if it hangs; else it ends by itself.
-                    unsafe {
-                        libc::alarm(10);
-                        let found = pool.lookup(buffer.as_ptr()).is_some();
-                        libc::_exit(i32::from(!found));
-                    }
-                }
-                let mut status = 0;
-                // SAFETY: The child is ours, and `status` can be written.
-                unsafe { libc::waitpid(libc::pid_t::try_from(child).unwrap(), &raw mut status, 0) };
-                fine += i32::from(status == 0);
-                if status != 0 {
-                    break;
-                }
-            }
-            ends.store(true, Ordering::Relaxed);
-            assert_eq!(fine, 40);
-        });
-    }
-
-    /// Each first use in such a child, since each has to notice.
-    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-    #[test]
-    fn every_first_use_in_the_child_of_a_raw_clone_notices() {
-        let _alone = alone();
-        let pool = pool();
-        for use_ in 0..9 {
-            let mut old: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
-            let regions = has_regions();
-            // SAFETY: As above.
-            let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
-            let child = child::started_as(libc::pid_t::try_from(child).unwrap(), || {
-                match use_ {
-                    0 => drop(numbered(&pool, 50, 100)),
-                    1 => drop(old.pop()),
-                    2 => {
-                        let result = old[0].1.rewrite(0, &function(0, 100));
-                        assert_eq!(result.is_err(), regions);
-                    }
-                    3 => drop(pool.publish_batch(&[&returning(1), &returning(2)]).unwrap()),
-                    4 => drop(
-                        reserve(Some(&pool), 100, |_, code| {
-                            rename(code, 8);
-                            50
-                        })
-                        .unwrap(),
-                    ),
-                    5 => assert!(pool.lookup(old[0].1.as_ptr()).is_some()),
-                    6 => assert_eq!(pool.stats().frozen(), usize::from(regions)),
-                    7 => drop(ExecPool::new().unwrap()),
-                    _ => drop(publish(1)),
-                }
-                check(&old);
-                let new = numbered(&pool, 60, 100);
-                assert_eq!(call(&new.1), 60);
-            });
-            assert_eq!(child.wait(), FINE, "use {use_}");
-            check(&old);
-        }
-    }
-
-    #[test]
     fn spawning_a_program_freezes_nothing() {
         let _alone = alone();
         let pool = pool();
@@ -548,35 +361,5 @@ mod unix {
             assert_eq!(mapped(), (3, 1));
         });
         assert_eq!(end, FINE);
-    }
-
-    fn pool() -> ExecPool {
-        ExecPool::new().expect("this system allows executable memory")
-    }
-
-    /// Whether pools have regions here.
-    fn has_regions() -> bool {
-        let pool = pool();
-        let _buffer = numbered(&pool, 1, 100);
-        pool.stats().regions() > 0
-    }
-
-    fn numbered(pool: &ExecPool, number: u32, length: usize) -> Numbered {
-        (number, pool.publish(&function(number, length)).expect("this system allows executable memory"))
-    }
-
-    fn check(live: &[Numbered]) {
-        for (number, buffer) in live {
-            assert_eq!(call(buffer), *number);
-        }
-    }
-
-    /// Rewrites what was published last, which is not frozen.
-    fn rename_last(live: &mut [Numbered], new: u32) {
-        let (number, buffer) = live.last_mut().expect("there is one");
-        let mut code = buffer.as_ref().to_vec();
-        rename(&mut code, new);
-        buffer.rewrite(0, &code).expect("it was published after the fork");
-        *number = new;
     }
 }

@@ -141,24 +141,13 @@ fn fact<'a>(probe: &'a Probe, wanted: &str) -> &'a str {
 #[cfg(target_os = "linux")]
 mod hardened {
     use super::{Backend, alone, assert_agrees, fact, maps};
-    use crate::support::{child, harden, skip};
+    use crate::support::harden::{SKIPPED, must};
+    use crate::support::{child, harden};
     use execbuf::{BackendReport, ErrorKind, Probe};
     use libc::{EACCES, EFBIG, EMFILE, EPERM};
 
-    /// How a child exits that could not be hardened.
-    const SKIPPED: i32 = 77;
-
     /// What is to fail, with which call and code.
     type Failures = &'static [(Backend, &'static str, i32)];
-
-    /// Goes on if the right could be given up, else ends the child as skipped.
-    fn must(result: &Result<(), String>) {
-        if let Err(why) = result {
-            skip(why);
-            // SAFETY: The child of a fork ends this way.
-            unsafe { libc::_exit(SKIPPED) };
-        }
-    }
 
     /// Runs a test in a child that has given up rights, with a probe of the time before.
     pub(super) fn hardened(apply: impl FnOnce() -> Result<(), String>, test: impl FnOnce(&Probe)) {

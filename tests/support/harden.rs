@@ -96,3 +96,65 @@ fn install(mut filter: Vec<libc::sock_filter>) -> Result<(), String> {
     // SAFETY: The program and its filter are readable.
     ok("seccomp", unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) })
 }
+
+/// How a child exits that could not be hardened.
+pub const SKIPPED: i32 = 77;
+
+/// Goes on if the right could be given up, else ends the child as skipped.
+pub fn must(result: &Result<(), String>) {
+    if let Err(why) = result {
+        super::skip(why);
+        // SAFETY: The child of a fork ends this way.
+        unsafe { libc::_exit(SKIPPED) };
+    }
+}
+
+pub fn mdwe_and_filter() -> Result<(), String> {
+    mdwe()?;
+    systemd_filter()
+}
+
+pub fn no_memfd() -> Result<(), String> {
+    mdwe_and_filter()?;
+    deny(&[libc::SYS_memfd_create])
+}
+
+pub fn no_files() -> Result<(), String> {
+    mdwe_and_filter()?;
+    no_file_descriptors()
+}
+
+pub fn no_file_size() -> Result<(), String> {
+    mdwe_and_filter()?;
+    no_file_sizes()
+}
+
+pub fn no_file_descriptors() -> Result<(), String> {
+    keep_maps_open()?;
+    limit(libc::RLIMIT_NOFILE, 0)
+}
+
+pub fn no_file_sizes() -> Result<(), String> {
+    keep_maps_open()?;
+    limit(libc::RLIMIT_FSIZE, 0)
+}
+
+/// The tests go on looking at the mappings when no file can be opened or written.
+pub fn keep_maps_open() -> Result<(), String> {
+    if super::maps::keep_open() { Ok(()) } else { Err("/proc/self/maps is a copy, as qemu-user's".to_owned()) }
+}
+
+/// The setting belongs to a PID namespace, so this makes one, whose first process goes on with the test.
+pub fn mdwe_and_noexec() -> Result<(), String> {
+    // SAFETY: Concerns only the children of this process.
+    ok("a PID namespace for vm.memfd_noexec", unsafe { libc::unshare(libc::CLONE_NEWPID) })?;
+    let end = super::child::forked_and_returned();
+    if let Some(end) = end {
+        // The outer process ends as the inner one did.
+        let code = if let super::child::End::Exited(code) = end { code } else { 102 };
+        // SAFETY: The child of a fork ends this way.
+        unsafe { libc::_exit(code) };
+    }
+    std::fs::write("/proc/sys/vm/memfd_noexec", "2").map_err(|error| format!("vm.memfd_noexec: {error}"))?;
+    mdwe()
+}

@@ -6,6 +6,7 @@ pub mod child;
 #[cfg(target_os = "linux")]
 pub mod harden;
 pub mod maps;
+pub mod numbered;
 mod reserve;
 pub mod signatures;
 

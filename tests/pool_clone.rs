@@ -1,0 +1,129 @@
+//! Pools in the child of a raw `clone`, which runs no fork handlers. Linux only.
+#![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+
+mod support;
+
+use execbuf::{ErrorKind, ExecPool};
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::child::{self, End};
+use support::numbered::{Numbered, check, has_regions, numbered, pool, rename_last};
+use support::{alone, call, function, is_cross, publish, rename, reserve, returning, skip};
+
+const FINE: End = End::Exited(0);
+
+#[test]
+fn the_child_of_a_raw_clone_notices() {
+    let _alone = alone();
+    let pool = pool();
+    let mut old: Vec<Numbered> = (0..100).map(|n| numbered(&pool, n, 100)).collect();
+    // SAFETY: A copy of this process with this thread alone, which goes on as the child of a fork would.
+    let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    let child = child::started_as(libc::pid_t::try_from(child).unwrap(), || {
+        check(&old);
+        let mut new: Vec<Numbered> = (0..100).map(|n| numbered(&pool, 1000 + n, 100)).collect();
+        drop(new.swap_remove(50));
+        rename_last(&mut new, 5000);
+        check(&new);
+        if has_regions() {
+            assert_eq!(old[0].1.rewrite(0, &returning(9)).unwrap_err().kind(), ErrorKind::Frozen);
+            assert_eq!((pool.stats().regions(), pool.stats().frozen()), (2, 1));
+        }
+        check(&old);
+        old.clear();
+        assert_eq!((pool.stats().live(), pool.stats().frozen()), (99, 0));
+        let fill = |_, code: &mut [u8]| {
+            rename(code, 8);
+            50
+        };
+        let built = reserve(Some(&pool), 100, fill).unwrap();
+        assert_eq!(call(&built), 8);
+    });
+    assert_eq!(child.wait(), FINE);
+    check(&old);
+    assert_eq!(pool.stats().frozen(), 0);
+    let new: Vec<Numbered> = (0..100).map(|n| numbered(&pool, 2000 + n, 100)).collect();
+    check(&old);
+    check(&new);
+}
+
+/// Another thread of the parent has the library's lock most of the time.
+#[test]
+fn the_child_of_a_raw_clone_waits_for_no_thread_of_its_parent() {
+    if is_cross() {
+        return skip("a raw clone beside a thread: emulators have locks of their own");
+    }
+    let _alone = alone();
+    let pool = pool();
+    let buffer = pool.publish(&function(7, 100)).unwrap();
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ends.load(Ordering::Relaxed) {
+                // SAFETY: It only asks.
+                unsafe { execbuf::ffi::execbuf_stale_count() };
+            }
+        });
+        let mut fine = 0;
+        for _ in 0..40 {
+            // SAFETY: As above. The child does nothing that another thread might have been about to do but for execbuf.
+            let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+            if child == 0 {
+                // SAFETY: It ends the child if it hangs; else it ends by itself.
+                unsafe {
+                    libc::alarm(10);
+                    let found = pool.lookup(buffer.as_ptr()).is_some();
+                    libc::_exit(i32::from(!found));
+                }
+            }
+            let mut status = 0;
+            // SAFETY: The child is ours, and `status` can be written.
+            unsafe { libc::waitpid(libc::pid_t::try_from(child).unwrap(), &raw mut status, 0) };
+            fine += i32::from(status == 0);
+            if status != 0 {
+                break;
+            }
+        }
+        ends.store(true, Ordering::Relaxed);
+        assert_eq!(fine, 40);
+    });
+}
+
+/// Each first use in such a child, since each has to notice.
+#[test]
+fn every_first_use_in_the_child_of_a_raw_clone_notices() {
+    let _alone = alone();
+    let pool = pool();
+    for use_ in 0..9 {
+        let mut old: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
+        let regions = has_regions();
+        // SAFETY: As above.
+        let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+        let child = child::started_as(libc::pid_t::try_from(child).unwrap(), || {
+            match use_ {
+                0 => drop(numbered(&pool, 50, 100)),
+                1 => drop(old.pop()),
+                2 => {
+                    let result = old[0].1.rewrite(0, &function(0, 100));
+                    assert_eq!(result.is_err(), regions);
+                }
+                3 => drop(pool.publish_batch(&[&returning(1), &returning(2)]).unwrap()),
+                4 => drop(
+                    reserve(Some(&pool), 100, |_, code| {
+                        rename(code, 8);
+                        50
+                    })
+                    .unwrap(),
+                ),
+                5 => assert!(pool.lookup(old[0].1.as_ptr()).is_some()),
+                6 => assert_eq!(pool.stats().frozen(), usize::from(regions)),
+                7 => drop(ExecPool::new().unwrap()),
+                _ => drop(publish(1)),
+            }
+            check(&old);
+            let new = numbered(&pool, 60, 100);
+            assert_eq!(call(&new.1), 60);
+        });
+        assert_eq!(child.wait(), FINE, "use {use_}");
+        check(&old);
+    }
+}

@@ -1,0 +1,76 @@
+//! A fork while code is being assembled, or after memory was reserved for it.
+#![cfg(unix)]
+
+mod support;
+
+use execbuf::ErrorKind;
+use support::child::{self, End};
+use support::numbered::{has_regions, pool};
+use support::{SHORTEST, alone, call, function, publish, rename, reserve};
+
+const FINE: End = End::Exited(0);
+
+#[test]
+fn a_fork_during_a_reservation_freezes_it_in_the_child() {
+    let _alone = alone();
+    let pool = pool();
+    let other = publish(1);
+    for capacity in [100, 40 << 10, 3 << 20] {
+        let mut in_child = false;
+        let shared = has_regions() && capacity < 2 << 20;
+        let result = reserve(Some(&pool), capacity, |_, code| {
+            rename(code, 77);
+            if let Some(end) = child::forked_and_returned() {
+                assert_eq!(end, FINE);
+            } else {
+                in_child = true;
+            }
+            SHORTEST
+        });
+        if in_child {
+            let fine = match &result {
+                Ok(buffer) => !shared && call(buffer) == 77,
+                Err(error) => shared && error.kind() == ErrorKind::Frozen,
+            };
+            let fine = fine && pool.stats().live() == usize::from(!shared) && call(&other) == 1;
+            // SAFETY: The child of a fork ends this way.
+            unsafe { libc::_exit(i32::from(!fine)) };
+        }
+        assert_eq!(call(&result.unwrap()), 77);
+        assert_eq!((pool.stats().live(), pool.stats().frozen()), (0, 0));
+    }
+}
+
+#[test]
+fn a_fork_in_a_closure_that_assembles_code_freezes_it_in_the_child() {
+    let _alone = alone();
+    let pool = pool();
+    for length in [SHORTEST, 50, 10_000] {
+        let (mut calls, mut in_child) = (0, false);
+        let shared = has_regions();
+        let result = pool.assemble(|_| {
+            calls += 1;
+            if calls == 1 {
+                if let Some(end) = child::forked_and_returned() {
+                    assert_eq!(end, FINE);
+                } else {
+                    in_child = true;
+                }
+            }
+            Ok::<_, std::convert::Infallible>(function(77, length))
+        });
+        if in_child {
+            // A child that has to ask for more memory gets new memory, which is not frozen.
+            let frozen = shared && length <= 64;
+            let fine = match &result {
+                Ok(buffer) => !frozen && call(buffer) == 77,
+                Err(error) => frozen && error.kind() == ErrorKind::Frozen,
+            };
+            let fine = fine && pool.stats().live() == usize::from(!frozen);
+            // SAFETY: The child of a fork ends this way.
+            unsafe { libc::_exit(i32::from(!fine)) };
+        }
+        assert_eq!(call(&result.unwrap()), 77);
+        assert_eq!((pool.stats().live(), pool.stats().frozen()), (0, 0));
+    }
+}
