@@ -21,7 +21,7 @@ fn main() {
 #[cfg(target_os = "linux")]
 mod linux {
     use crate::support::harden::{SKIPPED, must};
-    use crate::support::{self, TRAP, call, child, harden, maps, publish, reserve, returning};
+    use crate::support::{TRAP, call, child, harden, maps, publish, reserve, returning};
     use crate::{pool, suite};
     use execbuf::{Backend, ErrorKind, ExecBuffer, ExecPool};
     use std::convert::Infallible;
