@@ -38,7 +38,7 @@ execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
     }
     uint8_t code[XB_MAX_THUNK_SIZE];
     *length = xb_machine_thunk(code, compact, caller_abi, callee_abi, target);
-    if (*length > capacity) {
+    if (out == NULL || *length > capacity) {
         return xb_error_set(error, EXECBUF_E_CAPACITY, "capacity", 0);
     }
     memcpy(out, code, *length);
