@@ -20,10 +20,15 @@
 #include "mapping/mapping.c"
 
 #include "pool/alloc.c"
+#include "pool/fork.c"
+#include "pool/index.c"
 #include "pool/large.c"
+#include "pool/put.c"
 #include "pool/query.c"
+#include "pool/reclaim.c"
 #include "pool/region.c"
 #include "pool/registry.c"
+#include "pool/sizes.c"
 #include "pool/slot.c"
 #include "pool/span.c"
 
@@ -46,6 +51,7 @@
 
 #include "api/buffer.c"
 #include "api/error.c"
+#include "api/pool.c"
 #include "api/probe.c"
 #include "api/process.c"
 #include "api/signature.c"

@@ -9,6 +9,7 @@
 #include "../base/compiler.h"
 #include "../base/error.h"
 #include "../mapping/mapping.h"
+#include "../pool/large.h"
 #include "../pool/slot.h"
 #include "process.h"
 

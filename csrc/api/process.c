@@ -13,7 +13,7 @@
 
 #include "../exec/ladder.h"
 #include "../exec/park.h"
-#include "../pool/slot.h"
+#include "../pool/fork.h"
 #include "../prim/prim.h"
 #include "../prim/report.h"
 

@@ -10,6 +10,11 @@
  *                and saves no registers.
  *   XB_COLD      never inlined, and placed apart from hot code. For paths that are taken rarely.
  *
+ * These three are static. Before the declaration of an external function, for the same purposes:
+ *
+ *   XB_EXTERNAL_NOINLINE
+ *   XB_EXTERNAL_COLD
+ *
  * In expressions:
  *
  *   XB_UNLIKELY(condition)           the condition, which is rarely true
@@ -20,6 +25,8 @@
 #define XB_INLINE static inline __attribute__((always_inline))
 #define XB_NOINLINE static __attribute__((noinline))
 #define XB_COLD static __attribute__((noinline, cold))
+#define XB_EXTERNAL_NOINLINE __attribute__((noinline))
+#define XB_EXTERNAL_COLD __attribute__((noinline, cold))
 #define XB_UNLIKELY(condition) __builtin_expect((condition), 0)
 #define XB_PREFETCH_WRITE(address) __builtin_prefetch((address), 1)
 #define XB_LOAD_ACQUIRE(object) __atomic_load_n(&(object), __ATOMIC_ACQUIRE)
@@ -28,6 +35,8 @@
 #define XB_INLINE static inline
 #define XB_NOINLINE static
 #define XB_COLD static
+#define XB_EXTERNAL_NOINLINE
+#define XB_EXTERNAL_COLD
 #define XB_UNLIKELY(condition) (condition)
 #define XB_PREFETCH_WRITE(address) ((void)(address))
 /* MSVC: on x86, plain accesses of aligned words are ordered like this by the processor. */

@@ -1,9 +1,14 @@
-/* Buffers of a pool that have dedicated mappings. */
+/* Buffers of a pool with dedicated mappings.
+ *
+ * The pool's lock is not held while mapping/ works, so another thread may free a buffer before it is counted.
+ * The counters are unsigned and wrap around, so they are right after both have updated them. */
 
-#include "../exec/layout.h"
+#include "large.h"
+
+#include "../base/handle.h"
 #include "../mapping/mapping.h"
-#include "slot.h"
-#include "alloc.h"
+#include "reclaim.h"
+#include "registry.h"
 
 execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                             const uint8_t *link, execbuf_error *error) {
@@ -24,28 +29,30 @@ execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, 
     return status;
 }
 
-/* The size of the mapping of a buffer with a dedicated mapping for so many bytes. */
-static size_t large_size(size_t capacity) {
-    size_t page = xb_prim_query().page_size;
-    return (XB_ENTRY_OFFSET + capacity + page - 1) & ~(page - 1);
-}
-
 void xb_large_published(const xb_record *record) {
     execbuf_pool *pool = xb_registry[record->owner];
     xb_pool_lock(pool);
     pool->large_bytes -= record->capacity - record->length;
-    pool->large_size -= large_size(record->capacity) - record->size;
+    pool->large_size -= xb_mapping_size(record->capacity) - record->size;
     xb_pool_unlock(pool);
 }
 
 void xb_large_freed(const xb_record *record) {
     execbuf_pool *pool = xb_registry[record->owner];
     if (record->link != NULL) {
-        pool->links->release(pool, record->link); /* the pool lives: this buffer still counts */
+        pool->links->release(pool, record->link); /* the pool is not over: this buffer is still counted */
     }
     xb_pool_lock(pool);
     pool->large_bytes -= record->length > 0 ? record->length : record->capacity;
     pool->large_count--;
     pool->large_size -= record->size;
     xb_reclaim_unlock(pool, NULL, NULL);
+}
+
+void xb_large_free(execbuf *buffer) {
+    xb_record record;
+    if (xb_mapping_free(buffer, &record) == EXECBUF_OK) {
+        xb_large_freed(&record);
+    }
+    *buffer = xb_no_buffer;
 }

@@ -1,4 +1,15 @@
-/* Regions: a buddy allocator of pages. */
+/* A buddy allocator of pages.
+ *
+ * A free block has 2^order pages and begins at a multiple of its size. Each order has a doubly linked list of
+ * its free blocks; the links are indices of first pages, in two arrays. Page 0 is never free, so 0 ends a
+ * list. Two neighbours of one order that together form an aligned block, its buddies, become one block as
+ * soon as both are free:
+ *
+ *     pages     8   9   10  11  12  13  14  15
+ *              ├──────────────┼──────────────┤   two blocks of order 2; after the second is freed,
+ *              ├─────────────────────────────┤   one block of order 3, if both are free
+ *
+ * A run may have any number of pages: the pages of its last block that it does not need stay free. */
 
 #include "region.h"
 
@@ -7,19 +18,25 @@
 #include "../base/bits.h"
 #include "../base/error.h"
 #include "../base/fault.h"
-#include "span.h"
+#include "../base/list.h"
+#include "../base/trap.h"
 
-/* Flags of a page: the order of the free block that begins here, and whether the page was ever part of a run.
- */
-#define ORDER 0x0fU
-#define FREE 0x40U
-#define TOUCHED 0x80U
+/* A page's flags: if PAGE_FREE, a free block begins here, and its order is in the bits of PAGE_ORDER;
+ * PAGE_USED says that the page was ever part of a run. */
+#define PAGE_ORDER 0x0fU
+#define PAGE_FREE 0x40U
+#define PAGE_USED 0x80U
 
-/* The book-keeping of a region, in one piece of memory; NULL if there is none. */
-static xb_region *new_books(size_t size, size_t page_size) {
+/* How many bytes are filled with traps at each side of the ends of a run. Code is at least that far from its
+ * end, or fills it up itself. */
+#define END_SIZE 16U
+
+/* ---- Making and freeing regions ---- */
+
+/* Allocates the book-keeping of a region without views; NULL: no memory. */
+static xb_region *new_bookkeeping(size_t size, size_t page_size) {
     size_t pages = size / page_size;
-    size_t bytes =
-        sizeof(xb_region) + pages * (sizeof(struct xb_span *) + 2 * sizeof(uint16_t) + sizeof(uint8_t));
+    size_t bytes = sizeof(xb_region) + pages * (sizeof(void *) + 2 * sizeof(uint16_t) + sizeof(uint8_t));
     xb_region *region = XB_FAULT("calloc") != 0 ? NULL : (xb_region *)calloc(1, bytes);
     if (region != NULL) {
         region->size = size;
@@ -27,8 +44,8 @@ static xb_region *new_books(size_t size, size_t page_size) {
         region->is_active = true;
         region->page_shift = xb_highest_bit(page_size);
         region->page_count = (uint32_t)pages;
-        region->spans = (struct xb_span **)(void *)(region + 1);
-        region->next_free = (uint16_t *)(void *)(region->spans + pages);
+        region->owners = (void **)(void *)(region + 1);
+        region->next_free = (uint16_t *)(void *)(region->owners + pages);
         region->previous_free = region->next_free + pages;
         region->flags = (uint8_t *)(region->previous_free + pages);
         xb_region_free_pages(region, 1, region->page_count - 1);
@@ -42,7 +59,7 @@ execbuf_status xb_region_new(xb_region **out, const void *near_to, const char *n
     if (info.pool_backend_count == 0) {
         return xb_error_set(error, EXECBUF_E_UNSUPPORTED, NULL, 0);
     }
-    xb_region *region = new_books(info.region_size, info.page_size);
+    xb_region *region = new_bookkeeping(info.region_size, info.page_size);
     if (region == NULL) {
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
@@ -57,15 +74,13 @@ execbuf_status xb_region_new(xb_region **out, const void *near_to, const char *n
 }
 
 void xb_region_free(xb_region *region) {
-    for (uint32_t page = 1; page < region->page_count;) {
-        struct xb_span *span = region->spans[page];
-        page += span != NULL ? span->pages : 1;
-        free(span);
-    }
-    /* The node is in the region, so the region is freed when its views are unmapped. */
+    /* The parking node is in the region, so the region is freed once its views are unmapped. */
     xb_views_free(&region->views, region->size, &region->parked, free, region);
 }
 
+/* ---- Free blocks ---- */
+
+/* Adds a free block to the list of its order. */
 static void push_block(xb_region *region, uint32_t page, uint32_t order) {
     uint16_t head = region->free_blocks[order];
     region->next_free[page] = head;
@@ -75,11 +90,12 @@ static void push_block(xb_region *region, uint32_t page, uint32_t order) {
     }
     region->free_blocks[order] = (uint16_t)page;
     region->free_orders |= 1U << order;
-    region->flags[page] = (uint8_t)((region->flags[page] & TOUCHED) | FREE | order);
+    region->flags[page] = (uint8_t)((region->flags[page] & PAGE_USED) | PAGE_FREE | order);
 }
 
+/* Takes a free block out of its list. */
 static void remove_block(xb_region *region, uint32_t page) {
-    uint32_t order = region->flags[page] & ORDER;
+    uint32_t order = region->flags[page] & PAGE_ORDER;
     uint16_t next = region->next_free[page];
     uint16_t previous = region->previous_free[page];
     if (previous != 0) {
@@ -93,14 +109,15 @@ static void remove_block(xb_region *region, uint32_t page) {
     if (region->free_blocks[order] == 0) {
         region->free_orders &= ~(1U << order);
     }
-    region->flags[page] &= TOUCHED;
+    region->flags[page] &= PAGE_USED;
 }
 
-/* Frees an aligned block, together with its neighbours if they are free. */
-static void give_block(xb_region *region, uint32_t page, uint32_t order) {
+/* Frees an aligned block, and joins it with its buddy as long as that is free. */
+static void free_block(xb_region *region, uint32_t page, uint32_t order) {
     while (order + 1 < XB_ORDERS) {
         uint32_t buddy = page ^ 1U << order;
-        if (buddy >= region->page_count || (region->flags[buddy] & (FREE | ORDER)) != (FREE | order)) {
+        if (buddy >= region->page_count ||
+            (region->flags[buddy] & (PAGE_FREE | PAGE_ORDER)) != (PAGE_FREE | order)) {
             break;
         }
         remove_block(region, buddy);
@@ -115,24 +132,20 @@ void xb_region_free_pages(xb_region *region, uint32_t page, uint32_t pages) {
         uint32_t aligned = xb_lowest_bit(page);
         uint32_t fitting = xb_highest_bit(pages);
         uint32_t order = aligned < fitting ? aligned : fitting;
-        give_block(region, page, order);
+        free_block(region, page, order);
         page += 1U << order;
         pages -= 1U << order;
     }
 }
 
-/* Counts pages that become part of a run for the first time. */
-static void touch(xb_region *region, uint32_t page, uint32_t pages) {
+/* Counts the pages of a run that become resident with it. */
+static void mark_used(xb_region *region, uint32_t page, uint32_t pages) {
     for (uint32_t end = page + pages; page < end; page++) {
-        if ((region->flags[page] & TOUCHED) == 0) {
-            region->flags[page] |= TOUCHED;
-            region->committed += (size_t)1 << region->page_shift;
+        if ((region->flags[page] & PAGE_USED) == 0) {
+            region->flags[page] |= PAGE_USED;
+            region->resident += (size_t)1 << region->page_shift;
         }
     }
-}
-
-bool xb_region_was_used(const xb_region *region, uint32_t page) {
-    return page == 0 || (region->flags[page] & TOUCHED) != 0;
 }
 
 uint32_t xb_region_alloc(xb_region *region, uint32_t pages) {
@@ -149,6 +162,54 @@ uint32_t xb_region_alloc(xb_region *region, uint32_t pages) {
         push_block(region, page + (1U << found), found);
     }
     xb_region_free_pages(region, page + pages, (1U << order) - pages);
-    touch(region, page, pages);
+    mark_used(region, page, pages);
     return page;
+}
+
+/* ---- Traps ---- */
+
+/* Whether a page was filled with traps, or is being filled by the thread that has it. */
+static bool was_used(const xb_region *region, uint32_t page) {
+    return page == 0 || (region->flags[page] & PAGE_USED) != 0;
+}
+
+/* Fills a range of a region with traps. */
+static void fill_range(const xb_region *region, size_t offset, size_t size) {
+    xb_prim_begin_write();
+    xb_fill_traps(region->views.rw + offset, size);
+    xb_prim_end_write();
+    xb_prim_sync(region->views.rx + offset, region->views.rw + offset, size);
+}
+
+void xb_region_fill_ends(const xb_region *region, uint32_t page, uint32_t pages) {
+    size_t start = (size_t)page << region->page_shift;
+    size_t end = (size_t)(page + pages) << region->page_shift;
+    fill_range(region, start, END_SIZE);
+    fill_range(region, end - END_SIZE, END_SIZE);
+    if (!was_used(region, page - 1)) {
+        fill_range(region, start - END_SIZE, END_SIZE);
+    }
+    if (end < region->size && !was_used(region, page + pages)) {
+        fill_range(region, end, END_SIZE);
+    }
+}
+
+void xb_region_fill(const xb_region *region, uint32_t page, uint32_t pages) {
+    fill_range(region, (size_t)page << region->page_shift, (size_t)pages << region->page_shift);
+}
+
+/* ---- The list of regions with free pages ---- */
+
+void xb_region_open(xb_region **list, xb_region *region) {
+    if (!region->is_open) {
+        XB_LIST_PUSH(*list, region, next_open, previous_open);
+        region->is_open = true;
+    }
+}
+
+void xb_region_close(xb_region **list, xb_region *region) {
+    if (region->is_open) {
+        XB_LIST_REMOVE(*list, region, next_open, previous_open);
+        region->is_open = false;
+    }
 }

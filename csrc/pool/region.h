@@ -1,74 +1,113 @@
-/*
- * Regions: some MiB of address space with an executable and a writable view, given out in runs of pages.
+/* Regions: some MiB of address space with an executable and a writable view of the same memory, allocated in
+ * runs of pages.
  *
- * Page 0 of a region is given to nobody: the self-test uses it, and so no code begins in the first bytes of a
- * mapping, before which sanitizers could not read. All book-keeping is elsewhere; the views hold code and
- * traps only.
+ *     page     0       1 …                                                        page_count
+ *              │ traps │ run │ run      │ free                │ run │ free        │
+ *              └─ the self-test used it; it is never allocated
  *
- * Nothing here takes a lock: a region is its pool's, and guarded by its mutex.
- */
+ * Because page 0 is not allocated, no code begins where a mapping begins: sanitizers read the bytes before
+ * an entry. All book-keeping is on the heap; the views hold code and traps only. A page that was never part
+ * of a run holds zeros.
+ *
+ * A region does not know what its runs are for. It keeps one pointer for each page, which its pool sets.
+ *
+ * Nothing here takes a lock: the lock of the region's pool guards a region. A run belongs to the thread that
+ * allocated it, which may write to it without the lock. */
 #ifndef XB_POOL_REGION_H
 #define XB_POOL_REGION_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "../base/compiler.h"
+#include "../exec/park.h"
 #include "../exec/view.h"
+#include "../prim/prim.h"
 
 XB_PRIVATE_BEGIN
 
-struct xb_span;
-
-/* Runs have at most 1 << (XB_ORDERS - 1) pages. */
+/* Runs have at most 2^(XB_ORDERS - 1) pages. */
 #define XB_ORDERS 15
 
 typedef struct xb_region {
-    xb_prim_views views; /* rw is NULL in a child that did not inherit it */
+    /* What publishing and freeing use comes first. */
+    xb_prim_views views; /* rw is NULL in the child of a fork, which does not inherit it */
     ptrdiff_t distance;  /* from rx to rw */
-    size_t size;
-    uint32_t live;       /* slots that are taken, in all its spans */
-    uint32_t pins;       /* threads that are making a span in it */
-    uint32_t page_shift; /* 2^page_shift is the page size */
-    bool is_active;      /* neither frozen nor of a pool that was given up */
-    bool frozen;         /* shared with another process: nothing that is published changes any more */
+    size_t size;         /* of each view, in bytes */
+    uint32_t live;       /* taken slots in all spans of the region */
+    uint32_t pins;       /* threads that are making a span in it; while there are any, it is not unmapped */
+    uint32_t page_shift; /* a page has 2^page_shift bytes */
+    bool is_active;      /* neither frozen nor of a pool that was freed */
+    bool frozen;         /* shared with another process since a fork: published code never changes any more */
     bool is_open;        /* in the pool's list of regions with free pages */
     execbuf_backend backend;
-    size_t committed;       /* how many bytes were ever part of a run */
+    size_t resident;        /* bytes of pages that were ever part of a run */
     struct xb_region *next; /* in the pool's list of all regions */
     struct xb_region *previous;
-    struct xb_region *next_open;
+    struct xb_region *next_open; /* in the pool's list of regions with free pages */
     struct xb_region *previous_open;
     size_t bookkeeping; /* bytes on the heap */
     uint32_t page_count;
-    uint32_t free_orders;            /* bit k: there are free blocks of 1 << k pages */
-    uint16_t free_blocks[XB_ORDERS]; /* heads of lists of their first pages; 0: none */
-    struct xb_span **spans;          /* by page: the span that it belongs to, or NULL */
-    uint16_t *next_free;             /* by the first page of a free block */
+    uint32_t free_orders;            /* bit k: there are free blocks of 2^k pages */
+    uint16_t free_blocks[XB_ORDERS]; /* by order: the first page of the first free block; 0: there is none */
+    xb_parked parked;                /* for the views, if the system refuses to unmap them */
+    /* Arrays behind the struct, in the same piece of heap memory. */
+    void **owners;       /* by page: what the pool set for the run that it belongs to, or NULL */
+    uint16_t *next_free; /* by first page of a free block: the next one of its order, or 0 */
     uint16_t *previous_free;
-    uint8_t *flags;   /* by page */
-    xb_parked parked; /* for unmapping the views, when the region goes */
+    uint8_t *flags; /* by page */
 } xb_region;
 
-/* Makes a region by the first way that works, and lets it prove itself.
+/* Maps a region by the first backend of the platform that passes the self-test.
  *
- * Returns: EXECBUF_OK; EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED, EXECBUF_E_TOO_FAR, with every attempt in
- * *error; EXECBUF_E_UNSUPPORTED if the platform has no regions. Out: out:     the region, or NULL. error: the
- * report, in which attempts that failed before a success are listed too. In:  near_to: as for
- * xb_prim_stage. name:    as for xb_prim_map_region. */
+ * Preconditions: the pool is not locked.
+ * Returns: EXECBUF_OK;
+ *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED, EXECBUF_E_TOO_FAR, EXECBUF_E_READ_IMPLIES_EXEC;
+ *          EXECBUF_E_UNSUPPORTED   the platform has no regions.
+ * Out: out:     the region, without runs; NULL on failure.
+ * In:  near_to: as for xb_prim_stage.
+ *      name:    as for xb_prim_map_region.
+ * Out: error:   the report, not NULL. On success it lists the attempts that failed before. */
 execbuf_status xb_region_new(xb_region **out, const void *near_to, const char *name, execbuf_error *error);
 
-/* Unmaps a region, whatever is in it, and frees its book-keeping. */
+/* Unmaps a region, whatever is in it, and frees its book-keeping.
+ *
+ * Preconditions: no pool has the region in its lists. No lock is held. */
 void xb_region_free(xb_region *region);
 
-/* Takes a run of pages.
+/* Allocates a run of pages, whose content is undefined.
  *
- * Returns: the first page, or 0 if there is no such run.
- * In:  pages: how many, at least 1. */
+ * Returns: the first page; 0 if no run of this length is free.
+ * In: pages: how many (>= 1). */
 uint32_t xb_region_alloc(xb_region *region, uint32_t pages);
 
-/* Whether a page was ever part of a run, so that it was filled with traps, or is page 0. */
-bool xb_region_was_used(const xb_region *region, uint32_t page);
-
-/* Gives a run, or a part of one, back. */
+/* Returns a run, or a part of one. */
 void xb_region_free_pages(xb_region *region, uint32_t page, uint32_t pages);
+
+/* Fills the first and the last 16 bytes of a run with traps, and the 16 bytes before and after it if their
+ * page was never allocated: then traps surround all code in the run, whatever its neighbours do meanwhile.
+ *
+ * Preconditions: the pool is locked. The region is not frozen. */
+void xb_region_fill_ends(const xb_region *region, uint32_t page, uint32_t pages);
+
+/* Fills a whole run with traps.
+ *
+ * Preconditions: the calling thread allocated the run. The pool need not be locked. */
+void xb_region_fill(const xb_region *region, uint32_t page, uint32_t pages);
+
+/* Adds a region to a list of regions with free pages, unless it is in it. */
+void xb_region_open(xb_region **list, xb_region *region);
+
+/* Takes a region out of a list of regions with free pages, if it is in it. */
+void xb_region_close(xb_region **list, xb_region *region);
+
+/* Where the code that runs at an address is written.
+ *
+ * Preconditions: the address is in the executable view, and this process has the writable one. */
+XB_INLINE uint8_t *xb_region_writable(const xb_region *region, const void *address) {
+    return (uint8_t *)((uintptr_t)address + (uintptr_t)region->distance); /* NOLINT */
+}
 
 XB_PRIVATE_END
 

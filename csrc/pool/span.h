@@ -1,140 +1,116 @@
-/*
- * Spans: runs of pages of a region, cut into slots of one size. A slot holds one piece of code.
+/* Spans: runs of pages of a region, cut into slots of one size. A slot holds one piece of code.
  *
- * A slot is free, taken, or in quarantine: given up and filled with traps, but not to be used again before a
- * barrier. Taking and giving up a slot take the same few instructions whatever else there is: bits say which
- * slots are free, and one word says which words of bits are not zero.
+ * A slot is in one of these states, told by a tag that counts its uses and by two bits:
  *
- * Nothing here takes a lock: a span is its pool's, and guarded by its mutex.
- */
+ *     state        tag    bits            next state
+ *     free         even   free            taken, when code is published or reserved
+ *     taken        odd    none            quarantined, when it is freed; its bytes become traps
+ *     quarantined  even   quarantine      free, after a barrier: until then, processors may still execute
+ *                                         instructions that they fetched before it was freed
+ *     retired      0      none            none: all tags were used, so old handles could match new code
+ *
+ * A span is one piece of heap memory:
+ *
+ *     xb_span │ xb_slot_bits for each 64 slots │ entry for each slot: 3 bytes │ pad │ length for each slot
+ *                                                                                     (4 bytes; only if slots
+ *                                                                                     exceed 128 bytes)
+ *     entry     byte 0, 1   tag
+ *               byte 2      bit 7     reserved             } slots of at most 128 bytes only;
+ *                           bit 6     linked               } bit 6 is "linked" up to 32 bytes,
+ *                           the rest  slot size - length   } else it belongs to the rest
+ *     length    bit 31      reserved
+ *               the rest    the length, or the capacity of a reserved slot
+ *
+ * Taking and freeing a slot take the same few instructions however full a span is: free_words says which
+ * words have free bits.
+ *
+ * Nothing here takes a lock: the pool's lock guards its spans. */
 #ifndef XB_POOL_SPAN_H
 #define XB_POOL_SPAN_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "../base/bits.h"
+#include "../base/compiler.h"
 #include "region.h"
+#include "sizes.h"
 
-/* A slot's size is a multiple of this, and so is its address. */
-#define XB_GRANULE 16U
-/* Spans of more than one slot have at most so many bytes, and so many slots. */
-#define XB_SPAN_SIZE 65536U
-#define XB_SPAN_SLOTS (XB_SPAN_SIZE / XB_GRANULE)
+XB_PRIVATE_BEGIN
 
-/* Sizes of slots come in classes: multiples of 16 up to 1 KiB, then eight to each doubling. */
-#define XB_SIZE_CLASSES 104U
-#define XB_MAX_SLOT_SIZE 32768U
-/* Larger code has a span of its own. */
-#define XB_NO_CLASS XB_SIZE_CLASSES
-
-/* Which of 64 slots are free, and which are in quarantine. */
+/* The states of 64 slots, one bit each. */
 typedef struct xb_slot_bits {
     uint64_t free;
     uint64_t quarantine;
 } xb_slot_bits;
 
-/* Behind it in memory lie the bits, then an entry for each slot: a tag of two bytes, which counts how often
- * the slot was taken and given up, so that it is odd while it is taken, and a byte of slack, which is
- * slot_size minus the length. What is needed to check a handle and to take a slot comes first. */
+/* What taking a slot and checking a handle use comes first. */
 typedef struct xb_span {
-    uint64_t id;    /* the ids of its buffers, but for the tag */
-    uint8_t *start; /* where its first slot is, to be executed */
+    uint64_t id;    /* the id of its buffers, with the tag 0 */
+    uint8_t *start; /* its first slot, in the executable view */
     xb_region *region;
-    uint64_t free_words;       /* which words have a free bit that is set */
-    uint64_t quarantine_words; /* which words have a quarantine bit that is set */
-    uint8_t *entries;          /* by slot */
-    uint32_t
-        *lengths; /* by slot, where they are larger than 128 bytes; with the highest bit set, a capacity */
-    uint32_t slot_size; /* in bytes */
+    uint64_t free_words;       /* bit k: bits[k].free is not 0 */
+    uint64_t quarantine_words; /* bit k: bits[k].quarantine is not 0 */
+    uint8_t *entries;          /* by slot, 3 bytes each */
+    uint32_t *lengths;         /* by slot; NULL if the entries tell the lengths */
+    uint32_t slot_size;        /* in bytes */
     uint32_t slots;
     uint32_t reciprocal; /* 2^32 / slot_size, rounded up; 0 for a single slot */
     struct xb_span *next_quarantine;
-    struct xb_span *next; /* in its class's list of spans, of which those that are full are still to be
-                                  taken out */
+    struct xb_span *next; /* in the list of its class */
     struct xb_span *previous;
     uint32_t number; /* in the pool */
-    uint32_t page;
+    uint32_t page;   /* its run in the region */
     uint32_t pages;
     uint8_t class_;
-    bool listed;      /* in its class's list */
-    bool has_retired; /* some of its slots are retired out: they had all tags, and are not used again */
+    bool listed;      /* in the list of its class; full spans may still be in it */
+    bool has_retired; /* some of its slots are retired */
 } xb_span;
 
-/* The class of the smallest slots with room for size bytes, which are at least 1; XB_NO_CLASS if there
- * is none. */
-static inline uint32_t xb_size_class(size_t size) {
-    if (size <= 1024) {
-        return (uint32_t)(size - 1) / XB_GRANULE;
-    }
-    if (size > XB_MAX_SLOT_SIZE) {
-        return XB_NO_CLASS;
-    }
-    uint32_t last = (uint32_t)size - 1;
-    uint32_t doubling = xb_highest_bit(last);
-    return 64 + (doubling - 10) * 8 + (last >> (doubling - 3) & 7);
-}
-
-/* The size of a class's slots. */
-static inline uint32_t xb_class_size(uint32_t class_) {
-    if (class_ < 64) {
-        return (class_ + 1) * XB_GRANULE;
-    }
-    uint32_t eighth = class_ - 64;
-    return (eighth % 8 + 9) << (eighth / 8 + 7);
-}
-
-/* A new span with all slots free, not yet of any region; NULL if there is no memory. Free it with free. */
+/* Allocates a span with all slots free, not yet in a region.
+ *
+ * Returns: the span, to be freed with free; NULL: no memory. */
 xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots);
 
-/* How many bytes a span takes on the heap. */
+/* How many bytes of heap memory a span takes. */
 size_t xb_span_bookkeeping(const xb_span *span);
 
-/* Fills the 16 bytes at both ends of a run of pages with traps, and those beside it, where nothing was ever:
- * whoever takes a run beside it finds traps there, though the rest is still to be filled. */
-void xb_span_fill_ends(const xb_region *region, uint32_t page, uint32_t pages);
+/* Places a new span in a run of pages, and makes it the owner of the pages. */
+void xb_span_attach(xb_span *span, xb_region *region, uint32_t page, uint32_t pages);
 
-/* Fills a run of pages with traps. */
-void xb_span_fill(const xb_region *region, uint32_t page, uint32_t pages);
+/* Makes the pages of a span nobody's, and returns them to the region. */
+void xb_span_detach(const xb_span *span);
 
-/* Makes a run of pages the span's. */
-void xb_span_put(xb_span *span, xb_region *region, uint32_t page, uint32_t pages);
+/* The first span at this page of a region or behind it. Loops over all spans begin with page 1.
+ *
+ * Returns: the span; NULL: there is none.
+ * In/out: page: where to begin; then the page behind the span. */
+xb_span *xb_span_next(const xb_region *region, uint32_t *page);
+
+/* Adds a span to the list of its class, unless it is in it. The list begins at *list. */
+void xb_span_list(xb_span **list, xb_span *span);
+
+/* Takes a span out of the list of its class, if it is in it. */
+void xb_span_unlist(xb_span **list, xb_span *span);
+
+/* Whether all slots are free or retired. */
+bool xb_span_is_empty(const xb_span *span);
+
+/* How many slots are in quarantine. */
+uint32_t xb_span_quarantined(const xb_span *span);
+
+/* Frees the slots in quarantine that are not retired. The barrier has been made. */
+void xb_span_end_quarantine(xb_span *span);
+
+/* ---- Bits ---- */
 
 static inline xb_slot_bits *xb_span_bits(const xb_span *span) {
-    return (xb_slot_bits *)(void *)((xb_span *)span + 1); /* of the same piece of memory */
+    return (xb_slot_bits *)(void *)((xb_span *)span + 1); /* in the same piece of memory */
 }
 
-#define XB_ENTRY_SIZE 3U
-
-/* The entry of a slot. */
-static inline uint8_t *xb_span_entry(const xb_span *span, uint32_t slot) {
-    return span->entries + (size_t)slot * XB_ENTRY_SIZE;
-}
-
-/* The tag in an entry. */
-static inline uint16_t xb_slot_tag(const uint8_t *entry) {
-    uint16_t tag;
-    memcpy(&tag, entry, sizeof tag);
-    return tag;
-}
-
-static inline uint16_t xb_slot_next_tag(uint8_t *entry) {
-    uint16_t tag = (uint16_t)(xb_slot_tag(entry) + 1U);
-    memcpy(entry, &tag, sizeof tag);
-    return tag;
-}
-
-/* The slot so many bytes behind a span's start, exactly, since the distance and slot_size are less than 2^16
- * where there is more than one slot. For distances that are not in the span, any number. */
-static inline uint32_t xb_slot_at(uint64_t distance, uint32_t reciprocal) {
-    return (uint32_t)(distance * reciprocal >> 32);
-}
-
-/* Where a slot begins. */
-static inline uint8_t *xb_span_address(const xb_span *span, uint32_t slot) {
-    return span->start + (size_t)slot * span->slot_size;
-}
-
-/* Takes a free slot; there is one. */
+/* Takes the lowest free slot. There is one: free_words is not 0. */
 static inline uint32_t xb_span_take(xb_span *span) {
     uint32_t word = xb_lowest_bit(span->free_words);
     uint64_t *free_bits = &xb_span_bits(span)[word].free;
@@ -146,44 +122,88 @@ static inline uint32_t xb_span_take(xb_span *span) {
     return word * 64 + bit;
 }
 
-/* Puts a taken slot in quarantine. */
+/* Puts a taken slot into quarantine. */
 static inline void xb_span_quarantine(xb_span *span, uint32_t slot) {
     xb_span_bits(span)[slot / 64].quarantine |= (uint64_t)1 << slot % 64;
     span->quarantine_words |= (uint64_t)1 << slot / 64;
 }
 
-/* Whether no slot is taken and none is in quarantine: all are free or retired out. */
-bool xb_span_is_empty(const xb_span *span);
+/* ---- Addresses ---- */
 
-/* How many slots are in quarantine. */
-uint32_t xb_span_quarantined(const xb_span *span);
+/* Where a slot begins, in the executable view. */
+static inline uint8_t *xb_span_address(const xb_span *span, uint32_t slot) {
+    return span->start + (size_t)slot * span->slot_size;
+}
 
-/* Frees the slots that are in quarantine, but for those that are retired out. */
-void xb_span_end_quarantine(xb_span *span);
+/* The slot that contains the byte at a distance from its span's start, without a division. This is exact if
+ * the distance and slot_size are below 2^16, as they are in spans with several slots; the reciprocal of a
+ * single slot is 0. A distance that is not in the span gives any number. */
+static inline uint32_t xb_slot_at(uint64_t distance, uint32_t reciprocal) {
+    return (uint32_t)(distance * reciprocal >> 32);
+}
 
-/* The sum of the lengths and capacities of all slots of a region that are taken. */
-size_t xb_span_sum(const xb_region *region);
+/* ---- Entries ---- */
 
-/* What a taken slot is for. The numbers are bits beside a slack; in slots as small as those of stubs, a
- * slack has neither of them, and in larger ones, where there are no stubs, it may have the lower one. */
+#define XB_ENTRY_SIZE 3U
+
+static inline uint8_t *xb_span_entry(const xb_span *span, uint32_t slot) {
+    return span->entries + (size_t)slot * XB_ENTRY_SIZE;
+}
+
+static inline uint16_t xb_slot_tag(const uint8_t *entry) {
+    uint16_t tag;
+    memcpy(&tag, entry, sizeof tag);
+    return tag;
+}
+
+/* Whether the slot with this tag is taken. */
+static inline bool xb_tag_is_taken(uint16_t tag) {
+    return (tag & 1) != 0;
+}
+
+/* Increments the tag: the slot is taken or freed. Returns the new one; 0 says that it is retired. */
+static inline uint16_t xb_slot_next_tag(uint8_t *entry) {
+    uint16_t tag = (uint16_t)(xb_slot_tag(entry) + 1U);
+    memcpy(entry, &tag, sizeof tag);
+    return tag;
+}
+
+/* The id of the buffer in a slot with this tag. */
+static inline uint64_t xb_slot_id(const xb_span *span, uint16_t tag) {
+    return span->id ^ tag;
+}
+
+/* What a taken slot is used for. The values are bits of the third byte of its entry. */
 typedef enum xb_use {
     XB_USE_CODE = 0,
-    XB_USE_LINKED = 0x40,  /* the stub of a thunk, and its code */
-    XB_USE_RESERVED = 0x80 /* no code is there yet */
+    XB_USE_LINKED = 0x40,  /* a stub: its code links to other code (see xb_pool_links) */
+    XB_USE_RESERVED = 0x80 /* no code yet */
 } xb_use;
 
+/* Linked slots are at most this large, so that slot size - length leaves bit 6 of the entry's byte alone. */
 #define XB_MAX_LINKED_SLOT 32U
+
+/* Bit 31 of an element of lengths. */
 #define XB_LENGTH_RESERVED 0x80000000U
 
+/* Whether the slot with this entry can be linked: a quick test that is exact for slots of at most
+ * XB_MAX_LINKED_SLOT, and may be true for larger ones. */
 static inline bool xb_span_may_be_linked(const uint8_t *entry) {
     return (entry[2] & XB_USE_LINKED) != 0;
 }
 
+/* Whether a taken slot is linked. */
 static inline bool xb_span_is_linked(const xb_span *span, const uint8_t *entry) {
     return xb_span_may_be_linked(entry) && span->slot_size <= XB_MAX_LINKED_SLOT;
 }
 
-/* The length of a slot's code, or the capacity that is reserved. */
+/* Whether a taken slot is reserved. */
+static inline bool xb_span_is_reserved(const xb_span *span, uint32_t slot, const uint8_t *entry) {
+    return span->lengths == NULL ? (entry[2] & XB_USE_RESERVED) != 0
+                                 : (span->lengths[slot] & XB_LENGTH_RESERVED) != 0;
+}
+
+/* The length of a taken slot's code, or the capacity of a reserved slot. */
 static inline size_t xb_span_length(const xb_span *span, uint32_t slot, const uint8_t *entry) {
     if (span->lengths != NULL) {
         return span->lengths[slot] & ~XB_LENGTH_RESERVED;
@@ -193,12 +213,8 @@ static inline size_t xb_span_length(const xb_span *span, uint32_t slot, const ui
     return span->slot_size - (entry[2] & ~bits);
 }
 
-/* Whether a taken slot is only reserved. */
-static inline bool xb_span_is_reserved(const xb_span *span, uint32_t slot, const uint8_t *entry) {
-    return span->lengths == NULL ? (entry[2] & XB_USE_RESERVED) != 0
-                                 : (span->lengths[slot] & XB_LENGTH_RESERVED) != 0;
-}
-
+/* Sets length (1 to slot_size) and use of a slot. XB_USE_LINKED only if slots are at most XB_MAX_LINKED_SLOT.
+ */
 static inline void xb_span_set_length(xb_span *span, uint32_t slot, uint8_t *entry, size_t length,
                                       xb_use use) {
     if (span->lengths == NULL) {
@@ -207,5 +223,7 @@ static inline void xb_span_set_length(xb_span *span, uint32_t slot, uint8_t *ent
         span->lengths[slot] = (uint32_t)length | (use == XB_USE_RESERVED ? XB_LENGTH_RESERVED : 0);
     }
 }
+
+XB_PRIVATE_END
 
 #endif

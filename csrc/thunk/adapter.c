@@ -14,7 +14,7 @@
 
 #include "../base/error.h"
 #include "../base/fault.h"
-#include "../pool/slot.h"
+#include "../pool/put.h"
 #include "../prim/report.h"
 #include "machine.h"
 

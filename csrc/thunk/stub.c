@@ -4,7 +4,9 @@
 #include "stub.h"
 
 #include "../base/error.h"
-#include "../pool/slot.h"
+#include "../pool/alloc.h"
+#include "../pool/large.h"
+#include "../pool/put.h"
 
 /* Publishes a stub. Tries the kind that should fit, since slots of a pool are mostly close to its adapters;
  * if the slot is too far away, the kind that fits anywhere; and without a slot, a dedicated mapping with that

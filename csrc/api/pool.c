@@ -1,0 +1,150 @@
+/* Public functions on pools. Each checks its arguments and calls pool/. */
+
+#include <string.h>
+
+#include "../base/compiler.h"
+#include "../base/error.h"
+#include "../base/handle.h"
+#include "../exec/ladder.h"
+#include "../pool/put.h"
+#include "../pool/query.h"
+#include "../pool/reclaim.h"
+#include "../pool/registry.h"
+#include "process.h"
+
+/* ---- Making and freeing pools ---- */
+
+/* The report if there is no pool: the call that failed, or that there are too many. */
+static execbuf_status refuse_pool(execbuf_error *error, xb_registry_added added) {
+    const char *culprit = added == XB_REGISTRY_NO_NUMBER ? "8191 pools exist already" : "calloc";
+    return xb_error_set(error, EXECBUF_E_NO_MEMORY, culprit, 0);
+}
+XB_STATIC_ASSERT(XB_MAX_POOLS == 8191 + 1, "the number in the report is right");
+
+execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *options,
+                                execbuf_error *error) {
+    static const execbuf_pool_options usual = {NULL, NULL};
+    if (out == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
+    }
+    *out = NULL;
+    if (options == NULL) {
+        options = &usual;
+    }
+    const char *name = options->name != NULL ? options->name : "execbuf";
+    size_t length = strlen(name);
+    if (length > EXECBUF_POOL_NAME_MAX) {
+        return xb_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
+    }
+    xb_prim_check_fork();
+    execbuf_status status = xb_process_ready(error);
+    if (status == EXECBUF_OK) {
+        status = xb_ladder_check(error);
+    }
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    xb_registry_added added = xb_registry_add(out, options->near_to, name, length);
+    return added == XB_REGISTRY_ADDED ? xb_error_ok(error) : refuse_pool(error, added);
+}
+
+void execbuf_pool_free(execbuf_pool *pool) {
+    if (pool != NULL) {
+        xb_reclaim_pool(pool);
+    }
+}
+
+/* ---- Publishing ---- */
+
+/* The report of execbuf_pool_publish if an argument is NULL. Not inlined: the fast path has to stay small. */
+XB_COLD execbuf_status refuse_null(const execbuf_pool *pool, execbuf *out, execbuf_error *error) {
+    if (out != NULL) {
+        *out = xb_no_buffer;
+    }
+    const char *culprit = pool == NULL ? "pool" : out == NULL ? "out" : "code";
+    return xb_error_set(error, EXECBUF_E_NULL, culprit, 0);
+}
+
+execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                    execbuf_error *error) {
+    if (XB_UNLIKELY(pool == NULL || out == NULL || code == NULL)) {
+        return refuse_null(pool, out, error);
+    }
+    return xb_pool_put(pool, out, code, length, error);
+}
+
+/* Checks the arguments of a batch, and sets the handles to all zero. */
+static execbuf_status check_batch(const execbuf_pool *pool, execbuf *out, const execbuf_code *codes,
+                                  size_t count, execbuf_error *error) {
+    if (out == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        out[i] = xb_no_buffer;
+    }
+    if (pool == NULL || codes == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, pool == NULL ? "pool" : "codes", 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (codes[i].bytes == NULL) {
+            return xb_error_set(error, EXECBUF_E_NULL, "code", 0);
+        }
+        if (codes[i].length == 0) {
+            return xb_error_set(error, EXECBUF_E_EMPTY, "length", 0);
+        }
+    }
+    return EXECBUF_OK;
+}
+
+execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, const execbuf_code *codes,
+                                          size_t count, execbuf_error *error) {
+    if (count == 0) { /* whatever the pointers are */
+        return xb_error_ok(error);
+    }
+    execbuf_status status = check_batch(pool, out, codes, count, error);
+    return status == EXECBUF_OK ? xb_pool_put_batch(pool, out, codes, count, error) : status;
+}
+
+execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error) {
+    if (out == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
+    }
+    *out = xb_no_buffer;
+    if (pool == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, "pool", 0);
+    }
+    return xb_pool_reserve(pool, out, capacity, error);
+}
+
+/* ---- Questions ---- */
+
+/* A pool that is only asked is const for its user, although its lock changes. */
+static execbuf_pool *lockable(const execbuf_pool *pool) {
+    return (execbuf_pool *)pool;
+}
+
+int execbuf_pool_lookup(const execbuf_pool *pool, const void *address, execbuf_place *place) {
+    execbuf_place found = {NULL, 0};
+    bool is_found = pool != NULL && xb_pool_find(lockable(pool), address, &found);
+    if (place != NULL) {
+        *place = found;
+    }
+    return is_found;
+}
+
+const char *execbuf_pool_name(const execbuf_pool *pool) {
+    return pool != NULL ? pool->name : "";
+}
+
+void execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats) {
+    if (stats == NULL) {
+        return;
+    }
+    if (pool != NULL) {
+        xb_pool_stats(lockable(pool), stats);
+        return;
+    }
+    memset(stats, 0, sizeof *stats);
+    stats->backend = EXECBUF_BACKEND_NONE;
+    (void)xb_error_set(&stats->why, EXECBUF_OK, NULL, 0);
+}

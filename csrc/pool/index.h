@@ -1,0 +1,118 @@
+/* The index of a pool's spans: the ids of buffers, and finding the slot of a handle or of an address.
+ *
+ * The id of a buffer in a slot:
+ *
+ *     bit  63  62         50 49               31 30          16 15         0
+ *         ┌───┬─────────────┬───────────────────┬──────────────┬────────────┐
+ *         │ 1 │ pool number │ span number       │ serial       │ tag        │
+ *         └───┴─────────────┴───────────────────┴──────────────┴────────────┘
+ *
+ * - The span number is the place of a span in the pool's array, and is used for one span after the other.
+ * - The serial tells these spans apart. A number that had all 2^15 serials is not used again.
+ * - The tag tells apart the buffers that had this slot, and is odd. A slot that had all tags is retired.
+ * - Which slot of the span it is follows from the handle's address, which has to be exactly the slot's.
+ *
+ * So as long as a pool lives, a handle that was freed never matches again. When the pool's memory serves the
+ * next pool, serials go on where the last pool stopped, until none are left.
+ *
+ * The pool is locked in all functions but xb_index_grow. */
+#ifndef XB_POOL_INDEX_H
+#define XB_POOL_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/compiler.h"
+#include "../base/handle.h"
+#include "pool.h"
+#include "span.h"
+
+XB_PRIVATE_BEGIN
+
+#define XB_TAG_BITS 16
+#define XB_SERIAL_BITS 15
+#define XB_SPAN_BITS 19
+#define XB_SPAN_SHIFT (XB_SERIAL_BITS + XB_TAG_BITS)
+#define XB_POOL_SHIFT (XB_SPAN_BITS + XB_SPAN_SHIFT)
+#define XB_MAX_SERIALS ((uint32_t)1 << XB_SERIAL_BITS)
+#define XB_MAX_SPANS ((uint32_t)1 << XB_SPAN_BITS)
+/* Pool numbers are less than this. */
+#define XB_MAX_POOLS 8192U
+
+/* A span by its number, with copies of all that finding a slot takes. In a large pool the spans themselves
+ * are not in the processor's caches, but this array mostly is; so the memory of span, entry and slot can be
+ * loaded at the same time. */
+typedef struct xb_span_place {
+    xb_span *span;
+    const uint8_t *start;
+    ptrdiff_t distance; /* of the region */
+    uint32_t slot_size;
+    uint32_t slots; /* 0: no span has this number */
+    uint32_t reciprocal;
+    uint32_t serial; /* of the next span with this number */
+    union {
+        uint8_t *entries;
+        uint32_t next_unused; /* if there is no span: the next place without one */
+    } u;
+} xb_span_place;
+
+/* A taken slot. */
+typedef struct xb_slot_ref {
+    execbuf_pool *pool;
+    xb_region *region;
+    xb_span *span;
+    uint32_t slot;
+    uint8_t *entry; /* the slot's, in its span */
+} xb_slot_ref;
+
+/* Gives a span a number and an id. It is attached to a region, and unused_place is less than place_count. */
+void xb_index_add(execbuf_pool *pool, xb_span *span);
+
+/* Takes the number from a span: handles of its buffers become stale. */
+void xb_index_remove(execbuf_pool *pool, const xb_span *span);
+
+/* Makes room for more spans. The pool is not locked.
+ *
+ * Returns: whether there is room that was not there before; false: no memory, or no more numbers.
+ * In: place_count: the pool's place_count when it had no room. If it has changed since, nothing is done. */
+bool xb_index_grow(execbuf_pool *pool, uint32_t place_count);
+
+/* Finds the slot that contains an address.
+ *
+ * Returns: whether a region has a taken slot there. Its code may end before the address, and it may be
+ *          reserved.
+ * Out: ref: the slot; undefined if there is none. */
+bool xb_index_find_address(execbuf_pool *pool, const void *address, xb_slot_ref *ref);
+
+/* Finds the slot that a handle names, and starts to load its writable memory.
+ *
+ * Returns: whether the handle is that of a live buffer.
+ * In:  buffer: any handle whose id has this pool's number.
+ * Out: ref:    the slot; undefined if there is none. */
+XB_INLINE bool xb_index_find(execbuf_pool *pool, const execbuf *buffer, xb_slot_ref *ref) {
+    uint32_t number = (uint32_t)(buffer->id >> XB_SPAN_SHIFT) & (XB_MAX_SPANS - 1);
+    if (XB_UNLIKELY(number >= pool->place_count)) {
+        return false;
+    }
+    const xb_span_place *place = &pool->places[number];
+    uint32_t slot = xb_slot_at((uintptr_t)buffer->entry - (uintptr_t)place->start, place->reciprocal);
+    if (XB_UNLIKELY(slot >= place->slots ||
+                    place->start + (size_t)slot * place->slot_size != buffer->entry)) {
+        return false;
+    }
+    xb_span *span = place->span;
+    uint8_t *entry = place->u.entries + (size_t)slot * XB_ENTRY_SIZE;
+    XB_PREFETCH_WRITE(place->start + (size_t)slot * place->slot_size + place->distance);
+    ref->pool = pool;
+    ref->region = span->region;
+    ref->span = span;
+    ref->slot = slot;
+    ref->entry = entry;
+    /* An even tag is that of a slot which is not taken, so no buffer has it. */
+    return xb_slot_id(span, xb_slot_tag(entry)) == buffer->id && xb_tag_is_taken((uint16_t)buffer->id);
+}
+
+XB_PRIVATE_END
+
+#endif

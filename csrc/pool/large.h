@@ -1,0 +1,39 @@
+/* Buffers of a pool with dedicated mappings: large code, and all code where the pool has no regions. Their
+ * handles are those of mapping/; the pool only counts them, and lives until the last one is freed. */
+#ifndef XB_POOL_LARGE_H
+#define XB_POOL_LARGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/compiler.h"
+#include "../mapping/handles.h"
+#include "pool.h"
+
+XB_PRIVATE_BEGIN
+
+/* Makes a buffer with a dedicated mapping.
+ *
+ * Preconditions: no lock is held.
+ * Returns: the status of xb_mapping_new or xb_mapping_reserve.
+ * Out: out:    the buffer; unchanged on failure.
+ * In:  code:   the code; NULL: the buffer is reserved.
+ *      length: of the code, or the capacity.
+ *      link:   not NULL: the code is a stub that jumps to this address.
+ * Out: error:  the report, or NULL. */
+execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                            const uint8_t *link, execbuf_error *error);
+
+/* Frees a live buffer of a pool, and sets the handle to all zero. No lock is held. */
+void xb_large_free(execbuf *buffer);
+
+/* Updates the pool's counters after one of its dedicated mappings was published or freed. After
+ * xb_large_freed the pool may be over. No lock is held.
+ *
+ * In: record: from xb_mapping_publish or xb_mapping_free. Its owner is not 0. */
+void xb_large_published(const xb_record *record);
+void xb_large_freed(const xb_record *record);
+
+XB_PRIVATE_END
+
+#endif

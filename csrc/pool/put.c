@@ -1,0 +1,91 @@
+/* Putting code into a pool, but for the fast path in put.h: chooses between a slot and a dedicated mapping.
+ *
+ * A slot that was taken belongs to its taker until the handle is returned, so code is written to it without
+ * the lock. */
+
+#include "put.h"
+
+#include "../base/handle.h"
+#include "large.h"
+
+/* Whether code of this length gets a dedicated mapping at once. True for 0, which the mapping refuses. */
+static bool is_large(const execbuf_pool *pool, size_t length) {
+    return length - 1 >= pool->largest;
+}
+
+/* Publishes one piece of code, without the barrier. The pool is not locked. */
+static execbuf_status put_one(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                              execbuf_error *error) {
+    uint8_t *rw = NULL;
+    if (!is_large(pool, length)) {
+        rw = xb_alloc_slot(pool, xb_size_class(length), length, XB_USE_CODE, out);
+    }
+    if (rw == NULL) {
+        return xb_large_new(pool, out, code, length, NULL, error);
+    }
+    xb_slot_write(rw, out->entry, code, length);
+    return EXECBUF_OK;
+}
+
+execbuf_status xb_put_slowly(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                             execbuf_error *error) {
+    *out = xb_no_buffer;
+    execbuf_status status = put_one(pool, out, code, length, error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    xb_fresh_barrier();
+    return xb_error_ok(error);
+}
+
+execbuf_status xb_put_finish(uint8_t *rw, const execbuf *out, const void *code, size_t length,
+                             execbuf_error *error) {
+    xb_slot_write(rw, out->entry, code, length);
+    xb_fresh_barrier();
+    return xb_error_ok(error);
+}
+
+execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf_code *codes, size_t count,
+                                 execbuf_error *error) {
+    execbuf_status status = EXECBUF_OK;
+    xb_pool_lock(pool);
+    for (size_t i = 0; i < count && status == EXECBUF_OK; i++) {
+        uint32_t class_ = xb_size_class(codes[i].length);
+        uint8_t *rw = NULL;
+        if (class_ != XB_NO_CLASS) {
+            rw = xb_alloc_listed(pool, class_, codes[i].length, XB_USE_CODE, &out[i]);
+        }
+        if (rw != NULL) {
+            xb_slot_write(rw, out[i].entry, codes[i].bytes, codes[i].length);
+        } else {
+            xb_pool_unlock(pool);
+            status = put_one(pool, &out[i], codes[i].bytes, codes[i].length, error);
+            xb_pool_lock(pool);
+        }
+    }
+    xb_pool_unlock(pool);
+    if (status == EXECBUF_OK) {
+        xb_fresh_barrier();
+        return xb_error_ok(error);
+    }
+    for (size_t i = 0; i < count && out[i].id != 0; i++) {
+        xb_pool_drop(&out[i]);
+    }
+    return status;
+}
+
+execbuf_status xb_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error) {
+    if (is_large(pool, capacity) ||
+        xb_alloc_slot(pool, xb_size_class(capacity), capacity, XB_USE_RESERVED, out) == NULL) {
+        return xb_large_new(pool, out, NULL, capacity, NULL, error);
+    }
+    return xb_error_ok(error);
+}
+
+void xb_pool_drop(execbuf *buffer) {
+    if ((buffer->id & XB_ID_POOL_BIT) != 0) {
+        (void)xb_slot_free(buffer);
+    } else {
+        xb_large_free(buffer);
+    }
+}

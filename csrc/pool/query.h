@@ -1,0 +1,32 @@
+/* What pools contain: the code at an address, and statistics. No lock is held in any of these functions. */
+#ifndef XB_POOL_QUERY_H
+#define XB_POOL_QUERY_H
+
+#include <stdbool.h>
+
+#include "../base/compiler.h"
+#include "pool.h"
+
+XB_PRIVATE_BEGIN
+
+/* Finds the published code of a pool that contains an address.
+ *
+ * Returns: whether there is some.
+ * Out: place: where it is; unchanged if there is none. */
+bool xb_pool_find(execbuf_pool *pool, const void *address, execbuf_place *place);
+
+/* Finds the published code in the regions of all pools that contains an address. Dedicated mappings are not
+ * looked into. Takes the lock of one pool after the other.
+ *
+ * Returns: whether there is some.
+ * Out: out: a copy of its handle, which may become stale at any time; unchanged if there is none. */
+bool xb_pool_find_handle(const void *address, execbuf *out);
+
+/* Counts what a pool has. The pool stays locked for a time in proportion to the number of its slots.
+ *
+ * Out: stats: the numbers. */
+void xb_pool_stats(execbuf_pool *pool, execbuf_pool_stats *stats);
+
+XB_PRIVATE_END
+
+#endif

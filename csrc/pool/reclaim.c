@@ -1,0 +1,181 @@
+/* Reclaiming memory of pools. The functions here work on a locked pool; they collect what is to be freed in
+ * lists, and it is freed after the pool is unlocked. */
+
+#include "reclaim.h"
+
+#include <stdlib.h>
+
+#include "../base/list.h"
+#include "registry.h"
+
+/* Empty spans are kept for their class while it has no more than this. */
+#define KEPT_CLASS_SIZE ((size_t)128 << 10)
+
+/* A barrier is worthwhile if this many bytes are in quarantine, and also this part of the pool's memory:
+ * then, at worst, this part stays unused. */
+#define QUARANTINE_SIZE ((size_t)64 << 10)
+#define QUARANTINE_PART 1024
+
+/* ---- Spans ---- */
+
+/* Takes a span that is not in a frozen region from its class, if it has one. */
+static void leave_class(execbuf_pool *pool, xb_span *span) {
+    if (span->class_ != XB_NO_CLASS) {
+        xb_span_unlist(&pool->classes[span->class_], span);
+        pool->class_bytes[span->class_] -= (size_t)span->pages << span->region->page_shift;
+    }
+}
+
+/* Removes an empty span from its pool and its region, which is not frozen. */
+static void remove_span(execbuf_pool *pool, xb_span *span) {
+    leave_class(pool, span);
+    xb_index_remove(pool, span);
+    pool->bookkeeping -= xb_span_bookkeeping(span);
+    xb_span_detach(span);
+    xb_region_open(&pool->open, span->region);
+}
+
+/* Frees the spans of a list. */
+static void free_spans(xb_span *spans) {
+    while (spans != NULL) {
+        xb_span *next = spans->next;
+        free(spans);
+        spans = next;
+    }
+}
+
+/* ---- Quarantine ---- */
+
+bool xb_reclaim_is_worthwhile(const execbuf_pool *pool) {
+    return pool->quarantine_size >= QUARANTINE_SIZE &&
+           pool->quarantine_size >= pool->resident / QUARANTINE_PART;
+}
+
+xb_span *xb_reclaim_quarantine(execbuf_pool *pool) {
+    xb_span *empty = NULL;
+    if (pool->quarantine == NULL) {
+        return NULL;
+    }
+    xb_prim_barrier();
+    while (pool->quarantine != NULL) {
+        xb_span *span = pool->quarantine;
+        pool->quarantine = span->next_quarantine;
+        xb_span_end_quarantine(span);
+        bool kept = span->class_ != XB_NO_CLASS && pool->class_bytes[span->class_] <= KEPT_CLASS_SIZE &&
+                    span->free_words != 0; /* a span whose slots are all retired is of no use */
+        if (!kept && xb_span_is_empty(span)) {
+            remove_span(pool, span);
+            span->next = empty;
+            empty = span;
+        } else if (span->class_ != XB_NO_CLASS) {
+            xb_span_list(&pool->classes[span->class_], span);
+        }
+    }
+    pool->quarantine_size = 0;
+    return empty;
+}
+
+/* ---- Regions ---- */
+
+/* Whether a region has no taken slots, and no thread is making a span in it. */
+static bool is_unused(const xb_region *region) {
+    return region->live == 0 && region->pins == 0;
+}
+
+bool xb_reclaim_is_due(const execbuf_pool *pool, const xb_region *region) {
+    return is_unused(region) && (region->frozen || pool->is_freed || region->resident > XB_KEPT_REGION_SIZE);
+}
+
+/* Takes the spans of a region from the list of those with slots in quarantine. */
+static void leave_quarantine(execbuf_pool *pool, const xb_region *region) {
+    xb_span **link = &pool->quarantine;
+    while (*link != NULL) {
+        if ((*link)->region == region) {
+            *link = (*link)->next_quarantine;
+        } else {
+            link = &(*link)->next_quarantine;
+        }
+    }
+}
+
+void xb_reclaim_region(execbuf_pool *pool, xb_region *region) {
+    bool in_quarantine = false;
+    uint32_t page = 1;
+    xb_span *span;
+    while ((span = xb_span_next(region, &page)) != NULL) {
+        xb_index_remove(pool, span);
+        pool->bookkeeping -= xb_span_bookkeeping(span);
+        if (!region->frozen) { /* a fork has emptied the lists already */
+            leave_class(pool, span);
+            pool->quarantine_size -= (size_t)xb_span_quarantined(span) * span->slot_size;
+            in_quarantine |= span->quarantine_words != 0;
+        }
+    }
+    if (in_quarantine) {
+        leave_quarantine(pool, region);
+    }
+    xb_region_close(&pool->open, region);
+    XB_LIST_REMOVE(pool->regions, region, next, previous);
+    region->next = NULL;
+    pool->resident -= region->resident;
+    pool->bookkeeping -= region->bookkeeping;
+}
+
+xb_region *xb_reclaim_frozen(execbuf_pool *pool) {
+    for (xb_region *region = pool->regions; pool->must_sweep && region != NULL; region = region->next) {
+        if (region->frozen && is_unused(region)) {
+            xb_reclaim_region(pool, region);
+            return region;
+        }
+    }
+    pool->must_sweep = false;
+    return NULL;
+}
+
+/* Frees the regions of a list, and their spans. */
+static void free_regions(xb_region *regions) {
+    while (regions != NULL) {
+        xb_region *next = regions->next;
+        uint32_t page = 1;
+        xb_span *span;
+        while ((span = xb_span_next(regions, &page)) != NULL) {
+            free(span);
+        }
+        xb_region_free(regions);
+        regions = next;
+    }
+}
+
+/* ---- Pools ---- */
+
+/* Whether the user has freed the pool, and nothing in it is alive. */
+static bool is_over(const execbuf_pool *pool) {
+    return pool->is_freed && pool->large_count == 0 && pool->regions == NULL;
+}
+
+void xb_reclaim_unlock(execbuf_pool *pool, xb_region *regions, xb_span *spans) {
+    bool over = is_over(pool);
+    xb_pool_unlock(pool);
+    free_regions(regions);
+    free_spans(spans);
+    if (over) {
+        xb_registry_remove(pool);
+    }
+}
+
+void xb_reclaim_pool(execbuf_pool *pool) {
+    xb_region *unused = NULL;
+    xb_pool_lock(pool);
+    pool->is_freed = true;
+    for (xb_region *region = pool->regions; region != NULL;) {
+        xb_region *next = region->next;
+        region->is_active = false; /* the last free of each region has to notice that it is the last */
+        if (xb_reclaim_is_due(pool, region)) {
+            xb_reclaim_region(pool, region);
+            region->next = unused;
+            unused = region;
+        }
+        region = next;
+    }
+    xb_reclaim_unlock(pool, unused, NULL);
+}

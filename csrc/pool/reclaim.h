@@ -1,0 +1,82 @@
+/* Reclaiming memory: quarantine of freed slots, removing spans and regions, and the end of a pool.
+ *
+ * A slot that is freed stays in quarantine until a barrier has made every processor discard the instructions
+ * that it may have fetched from there. One barrier serves many slots, because it costs as much as publishing
+ * hundreds of pieces of code. Spans that are empty after it may be removed. A region is removed with its last
+ * slot, but a small one is kept for the next code.
+ *
+ * Heap memory and mappings are freed without the lock: the functions that find them return lists, and
+ * xb_reclaim_unlock unlocks the pool and frees what is in them. The pool is locked in all functions but
+ * xb_reclaim_pool. */
+#ifndef XB_POOL_RECLAIM_H
+#define XB_POOL_RECLAIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/compiler.h"
+#include "index.h"
+#include "pool.h"
+
+XB_PRIVATE_BEGIN
+
+/* An empty region whose spans never took more than this is kept for the next code. */
+#define XB_KEPT_REGION_SIZE ((size_t)1 << 20)
+
+/* Frees a taken slot: it goes into quarantine, and handles of its buffer become stale. Its bytes are still to
+ * be filled with traps before the pool is unlocked, unless its region is frozen.
+ *
+ * In: ref:    the slot.
+ *     frozen: whether its region is frozen. Then it is only counted and stays in quarantine for ever. */
+XB_INLINE void xb_reclaim_slot(const xb_slot_ref *ref, bool frozen) {
+    execbuf_pool *pool = ref->pool;
+    xb_span *span = ref->span;
+    ref->region->live--;
+    if (XB_UNLIKELY(xb_slot_next_tag(ref->entry) == 0)) {
+        span->has_retired = true;
+    }
+    if (!frozen) {
+        if (XB_UNLIKELY(span->quarantine_words == 0)) {
+            span->next_quarantine = pool->quarantine;
+            pool->quarantine = span;
+        }
+        pool->quarantine_size += span->slot_size;
+    }
+    xb_span_quarantine(span, ref->slot);
+}
+
+/* Whether enough is in quarantine to be worth a barrier. */
+bool xb_reclaim_is_worthwhile(const execbuf_pool *pool);
+
+/* Ends quarantine: makes a barrier, then all slots in quarantine are free.
+ *
+ * Returns: the list (by next) of spans that are empty now and were removed. */
+xb_span *xb_reclaim_quarantine(execbuf_pool *pool);
+
+/* Whether a region should be removed: it is not in use, and is not to be kept. */
+bool xb_reclaim_is_due(const execbuf_pool *pool, const xb_region *region);
+
+/* Removes a region that is not in use, with all its spans, which are still attached. */
+void xb_reclaim_region(execbuf_pool *pool, xb_region *region);
+
+/* Removes a frozen region that is not in use. A fork leaves such regions, since it can't unmap them.
+ *
+ * Returns: the region; NULL: there is none. */
+xb_region *xb_reclaim_frozen(execbuf_pool *pool);
+
+/* Unlocks the pool and frees what was removed. If the pool is over, its memory goes to another pool: the
+ * caller does not use it any more unless it knows of something alive in it.
+ *
+ * In: regions: a list, by next.
+ *     spans:   a list, by next. */
+void xb_reclaim_unlock(execbuf_pool *pool, xb_region *regions, xb_span *spans);
+
+/* Ends the use of a pool by its user. Its memory is reclaimed as its last buffers are freed.
+ *
+ * Preconditions: no lock is held. No other thread uses the pool, but to free its buffers. */
+void xb_reclaim_pool(execbuf_pool *pool);
+
+XB_PRIVATE_END
+
+#endif
