@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use execbuf::{ExecBuffer, ExecPool, Function};
+use execbuf::{ExecBuffer, ExecPool};
 
 /// Counts the allocations of each thread.
 struct Counting;
@@ -90,7 +90,7 @@ fn a_thunk_costs_no_allocation() {
         number + 1
     }
     let make = || {
-        let target = Function::from_fn(increment as extern "win64" fn(u64) -> u64);
+        let target = execbuf::Function::from_fn(increment as extern "win64" fn(u64) -> u64);
         target.into_abi::<extern "sysv64" fn(u64) -> u64>().unwrap().call(41)
     };
     make();

@@ -86,6 +86,7 @@ fn random_operations_with_forks_follow_a_model() {
 /// How many forks have begun, and how many have ended, in this process and those that it comes from. There is one at a time.
 static BEGUN: AtomicUsize = AtomicUsize::new(0);
 static ENDED: AtomicUsize = AtomicUsize::new(0);
+#[cfg(unix)]
 static FORK: Mutex<()> = Mutex::new(());
 
 /// A function that is published.

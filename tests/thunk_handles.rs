@@ -2,8 +2,10 @@
 
 mod support;
 
+#[cfg(target_arch = "x86_64")]
+use execbuf::Function;
 use execbuf::dynamic::DynThunk;
-use execbuf::{Abi, ErrorKind, ExecBuffer, ExecPool, Function, Signature};
+use execbuf::{Abi, ErrorKind, ExecBuffer, ExecPool, Signature};
 use std::sync::Arc;
 use support::function;
 

@@ -118,6 +118,7 @@ fn backtraces_pass_through_thunks() {
 }
 
 /// What a thunk calls whose caller has Win64's convention, and preserved registers that only Win64 has.
+#[cfg(not(windows))]
 #[inline(never)]
 extern "C" fn add_one(number: u64) -> u64 {
     std::hint::black_box(number) + 1
