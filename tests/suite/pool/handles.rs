@@ -77,7 +77,7 @@ suite! {
             if handle.entry == copy.entry {
                 return Some((n, handle));
             }
-            // Some stay, so that the place is needed; the others wait in limbo until it is worth while.
+            // Some stay, so that the place is needed; the others wait in quarantine until there are enough.
             if filler.len() < 200 { filler.push(handle) } else { free(&mut handle); }
             None
         });
