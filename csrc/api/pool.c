@@ -10,6 +10,7 @@
 #include "../pool/query.h"
 #include "../pool/reclaim.h"
 #include "../pool/registry.h"
+#include "../prim/prim.h"
 #include "process.h"
 
 /* ---- Making and freeing pools ---- */

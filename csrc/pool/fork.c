@@ -25,7 +25,7 @@ static void freeze_pool(execbuf_pool *pool, bool in_child) {
             region->views.rw = NULL; /* not inherited */
         }
         region->pins = in_child ? 0 : region->pins; /* the child does not have the threads that pinned it */
-        pool->must_sweep |= region->live == 0 && region->pins == 0;
+        pool->must_sweep |= xb_region_is_unused(region);
     }
     memset((void *)pool->classes, 0, sizeof pool->classes);
     memset(pool->class_bytes, 0, sizeof pool->class_bytes);

@@ -87,12 +87,14 @@ struct execbuf_pool {
     void *links_data;
 };
 
-/* Locks a pool. No lock is held that is taken after a pool's: those of unwinders, and another pool's. */
+/* Locks a pool, and notices if this process was made by raw clone(2). The thread holds no lock: neither the
+ * process's nor another pool's. */
 static inline void xb_pool_lock(execbuf_pool *pool) {
     xb_prim_check_fork();
     xb_lock(&pool->lock);
 }
 
+/* Unlocks a pool that this thread has locked. */
 static inline void xb_pool_unlock(execbuf_pool *pool) {
     xb_unlock(&pool->lock);
 }

@@ -8,6 +8,8 @@
 
 #include "../base/compiler.h"
 #include "../base/error.h"
+#include "../prim/icache.h"
+#include "../prim/lock.h"
 #include "alloc.h"
 #include "pool.h"
 #include "slot.h"

@@ -77,13 +77,9 @@ xb_span *xb_reclaim_quarantine(execbuf_pool *pool) {
 
 /* ---- Regions ---- */
 
-/* Whether a region has no taken slots, and no thread is making a span in it. */
-static bool is_unused(const xb_region *region) {
-    return region->live == 0 && region->pins == 0;
-}
-
 bool xb_reclaim_is_due(const execbuf_pool *pool, const xb_region *region) {
-    return is_unused(region) && (region->frozen || pool->is_freed || region->resident > XB_KEPT_REGION_SIZE);
+    return xb_region_is_unused(region) &&
+           (region->frozen || pool->is_freed || region->resident > XB_KEPT_REGION_SIZE);
 }
 
 /* Takes the spans of a region from the list of those with slots in quarantine. */
@@ -123,7 +119,7 @@ void xb_reclaim_region(execbuf_pool *pool, xb_region *region) {
 
 xb_region *xb_reclaim_frozen(execbuf_pool *pool) {
     for (xb_region *region = pool->regions; pool->must_sweep && region != NULL; region = region->next) {
-        if (region->frozen && is_unused(region)) {
+        if (region->frozen && xb_region_is_unused(region)) {
             xb_reclaim_region(pool, region);
             return region;
         }

@@ -102,6 +102,11 @@ void xb_region_open(xb_region **list, xb_region *region);
 /* Takes a region out of a list of regions with free pages, if it is in it. */
 void xb_region_close(xb_region **list, xb_region *region);
 
+/* Whether a region has no taken slots, and no thread is making a span in it. */
+static inline bool xb_region_is_unused(const xb_region *region) {
+    return region->live == 0 && region->pins == 0;
+}
+
 /* Where the code that runs at an address is written.
  *
  * Preconditions: the address is in the executable view, and this process has the writable one. */

@@ -11,6 +11,7 @@
 #include "../base/handle.h"
 #include "../base/trap.h"
 #include "../mapping/handles.h"
+#include "../prim/lock.h"
 #include "index.h"
 #include "reclaim.h"
 #include "registry.h"

@@ -80,7 +80,7 @@ size_t xb_span_bookkeeping(const xb_span *span);
 /* Places a new span in a run of pages, and makes it the owner of the pages. */
 void xb_span_attach(xb_span *span, xb_region *region, uint32_t page, uint32_t pages);
 
-/* Makes the pages of a span nobody's, and returns them to the region. */
+/* Returns the pages of a span to its region. */
 void xb_span_detach(const xb_span *span);
 
 /* The first span at this page of a region or behind it. Loops over all spans begin with page 1.
