@@ -1,7 +1,8 @@
 /* Buffers of a pool with dedicated mappings.
  *
- * The pool's lock is not held while mapping/ works, so another thread may free a buffer before it is counted.
- * The counters are unsigned and wrap around, so they are right after both have updated them. */
+ * mapping/ does the work, without the pool's lock. Then the pool's counters are updated, with the lock. A new
+ * buffer is counted before its handle is returned, and a freed one until its memory and its link are
+ * released; so the pool is not over in between. */
 
 #include "large.h"
 
