@@ -8,6 +8,7 @@
 
 #include "prim/prim.c"
 
+#include "base/sized.c"
 #include "base/trap.c"
 
 #include "exec/ladder.c"
