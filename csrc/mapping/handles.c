@@ -104,6 +104,11 @@ static bool add_chunk(unsigned chunk) {
     return true;
 }
 
+/* The id of the buffer that an entry describes. */
+static uint64_t id_of(const handle_entry *entry) {
+    return (uint64_t)entry->generation << 32 | entry->record.place;
+}
+
 bool xb_handles_claim(xb_record *record) {
     for (;;) {
         xb_prim_lock();
@@ -131,7 +136,7 @@ uint64_t xb_handles_add(const xb_record *record) {
     handle_entry *entry = entry_at(record->place);
     entry->record = *record;
     entry->generation = (entry->generation + 1) & GENERATIONS;
-    uint64_t id = (uint64_t)entry->generation << 32 | record->place;
+    uint64_t id = id_of(entry);
     xb_prim_unlock();
     return id;
 }
@@ -177,26 +182,47 @@ void xb_handles_retire(const xb_record *record) {
     xb_unmap_or_park(&entry->parked, record->base, NULL, record->size, release_entry, entry);
 }
 
-/* Whether a record is that of published code of a pool that contains an address. */
-static bool covers(const xb_record *record, uint32_t owner, const void *address) {
+/* Whether a record is that of published code that contains an address. */
+static bool covers(const xb_record *record, const void *address) {
     bool published = record->state == XB_STATE_PUBLISHED || record->state == XB_STATE_LOST;
     uintptr_t offset = (uintptr_t)address - (uintptr_t)record->entry;
-    return published && record->owner == owner && offset < record->length;
+    return published && offset < record->length;
 }
 
-bool xb_handles_search(uint32_t owner, const void *address, xb_record *record) {
-    bool found = false;
-    xb_prim_lock();
-    for (unsigned chunk = 0; chunk < chunk_count && !found; chunk++) {
-        for (size_t i = 0; i < (size_t)FIRST_CHUNK << chunk && !found; i++) {
-            found = covers(&chunks[chunk][i].record, owner, address);
-            if (found) {
-                *record = chunks[chunk][i].record;
+/* The entry of the published buffer that contains an address, or NULL. Published code does not overlap, so
+ * there is at most one. The lock is held. */
+static const handle_entry *search(const void *address) {
+    for (unsigned chunk = 0; chunk < chunk_count; chunk++) {
+        for (size_t i = 0; i < (size_t)FIRST_CHUNK << chunk; i++) {
+            if (covers(&chunks[chunk][i].record, address)) {
+                return &chunks[chunk][i];
             }
         }
     }
+    return NULL;
+}
+
+bool xb_handles_search_all(const void *address, execbuf *out, xb_record *record) {
+    xb_prim_lock();
+    const handle_entry *entry = search(address);
+    if (entry != NULL) {
+        *record = entry->record;
+        out->entry = entry->record.entry;
+        out->length = entry->record.length;
+        out->id = id_of(entry);
+    }
     xb_prim_unlock();
-    return found;
+    return entry != NULL;
+}
+
+bool xb_handles_search(uint32_t owner, const void *address, xb_record *record) {
+    execbuf handle;
+    xb_record found;
+    bool is_found = xb_handles_search_all(address, &handle, &found) && found.owner == owner;
+    if (is_found) {
+        *record = found;
+    }
+    return is_found;
 }
 
 void xb_handles_count_stale(void) {

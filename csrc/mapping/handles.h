@@ -85,6 +85,12 @@ void xb_handles_retire(const xb_record *record);
  * Out: record:  the buffer's record; unchanged if there is none. */
 bool xb_handles_search(uint32_t owner, const void *address, xb_record *record);
 
+/* Finds the published buffer that contains an address, of whatever owner, as xb_handles_search does.
+ *
+ * Returns and Out as for xb_handles_search; and
+ * Out: out: a copy of its handle; unchanged if there is none. */
+bool xb_handles_search_all(const void *address, execbuf *out, xb_record *record);
+
 /* Adds 1 to the number of handles that were refused because they named no live buffer. */
 void xb_handles_count_stale(void);
 

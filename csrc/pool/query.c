@@ -48,18 +48,55 @@ bool xb_pool_find(execbuf_pool *pool, const void *address, execbuf_place *place)
     return false;
 }
 
-bool xb_pool_find_handle(const void *address, execbuf *out) {
-    bool found = false;
+/* Whether code of a pool, which is locked, is an adapter: the pool's own, and not a buffer of its user. */
+static bool is_link_target(const execbuf_pool *pool, const void *entry) {
+    return pool->links != NULL && pool->links->is_target(pool->links_data, entry);
+}
+
+/* xb_find_handle for the regions of all pools. Sets *is_found if there is published code, whether or not it
+ * is a buffer. */
+static bool find_in_pools(const void *address, execbuf *out, bool *is_found) {
+    bool is_buffer = false;
     xb_prim_lock();
     uint32_t count = xb_registry_count();
     xb_prim_unlock();
-    for (uint32_t number = 1; number <= count && !found; number++) {
+    for (uint32_t number = 1; number <= count && !*is_found; number++) {
         execbuf_pool *pool = xb_registry[number];
+        execbuf found;
         xb_pool_lock(pool);
-        found = find_in_regions(pool, address, out);
+        *is_found = find_in_regions(pool, address, &found);
+        is_buffer = *is_found && !is_link_target(pool, found.entry);
         xb_pool_unlock(pool);
+        if (is_buffer) {
+            *out = found;
+        }
     }
-    return found;
+    return is_buffer;
+}
+
+/* xb_find_handle for dedicated mappings. */
+static bool find_in_mappings(const void *address, execbuf *out) {
+    execbuf found;
+    xb_record record;
+    if (!xb_handles_search_all(address, &found, &record)) {
+        return false;
+    }
+    if (record.owner != 0) {
+        execbuf_pool *pool = xb_registry[record.owner];
+        xb_pool_lock(pool);
+        bool is_buffer = !is_link_target(pool, found.entry);
+        xb_pool_unlock(pool);
+        if (!is_buffer) {
+            return false;
+        }
+    }
+    *out = found;
+    return true;
+}
+
+bool xb_find_handle(const void *address, execbuf *out) {
+    bool is_found = false;
+    return find_in_pools(address, out, &is_found) || (!is_found && find_in_mappings(address, out));
 }
 
 /* The sum of lengths and capacities of all taken slots of a region. */

@@ -15,12 +15,12 @@ XB_PRIVATE_BEGIN
  * Out: place: where it is; unchanged if there is none. */
 bool xb_pool_find(execbuf_pool *pool, const void *address, execbuf_place *place);
 
-/* Finds the published code in the regions of all pools that contains an address. Dedicated mappings are not
- * looked into. Takes the lock of one pool after the other.
+/* Finds the published buffer that contains an address, in the regions of all pools and among all dedicated
+ * mappings. Adapters are not buffers. Takes the lock of one pool after the other, then the process's.
  *
- * Returns: whether there is some.
+ * Returns: whether there is one.
  * Out: out: a copy of its handle, which may become stale at any time; unchanged if there is none. */
-bool xb_pool_find_handle(const void *address, execbuf *out);
+bool xb_find_handle(const void *address, execbuf *out);
 
 /* Counts what a pool has. The pool stays locked for a time in proportion to the number of its slots.
  *

@@ -145,13 +145,19 @@ void xb_adapter_release(execbuf_pool *pool, const uint8_t *entry) {
     }
 }
 
+/* xb_pool_links.is_target. An adapter that is being made, or freed, is in no table; but then no thunk uses
+ * it, so nobody has an address in it. */
+static bool is_adapter(void *data, const void *entry) {
+    return xb_table_find_at(&((xb_adapters *)data)->table, entry) != NULL;
+}
+
 /* xb_pool_links.end. All adapters have gone with the pool's last stub. */
 static void end_adapters(void *data) {
     free(data);
 }
 
 static const xb_pool_links adapter_links = {xb_stub_adapter, release_shared_adapter, xb_adapter_release,
-                                            end_adapters};
+                                            is_adapter, end_adapters};
 
 /* Prepares a pool for its first adapter. The pool is not locked.
  *
