@@ -9,6 +9,10 @@ const char *execbuf_version(void) {
     return EXECBUF_VERSION;
 }
 
+uint32_t execbuf_version_number(void) {
+    return EXECBUF_VERSION_NUMBER;
+}
+
 const char *execbuf_status_name(execbuf_status status) {
     switch (status) {
 #define STATUS_NAME(name, value, message)                                                                    \

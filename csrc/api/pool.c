@@ -5,6 +5,7 @@
 #include "../base/compiler.h"
 #include "../base/error.h"
 #include "../base/handle.h"
+#include "../base/sized.h"
 #include "../exec/ladder.h"
 #include "../pool/put.h"
 #include "../pool/query.h"
@@ -15,24 +16,24 @@
 
 /* ---- Making and freeing pools ---- */
 
-/* The report if there is no pool: the call that failed, or that there are too many. */
+/* The report if there is no pool. */
 static execbuf_status refuse_pool(execbuf_error *error, xb_registry_added added) {
-    const char *culprit = added == XB_REGISTRY_NO_NUMBER ? "8191 pools exist already" : "calloc";
-    return xb_error_set(error, EXECBUF_E_NO_MEMORY, culprit, 0);
+    return added == XB_REGISTRY_NO_NUMBER ? xb_error_set(error, EXECBUF_E_TOO_MANY_POOLS, NULL, 0)
+                                          : xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
 }
-XB_STATIC_ASSERT(XB_MAX_POOLS == 8191 + 1, "the number in the report is right");
+XB_STATIC_ASSERT(XB_MAX_POOLS == 8191 + 1, "the number in the message of EXECBUF_E_TOO_MANY_POOLS is right");
 
 execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *options,
                                 execbuf_error *error) {
-    static const execbuf_pool_options usual = {NULL, NULL};
+    execbuf_pool_options known = EXECBUF_POOL_OPTIONS_INIT;
     if (out == NULL) {
         return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
     *out = NULL;
-    if (options == NULL) {
-        options = &usual;
+    if (options != NULL && !xb_sized_read(&known, options, sizeof known)) {
+        return xb_error_set(error, EXECBUF_E_VERSION, "options", 0);
     }
-    const char *name = options->name != NULL ? options->name : "execbuf";
+    const char *name = known.name != NULL ? known.name : "execbuf";
     size_t length = strlen(name);
     if (length > EXECBUF_POOL_NAME_MAX) {
         return xb_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
@@ -45,7 +46,7 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     if (status != EXECBUF_OK) {
         return status;
     }
-    xb_registry_added added = xb_registry_add(out, options->near_to, name, length);
+    xb_registry_added added = xb_registry_add(out, known.near_to, name, length);
     return added == XB_REGISTRY_ADDED ? xb_error_ok(error) : refuse_pool(error, added);
 }
 
@@ -88,10 +89,13 @@ static execbuf_status check_batch(const execbuf_pool *pool, execbuf *out, const 
     }
     for (size_t i = 0; i < count; i++) {
         if (codes[i].bytes == NULL) {
-            return xb_error_set(error, EXECBUF_E_NULL, "code", 0);
+            return xb_error_set_at(error, EXECBUF_E_NULL, "code", i);
         }
         if (codes[i].length == 0) {
-            return xb_error_set(error, EXECBUF_E_EMPTY, "length", 0);
+            return xb_error_set_at(error, EXECBUF_E_EMPTY, "length", i);
+        }
+        if (codes[i].info != NULL) {
+            return xb_error_set_at(error, EXECBUF_E_VERSION, "info", i);
         }
     }
     return EXECBUF_OK;
@@ -124,28 +128,36 @@ static execbuf_pool *lockable(const execbuf_pool *pool) {
     return (execbuf_pool *)pool;
 }
 
-int execbuf_pool_lookup(const execbuf_pool *pool, const void *address, execbuf_place *place) {
-    execbuf_place found = {NULL, 0};
-    bool is_found = pool != NULL && xb_pool_find(lockable(pool), address, &found);
-    if (place != NULL) {
-        *place = found;
+execbuf_status execbuf_pool_lookup(const execbuf_pool *pool, execbuf_place *place, const void *address) {
+    if (place != NULL && !xb_sized_is_valid(place)) {
+        return EXECBUF_E_VERSION;
     }
-    return is_found;
+    execbuf_place found = EXECBUF_PLACE_INIT;
+    execbuf_status status = EXECBUF_E_NULL;
+    if (pool != NULL) {
+        status = xb_pool_find(lockable(pool), address, &found) ? EXECBUF_OK : EXECBUF_E_NOT_FOUND;
+    }
+    if (place != NULL) {
+        xb_sized_write(place, &found, sizeof found);
+    }
+    return status;
 }
 
 const char *execbuf_pool_name(const execbuf_pool *pool) {
     return pool != NULL ? pool->name : "";
 }
 
-void execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats) {
+execbuf_status execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats) {
     if (stats == NULL) {
-        return;
+        return EXECBUF_E_NULL;
     }
+    if (!xb_sized_is_valid(stats)) {
+        return EXECBUF_E_VERSION;
+    }
+    execbuf_pool_stats known = EXECBUF_POOL_STATS_INIT;
     if (pool != NULL) {
-        xb_pool_stats(lockable(pool), stats);
-        return;
+        xb_pool_stats(lockable(pool), &known);
     }
-    memset(stats, 0, sizeof *stats);
-    stats->backend = EXECBUF_BACKEND_NONE;
-    (void)xb_error_set(&stats->why, EXECBUF_OK, NULL, 0);
+    xb_sized_write(stats, &known, sizeof known);
+    return pool != NULL ? EXECBUF_OK : EXECBUF_E_NULL;
 }

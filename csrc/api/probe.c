@@ -1,6 +1,7 @@
 /* execbuf_probe_system: what this machine and this process allow. It runs every self-test anew and keeps
  * nothing. */
 
+#include "../base/sized.h"
 #include "../exec/ladder.h"
 #include "../exec/selftest.h"
 #include "../exec/view.h"
@@ -36,14 +37,8 @@ static uint32_t probe_backends(execbuf_probe_result *results, const execbuf_back
     return (uint32_t)count;
 }
 
-void execbuf_probe_system(execbuf_probe *probe) {
-    static const execbuf_probe empty = {
-        EXECBUF_OK,   0, 0, 0, {{EXECBUF_BACKEND_NONE, 0, NULL}}, {{EXECBUF_BACKEND_NONE, 0, NULL}},
-        {{NULL, {0}}}};
-    if (probe == NULL) {
-        return;
-    }
-    *probe = empty;
+/* Fills a report that is empty. */
+static void probe_system(execbuf_probe *probe) {
     xb_prim_info info = xb_prim_query();
     xb_result result = xb_ok();
     probe->status = probe_process(&result);
@@ -53,4 +48,17 @@ void execbuf_probe_system(execbuf_probe *probe) {
     probe->pool_count =
         probe_backends(probe->pool, info.pool_backends, info.pool_backend_count, xb_selftest_views, reason);
     probe->fact_count = (uint32_t)xb_prim_facts(probe->facts);
+}
+
+execbuf_status execbuf_probe_system(execbuf_probe *out) {
+    if (out == NULL) {
+        return EXECBUF_E_NULL;
+    }
+    if (!xb_sized_is_valid(out)) {
+        return EXECBUF_E_VERSION;
+    }
+    execbuf_probe probe = EXECBUF_PROBE_INIT;
+    probe_system(&probe);
+    xb_sized_write(out, &probe, sizeof probe);
+    return EXECBUF_OK;
 }

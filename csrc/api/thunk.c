@@ -12,32 +12,45 @@
 
 /* ---- Thunks as bytes ---- */
 
+/* The checks of execbuf_thunk_emit and execbuf_thunk_new that depend on neither memory nor machine; resolves
+ * the conventions and converts the signature.
+ *
+ * Returns: EXECBUF_OK, and error is untouched; else what is wrong. */
+static execbuf_status check_thunk(xb_signature *compact, const execbuf_signature *signature,
+                                  execbuf_abi *caller_abi, execbuf_abi *callee_abi, const void *target,
+                                  execbuf_error *error) {
+    if (signature == NULL || target == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, signature == NULL ? "signature" : "target", 0);
+    }
+    *caller_abi = xb_abi_resolve(*caller_abi);
+    *callee_abi = xb_abi_resolve(*callee_abi);
+    if (!xb_abi_is_known(*caller_abi)) {
+        return xb_error_set(error, EXECBUF_E_ABI, "caller_abi", 0);
+    }
+    if (!xb_abi_is_known(*callee_abi)) {
+        return xb_error_set(error, EXECBUF_E_ABI, "callee_abi", 0);
+    }
+    return xb_signature_read(compact, signature, error);
+}
+
 /* Writes to a buffer of its own first, so that nothing is written that does not fit. */
-execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
-                                  const execbuf_signature *signature, execbuf_abi caller_abi,
-                                  execbuf_abi callee_abi, const void *target, execbuf_error *error) {
+execbuf_status execbuf_thunk_emit(const execbuf_signature *signature, void *out, size_t capacity,
+                                  size_t *length, execbuf_abi caller_abi, execbuf_abi callee_abi,
+                                  const void *target, execbuf_error *error) {
     if (length == NULL) {
         return xb_error_set(error, EXECBUF_E_NULL, "length", 0);
     }
     *length = 0;
-    if (target == NULL || (out == NULL && capacity > 0)) {
-        return xb_error_set(error, EXECBUF_E_NULL, target == NULL ? "target" : "out", 0);
+    if (out == NULL && capacity > 0) {
+        return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
-    caller_abi = xb_abi_resolve(caller_abi);
-    callee_abi = xb_abi_resolve(callee_abi);
-    if (!xb_abi_is_known(caller_abi)) {
-        return xb_error_set(error, EXECBUF_E_ABI, "entered", 0);
-    }
-    const xb_signature *compact = xb_signature_of(signature);
-    execbuf_status status = xb_signature_check(compact, error);
+    xb_signature compact;
+    execbuf_status status = check_thunk(&compact, signature, &caller_abi, &callee_abi, target, error);
     if (status != EXECBUF_OK) {
         return status;
     }
-    if (!xb_abi_is_known(callee_abi)) {
-        return xb_error_set(error, EXECBUF_E_ABI, "abi", 0);
-    }
     uint8_t code[XB_MAX_THUNK_SIZE];
-    *length = xb_machine_thunk(code, compact, caller_abi, callee_abi, target);
+    *length = xb_machine_thunk(code, &compact, caller_abi, callee_abi, target);
     if (out == NULL || *length > capacity) {
         return xb_error_set(error, EXECBUF_E_CAPACITY, "capacity", 0);
     }
@@ -53,7 +66,8 @@ static execbuf_pool *volatile common_pool;
 /* Makes the common pool, unless another thread is faster. The process's lock guards the write. */
 static execbuf_status make_common_pool(execbuf_error *error) {
     execbuf_pool *pool;
-    execbuf_pool_options options = {NULL, "execbuf thunks"};
+    execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
+    options.name = "execbuf thunks";
     execbuf_status status = execbuf_pool_new(&pool, &options, error);
     if (status != EXECBUF_OK) {
         return status;
@@ -76,46 +90,45 @@ static bool converts(execbuf_abi caller_abi, execbuf_abi callee_abi) {
            xb_abi_is_known(callee_abi);
 }
 
-/* execbuf_thunk_new where its fast path does not apply. Both conventions are resolved; nothing is checked. */
-XB_COLD execbuf_status thunk_new_slowly(execbuf *out, execbuf_pool *pool, const execbuf_signature *signature,
+/* execbuf_thunk_new where its fast path does not apply; nothing is checked. */
+XB_COLD execbuf_status thunk_new_slowly(execbuf_pool *pool, execbuf *out, const execbuf_signature *signature,
                                         execbuf_abi caller_abi, execbuf_abi callee_abi, const void *target,
                                         execbuf_error *error) {
     if (out == NULL) {
         return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
     *out = xb_no_buffer;
-    if (target == NULL || signature == NULL) {
-        return xb_error_set(error, EXECBUF_E_NULL, target == NULL ? "target" : "signature", 0);
+    xb_signature compact;
+    execbuf_status status = check_thunk(&compact, signature, &caller_abi, &callee_abi, target, error);
+    if (status != EXECBUF_OK) {
+        return status;
     }
-    if (!xb_abi_is_known(caller_abi)) {
-        return xb_error_set(error, EXECBUF_E_ABI, "entered", 0);
-    }
-    if (!xb_abi_is_known(callee_abi) || xb_prim_abi == EXECBUF_ABI_NATIVE) { /* not on x86-64 */
-        return xb_error_set(error, EXECBUF_E_ABI, "abi", 0);
+    if (xb_prim_abi == EXECBUF_ABI_NATIVE) { /* not x86-64 */
+        return xb_error_set(error, EXECBUF_E_ABI, "caller_abi", 0);
     }
     if (pool == NULL) {
-        execbuf_status status = make_common_pool(error);
+        status = make_common_pool(error);
         if (status != EXECBUF_OK) {
             return status;
         }
         pool = XB_LOAD_ACQUIRE(common_pool);
     }
-    const xb_signature *compact = xb_signature_of(signature);
-    return converts(caller_abi, callee_abi) ? xb_stub_new(pool, out, compact, caller_abi, target, error)
-                                            : xb_stub_new_jump(pool, out, compact, target, error);
+    return converts(caller_abi, callee_abi) ? xb_stub_new(pool, out, &compact, caller_abi, target, error)
+                                            : xb_stub_new_jump(pool, out, &compact, target, error);
 }
 
 /* Fast path: the arguments are valid, the pool exists, and xb_stub_new_fast applies. */
-execbuf_status execbuf_thunk_new(execbuf *out, execbuf_pool *pool, const execbuf_signature *signature,
+execbuf_status execbuf_thunk_new(execbuf_pool *pool, execbuf *out, const execbuf_signature *signature,
                                  execbuf_abi caller_abi, execbuf_abi callee_abi, const void *target,
                                  execbuf_error *error) {
-    caller_abi = xb_abi_resolve(caller_abi);
-    callee_abi = xb_abi_resolve(callee_abi);
+    xb_signature_words compact;
+    execbuf_abi caller = xb_abi_resolve(caller_abi);
     pool = pool != NULL ? pool : XB_LOAD_ACQUIRE(common_pool);
     if (XB_UNLIKELY(out == NULL || pool == NULL || signature == NULL || target == NULL ||
-                    !converts(caller_abi, callee_abi)) ||
-        !xb_stub_new_fast(pool, out, xb_signature_of(signature), caller_abi, target)) {
-        return thunk_new_slowly(out, pool, signature, caller_abi, callee_abi, target, error);
+                    !converts(caller, xb_abi_resolve(callee_abi))) ||
+        !xb_signature_read_fast(&compact, signature) ||
+        !xb_stub_new_fast(pool, out, &compact.signature, caller, target)) {
+        return thunk_new_slowly(pool, out, signature, caller_abi, callee_abi, target, error);
     }
     return xb_error_ok(error);
 }

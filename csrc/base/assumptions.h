@@ -40,14 +40,23 @@ XB_STATIC_ASSERT(sizeof(execbuf_function) == sizeof(void *), "a function pointer
 /* Bindings for other languages declare the enums as int; each has a negative value for this reason. */
 XB_STATIC_ASSERT(sizeof(execbuf_status) == sizeof(int), "execbuf_status has the size of int");
 XB_STATIC_ASSERT(sizeof(execbuf_backend) == sizeof(int), "execbuf_backend has the size of int");
-XB_STATIC_ASSERT(sizeof(execbuf_type) == sizeof(int), "execbuf_type has the size of int");
+XB_STATIC_ASSERT(sizeof(execbuf_type_kind) == sizeof(int), "execbuf_type_kind has the size of int");
 XB_STATIC_ASSERT(sizeof(execbuf_abi) == sizeof(int), "execbuf_abi has the size of int");
+XB_STATIC_ASSERT(sizeof(execbuf_where) == sizeof(int), "execbuf_where has the size of int");
 
 /* Handles cross the language border by value. */
 XB_STATIC_ASSERT(offsetof(execbuf, entry) == 0, "execbuf has no padding");
 XB_STATIC_ASSERT(offsetof(execbuf, length) == sizeof(void *), "execbuf has no padding");
 XB_STATIC_ASSERT(offsetof(execbuf, id) == 2 * sizeof(void *), "execbuf has no padding");
 XB_STATIC_ASSERT(sizeof(execbuf) == 2 * sizeof(void *) + sizeof(uint64_t), "execbuf has no padding");
+
+/* Structs with a size (see sized.h) begin with it. */
+XB_STATIC_ASSERT(offsetof(execbuf_pool_options, size) == 0, "execbuf_pool_options begins with its size");
+XB_STATIC_ASSERT(offsetof(execbuf_pool_stats, size) == 0, "execbuf_pool_stats begins with its size");
+XB_STATIC_ASSERT(offsetof(execbuf_place, size) == 0, "execbuf_place begins with its size");
+XB_STATIC_ASSERT(offsetof(execbuf_probe, size) == 0, "execbuf_probe begins with its size");
+XB_STATIC_ASSERT(offsetof(execbuf_signature, size) == 0, "execbuf_signature begins with its size");
+XB_STATIC_ASSERT(offsetof(execbuf_layout, size) == 0, "execbuf_layout begins with its size");
 
 /* Signatures keep types and counts in bytes. */
 XB_STATIC_ASSERT(EXECBUF_TYPE_F64 <= UINT8_MAX, "a type fits into a byte");

@@ -49,12 +49,23 @@ static inline execbuf_status xb_error_ok(execbuf_error *error) {
  *      os_error  the system's error code, or 0 */
 static inline execbuf_status xb_error_set(execbuf_error *error, execbuf_status status, const char *culprit,
                                           int32_t os_error) {
-    static const execbuf_error empty = {EXECBUF_OK, 0, NULL, 0, 0, {{EXECBUF_BACKEND_NONE, 0, NULL}}};
+    static const execbuf_error empty = EXECBUF_ERROR_INIT;
     if (error != NULL) {
         *error = empty;
         error->status = status;
         error->culprit = culprit;
         error->os_error = os_error;
+    }
+    return status;
+}
+
+/* As xb_error_set, without an error code but with a position: an offset in a text, the number of an argument
+ * or an index. */
+static inline execbuf_status xb_error_set_at(execbuf_error *error, execbuf_status status, const char *culprit,
+                                             size_t position) {
+    (void)xb_error_set(error, status, culprit, 0);
+    if (error != NULL) {
+        error->position = (uint32_t)position;
     }
     return status;
 }

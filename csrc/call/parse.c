@@ -44,11 +44,7 @@ static char next_letter(const signature_parser *parser) {
  * (0: the result) for EXECBUF_E_TYPE. */
 static execbuf_status refuse_text(const signature_parser *parser, execbuf_status status, size_t position,
                                   const char *reason) {
-    (void)xb_error_set(parser->error, status, reason, 0);
-    if (parser->error != NULL) {
-        parser->error->position = (uint32_t)position;
-    }
-    return status;
+    return xb_error_set_at(parser->error, status, reason, position);
 }
 
 static execbuf_status refuse_syntax(const signature_parser *parser, const char *reason) {

@@ -7,15 +7,6 @@
 #include "../base/error.h"
 #include "type.h"
 
-/* An error of EXECBUF_E_TYPE in an argument, counted from 1, or in the result, 0. */
-static execbuf_status refuse_type(execbuf_error *error, size_t number, const char *reason) {
-    (void)xb_error_set(error, EXECBUF_E_TYPE, reason, 0);
-    if (error != NULL) {
-        error->position = (uint32_t)number;
-    }
-    return EXECBUF_E_TYPE;
-}
-
 /* Whether C promotes a type where it stands for "...": small integers to int, float to double (C11,
  * 6.5.2.2). type is valid. */
 static bool is_promoted(uint8_t type) {
@@ -26,7 +17,7 @@ static bool is_promoted(uint8_t type) {
 static const char *fault_of_argument(const xb_signature *signature, size_t index) {
     uint8_t type = signature->arguments[index];
     if (type >= XB_TYPE_COUNT) {
-        return "not an execbuf_type";
+        return "not an execbuf_type_kind";
     }
     if (type == EXECBUF_TYPE_VOID) {
         return "void is no argument; \"v()\" has none";
@@ -48,12 +39,12 @@ execbuf_status xb_signature_check(const xb_signature *signature, execbuf_error *
         return xb_error_set(error, EXECBUF_E_ARGUMENTS, "fixed", 0);
     }
     if (signature->result >= XB_TYPE_COUNT) {
-        return refuse_type(error, 0, "not an execbuf_type");
+        return xb_error_set_at(error, EXECBUF_E_TYPE, "not an execbuf_type_kind", 0);
     }
     for (size_t i = 0; i < signature->count; i++) {
         const char *reason = fault_of_argument(signature, i);
         if (reason != NULL) {
-            return refuse_type(error, i + 1, reason);
+            return xb_error_set_at(error, EXECBUF_E_TYPE, reason, i + 1); /* 0 is the result */
         }
     }
     return EXECBUF_OK;

@@ -16,11 +16,11 @@
  *     | result | count  | variadic | fixed  | arguments[0 ... count-1]  |  unused
  *     +--------+--------+----------+--------+---------------------------+  */
 typedef struct xb_signature {
-    uint8_t result;   /* an execbuf_type */
+    uint8_t result;   /* an execbuf_type_kind */
     uint8_t count;    /* how many arguments there are */
     uint8_t variadic; /* not 0: the arguments behind the first `fixed` ones stand for "..." */
     uint8_t fixed;    /* unused if variadic is 0 */
-    uint8_t arguments[EXECBUF_MAX_ARGUMENTS]; /* each an execbuf_type, but not VOID */
+    uint8_t arguments[EXECBUF_MAX_ARGUMENTS]; /* each an execbuf_type_kind, but not VOID */
 } xb_signature;
 
 XB_PRIVATE_BEGIN

@@ -9,7 +9,7 @@ typedef struct type_row {
     bool is_signed;
 } type_row;
 
-/* By execbuf_type: the rows of EXECBUF_TYPE_MAP are in the order of their values, without gaps. */
+/* By execbuf_type_kind: the rows of EXECBUF_TYPE_MAP are in the order of their values, without gaps. */
 static const type_row type_rows[] = {
 #define TYPE_ROW(name, value, letter, size, is_signed) {letter, size, (is_signed) != 0},
     EXECBUF_TYPE_MAP(TYPE_ROW)

@@ -10,7 +10,7 @@
 
 XB_PRIVATE_BEGIN
 
-/* How many types there are: an execbuf_type is valid if it is less than this. */
+/* How many types there are: an execbuf_type_kind is valid if it is less than this. */
 #define XB_TYPE_COUNT ((uint8_t)EXECBUF_TYPE_F64 + 1U)
 
 /* Whether a type is F32 or F64, which travel in vector registers. Any byte. */

@@ -49,15 +49,15 @@ static const convention win64 = {xb_win64_general, XB_WIN64_REGISTERS, XB_WIN64_
 #define STACK_SLOT 8U
 
 static execbuf_location in_register(execbuf_where where, uint32_t number) {
-    execbuf_location location = {0, 0, 0};
-    location.where = (int8_t)where;
-    location.number = (uint8_t)number;
+    execbuf_location location = {0, 0, 0, 0};
+    location.where = where;
+    location.number = number;
     return location;
 }
 
 static execbuf_location on_stack(uint32_t offset) {
-    execbuf_location location = {EXECBUF_ON_STACK, 0, 0};
-    location.offset = (uint16_t)offset;
+    execbuf_location location = {EXECBUF_ON_STACK, 0, 0, 0};
+    location.offset = offset;
     return location;
 }
 
@@ -76,6 +76,7 @@ void xb_layout_of(execbuf_layout *out, const xb_signature *signature, execbuf_ab
     uint32_t vector = 0;
     uint32_t stack_size = rules->shadow_space;
     memset(out, 0, sizeof *out);
+    out->size = sizeof *out;
     for (uint32_t i = 0; i < signature->count; i++) {
         bool is_float = xb_type_is_float(signature->arguments[i]);
         uint32_t next = rules->by_position ? i : is_float ? vector : general;

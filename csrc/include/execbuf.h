@@ -1,40 +1,62 @@
 /*
- * execbuf: executable memory that is never writable and executable at once.
+ * execbuf: executable memory for JIT compilers. No memory mapping that it creates is ever writable and
+ * executable at the same time.
  *
- * This header is the manual. The laws that hold for every function:
+ * This header is the manual. The following rules hold for every function.
  *
- * Arguments come in this order: the handle or the result first, then the inputs, each length right
- * after its pointer, and the error report last.
+ * Argument order: the object that the function acts on; results; arguments that are read and changed; inputs,
+ * each length directly after its pointer; the error report. A function without an object begins with its
+ * result.
  *
- * A function that can fail returns an execbuf_status: EXECBUF_OK, which is 0, or a negative value. It
- * then has changed nothing: no memory stays mapped, a handle it would have filled is all zero, a handle
- * it was given is as it was, and code that ran before still runs. (The single exception is
- * EXECBUF_E_LOST, and it says so.)
+ * Errors: functions that can fail return EXECBUF_OK (0) or a negative execbuf_status. On failure nothing has
+ * changed: no new mapping remains, output handles are zeroed, input handles are untouched, and existing code
+ * still runs. EXECBUF_E_LOST is the only exception; see there.
  *
- * The error report may be NULL. If it is not, every call fills it, also on success. It says which
- * argument or which system call was at fault, with the system's own error code, and lists every way
- * of making memory executable that was tried.
+ * Error reports: `error` may be NULL. If it is not, every call fills it, including one that returns
+ * EXECBUF_OK. The report names the argument or the system call at fault, with the system's own error code,
+ * and lists every backend that was tried. Functions whose status says everything have no such argument.
  *
- * Sizes and offsets are in bytes. Nothing aborts, prints, allocates per call without freeing, or needs
- * to be initialised.
+ * Sizes, lengths and offsets are in bytes.
  *
- * Threads: any function may be called from any thread. Calls on different buffers need no
- * synchronisation. Two calls on one buffer may overlap only if both take it as a pointer to const;
- * execbuf_free checks its handle under a lock, so of two that race for one buffer exactly one wins.
- * A thread is not to be cancelled (pthread_cancel) while it is in a function of execbuf.
- * No function is async-signal-safe; calling published code is. (On macOS on arm64 not in a handler that
- * interrupts a function of execbuf: there that thread may not run code.)
+ * Structs with a size: a struct that may grow in later versions begins with a member `size`, which its _INIT
+ * macro sets to the sizeof that the caller was compiled with. A size smaller than size_t or above 65536 means
+ * that the macro was forgotten; the answer is EXECBUF_E_VERSION. Of an input, members beyond the size have
+ * the values of the _INIT macro; bytes within the size that this version of the library does not know must be
+ * 0, else the answer is EXECBUF_E_VERSION. Of an output, the library fills the members within the size and
+ * zeroes bytes that it does not know; it does not change the size. Structs that are elements of arrays never
+ * grow.
  *
- * Published code can be called by every thread that learns of it through a lock or an atomic variable. Caches
- * are seen to. On AArch64 Linux that takes version 4.16 or later, for membarrier(2); before that, a thread
- * other than the publisher executes an isb first.
+ * The library never aborts, never prints, and needs no initialisation.
  *
- * fork: both processes may call and free everything created before the fork, and neither sees
- * what the other does. Both may rewrite it, too, but for buffers of a pool (see there). Handlers of
- * pthread_atfork may call execbuf, and may take locks that are held when execbuf is called, unless they were
- * registered before the library was loaded. A signal handler may not fork. A child made by raw clone(2)
- * without the C library's fork handlers may call published code and nothing else. vfork and posix_spawn are
- * not affected.
+ * Thread safety: every function may be called from any thread, and calls on different buffers may run
+ * concurrently. Concurrent calls on the same buffer are allowed only if both take a pointer to const. If two
+ * threads free the same handle, exactly one succeeds and the other gets EXECBUF_E_STALE. A thread must not be
+ * cancelled (pthread_cancel) inside a function of execbuf.
+ *
+ * Signals: no function is async-signal-safe. Calling published code is, with one exception: on macOS on
+ * arm64, a handler that interrupted a function of execbuf must not call it.
+ *
+ * Published code may be called by every thread that learns of it through a lock or an atomic variable; the
+ * library flushes instruction caches. On AArch64 this requires Linux 4.16, for membarrier(2): on older
+ * kernels each thread other than the publisher must execute an isb before it calls the code.
+ *
+ * fork: afterwards both processes may call and free all code that existed before, and neither sees a change
+ * that the other makes. Both may rewrite buffers with a dedicated mapping, but not those in regions of a pool
+ * (see "Pool"). Fork handlers (pthread_atfork) that are registered after the library was loaded may call
+ * execbuf, and may take locks that other threads hold while they call it. A signal handler must not fork.
+ * vfork and posix_spawn have no effect.
+ *
+ * Raw clone: a child that was made without the C library's fork handlers, by clone(2) or _Fork, shares the
+ * memory of pools with a parent that does not know of it. It may call published code for as long as the
+ * parent neither frees nor rewrites it. It may also use every function, if the system is Linux 4.14 or later
+ * and the parent had no other thread at that moment: its first call on a pool detects the clone and freezes
+ * the child's regions, as a fork does. In all other cases it must not call execbuf.
+ *
+ * Unloading (dlclose, FreeLibrary): free all buffers and pools first. Code that is still live stays mapped
+ * and can be called, but nothing can free it any more, not even another copy of the library. In any case some
+ * memory remains allocated: the tables of handles and pools, the pool for thunks without a pool, and one page
+ * that detects raw clones. glibc removes the library's fork handlers together with it, and musl never unloads
+ * a library; on other systems with fork, do not unload it.
  */
 #ifndef EXECBUF_H
 #define EXECBUF_H
@@ -42,55 +64,105 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* EXECBUF_API marks what a shared library exports. On Windows define EXECBUF_BUILD_SHARED to build a DLL and
+ * EXECBUF_SHARED to use one; for a static library define neither. */
+#ifndef EXECBUF_API
+#if defined(_WIN32) || defined(__CYGWIN__)
+#if defined(EXECBUF_BUILD_SHARED)
+#define EXECBUF_API __declspec(dllexport)
+#elif defined(EXECBUF_SHARED)
+#define EXECBUF_API __declspec(dllimport)
+#else
+#define EXECBUF_API
+#endif
+#elif defined(__GNUC__)
+#define EXECBUF_API __attribute__((visibility("default")))
+#else
+#define EXECBUF_API
+#endif
+#endif
+
+/* EXECBUF_NODISCARD marks functions whose status must be looked at. Define it as nothing to get no
+ * warnings. */
+#ifndef EXECBUF_NODISCARD
+#if defined(__GNUC__) || defined(__clang__)
+#define EXECBUF_NODISCARD __attribute__((warn_unused_result))
+#elif defined(_MSC_VER)
+#include <sal.h>
+#define EXECBUF_NODISCARD _Check_return_
+#else
+#define EXECBUF_NODISCARD
+#endif
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* ---- Version ----------------------------------------------------------------------------------- */
+/* ---- Version ------------------------------------------------------------------------------------------ */
 
+/* The version of this header, as numbers, as one number that grows with each release, and as text. */
+#define EXECBUF_VERSION_MAJOR 0
+#define EXECBUF_VERSION_MINOR 1
+#define EXECBUF_VERSION_PATCH 0
+#define EXECBUF_VERSION_NUMBER                                                                               \
+    (EXECBUF_VERSION_MAJOR * 1000000 + EXECBUF_VERSION_MINOR * 1000 + EXECBUF_VERSION_PATCH)
 #define EXECBUF_VERSION "0.1.0"
 
-/* The version of the library that is linked in, to be compared with EXECBUF_VERSION.
+/* Returns the version of the linked library, to be compared with EXECBUF_VERSION.
  *
- * Returns: a string that lives for ever. */
-const char *execbuf_version(void);
+ * Returns: a constant string. */
+EXECBUF_API const char *execbuf_version(void);
 
-/* ---- Status ------------------------------------------------------------------------------------ */
+/* Returns the version of the linked library, to be compared with EXECBUF_VERSION_NUMBER.
+ *
+ * Returns: the number. */
+EXECBUF_API uint32_t execbuf_version_number(void);
 
-/* Every status: its name, its value and what it means, including what to do about it. */
+/* ---- Status ------------------------------------------------------------------------------------------- */
+
+/* Every status: its name, its value and its message, which says what to do about it. */
 #define EXECBUF_STATUS_MAP(X)                                                                                \
     X(EXECBUF_OK, 0, "success")                                                                              \
-    X(EXECBUF_E_NULL, -1, "a pointer that is required is NULL")                                              \
-    X(EXECBUF_E_EMPTY, -2, "the code is empty; give at least one byte")                                      \
-    X(EXECBUF_E_TOO_LARGE, -3, "the length is larger than any buffer can be")                                \
-    X(EXECBUF_E_OUT_OF_BOUNDS, -4, "the offset or the end lies outside the buffer")                          \
-    X(EXECBUF_E_CAPACITY, -5, "the code is longer than the capacity that was reserved for it")               \
-    X(EXECBUF_E_STALE, -6, "the handle names no live buffer; it was freed already, altered or never filled") \
+    X(EXECBUF_E_NULL, -1, "a required pointer is NULL")                                                      \
+    X(EXECBUF_E_EMPTY, -2, "the length is 0; at least one byte is required")                                 \
+    X(EXECBUF_E_TOO_LARGE, -3, "the length exceeds the largest that is supported")                           \
+    X(EXECBUF_E_OUT_OF_BOUNDS, -4, "the range is not within the buffer's code")                              \
+    X(EXECBUF_E_CAPACITY, -5, "the code is longer than the capacity")                                        \
+    X(EXECBUF_E_STALE, -6, "the handle names no live buffer; it was freed, altered or never filled")         \
     X(EXECBUF_E_NOT_PUBLISHED, -7, "the buffer is reserved but no code has been published in it yet")        \
-    X(EXECBUF_E_PUBLISHED, -8, "the buffer is published already; change its code with execbuf_rewrite")      \
+    X(EXECBUF_E_PUBLISHED, -8, "the buffer is already published; change its code with execbuf_rewrite")      \
     X(EXECBUF_E_NO_MEMORY, -9,                                                                               \
-      "no memory, address space, mappings or descriptors left (see RLIMIT_AS, RLIMIT_DATA, RLIMIT_NOFILE "   \
-      "and vm.max_map_count)")                                                                               \
+      "no memory, address space, mappings or file descriptors are left (see RLIMIT_AS, RLIMIT_DATA, "        \
+      "RLIMIT_NOFILE and vm.max_map_count)")                                                                 \
     X(EXECBUF_E_DENIED, -10,                                                                                 \
-      "this system refuses what executable memory takes; the calls it refused tell which policy to relax")   \
+      "the system refused every way to make memory executable; the refused calls show which policy to "      \
+      "relax")                                                                                               \
     X(EXECBUF_E_READ_IMPLIES_EXEC, -11,                                                                      \
       "the READ_IMPLIES_EXEC personality makes all readable memory executable; start the program "           \
       "without it (no setarch -X, no executable stack)")                                                     \
-    X(EXECBUF_E_UNSUPPORTED, -12, "execbuf does not know how to publish code on this platform")              \
+    X(EXECBUF_E_UNSUPPORTED, -12, "this platform is not supported")                                          \
     X(EXECBUF_E_LOST, -13,                                                                                   \
-      "the rewrite failed and the system did not let the old code become executable again; "                 \
-      "the buffer can only be freed")                                                                        \
+      "the rewrite failed and the system refused to make the old code executable again; the buffer can "     \
+      "only be freed")                                                                                       \
     X(EXECBUF_E_FROZEN, -14,                                                                                 \
       "the process forked while this code was live, so both processes share its memory and neither may "     \
       "change it; publish a new buffer instead")                                                             \
     X(EXECBUF_E_TOO_FAR, -15,                                                                                \
-      "no address space is left within 2 GiB of the address that the pool is to be near to")                 \
-    X(EXECBUF_E_SYNTAX, -16, "the text of the signature is wrong; write it like \"d(pid)\"")                 \
-    X(EXECBUF_E_TYPE, -17, "a type of the signature can't cross calling conventions")                        \
+      "no free address range of this size is left within 2 GiB of the pool's near_to address")               \
+    X(EXECBUF_E_SYNTAX, -16, "the text of the signature is malformed; write it like \"d(pid)\"")             \
+    X(EXECBUF_E_TYPE, -17, "this type cannot be passed between calling conventions")                         \
     X(EXECBUF_E_ARGUMENTS, -18,                                                                              \
-      "the signature has more arguments than EXECBUF_MAX_ARGUMENTS, or more fixed ones than arguments")      \
-    X(EXECBUF_E_ABI, -19, "the calling convention is none of x86-64's, which thunks are between")            \
-    X(EXECBUF_E_THUNK, -20, "the buffer is a thunk, whose code is the library's; make a new one instead")
+      "the signature has more arguments than EXECBUF_MAX_ARGUMENTS, or more fixed arguments than "           \
+      "arguments")                                                                                           \
+    X(EXECBUF_E_ABI, -19, "unknown calling convention; thunks convert between System V and Win64 only")      \
+    X(EXECBUF_E_THUNK, -20, "the buffer is a thunk, whose code cannot be changed; make a new thunk instead") \
+    X(EXECBUF_E_VERSION, -21,                                                                                \
+      "the struct was not initialised with its _INIT macro, or it asks for something that this version of "  \
+      "the library does not know")                                                                           \
+    X(EXECBUF_E_TOO_MANY_POOLS, -22,                                                                         \
+      "there are 8191 pools, as many as a process can have; free one, with all of its buffers")              \
+    X(EXECBUF_E_NOT_FOUND, -23, "no published code contains this address")
 
 typedef enum execbuf_status {
 #define EXECBUF_STATUS_ENUM(name, value, message) name = value,
@@ -98,424 +170,540 @@ typedef enum execbuf_status {
 #undef EXECBUF_STATUS_ENUM
 } execbuf_status;
 
-/* The name of a status as it is written in C, such as "EXECBUF_E_EMPTY".
+/* Returns the name of a status as C spells it, such as "EXECBUF_E_EMPTY".
  *
- * Returns: a string that lives for ever; "EXECBUF_E_?" for a value that is no status. */
-const char *execbuf_status_name(execbuf_status status);
+ * Returns: a constant string; "EXECBUF_E_?" for an unknown value.
+ * In:      status  the status */
+EXECBUF_API const char *execbuf_status_name(execbuf_status status);
 
-/* What a status means, in English, without a full stop.
+/* Returns what a status means, in English, without a full stop.
  *
- * Returns: a string that lives for ever; "unknown status" for a value that is no status. */
-const char *execbuf_status_message(execbuf_status status);
+ * Returns: a constant string; "unknown status" for an unknown value.
+ * In:      status  the status */
+EXECBUF_API const char *execbuf_status_message(execbuf_status status);
 
-/* ---- Backends ---------------------------------------------------------------------------------- */
+/* ---- Backends ----------------------------------------------------------------------------------------- */
 
-/* The ways of making staged bytes executable. A platform has one or more, tried in a fixed order, and
- * each has to prove itself (write, call, rewrite, call) before it is used. No backend ever makes a page
- * that is writable and executable at once. */
+/* A way to make memory executable. A platform has one or more of them, which are tried in a fixed order. Each
+ * must pass a self-test (write, call, rewrite, call) before it is used. */
 typedef enum execbuf_backend {
-    /* No backend. Negative, so that the enum's type is int for every compiler. */
+    /* No backend. */
     EXECBUF_BACKEND_NONE = -1,
-    /* The pages' protection is changed from RW to RX: mprotect or VirtualProtect. */
+    /* mprotect or VirtualProtect changes the protection of the pages from writable to executable. */
     EXECBUF_BACKEND_FLIP = 1,
-    /* Linux: the code lies in a memfd that is mapped RX. A buffer's is written, then sealed against
-     * writing. A pool's has a second, writable mapping, made before it is sealed against any more of them. */
+    /* Linux: an executable mapping of a memfd. For a dedicated mapping the file is written and sealed against
+     * writing before it is mapped. For a region of a pool, the file gets one writable mapping, is then sealed
+     * against further ones, and is mapped executable last. */
     EXECBUF_BACKEND_MEMFD = 2,
-    /* Linux: RX pages are filled through a second mapping of theirs that mremap made; no file involved. */
+    /* Linux: executable anonymous pages, which are filled through a second, writable mapping that mremap
+     * made. No file is involved. */
     EXECBUF_BACKEND_ALIAS = 3,
-    /* macOS on arm64: MAP_JIT pages with the per-thread write protection. */
+    /* macOS on arm64: MAP_JIT pages. The system lists them as writable and executable; the processor lets
+     * each thread do only one of the two. */
     EXECBUF_BACKEND_MAP_JIT = 4,
-    /* Windows, for pools: a section of the paging file with an executable and a writable view. */
+    /* Windows, regions of pools only: a section of the paging file with an executable and a writable view. */
     EXECBUF_BACKEND_SECTION = 5
 } execbuf_backend;
 
-/* A backend's short name: "none", "flip", "memfd", "alias", "map-jit" or "section".
+/* Returns the short name of a backend: "none", "flip", "memfd", "alias", "map-jit" or "section".
  *
- * Returns: a string that lives for ever; "?" for a value that is no backend. */
-const char *execbuf_backend_name(execbuf_backend backend);
+ * Returns: a constant string; "?" for an unknown value.
+ * In:      backend  the backend */
+EXECBUF_API const char *execbuf_backend_name(execbuf_backend backend);
 
-/* ---- Error report ------------------------------------------------------------------------------ */
+/* ---- Error report ------------------------------------------------------------------------------------- */
 
-/* One failed attempt to make code executable. */
+/* A failed attempt to make memory executable. */
 typedef struct execbuf_attempt {
-    /* Which backend was tried. */
+    /* The backend that was tried. */
     execbuf_backend backend;
-    /* The system's code for the failure, an errno value or that of GetLastError; 0 if there is none. */
+    /* The system's error code, an errno value or that of GetLastError; 0 if there is none. */
     int32_t os_error;
-    /* The call that failed, or the check that spoke against trying: a string that lives for ever. */
+    /* The system call that failed, or the check that ruled the backend out: a constant string. */
     const char *call;
 } execbuf_attempt;
 
-/* How many attempts an error report has room for; no platform has more backends. */
+/* The most attempts in a report. No platform has more backends. */
 #define EXECBUF_MAX_ATTEMPTS 4
 
-/* What went wrong. A plain value without anything to free. */
+/* Why a function failed. A plain value: nothing in it must be freed, and it need not be initialised. */
 typedef struct execbuf_error {
-    /* The same value that the function returned. */
+    /* The status that the function returned. */
     execbuf_status status;
-    /* The system's code for the failure, or 0: an errno value, on Windows that of GetLastError. */
+    /* The system's error code, an errno value or that of GetLastError; 0 if there is none. */
     int32_t os_error;
-    /* The argument or the system call at fault, or what is wrong with a signature: a string that lives for
-     * ever, or NULL. */
+    /* The argument or the system call at fault, or what is wrong with a signature: a constant string or
+     * NULL. */
     const char *culprit;
-    /* Of a signature: for EXECBUF_E_SYNTAX the offset in the text, for EXECBUF_E_TYPE the number of the
-     * argument, from 1 on, or 0 for the result. Else 0. */
+    /* EXECBUF_E_SYNTAX: the offset in the text. EXECBUF_E_TYPE: the number of the argument, from 1 on, or 0
+     * for the result. A failed batch: the index of the piece of code at fault. Otherwise 0. */
     uint32_t position;
-    /* How many entries of attempts are filled. */
+    /* The number of entries in attempts. */
     uint32_t attempt_count;
-    /* Every backend that was tried, in that order, with the reason why it could not be used. */
+    /* Every backend that was tried, in this order, and why it could not be used. */
     execbuf_attempt attempts[EXECBUF_MAX_ATTEMPTS];
+    /* For later versions; 0. */
+    uint64_t reserved[3];
 } execbuf_error;
 
-/* Writes an error report as one line of text, with every attempt, such as "this system refuses … (flip:
- * mprotect: EACCES; memfd: memfd_create: EPERM)".
- *
- * Returns: the length of the whole text without its terminating zero, as snprintf does: if it is size
- * or more, the text was cut. 0 if error is NULL.
- * In:  error: the report.
- * Out: text:  filled with at most size - 1 bytes and a zero; may be NULL if size is 0.
- *      size:  the room at text. */
-size_t execbuf_error_describe(const execbuf_error *error, char *text, size_t size);
+/* An empty report, which says EXECBUF_OK. */
+/* clang-format off */
+#define EXECBUF_ERROR_INIT {EXECBUF_OK, 0, NULL, 0, 0, {{EXECBUF_BACKEND_NONE, 0, NULL}}, {0}}
+/* clang-format on */
 
-/* ---- Buffer ------------------------------------------------------------------------------------ */
+/* Writes a report as one line of text that includes every attempt, such as "the system refused every way to
+ * make memory executable; ... (flip: mprotect: EACCES; memfd: memfd_create: EPERM)".
+ *
+ * Returns: the length of the whole text without its terminating zero, as snprintf does: if it is size or
+ *          more, the text was cut; 0 if error is NULL.
+ * In:      error  the report; may be NULL
+ * Out:     text   at most size - 1 bytes of text and a terminating zero; may be NULL if size is 0
+ * In:      size   the room at text */
+EXECBUF_API size_t execbuf_error_describe(const execbuf_error *error, char *text, size_t size);
 
-/* One piece of machine code. A small value, not a heap object: copy it freely, but free it once. All
- * zero means no buffer.
+/* ---- Buffer ------------------------------------------------------------------------------------------- */
+
+/* The handle of a buffer, which holds one piece of machine code. It is a small value that may be copied, but
+ * a buffer is freed once. An all-zero handle names no buffer.
  *
- * The code begins at entry, which is a multiple of 16, and ends length bytes behind it. The memory
- * around it, from 16 bytes before the entry to the end of the last page, holds trap instructions
- * (x86: int3; AArch64: brk; RISC-V: ebreak), so code that runs over its end stops there. Sanitizers
- * read the bytes before an entry (LLVM issue 65253), and find them readable.
+ * A buffer lies in a dedicated mapping or in a region of a pool. Its code begins at entry, a multiple of 16.
+ * Memory that holds no code holds trap instructions (x86: int3; AArch64: brk; RISC-V: ebreak), so code that
+ * runs past its end stops, unless it exactly fills its slot in a pool and other code follows. The 16 bytes
+ * before an entry can be read, as sanitizers do (LLVM issue 65253).
  *
- * Reading the code through entry is fine. Writing through it faults. */
+ * The code can be read through entry. Writing through entry raises a fault. A dedicated mapping has no
+ * writable mapping while its code is published. For each region of a pool the library keeps a writable and
+ * not executable mapping of the same memory, at a random address that no function reveals. */
 typedef struct execbuf {
-    /* The address of the first byte of code; fixed as soon as the buffer is reserved. */
+    /* The address of the first byte of code. It never changes. */
     const void *entry;
-    /* How many bytes of code are published; 0 while the buffer is only reserved. */
+    /* The length of the published code; 0 while the buffer is only reserved. */
     size_t length;
-    /* Which buffer this is: a place in a table and its generation. For execbuf's own use. */
+    /* Identifies the buffer, and this use of its memory. For the library only. */
     uint64_t id;
 } execbuf;
 
-/* A function pointer of no particular type. Cast it to the type of the published function. */
+/* A function pointer without a particular type. Cast it to the type of the published function. */
 typedef void (*execbuf_function)(void);
 
-/* Copies machine code into memory of its own and makes it executable.
+/* Copies machine code into a dedicated mapping and makes it executable.
  *
- * Returns: EXECBUF_OK;
- *          EXECBUF_E_NULL         out or code is NULL;
- *          EXECBUF_E_EMPTY        length is 0;
- *          EXECBUF_E_TOO_LARGE    length is over PTRDIFF_MAX or so near to it that no room is left;
- *          EXECBUF_E_NO_MEMORY    the system has no memory, address space or mappings left;
- *          EXECBUF_E_DENIED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_UNSUPPORTED as they say.
- * Out: out:    the new buffer; all zero on failure. Free it with execbuf_free.
- * In:  code:   the machine code. It is copied, so the caller may reuse the memory.
- *      length: its length.
- * Out: error:  the report, or NULL. */
-execbuf_status execbuf_new(execbuf *out, const void *code, size_t length, execbuf_error *error);
+ * Returns: EXECBUF_OK                   the code is published;
+ *          EXECBUF_E_NULL               out or code is NULL;
+ *          EXECBUF_E_EMPTY              length is 0;
+ *          EXECBUF_E_TOO_LARGE          length exceeds PTRDIFF_MAX less some pages;
+ *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_DENIED             the system refused every way to make memory executable;
+ *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
+ *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
+ * Out:     out     the new buffer, zeroed on failure; free it with execbuf_free
+ * In:      code    the machine code; the caller may reuse the memory when the call returns
+ *          length  its length
+ * Out:     error   the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_new(execbuf *out, const void *code, size_t length,
+                                                         execbuf_error *error);
 
-/* Reserves room for code whose final address has to be known before it can be written: jumps and calls
- * to other places, absolute pointers to itself. Write the code anywhere, as if it stood at out->entry,
- * then pass it to execbuf_publish. The memory at entry belongs to execbuf until then.
+/* Reserves a dedicated mapping for code that depends on its own address, as code with relative jumps to other
+ * places does. Prepare the code in memory of your own, as if it stood at out->entry, then pass it to
+ * execbuf_publish.
  *
- * Returns: EXECBUF_OK;
- *          EXECBUF_E_NULL         out is NULL;
- *          EXECBUF_E_EMPTY        capacity is 0;
- *          EXECBUF_E_TOO_LARGE, EXECBUF_E_NO_MEMORY, EXECBUF_E_READ_IMPLIES_EXEC,
- *          EXECBUF_E_DENIED, EXECBUF_E_UNSUPPORTED as for execbuf_new.
- * Out: out:      a buffer of length 0; all zero on failure. Free it with execbuf_free, published or not.
- * In:  capacity: the largest length that will be published.
- * Out: error:    the report, or NULL. */
-execbuf_status execbuf_reserve(execbuf *out, size_t capacity, execbuf_error *error);
+ * Returns: EXECBUF_OK                   the buffer is reserved;
+ *          EXECBUF_E_NULL               out is NULL;
+ *          EXECBUF_E_EMPTY              capacity is 0;
+ *          EXECBUF_E_TOO_LARGE          capacity exceeds PTRDIFF_MAX less some pages;
+ *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_DENIED             the system refused to map memory;
+ *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
+ *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
+ * Out:     out       a buffer of length 0, zeroed on failure; free it with execbuf_free, published or not
+ * In:      capacity  the greatest length that execbuf_publish will accept
+ * Out:     error     the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_reserve(execbuf *out, size_t capacity,
+                                                             execbuf_error *error);
 
-/* Publishes code in a reserved buffer: copies it to the entry and makes it executable. Whole pages that
- * the code did not need are given back. On failure the buffer is still reserved, at the same address.
+/* Copies machine code into a reserved buffer and makes it executable.
  *
- * Returns: EXECBUF_OK;
- *          EXECBUF_E_NULL         buffer or code is NULL;
- *          EXECBUF_E_EMPTY        length is 0;
- *          EXECBUF_E_CAPACITY     length is over the capacity that was reserved;
- *          EXECBUF_E_STALE        buffer names no live buffer;
- *          EXECBUF_E_PUBLISHED    the buffer was published already;
- *          EXECBUF_E_FROZEN       the buffer is a pool's, and was reserved by the parent of this process;
- *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED as for execbuf_new.
- * In/out: buffer: the reserved buffer; its length is set.
- * In:     code:   the machine code, which is copied.
- *         length: its length.
- * Out:    error:  the report, or NULL. */
-execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error);
+ * A dedicated mapping then shrinks to the pages that the code needs. On failure the buffer is still reserved,
+ * at the same address.
+ *
+ * Returns: EXECBUF_OK           the code is published;
+ *          EXECBUF_E_NULL       buffer or code is NULL;
+ *          EXECBUF_E_EMPTY      length is 0;
+ *          EXECBUF_E_STALE      buffer names no live buffer;
+ *          EXECBUF_E_THUNK      the buffer is a thunk;
+ *          EXECBUF_E_PUBLISHED  the buffer is already published;
+ *          EXECBUF_E_CAPACITY   length exceeds the reserved capacity;
+ *          EXECBUF_E_FROZEN     the buffer lies in a region of a pool, and a parent of this process reserved
+ *                               it;
+ *          EXECBUF_E_NO_MEMORY  no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_DENIED     the system refused every way to make memory executable.
+ * In/out:  buffer  the reserved buffer; its length is set
+ * In:      code    the machine code; the caller may reuse the memory when the call returns
+ *          length  its length
+ * Out:     error   the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length,
+                                                             execbuf_error *error);
 
-/* Replaces a part of a published buffer's code. The caller sees to it that no thread runs the buffer's
- * code meanwhile, and that none returns into it later than it may.
+/* Replaces a part of a published buffer's code. While it runs, no thread may run code of the buffer; and no
+ * return address into the replaced bytes may be on any stack.
  *
- * On Linux the new pages are finished elsewhere and moved into the old place in one step; pages in the
- * middle of a buffer, rewritten for themselves, cost up to two mappings more (vm.max_map_count). Where the
- * system has no such step (Windows, macOS, the BSDs) the pages are made writable, then executable again:
- * if the system refuses the latter, the old bytes are put back and it is asked once more.
+ * In a region of a pool, the new bytes are copied in place through the region's writable mapping. Otherwise,
+ * on Linux, new pages are completed elsewhere and take the place of the old ones by one mremap, which may
+ * cost up to two more mappings (vm.max_map_count) each time; on other systems the pages become writable and
+ * then executable again. If the system refuses the latter, the old bytes are restored and it is asked once
+ * more.
  *
- * Returns: EXECBUF_OK;
- *          EXECBUF_E_NULL          buffer or code is NULL;
- *          EXECBUF_E_EMPTY         length is 0;
- *          EXECBUF_E_OUT_OF_BOUNDS offset + length is over the buffer's length;
- *          EXECBUF_E_STALE         buffer names no live buffer;
- *          EXECBUF_E_NOT_PUBLISHED the buffer was reserved, but not published;
- *          EXECBUF_E_FROZEN        the buffer is a pool's, and the process has forked since its memory was
- *                                  taken: the code is shared with the other process;
- *          EXECBUF_E_THUNK         the buffer is a thunk;
- *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED as for execbuf_new;
- *          EXECBUF_E_LOST          both requests of the second way were refused. The code is no longer
- *                                  executable, and the buffer can only be freed.
- * In:  buffer: the published buffer. The handle itself does not change.
- *      offset: where in its code the new bytes go.
- *      code:   the new bytes, which are copied; they may come from a buffer, this one too.
- *      length: how many.
- * Out: error:  the report, or NULL. */
-execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code, size_t length,
-                               execbuf_error *error);
+ * Returns: EXECBUF_OK               the bytes are replaced;
+ *          EXECBUF_E_NULL           buffer or code is NULL;
+ *          EXECBUF_E_EMPTY          length is 0;
+ *          EXECBUF_E_STALE          buffer names no live buffer;
+ *          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
+ *          EXECBUF_E_THUNK          the buffer is a thunk;
+ *          EXECBUF_E_OUT_OF_BOUNDS  offset + length exceeds the buffer's length;
+ *          EXECBUF_E_FROZEN         the buffer lies in a region of a pool, and the process forked since the
+ *                                   region was made;
+ *          EXECBUF_E_NO_MEMORY      no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_DENIED         the system refused every way to make memory executable;
+ *          EXECBUF_E_LOST           this or an earlier rewrite failed, and the old bytes could not be made
+ *                                   executable again; the buffer can only be freed. Never on Linux.
+ * In/out:  buffer  the published buffer; the handle itself does not change
+ * In:      offset  where in its code the new bytes go
+ *          code    the new bytes, which may lie in any buffer, including this one
+ *          length  their length
+ * Out:     error   the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code,
+                                                             size_t length, execbuf_error *error);
 
-/* The address of a function within a published buffer.
+/* Returns the address of a function in a published buffer. The handle is not checked: that of a freed buffer
+ * yields a dangling pointer.
  *
- * Returns: a pointer to be cast to the function's type; NULL if buffer is NULL or not published, or if
- *          offset is not less than its length.
- * In:  buffer: the published buffer. The handle is believed: a freed one gives a dangling pointer.
- *      offset: where in its code the function begins. */
-execbuf_function execbuf_entry(const execbuf *buffer, size_t offset);
+ * Returns: the address as a function pointer; NULL if buffer is NULL or not published, or if offset is not
+ *          less than its length.
+ * In:      buffer  the published buffer; may be NULL
+ *          offset  where in its code the function begins */
+EXECBUF_API execbuf_function execbuf_entry(const execbuf *buffer, size_t offset);
 
-/* The length of a buffer's published code.
+/* Returns the length of a buffer's published code. The handle is not checked.
  *
- * Returns: bytes; 0 if buffer is NULL or not published. */
-size_t execbuf_length(const execbuf *buffer);
+ * Returns: the length; 0 if buffer is NULL or not published.
+ * In:      buffer  the buffer; may be NULL */
+EXECBUF_API size_t execbuf_length(const execbuf *buffer);
 
-/* Frees a buffer, published or only reserved, and sets the handle to all zero. The caller sees to it that
- * nobody runs its code, now or later. Freeing NULL or an all-zero handle does nothing and is a success.
+/* Frees a buffer of any kind, published or only reserved, and zeroes the handle. No thread may run its code
+ * during the call or later. A NULL or all-zero handle is freed without effect.
  *
- * Should the system refuse to unmap the memory (Linux does at the limit of vm.max_map_count), the buffer
- * is free all the same, and later calls of execbuf unmap it.
+ * If the system refuses to unmap a dedicated mapping, which Linux does at the limit of vm.max_map_count, the
+ * buffer is freed all the same and later calls try again to unmap it.
  *
- * Returns: EXECBUF_OK;
- *          EXECBUF_E_STALE  buffer names no live buffer, as when a copy of the handle was freed before;
- *                           nothing is done, and the handle stays as it was.
- * In/out: buffer: the buffer, or NULL. */
-execbuf_status execbuf_free(execbuf *buffer);
+ * Returns: EXECBUF_OK       the buffer is freed;
+ *          EXECBUF_E_STALE  buffer names no live buffer, as when a copy of the handle was freed before.
+ *                           Nothing happens, and the handle is not changed.
+ * In/out:  buffer  the buffer; may be NULL */
+EXECBUF_API execbuf_status execbuf_free(execbuf *buffer);
 
-/* ---- Pool -------------------------------------------------------------------------------------- */
-
-/* Many pieces of code in a few mappings, published without a system call.
- *
- * What a pool publishes are ordinary buffers: all functions above work on them, and they outlive the pool:
- * its memory goes when the last of them is freed. The code begins at multiples of 16; what lies between
- * pieces of code, and in the place of one that was freed, are trap instructions.
- *
- * Regions: memory comes from the system in regions of some MiB, of which only the parts in use take memory.
- * A region has an executable mapping, and a writable one at a random address, which only execbuf knows. Where
- * the system can enforce it (EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_SECTION) the executable one can never be
- * made writable. Where a second mapping can't be had, and for large code (256 KiB on 64-bit Linux, 64 KiB
- * elsewhere), each piece of code gets pages of its own, as by execbuf_new. A region goes back to the system
- * when its last piece of code is freed; an empty one that took no more than 1 MiB is kept for the next. Until
- * then the memory that it took is used again, but not given back, since the kernel refuses to take parts of a
- * sealed memfd. (Under vm.overcommit_memory=2 it counts the pages of a memfd only when they are written: if
- * there are none left then, that is a SIGBUS.)
- *
- * Freed code: its bytes are overwritten with traps at once, but in a frozen region (see below). The place is
- * used again only after all processors have forgotten the old instructions, for which one membarrier(2)
- * serves many frees.
- *
- * fork: the memory is shared by both processes, so a fork freezes all regions of all pools in both. Code in
- * a frozen region can be called and freed; its bytes stay what they are as long as it is published, and
- * the memory goes when the last of it is freed. New code goes to new regions. The writable mappings are not
- * inherited. A child made by raw clone(2) without the fork handlers is noticed at its first use of a pool
- * (Linux 4.14), but what its parent does meanwhile changes the shared memory.
- *
- * Threads: any function may be called from any thread on any pool. The first thread that
- * takes a pool's lock eight times in a row, mostly the one that publishes, takes it without an atomic
- * instruction from then on (Linux 4.14), unless others come often. */
-typedef struct execbuf_pool execbuf_pool;
-
-/* How a pool is to be made. All zero is the usual way. */
-typedef struct execbuf_pool_options {
-    /* All code of the pool is to lie within 2 GiB of this address, so that a relative call of 32 bits
-     * reaches from any byte of the one to the other. NULL: anywhere. */
-    const void *near_to;
-    /* The pool's name, for lists of mappings such as /proc/self/maps, where the system can show it: at most
-     * EXECBUF_POOL_NAME_MAX bytes, which are copied. NULL: "execbuf". */
-    const char *name;
-} execbuf_pool_options;
-
-/* The most bytes that a pool's name can have. */
-#define EXECBUF_POOL_NAME_MAX 63
-
-/* Makes a pool. Memory for code is taken at the first use.
- *
- * Returns: EXECBUF_OK;
- *          EXECBUF_E_NULL       out is NULL;
- *          EXECBUF_E_TOO_LARGE  the name is longer than EXECBUF_POOL_NAME_MAX;
- *          EXECBUF_E_NO_MEMORY  there is no memory for the pool itself, or there are 8191 pools;
- *          EXECBUF_E_DENIED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_UNSUPPORTED as for execbuf_new.
- * Out: out:     the pool; NULL on failure. Free it with execbuf_pool_free.
- * In:  options: how, or NULL for the usual way.
- * Out: error:   the report, or NULL. */
-execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *options,
-                                execbuf_error *error);
-
-/* Gives up a pool. Nothing may be published in it any more; buffers that it published live on until they are
- * freed. Freeing NULL does nothing.
- *
- * In: pool: the pool, which no other thread uses now or later. */
-void execbuf_pool_free(execbuf_pool *pool);
-
-/* Copies machine code into the pool and makes it executable.
- *
- * Returns: as execbuf_new, and
- *          EXECBUF_E_NULL     pool is NULL;
- *          EXECBUF_E_TOO_FAR  there is no address space near the address that the pool is to be near to.
- * In:  pool:   the pool.
- * Out: out:    the new buffer; all zero on failure. Free it with execbuf_free.
- * In:  code:   the machine code, which is copied.
- *      length: its length.
- * Out: error:  the report, or NULL. */
-execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                                    execbuf_error *error);
-
-/* One piece of machine code that is to be published with others. */
-typedef struct execbuf_code {
-    /* Its first byte. */
-    const void *bytes;
-    /* How many there are. */
-    size_t length;
-} execbuf_code;
-
-/* Publishes several pieces of code: all of them or none. Where publishing takes a barrier (AArch64), one
- * serves all.
- *
- * Returns: as execbuf_pool_publish, for the first piece that failed.
- * In:  pool:  the pool.
- * Out: out:   count new buffers, in the order of codes; all zero on failure.
- * In:  codes: the pieces of code, which are copied.
- *      count: how many; 0 is a success.
- * Out: error: the report, or NULL. */
-execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, const execbuf_code *codes,
-                                          size_t count, execbuf_error *error);
-
-/* Reserves room in the pool, as execbuf_reserve, for code whose address has to be known before it is
- * written. The room stays as large as it was reserved, whatever is published in it.
- *
- * In a child of a fork, room that was reserved before it in a region can only be freed: execbuf_publish
- * returns EXECBUF_E_FROZEN.
- *
- * Returns, Out and In as for execbuf_reserve and execbuf_pool_publish. */
-execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error);
-
-/* Where a piece of code is. */
-typedef struct execbuf_place {
-    /* Its first byte. */
-    const void *entry;
-    /* How many bytes are published. */
-    size_t length;
-} execbuf_place;
-
-/* Finds the piece of code that contains an address: for unwinders and profilers. Not for signal handlers.
- *
- * Returns: 1 if there is one, else 0.
- * In:  pool:    the pool to look in.
- *      address: any address.
- * Out: place:   the piece of code, published and not freed; all zero if there is none. */
-int execbuf_pool_lookup(const execbuf_pool *pool, const void *address, execbuf_place *place);
-
-/* The name of a pool.
- *
- * Returns: a string that lives as long as the pool; "" if pool is NULL. */
-const char *execbuf_pool_name(const execbuf_pool *pool);
-
-/* What a pool has at the moment. Sizes are in bytes. */
-typedef struct execbuf_pool_stats {
-    /* Buffers that are published or reserved and not freed, with the code that thunks share. */
-    size_t live;
-    /* What was asked for by them: the sum of their lengths, and of the capacity of reserved ones. */
-    size_t bytes;
-    /* Address space of the regions, counted once, and of pages that buffers have for themselves. */
-    size_t reserved;
-    /* Memory that has been set aside for code, free or not: the part of reserved that was ever touched. */
-    size_t committed;
-    /* Memory for the pool's own book-keeping. */
-    size_t bookkeeping;
-    /* Regions, and how many of them are frozen. */
-    size_t regions;
-    size_t frozen;
-    /* Buffers that have pages of their own. */
-    size_t own_pages;
-    /* How the newest region was made; NONE before that. */
-    execbuf_backend backend;
-    /* Why not in a better way, or why there is none: the attempts that failed when the last one was made. */
-    execbuf_error why;
-} execbuf_pool_stats;
-
-/* Asks for the numbers of a pool. Takes time in proportion to how much it has, and keeps others waiting.
- *
- * In:  pool:  the pool.
- * Out: stats: the numbers; all zero, with no backend, if pool is NULL. */
-void execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats);
-
-/* How many handles this process has refused with EXECBUF_E_STALE: handles of freed buffers, with an altered
- * address, or of nothing. A number other than 0 is a bug in the program.
+/* Returns how often this process has refused a handle with EXECBUF_E_STALE: that of a freed buffer, one with
+ * an altered address, or one that was never filled. A number other than 0 indicates a bug in the program.
  *
  * Returns: the number. */
-uint64_t execbuf_stale_count(void);
+EXECBUF_API uint64_t execbuf_stale_count(void);
 
-/* ---- Probe ------------------------------------------------------------------------------------- */
+/* ---- Pool --------------------------------------------------------------------------------------------- */
 
-/* What is known of one backend. */
-typedef struct execbuf_probe_result {
-    /* Which one. */
+/* A pool holds many pieces of code in few mappings, and usually publishes without a system call.
+ *
+ * It publishes ordinary buffers: all functions on buffers apply. They outlive execbuf_pool_free, and their
+ * memory is returned when the last of them is freed.
+ *
+ * Regions: a pool requests memory in regions of some MiB, of which only the parts in use take memory. A
+ * region has an executable mapping and a writable one at a random address, which no function reveals. With
+ * EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable mapping become
+ * writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping, and
+ * so does all code if no region can be made. An empty region is returned to the system, but if its resident
+ * part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed code is reused but not
+ * returned, because the kernel refuses to remove pages from a sealed memfd. Under vm.overcommit_memory=2
+ * Linux charges the pages of a memfd when they are first written; if none are left then, it raises SIGBUS.
+ *
+ * Freed code is overwritten with traps at once, except in a frozen region. Its memory goes into quarantine,
+ * and is reused after every processor has discarded the old instructions: one membarrier(2) releases all of
+ * the quarantine.
+ *
+ * fork: both processes share the memory of regions, so a fork freezes every region in both of them. Code in a
+ * frozen region can be called and freed. It cannot be rewritten, and its bytes stay as they are while it is
+ * published. New code goes to new regions. A child inherits no writable mapping.
+ *
+ * Thread safety: every function may be called from any thread on any pool. The lock of a pool is biased to
+ * the thread that uses it most: to that thread it costs no atomic instruction (Linux 4.14), to others a
+ * system call. The bias ends when others have taken the lock 16 times. */
+typedef struct execbuf_pool execbuf_pool;
+
+/* The greatest length of a pool's name. */
+#define EXECBUF_POOL_NAME_MAX 63
+
+/* Options of a pool, to be initialised with EXECBUF_POOL_OPTIONS_INIT. */
+typedef struct execbuf_pool_options {
+    /* The size of the struct. */
+    size_t size;
+    /* Every byte of the pool's code lies within 2 GiB of every byte at this address, so that a relative call
+     * with 32 bits reaches it. NULL: anywhere. */
+    const void *near_to;
+    /* The name that lists of mappings such as /proc/self/maps show where the system supports it: a string of
+     * at most EXECBUF_POOL_NAME_MAX bytes, which is copied. NULL: "execbuf". */
+    const char *name;
+} execbuf_pool_options;
+/* clang-format off */
+#define EXECBUF_POOL_OPTIONS_INIT {sizeof(execbuf_pool_options), NULL, NULL}
+/* clang-format on */
+
+/* Makes a pool. It requests memory for code at its first use.
+ *
+ * A process can have 8191 pools. A pool counts until it and all of its buffers are freed.
+ *
+ * Returns: EXECBUF_OK                   the pool is made;
+ *          EXECBUF_E_NULL               out is NULL;
+ *          EXECBUF_E_VERSION            options has a wrong size or unknown members;
+ *          EXECBUF_E_TOO_LARGE          the name is longer than EXECBUF_POOL_NAME_MAX;
+ *          EXECBUF_E_TOO_MANY_POOLS     the process has 8191 pools;
+ *          EXECBUF_E_NO_MEMORY          no memory is left;
+ *          EXECBUF_E_DENIED             the system refused to register fork handlers;
+ *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
+ *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
+ * Out:     out      the pool, NULL on failure; free it with execbuf_pool_free
+ * In:      options  the options; NULL for EXECBUF_POOL_OPTIONS_INIT
+ * Out:     error    the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_new(execbuf_pool **out,
+                                                              const execbuf_pool_options *options,
+                                                              execbuf_error *error);
+
+/* Gives up a pool. Its buffers stay valid until they are freed. A NULL pool is freed without effect.
+ *
+ * In:      pool  the pool, which no thread may use during the call or later; may be NULL */
+EXECBUF_API void execbuf_pool_free(execbuf_pool *pool);
+
+/* Copies machine code into the pool and makes it executable. It makes no system call unless the pool needs
+ * more memory or the processor a barrier (AArch64).
+ *
+ * Returns: EXECBUF_OK                   the code is published;
+ *          EXECBUF_E_NULL               pool, out or code is NULL;
+ *          EXECBUF_E_EMPTY              length is 0;
+ *          EXECBUF_E_TOO_LARGE          length exceeds PTRDIFF_MAX less some pages;
+ *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_TOO_FAR            no free address range is left near the pool's near_to address;
+ *          EXECBUF_E_DENIED             the system refused every way to make memory executable;
+ *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
+ *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
+ * In:      pool    the pool
+ * Out:     out     the new buffer, zeroed on failure; free it with execbuf_free
+ * In:      code    the machine code; the caller may reuse the memory when the call returns
+ *          length  its length
+ * Out:     error   the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out,
+                                                                  const void *code, size_t length,
+                                                                  execbuf_error *error);
+
+/* What is to be known of a piece of code beside its bytes. This version of the library has no such struct. */
+typedef struct execbuf_info execbuf_info;
+
+/* A piece of machine code. */
+typedef struct execbuf_code {
+    /* The machine code. */
+    const void *bytes;
+    /* Its length. */
+    size_t length;
+    /* Must be NULL. */
+    const execbuf_info *info;
+} execbuf_code;
+
+/* Publishes several pieces of code: all of them or none. Where publishing requires a barrier (AArch64), one
+ * barrier serves all.
+ *
+ * Returns: EXECBUF_OK                   all pieces are published;
+ *          EXECBUF_E_NULL               pool, out, codes or the bytes of a piece are NULL;
+ *          EXECBUF_E_EMPTY              the length of a piece is 0;
+ *          EXECBUF_E_VERSION            the info of a piece is not NULL;
+ *          EXECBUF_E_TOO_LARGE          the length of a piece exceeds PTRDIFF_MAX less some pages;
+ *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_TOO_FAR            no free address range is left near the pool's near_to address;
+ *          EXECBUF_E_DENIED             the system refused every way to make memory executable;
+ *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
+ *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
+ * In:      pool   the pool
+ * Out:     out    count new buffers in the order of codes, zeroed on failure; may be NULL if count is 0
+ * In:      codes  the pieces of code, whose bytes are copied; may be NULL if count is 0
+ *          count  the number of pieces; may be 0
+ * Out:     error  the report, whose position is the index of the piece at fault; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out,
+                                                                        const execbuf_code *codes,
+                                                                        size_t count, execbuf_error *error);
+
+/* Reserves memory in the pool for code that depends on its own address, as execbuf_reserve does. The buffer
+ * keeps the size of its memory, whatever length is published.
+ *
+ * In the child of a fork, a buffer that was reserved in a region before can only be freed: execbuf_publish
+ * returns EXECBUF_E_FROZEN. The parent may publish it.
+ *
+ * Returns: EXECBUF_OK                   the buffer is reserved;
+ *          EXECBUF_E_NULL               pool or out is NULL;
+ *          EXECBUF_E_EMPTY              capacity is 0;
+ *          EXECBUF_E_TOO_LARGE          capacity exceeds PTRDIFF_MAX less some pages;
+ *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_TOO_FAR            no free address range is left near the pool's near_to address;
+ *          EXECBUF_E_DENIED             the system refused to map memory;
+ *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
+ *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
+ * In:      pool      the pool
+ * Out:     out       a buffer of length 0, zeroed on failure; free it with execbuf_free, published or not
+ * In:      capacity  the greatest length that execbuf_publish will accept
+ * Out:     error     the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out,
+                                                                  size_t capacity, execbuf_error *error);
+
+/* Where a piece of code lies, to be initialised with EXECBUF_PLACE_INIT. */
+typedef struct execbuf_place {
+    /* The size of the struct. */
+    size_t size;
+    /* The address of the first byte of code. */
+    const void *entry;
+    /* The length of the published code. */
+    size_t length;
+} execbuf_place;
+/* clang-format off */
+#define EXECBUF_PLACE_INIT {sizeof(execbuf_place), NULL, 0}
+/* clang-format on */
+
+/* Finds the published code of a pool that contains an address, including code that thunks share. For
+ * unwinders and profilers.
+ *
+ * The call takes time in proportion to the number of the pool's regions, and to that of the process's
+ * dedicated mappings if the pool has any. It is not async-signal-safe.
+ *
+ * Returns: EXECBUF_OK           place is filled;
+ *          EXECBUF_E_NULL       pool is NULL;
+ *          EXECBUF_E_VERSION    place has a wrong size;
+ *          EXECBUF_E_NOT_FOUND  no published code of the pool contains the address.
+ * In:      pool     the pool
+ * Out:     place    where the code lies, zeroed on failure except for its size; may be NULL
+ * In:      address  any address */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_lookup(const execbuf_pool *pool,
+                                                                 execbuf_place *place, const void *address);
+
+/* Returns the name of a pool.
+ *
+ * Returns: a string that lives as long as the pool; "" if pool is NULL.
+ * In:      pool  the pool; may be NULL */
+EXECBUF_API const char *execbuf_pool_name(const execbuf_pool *pool);
+
+/* What a pool has at the moment, to be initialised with EXECBUF_POOL_STATS_INIT. */
+typedef struct execbuf_pool_stats {
+    /* The size of the struct. */
+    size_t size;
+    /* The number of buffers that are published or reserved, including code that thunks share. */
+    size_t live;
+    /* The sum of the lengths of published buffers and of the capacities of reserved ones. */
+    size_t bytes;
+    /* Address space: the regions, each counted once though it is mapped twice, and the dedicated mappings. */
+    size_t mapped;
+    /* The part of mapped that was ever used and takes memory, whether it holds live code or not. */
+    size_t resident;
+    /* Memory on the heap that describes the pool. */
+    size_t bookkeeping;
+    /* The number of regions. */
+    size_t regions;
+    /* The number of regions that are frozen. */
+    size_t frozen;
+    /* The number of buffers with a dedicated mapping. */
+    size_t dedicated;
+    /* How the newest region was made; EXECBUF_BACKEND_NONE if there was none. */
     execbuf_backend backend;
-    /* Why it does not work: the system's code, or 0. */
+    /* Why that backend and none before it, or why no region could be made: the attempts that failed when a
+     * region was last requested. */
+    execbuf_error why;
+} execbuf_pool_stats;
+/* clang-format off */
+#define EXECBUF_POOL_STATS_INIT                                                                              \
+    {sizeof(execbuf_pool_stats), 0, 0, 0, 0, 0, 0, 0, 0, EXECBUF_BACKEND_NONE, EXECBUF_ERROR_INIT}
+/* clang-format on */
+
+/* Returns the numbers of a pool. The call takes time in proportion to the number of its buffers, and other
+ * threads wait for it.
+ *
+ * Returns: EXECBUF_OK         stats is filled;
+ *          EXECBUF_E_NULL     pool or stats is NULL;
+ *          EXECBUF_E_VERSION  stats has a wrong size.
+ * In:      pool   the pool
+ * Out:     stats  the numbers; if pool is NULL all 0, with EXECBUF_BACKEND_NONE, except for its size */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_get_stats(const execbuf_pool *pool,
+                                                                    execbuf_pool_stats *stats);
+
+/* ---- Probe -------------------------------------------------------------------------------------------- */
+
+/* Whether a backend works. */
+typedef struct execbuf_probe_result {
+    /* The backend. */
+    execbuf_backend backend;
+    /* The system's error code, an errno value or that of GetLastError; 0 if there is none. */
     int32_t os_error;
-    /* Why it does not work: the call that failed, or the check that spoke against trying, a string that
-     * lives for ever. NULL: it works. */
+    /* The system call that failed, or the check that ruled the backend out: a constant string. NULL: it
+     * works. */
     const char *call;
 } execbuf_probe_result;
 
-/* One fact about the system or the process, for people to read: names and values may change with the
+/* A fact about the system or the process, for people to read. Names and values may change with the
  * version. */
 typedef struct execbuf_fact {
-    /* What it is about, such as "page size": a string that lives for ever. */
+    /* What it is about, such as "page size": a constant string. */
     const char *name;
-    /* What is the case, as text. */
+    /* The value as text. */
     char value[48];
 } execbuf_fact;
 
-/* How many facts a probe has room for. */
-#define EXECBUF_MAX_FACTS 16
+/* The most facts in a report. */
+#define EXECBUF_MAX_FACTS 24
 
-/* What a machine and a process allow. A plain value without anything to free. */
+/* What a system and a process allow, to be initialised with EXECBUF_PROBE_INIT. Nothing in it must be
+ * freed. */
 typedef struct execbuf_probe {
-    /* EXECBUF_OK, whether anything works or not; or why nothing was tried: EXECBUF_E_UNSUPPORTED,
-     * EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED. */
+    /* The size of the struct. */
+    size_t size;
+    /* EXECBUF_OK if the backends were tried, whether one works or not. Otherwise why they were not:
+     * EXECBUF_E_UNSUPPORTED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED. */
     execbuf_status status;
-    /* How many entries of buffer, pool and facts are filled. */
+    /* The number of entries in buffer. */
     uint32_t buffer_count;
+    /* The number of entries in pool. */
     uint32_t pool_count;
+    /* The number of entries in facts. */
     uint32_t fact_count;
-    /* The backends of execbuf_new, in the order in which they are tried. The first that works is used. */
+    /* The backends for dedicated mappings, in the order in which they are tried. The first that works is
+     * used. */
     execbuf_probe_result buffer[EXECBUF_MAX_ATTEMPTS];
-    /* Those that make a pool's regions. If none works, buffers of a pool get pages of their own. */
+    /* The backends for regions of pools. If none works, pools use dedicated mappings. */
     execbuf_probe_result pool[EXECBUF_MAX_ATTEMPTS];
-    /* What policies, limits and sizes there are, as far as the process may know. */
+    /* Policies, limits and sizes, as far as the process may know them. */
     execbuf_fact facts[EXECBUF_MAX_FACTS];
 } execbuf_probe;
+/* clang-format off */
+#define EXECBUF_PROBE_INIT                                                                                   \
+    {sizeof(execbuf_probe), EXECBUF_OK, 0, 0, 0, {{EXECBUF_BACKEND_NONE, 0, NULL}},                          \
+     {{EXECBUF_BACKEND_NONE, 0, NULL}}, {{NULL, {0}}}}
+/* clang-format on */
 
-/* Tries each backend on a small piece of memory, and asks the system for what has to do with it. Nothing is
- * kept, and nothing is tried that is writable and executable at once, so there is nothing for an audit log
- * but what publishing would cause. It makes some dozens of system calls, on Linux also uname and those that
- * read files of /proc and /sys: not for a sandbox that kills whoever makes an unusual call.
+/* Tries each backend on a small piece of memory, and asks the system about its policies.
  *
- * Out: probe: the report. NULL does nothing. */
-void execbuf_probe_system(execbuf_probe *probe);
+ * Nothing that it maps remains, and it never tries a mapping that is writable and executable, so audit logs
+ * show no more than publishing would cause. It makes some dozens of system calls, on Linux also uname and
+ * those that read files of /proc and /sys; a sandbox that kills on unusual calls may kill it.
+ *
+ * Returns: EXECBUF_OK         out is filled;
+ *          EXECBUF_E_NULL     out is NULL;
+ *          EXECBUF_E_VERSION  out has a wrong size.
+ * Out:     out  the report */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_probe_system(execbuf_probe *out);
 
-/* ---- Signatures --------------------------------------------------------------------------------- */
+/* ---- Signatures --------------------------------------------------------------------------------------- */
 
-/* The types that cross a call alike in every calling convention, each with its letter in a signature's text,
- * its size in bytes and whether it is signed. Those whose size depends on the system are not among them:
- * long, long double, wchar_t, va_list. */
+/* The kinds of types that every calling convention passes alike: name, value, letter in a signature's text,
+ * size and whether it is signed. Types whose size depends on the system are missing: long, long double,
+ * wchar_t and va_list. */
 #define EXECBUF_TYPE_MAP(X)                                                                                  \
     X(EXECBUF_TYPE_VOID, 0, 'v', 0, 0)                                                                       \
     X(EXECBUF_TYPE_BOOL, 1, '?', 1, 0)                                                                       \
@@ -531,164 +719,261 @@ void execbuf_probe_system(execbuf_probe *probe);
     X(EXECBUF_TYPE_F32, 11, 'f', 4, 1)                                                                       \
     X(EXECBUF_TYPE_F64, 12, 'd', 8, 1)
 
-typedef enum execbuf_type {
-    /* No type. Negative, so that the enum's type is int for every compiler. */
+typedef enum execbuf_type_kind {
+    /* No type. */
     EXECBUF_TYPE_NONE = -1,
 #define EXECBUF_TYPE_ENUM(name, value, letter, size, is_signed) name = value,
     EXECBUF_TYPE_MAP(EXECBUF_TYPE_ENUM)
 #undef EXECBUF_TYPE_ENUM
+} execbuf_type_kind;
+
+/* A type, as plain data: it may be a constant of the program, and nothing in it must be freed. */
+typedef struct execbuf_type {
+    /* An execbuf_type_kind. */
+    int32_t kind;
+    /* The number of members; 0 for the kinds of this version. */
+    uint32_t count;
+    /* The types of the members; NULL for the kinds of this version. */
+    const struct execbuf_type *members;
 } execbuf_type;
 
-/* The most arguments that a signature has, as many as C asks compilers for (C11, 5.2.4.1). */
+/* Initialises a type without members, such as EXECBUF_SCALAR(EXECBUF_TYPE_I32). */
+/* clang-format off */
+#define EXECBUF_SCALAR(kind) {kind, 0, NULL}
+/* clang-format on */
+
+/* The most arguments of a signature, as many as C requires of compilers (C11, 5.2.4.1). */
 #define EXECBUF_MAX_ARGUMENTS 127
 
-/* The result and the arguments of a function. A plain value; fill it with execbuf_signature_parse or by hand.
- * Whatever takes a signature checks it. */
-typedef struct execbuf_signature {
-    /* An execbuf_type. */
-    uint8_t result;
-    /* How many arguments there are. */
-    uint8_t count;
-    /* Whether the function is variadic: of this signature's arguments, those behind the first fixed ones
-     * stand for "...". */
-    uint8_t variadic;
-    uint8_t fixed;
-    /* Each an execbuf_type, but not EXECBUF_TYPE_VOID. */
-    uint8_t arguments[EXECBUF_MAX_ARGUMENTS];
-} execbuf_signature;
+/* The number of fixed arguments in the signature of a function that is not variadic. */
+#define EXECBUF_NOT_VARIADIC ((size_t)-1)
 
-/* Reads a signature: the letter of the result, then in parentheses those of the arguments, without spaces. A
- * full stop stands where "..." begins. "i(pp)" is memcmp without its length, "i(p.id)" is printf with an int
- * and a double.
+/* The types of a function's result and arguments.
  *
- * Errors: EXECBUF_E_NULL; EXECBUF_E_SYNTAX, with the offset; EXECBUF_E_TYPE, with the argument's number and
- *         the reason: "long" and its like, types that are not supported yet ('x' and 'X' for integers of 128
- *         bits, 'm' for vectors, '{' for structs), void as an argument, and behind the full stop types that
- *         C promotes; EXECBUF_E_ARGUMENTS.
- * Out: out:   the signature; all zero, which is "v()", on failure.
- * In:  text:  the text.
- * Out: error: the report, or NULL. */
-execbuf_status execbuf_signature_parse(execbuf_signature *out, const char *text, execbuf_error *error);
+ * Initialise it with EXECBUF_SIGNATURE_INIT or EXECBUF_VARIADIC_SIGNATURE_INIT, also as a constant of the
+ * program, or have execbuf_signature_parse make one. It borrows the array of arguments. Functions that take a
+ * signature check it, and keep no pointer to it. Threads may share it as long as none changes it. */
+typedef struct execbuf_signature {
+    /* The size of the struct. */
+    size_t size;
+    /* The type of the result. */
+    execbuf_type result;
+    /* The types of the arguments, none of which is EXECBUF_TYPE_VOID; may be NULL if count is 0. */
+    const execbuf_type *arguments;
+    /* The number of arguments, at most EXECBUF_MAX_ARGUMENTS. */
+    size_t count;
+    /* EXECBUF_NOT_VARIADIC, or the number of arguments before the "..." of a variadic function. The other
+     * arguments are those that one call passes for it; their types must be ones that C's promotions yield. */
+    size_t fixed;
+} execbuf_signature;
+/* clang-format off */
+#define EXECBUF_SIGNATURE_INIT(result, arguments, count)                                                     \
+    {sizeof(execbuf_signature), result, arguments, count, EXECBUF_NOT_VARIADIC}
+#define EXECBUF_VARIADIC_SIGNATURE_INIT(result, arguments, count, fixed)                                     \
+    {sizeof(execbuf_signature), result, arguments, count, fixed}
+/* clang-format on */
 
-/* ---- Calling conventions ------------------------------------------------------------------------ */
+/* Makes a signature from text: the letter of the result, then those of the arguments in parentheses, without
+ * spaces. A full stop stands where the "..." of a variadic function begins. "i(ppL)" is memcmp on 64-bit
+ * systems, "i(p.id)" is printf with an int and a double.
+ *
+ * The letters are v for void, ? for bool, b, h, i and l for signed integers of 8, 16, 32 and 64 bits, B, H, I
+ * and L for unsigned ones, p for pointers, f for float and d for double.
+ *
+ * Returns: EXECBUF_OK           the signature is made;
+ *          EXECBUF_E_NULL       out or text is NULL;
+ *          EXECBUF_E_SYNTAX     the text is malformed; the report's position is the offset;
+ *          EXECBUF_E_TYPE       a type is not supported, or not allowed where it stands; the report's
+ *                               position is the number of the argument, and its culprit the reason;
+ *          EXECBUF_E_ARGUMENTS  there are more than EXECBUF_MAX_ARGUMENTS arguments;
+ *          EXECBUF_E_NO_MEMORY  no memory is left.
+ * Out:     out    the signature, NULL on failure; free it with execbuf_signature_free
+ * In:      text   the text, terminated by a zero
+ * Out:     error  the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_signature_parse(execbuf_signature **out,
+                                                                     const char *text, execbuf_error *error);
 
-/* The two conventions of x86-64. */
+/* Frees a signature that execbuf_signature_parse made. A NULL signature is freed without effect.
+ *
+ * In:      signature  the signature; may be NULL */
+EXECBUF_API void execbuf_signature_free(execbuf_signature *signature);
+
+/* ---- Calling conventions ------------------------------------------------------------------------------ */
+
+/* A calling convention of x86-64. */
 typedef enum execbuf_abi {
-    /* That of C functions where the library runs: one of the two on x86-64, and none elsewhere. */
+    /* The convention of C functions on this system: one of the two on x86-64, none elsewhere. */
     EXECBUF_ABI_NATIVE = -1,
-    /* System V: Linux, macOS, the BSDs (System V psABI, AMD64 supplement 1.0, 3.2). */
+    /* System V: Linux, macOS, the BSDs (System V ABI, AMD64 supplement 1.0, 3.2). */
     EXECBUF_ABI_SYSV64 = 1,
     /* Microsoft: Windows, UEFI (Microsoft, "x64 calling convention"). */
     EXECBUF_ABI_WIN64 = 2
 } execbuf_abi;
 
-/* Where an argument or the result is. */
+/* The kind of place that holds an argument or a result. */
 typedef enum execbuf_where {
-    EXECBUF_NOWHERE = -1, /* void is */
-    EXECBUF_IN_GENERAL = 0,
-    EXECBUF_IN_VECTOR = 1,
-    EXECBUF_ON_STACK = 2
+    /* Not a place. */
+    EXECBUF_WHERE_INVALID = -1,
+    /* Nowhere, as a result of type void. */
+    EXECBUF_NOWHERE = 0,
+    /* In a general register. */
+    EXECBUF_IN_GENERAL = 1,
+    /* In a vector register. */
+    EXECBUF_IN_VECTOR = 2,
+    /* On the stack. */
+    EXECBUF_ON_STACK = 3
 } execbuf_where;
 
+/* The place of an argument or a result. */
 typedef struct execbuf_location {
     /* An execbuf_where. */
-    int8_t where;
-    /* The register's number as instructions encode it: 0 is rax, 1 rcx, 2 rdx, 6 rsi, 7 rdi, 8 to 15 r8 to
-     * r15; or of xmm0 to xmm7. */
-    uint8_t number;
-    /* On the stack: how far above the stack pointer, in bytes, before the call pushes its return address. */
-    uint16_t offset;
+    int32_t where;
+    /* The number of the register as instructions encode it: 0 rax, 1 rcx, 2 rdx, 6 rsi, 7 rdi, 8 to 15 r8 to
+     * r15; or that of xmm0 to xmm7. 0 if it is not in a register. */
+    uint32_t number;
+    /* On the stack: the offset from the stack pointer before the call instruction pushes the return address.
+     * Otherwise 0. */
+    uint32_t offset;
+    /* For later versions; 0. */
+    uint32_t reserved;
 } execbuf_location;
 
+/* Where a calling convention has the arguments and the result of a function, to be initialised with
+ * EXECBUF_LAYOUT_INIT. */
 typedef struct execbuf_layout {
-    execbuf_location result;
-    execbuf_location arguments[EXECBUF_MAX_ARGUMENTS];
-    /* What the caller sets aside for the call: stack arguments, for Win64 also the 32 bytes of shadow space.
-     * In bytes, a multiple of 8. */
+    /* The size of the struct. */
+    size_t size;
+    /* The stack space that the caller provides, a multiple of 8: the arguments on the stack, and for Win64
+     * the 32 bytes of shadow space. */
     uint32_t stack_size;
-    /* How many vector registers hold arguments. */
+    /* The number of vector registers that hold arguments. */
     uint32_t vector_count;
+    /* Where the result is. */
+    execbuf_location result;
+    /* Where each argument is; those that the signature does not have are nowhere. */
+    execbuf_location arguments[EXECBUF_MAX_ARGUMENTS];
 } execbuf_layout;
+/* clang-format off */
+#define EXECBUF_LAYOUT_INIT                                                                                  \
+    {sizeof(execbuf_layout), 0, 0, {EXECBUF_NOWHERE, 0, 0, 0}, {{EXECBUF_NOWHERE, 0, 0, 0}}}
+/* clang-format on */
 
-/* Tells where a convention has the arguments and the result. Works on every machine.
+/* Computes where a calling convention has the arguments and the result. It works on every machine.
  *
- * Errors: EXECBUF_E_NULL; EXECBUF_E_ABI; for a signature that was filled by hand, those of
- *         execbuf_signature_parse.
- * Out: out:       the locations; all zero on failure.
- * In:  signature: the signature.
- *      abi:       the convention.
- * Out: error:     the report, or NULL. */
-execbuf_status execbuf_layout_of(execbuf_layout *out, const execbuf_signature *signature, execbuf_abi abi,
-                                 execbuf_error *error);
+ * Returns: EXECBUF_OK           out is filled;
+ *          EXECBUF_E_NULL       signature, its arguments or out is NULL;
+ *          EXECBUF_E_VERSION    signature or out has a wrong size;
+ *          EXECBUF_E_TYPE       a type is not supported, or not allowed where it stands; the report's
+ *                               position is the number of the argument, and its culprit the reason;
+ *          EXECBUF_E_ARGUMENTS  there are more than EXECBUF_MAX_ARGUMENTS arguments, or more fixed ones than
+ *                               arguments;
+ *          EXECBUF_E_ABI        abi is not one of the two conventions, or is EXECBUF_ABI_NATIVE on a machine
+ *                               that is not x86-64.
+ * In:      signature  the signature
+ * Out:     out        the locations, zeroed on failure except for its size
+ * In:      abi        the convention
+ * Out:     error      the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_layout_of(const execbuf_signature *signature,
+                                                               execbuf_layout *out, execbuf_abi abi,
+                                                               execbuf_error *error);
 
-/* ---- Thunks as bytes ---------------------------------------------------------------------------- */
+/* ---- Thunks as bytes ---------------------------------------------------------------------------------- */
 
-/* Writes a thunk: x86-64 code that is called by one convention and calls the target by the other, with the
- * same arguments, and returns its result. By the same convention it is a jump. It can be published at any
- * address.
+/* Writes a thunk as bytes: x86-64 code that is called by one convention, calls a function by the other with
+ * the same arguments, and returns its result. If both conventions are the same, the thunk is a jump. The code
+ * can be published at any address. Writing it works on every machine.
  *
- * It takes less than a page of stack. Integers of 8 and 16 bits reach a System V target extended to 32, as
- * compilers expect. Called by Win64 it preserves rdi, rsi and xmm6 to xmm15. Of a variadic target it is a
- * caller with these very arguments; the thunk itself may be called as variadic or not, unless it is a jump.
+ * The thunk uses less than a page of stack. It extends integers of 8 and 16 bits to 32 for a System V
+ * function, because compilers rely on that. Called by Win64, it preserves rdi, rsi and xmm6 to xmm15. It
+ * calls a variadic function with exactly the arguments of the signature; unless it is a jump, its caller may
+ * call it as variadic or not.
  *
- * There are no unwind tables for it: nothing may unwind through it. execbuf_thunk_new makes them.
+ * It has no unwind tables, so nothing may unwind through it. execbuf_thunk_new makes thunks that have them.
  *
- * Errors: as for execbuf_layout_of; EXECBUF_E_NULL if there is no target; EXECBUF_E_CAPACITY, and *length
- *         tells how much room it takes. Nothing is written then.
- * Out: out:       the code; NULL is allowed if capacity is 0.
- * In:  capacity:  the room there, in bytes.
- * Out: length:    the length of the code, in bytes; 0 on failure, but for EXECBUF_E_CAPACITY.
- * In:  signature: the signature of both.
- *      entered:   the convention by which the thunk is called.
- *      abi:       that of the target.
- *      target:    the function that it calls.
- * Out: error:     the report, or NULL. */
-execbuf_status execbuf_thunk_emit(void *out, size_t capacity, size_t *length,
-                                  const execbuf_signature *signature, execbuf_abi entered, execbuf_abi abi,
-                                  const void *target, execbuf_error *error);
+ * Returns: EXECBUF_OK           the code is written;
+ *          EXECBUF_E_NULL       signature, its arguments, length or target is NULL, or out is NULL and
+ *                               capacity is not 0;
+ *          EXECBUF_E_VERSION    signature has a wrong size;
+ *          EXECBUF_E_TYPE       a type is not supported, or not allowed where it stands; the report's
+ *                               position is the number of the argument, and its culprit the reason;
+ *          EXECBUF_E_ARGUMENTS  there are more than EXECBUF_MAX_ARGUMENTS arguments, or more fixed ones than
+ *                               arguments;
+ *          EXECBUF_E_ABI        caller_abi or callee_abi is not one of the two conventions, or is
+ *                               EXECBUF_ABI_NATIVE on a machine that is not x86-64;
+ *          EXECBUF_E_CAPACITY   the code is longer than capacity. Nothing is written, and length is the
+ *                               capacity that it needs.
+ * In:      signature   the signature of the thunk and of the target
+ * Out:     out         the code; may be NULL if capacity is 0
+ * In:      capacity    the room at out
+ * Out:     length      the length of the code; 0 on failure other than EXECBUF_E_CAPACITY
+ * In:      caller_abi  the convention by which the thunk is called
+ *          callee_abi  the convention by which it calls the target
+ *          target      the function that it calls
+ * Out:     error       the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_emit(const execbuf_signature *signature, void *out,
+                                                                size_t capacity, size_t *length,
+                                                                execbuf_abi caller_abi,
+                                                                execbuf_abi callee_abi, const void *target,
+                                                                execbuf_error *error);
 
-/* ---- Thunks ------------------------------------------------------------------------------------- */
+/* ---- Thunks ------------------------------------------------------------------------------------------- */
 
-/* Makes a thunk that can be called: a function pointer for whoever calls by one convention, of a function
- * that is called by the other. As execbuf_thunk_emit, but better in all that concerns memory and unwinding:
+/* Makes a thunk: a function that is called by one convention and calls another function by the other, as the
+ * code of execbuf_thunk_emit does, with shared code and unwind tables. It requires x86-64.
  *
- * It is a buffer of the pool, of 16 bytes if the target is within 2 GiB of it, else of 32; where the pool has
- * no regions, it has a page. What it does is in code that all thunks of the pool share whose arguments are
- * alike and cross in the same direction; that goes with the last of them, and counts as a buffer meanwhile.
+ * Memory: a thunk is a buffer of the pool that holds a stub of 16 bytes if the target is within 2 GiB of it,
+ * and of 32 bytes otherwise; if the pool has no regions, it has a dedicated mapping. The stub jumps to an
+ * adapter. All thunks of a pool whose arguments are moved alike in the same direction share one adapter. It
+ * counts as a buffer of the pool, and is freed with the last of them. If both conventions are the same, the
+ * thunk is an ordinary buffer that holds a jump.
  *
- * Exceptions, longjmp and backtraces pass through it, and debuggers know it as
- * execbuf_thunk_sysv64_to_win64 or execbuf_thunk_win64_to_sysv64. Where there is no Windows, this takes an
- * unwinder that learns of code at run time: libgcc's or LLVM's, as a library or in the program. Without one,
- * what passes through is what an exception without a handler is: the end. (glibc's backtrace asks libgcc's
- * library, which does not know of thunks if the program has an unwinder of its own.)
+ * The address of the thunk is execbuf_entry(out, 0). Free it with execbuf_free when nobody calls it any more.
+ * The target must live as long. A thunk cannot be rewritten. The target must not use the red zone (the 128
+ * bytes below its stack pointer) on Windows, which has none.
  *
- * But where Win64 code calls System V code outside of Windows, no unwinder restores rdi, rsi and xmm6 to
- * xmm15, which the caller expects to be preserved: what is caught in a frame that itself made a call by
- * Win64's convention goes on with wrong values. Catch further out, where the convention is System V.
+ * Unwinding: exceptions, longjmp and backtraces pass through a thunk. Debuggers show it as
+ * execbuf_thunk_sysv64_to_win64 or execbuf_thunk_win64_to_sysv64. Except on Windows this requires an unwinder
+ * that accepts code at run time: libgcc's or LLVM's, as a shared library or in the program. The library tells
+ * one unwinder of its thunks, the one that the program uses. A plugin that brings its own, because it is
+ * linked statically with libgcc_eh or LLVM's libunwind, cannot throw exceptions through a thunk:
+ * std::terminate ends the program, as it does if there is no unwinder. glibc's backtrace uses the shared
+ * libgcc, which does not know of thunks if the program has an unwinder of its own.
  *
- * fork: thunks live on in both processes. But unwinders have locks of their own, which libgcc's, before its
- * version 13, does not mind at a fork: if another thread throws an exception, or tells it of code, just at
- * that moment, the child can neither throw, nor make or free thunks. (What execbuf itself tells it is
- * minded.)
+ * Win64 code that calls System V code outside of Windows: no unwinder restores rdi, rsi and xmm6 to xmm15,
+ * which Win64 callers expect to be preserved. A frame that called a thunk by Win64's convention and catches
+ * an exception continues with wrong values in them. Catch exceptions in an outer frame that made its call by
+ * System V's convention.
  *
- * The function's code must not use the red zone, the 128 bytes below its stack pointer, if it runs on
- * Windows, where there is none.
+ * fork: thunks stay valid in both processes. The unwinder has locks of its own, which libgcc before version
+ * 13 does not handle at a fork: if another thread throws an exception, or registers code with the unwinder by
+ * other means than execbuf, at that moment, the child can neither throw exceptions nor make or free thunks.
  *
- * Its address is execbuf_entry(out, 0). It is freed with execbuf_free, when nobody calls it any more; the
- * target has to live as long. It can't be rewritten.
- *
- * Errors: EXECBUF_E_NULL; those of execbuf_signature_parse for a signature that was filled by hand;
- * EXECBUF_E_ABI, also on machines other than x86-64; those of execbuf_pool_publish and of execbuf_pool_new.
- * Out: out:       the thunk, a buffer; all zero on failure.
- * In:  pool:      where it is to be; NULL for a pool that the library has for this.
- *      signature: the signature of both.
- *      entered:   the convention by which the thunk is called.
- *      abi:       that of the target. If it is the same, the thunk is an ordinary buffer with a jump.
- *      target:    the function that it calls.
- * Out: error:     the report, or NULL. */
-execbuf_status execbuf_thunk_new(execbuf *out, execbuf_pool *pool, const execbuf_signature *signature,
-                                 execbuf_abi entered, execbuf_abi abi, const void *target,
-                                 execbuf_error *error);
+ * Returns: EXECBUF_OK                   the thunk is made;
+ *          EXECBUF_E_NULL               out, signature, its arguments or target is NULL;
+ *          EXECBUF_E_VERSION            signature has a wrong size;
+ *          EXECBUF_E_TYPE               a type is not supported, or not allowed where it stands; the report's
+ *                                       position is the number of the argument, and its culprit the reason;
+ *          EXECBUF_E_ARGUMENTS          there are more than EXECBUF_MAX_ARGUMENTS arguments, or more fixed
+ *                                       ones than arguments;
+ *          EXECBUF_E_ABI                caller_abi or callee_abi is not one of the two conventions, or the
+ *                                       machine is not x86-64;
+ *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_TOO_FAR            no free address range is left near the pool's near_to address;
+ *          EXECBUF_E_TOO_MANY_POOLS     pool is NULL, and the process has 8191 pools;
+ *          EXECBUF_E_DENIED             the system refused every way to make memory executable;
+ *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
+ *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
+ * In:      pool        the pool; NULL for one that the library keeps for this
+ * Out:     out         the thunk, a buffer, zeroed on failure; free it with execbuf_free
+ * In:      signature   the signature of the thunk and of the target
+ *          caller_abi  the convention by which the thunk is called
+ *          callee_abi  the convention by which it calls the target
+ *          target      the function that it calls
+ * Out:     error       the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_new(execbuf_pool *pool, execbuf *out,
+                                                               const execbuf_signature *signature,
+                                                               execbuf_abi caller_abi, execbuf_abi callee_abi,
+                                                               const void *target, execbuf_error *error);
 
 #ifdef __cplusplus
 }

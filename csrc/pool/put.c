@@ -49,6 +49,7 @@ execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf
                                  execbuf_error *error) {
     execbuf_status status = EXECBUF_OK;
     xb_pool_lock(pool);
+    size_t at_fault = 0;
     for (size_t i = 0; i < count && status == EXECBUF_OK; i++) {
         uint32_t class_ = xb_size_class(codes[i].length);
         uint8_t *rw = NULL;
@@ -62,11 +63,15 @@ execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf
             status = put_one(pool, &out[i], codes[i].bytes, codes[i].length, error);
             xb_pool_lock(pool);
         }
+        at_fault = i;
     }
     xb_pool_unlock(pool);
     if (status == EXECBUF_OK) {
         xb_fresh_barrier();
         return xb_error_ok(error);
+    }
+    if (error != NULL) {
+        error->position = (uint32_t)at_fault;
     }
     for (size_t i = 0; i < count && out[i].id != 0; i++) {
         xb_pool_drop(&out[i]);

@@ -57,7 +57,7 @@ XB_INLINE execbuf_status xb_pool_put(execbuf_pool *pool, execbuf *out, const voi
 
 /* Publishes several pieces of code, all or none, with one barrier.
  *
- * Returns: the status of xb_pool_put for the first piece that failed.
+ * Returns: the status of xb_pool_put for the first piece that failed, whose index is the report's position.
  * In/out: out: count handles, all zero; the new buffers in the order of codes. All zero on failure.
  * In:  codes: none is empty.
  * Out: error: the report, or NULL. */

@@ -118,17 +118,17 @@ void xb_pool_stats(execbuf_pool *pool, execbuf_pool_stats *stats) {
     xb_pool_lock(pool);
     stats->live = pool->large_count;
     stats->bytes = pool->large_bytes;
-    stats->reserved = pool->large_size;
-    stats->committed = pool->large_size + pool->resident;
+    stats->mapped = pool->large_size;
+    stats->resident = pool->large_size + pool->resident;
     stats->bookkeeping = pool->bookkeeping;
     for (const xb_region *region = pool->regions; region != NULL; region = region->next) {
         stats->live += region->live;
         stats->bytes += bytes_in(region);
-        stats->reserved += region->size;
+        stats->mapped += region->size;
         stats->regions++;
         stats->frozen += region->frozen;
     }
-    stats->own_pages = pool->large_count;
+    stats->dedicated = pool->large_count;
     stats->backend = pool->backend;
     stats->why = pool->why;
     xb_pool_unlock(pool);

@@ -39,8 +39,8 @@
 
 XB_PRIVATE_BEGIN
 
-/* By execbuf_type, of 16 entries: the type that stands for all that an adapter moves alike. VOID for VOID and
- * for what is no type.
+/* By execbuf_type_kind, of 16 entries: the type that stands for all that an adapter moves alike. VOID for
+ * VOID and for what is no type.
  *
  * In: caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. */
 const uint8_t *xb_machine_kinds(execbuf_abi caller_abi);

@@ -239,6 +239,11 @@ static void names_and_messages_are_complete(void) {
     CHECK(strcmp(execbuf_backend_name(EXECBUF_BACKEND_MEMFD), "memfd") == 0);
     CHECK(strcmp(execbuf_backend_name((execbuf_backend)99), "?") == 0);
     CHECK(strcmp(execbuf_version(), EXECBUF_VERSION) == 0);
+    CHECK(execbuf_version_number() == EXECBUF_VERSION_NUMBER);
+    char version[32];
+    (void)snprintf(version, sizeof version, "%d.%d.%d", EXECBUF_VERSION_MAJOR, EXECBUF_VERSION_MINOR,
+                   EXECBUF_VERSION_PATCH);
+    CHECK(strcmp(version, EXECBUF_VERSION) == 0);
 }
 
 static void describe_writes_like_snprintf(void) {
@@ -246,11 +251,11 @@ static void describe_writes_like_snprintf(void) {
     expect(execbuf_reserve(&buffer, 0, &error), EXECBUF_E_EMPTY, "capacity");
     error.culprit = "length";
     char text[300];
-    const char *whole = "the code is empty; give at least one byte (length)";
+    const char *whole = "the length is 0; at least one byte is required (length)";
     CHECK(execbuf_error_describe(&error, text, sizeof text) == strlen(whole));
     CHECK(strcmp(text, whole) == 0);
     CHECK(execbuf_error_describe(&error, NULL, 0) == strlen(whole));
-    CHECK(execbuf_error_describe(&error, text, 9) == strlen(whole) && strcmp(text, "the code") == 0);
+    CHECK(execbuf_error_describe(&error, text, 9) == strlen(whole) && strcmp(text, "the leng") == 0);
     CHECK(execbuf_error_describe(&error, text, 1) == strlen(whole) && text[0] == '\0');
     error.status = EXECBUF_E_DENIED;
     error.attempt_count = 2;

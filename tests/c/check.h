@@ -85,6 +85,43 @@ static inline int holds_traps(const void *start, size_t size) {
     return 1;
 }
 
+/* The numbers of a pool, of which every byte is filled. */
+static inline execbuf_pool_stats stats_of(const execbuf_pool *pool) {
+    execbuf_pool_stats stats;
+    memset(&stats, 0xa5, sizeof stats);
+    stats.size = sizeof stats;
+    CHECK(execbuf_pool_get_stats(pool, &stats) == EXECBUF_OK && stats.size == sizeof stats);
+    return stats;
+}
+
+/* Whether a pool has published code at an address. Fills place, which may be NULL. */
+static inline int finds(const execbuf_pool *pool, const void *address, execbuf_place *place) {
+    if (place != NULL) {
+        memset(place, 0xa5, sizeof *place);
+        place->size = sizeof *place;
+    }
+    execbuf_status status = execbuf_pool_lookup(pool, place, address);
+    CHECK(status == EXECBUF_OK || status == EXECBUF_E_NOT_FOUND);
+    CHECK(place == NULL || place->size == sizeof *place);
+    CHECK(status == EXECBUF_OK || place == NULL || (place->entry == NULL && place->length == 0));
+    return status == EXECBUF_OK;
+}
+
+/* The options of a pool. */
+static inline execbuf_pool_options options_of(const void *near_to, const char *name) {
+    execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
+    options.near_to = near_to;
+    options.name = name;
+    return options;
+}
+
+/* A signature, to be freed by the caller. */
+static inline execbuf_signature *parsed(const char *text) {
+    execbuf_signature *signature;
+    CHECK(execbuf_signature_parse(&signature, text, NULL) == EXECBUF_OK && signature != NULL);
+    return signature;
+}
+
 static inline int is_zero(const execbuf *buffer) {
     return buffer->entry == NULL && buffer->length == 0 && buffer->id == 0;
 }

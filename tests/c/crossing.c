@@ -68,25 +68,27 @@ static uint64_t some_bits(void) {
 }
 
 static execbuf thunk;
-static execbuf_signature signature;
+static execbuf_signature *signature; /* what its caller and its target say */
 static const char *text_of_signature;
-static execbuf_abi entered_by;
+static execbuf_abi caller_abi;
 
 /* The last thunks that share. */
 static execbuf kept[64];
 static size_t next_kept;
 
-static void make_thunk(execbuf_abi entered, const void *target) {
+static void make_thunk(const char *text, const void *target) {
     uint8_t code[4096];
     size_t length;
-    execbuf_abi abi = entered == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
+    execbuf_abi callee_abi = caller_abi == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
+    execbuf_signature *moved = parsed(text);
     if (shares) {
-        CHECK(execbuf_thunk_new(&thunk, NULL, &signature, entered, abi, target, NULL) == EXECBUF_OK);
+        CHECK(execbuf_thunk_new(NULL, &thunk, moved, caller_abi, callee_abi, target, NULL) == EXECBUF_OK);
     } else {
-        CHECK(execbuf_thunk_emit(code, sizeof code, &length, &signature, entered, abi, target, NULL) ==
+        CHECK(execbuf_thunk_emit(moved, code, sizeof code, &length, caller_abi, callee_abi, target, NULL) ==
               EXECBUF_OK);
         CHECK(execbuf_new(&thunk, code, length, NULL) == EXECBUF_OK);
     }
+    execbuf_signature_free(moved);
 }
 
 static void free_thunk(void) {
@@ -99,14 +101,14 @@ static void free_thunk(void) {
     }
 }
 
-void (*prepare(const char *text, const char *moved, execbuf_abi entered, void (*target)(void)))(void) {
+void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void) {
     const void *address;
     memcpy(&address, (const void *)&target, sizeof address);
-    CHECK(execbuf_signature_parse(&signature, moved, NULL) == EXECBUF_OK);
-    make_thunk(entered, address);
-    CHECK(execbuf_signature_parse(&signature, text, NULL) == EXECBUF_OK);
+    caller_abi = caller;
+    make_thunk(moved, address);
+    execbuf_signature_free(signature);
+    signature = parsed(text);
     text_of_signature = text;
-    entered_by = entered;
     for (size_t i = 0; i < EXECBUF_MAX_ARGUMENTS; i++) {
         sent[i] = some_bits();
         got[i] = ~sent[i];
@@ -118,11 +120,11 @@ void (*prepare(const char *text, const char *moved, execbuf_abi entered, void (*
     memset(&registers_after, 0, sizeof registers_after);
     got_count = EXECBUF_MAX_ARGUMENTS + 1;
     wrapped = (void *)(uintptr_t)thunk.entry;
-    return entered == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
+    return caller == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
 }
 
 /* The bits that stand for a value of this type, small integers widened, whose lowest bits are given. */
-static uint64_t widened(uint8_t type, uint64_t bits) {
+static uint64_t widened(int32_t type, uint64_t bits) {
     switch (type) {
     case EXECBUF_TYPE_VOID: return 0;
     case EXECBUF_TYPE_BOOL: return bits & 1;
@@ -137,11 +139,11 @@ static uint64_t widened(uint8_t type, uint64_t bits) {
     }
 }
 
-static void expect(unsigned number, uint8_t type, uint64_t is, uint64_t bits) {
+static void expect(unsigned number, int32_t type, uint64_t is, uint64_t bits) {
     uint64_t wanted = widened(type, bits);
     if (is != wanted) {
-        (void)fprintf(stderr, "%s entered by %s: %s %u is %llx and not %llx\n", text_of_signature,
-                      entered_by == EXECBUF_ABI_WIN64 ? "Win64" : "System V",
+        (void)fprintf(stderr, "%s called by %s: %s %u is %llx and not %llx\n", text_of_signature,
+                      caller_abi == EXECBUF_ABI_WIN64 ? "Win64" : "System V",
                       number == 0 ? "result" : "argument", number, (unsigned long long)is,
                       (unsigned long long)wanted);
         exit(1);
@@ -149,17 +151,17 @@ static void expect(unsigned number, uint8_t type, uint64_t is, uint64_t bits) {
 }
 
 void conclude(uint64_t result) {
-    size_t kept = entered_by == EXECBUF_ABI_WIN64 ? sizeof registers_set : 6 * sizeof(uint64_t);
-    if (got_count != signature.count || !is_aligned || memcmp(&registers_set, &registers_after, kept) != 0) {
+    size_t kept = caller_abi == EXECBUF_ABI_WIN64 ? sizeof registers_set : 6 * sizeof(uint64_t);
+    if (got_count != signature->count || !is_aligned || memcmp(&registers_set, &registers_after, kept) != 0) {
         (void)fprintf(stderr, "%s: %s\n", text_of_signature,
-                      got_count != signature.count ? "the target was not called"
-                      : !is_aligned                ? "its stack is not aligned"
-                                                   : "a register was not preserved");
+                      got_count != signature->count ? "the target was not called"
+                      : !is_aligned                 ? "its stack is not aligned"
+                                                    : "a register was not preserved");
         exit(1);
     }
-    expect(0, signature.result, result, sent_result);
-    for (unsigned i = 0; i < signature.count; i++) {
-        expect(i + 1, signature.arguments[i], got[i], sent[i]);
+    expect(0, signature->result.kind, result, sent_result);
+    for (unsigned i = 0; i < signature->count; i++) {
+        expect(i + 1, signature->arguments[i].kind, got[i], sent[i]);
     }
     free_thunk();
 }

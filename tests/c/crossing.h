@@ -45,13 +45,13 @@ extern unsigned is_aligned;
  * if it is alike; else by execbuf_thunk_emit. */
 extern int shares;
 
-/* Publishes a thunk of a signature for a target, and chooses what is sent. The thunk is entered by one
+/* Publishes a thunk of a signature for a target, and chooses what is sent. The thunk is called by one
  * convention, the target is of the other.
  *
  * Returns: a function that is called instead of the thunk, and sees to the registers.
  * In: text:  the signature of both.
  *     moved: the signature by which the thunk moves the arguments. */
-void (*prepare(const char *text, const char *moved, execbuf_abi entered, void (*target)(void)))(void);
+void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void);
 
 /* Looks at what the target got, at the bits of the result, widened by its type, and at the registers. */
 void conclude(uint64_t result);

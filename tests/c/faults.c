@@ -250,6 +250,16 @@ static void old_kernels_are_done_without(void) {
 }
 #endif
 
+static void without_memory_there_is_no_signature(void) {
+    execbuf_signature *signature = (execbuf_signature *)(void *)&error;
+    arm("malloc", 0, true);
+    CHECK(execbuf_signature_parse(&signature, "i(pp)", &error) == EXECBUF_E_NO_MEMORY && signature == NULL);
+    CHECK(error.status == EXECBUF_E_NO_MEMORY && strcmp(error.culprit, "malloc") == 0 && failures == 1);
+    disarm();
+    CHECK(execbuf_signature_parse(&signature, "i(pp)", &error) == EXECBUF_OK && signature->count == 2);
+    execbuf_signature_free(signature);
+}
+
 /* Returns whether the backend works here. */
 static bool all_scenarios(const char *backend) {
     static const scenario scenarios[] = {
@@ -282,6 +292,7 @@ int main(void) {
     the_first_use_fails_cleanly();
     all_scenarios("flip");
     RUN(a_refused_unmapping_is_made_up_for);
+    RUN(without_memory_there_is_no_signature);
     RUN(a_failure_of_all_backends_is_followed_by_a_new_self_test);
     RUN(no_more_room_for_a_backend_is_no_refusal);
     RUN(a_backend_that_runs_old_code_after_a_rewrite_is_not_used);

@@ -34,13 +34,6 @@ static void release(execbuf *buffer) {
     CHECK(execbuf_free(buffer) == EXECBUF_OK && is_zero(buffer));
 }
 
-static execbuf_pool_stats stats_of(const execbuf_pool *pool) {
-    execbuf_pool_stats stats;
-    memset(&stats, 0xa5, sizeof stats); /* all of it is filled */
-    execbuf_pool_get_stats(pool, &stats);
-    return stats;
-}
-
 static execbuf filled(void) {
     execbuf buffer = {&buffer, 1, 1};
     return buffer;
@@ -58,7 +51,7 @@ static void publish_runs_and_free_zeroes(void) {
 
 static void null_is_named(void) {
     code one = returning(1);
-    execbuf_code codes[1] = {{one.bytes, one.length}};
+    execbuf_code codes[1] = {{one.bytes, one.length, NULL}};
     execbuf_pool *pool = new_pool();
     execbuf out = filled();
     expect(execbuf_pool_new(NULL, NULL, &error), EXECBUF_E_NULL, "out");
@@ -83,14 +76,16 @@ static void null_is_named(void) {
     CHECK(is_zero(&out));
     CHECK(execbuf_pool_publish_batch(NULL, NULL, NULL, 1, NULL) == EXECBUF_E_NULL);
 
-    execbuf_place place = {&out, 1};
-    CHECK(execbuf_pool_lookup(NULL, one.bytes, &place) == 0 && place.entry == NULL && place.length == 0);
-    CHECK(execbuf_pool_lookup(pool, NULL, NULL) == 0 && execbuf_pool_lookup(NULL, NULL, NULL) == 0);
+    execbuf_place place = {sizeof place, &out, 1};
+    CHECK(execbuf_pool_lookup(NULL, &place, one.bytes) == EXECBUF_E_NULL);
+    CHECK(place.size == sizeof place && place.entry == NULL && place.length == 0);
+    CHECK(!finds(pool, NULL, NULL) && execbuf_pool_lookup(NULL, NULL, NULL) == EXECBUF_E_NULL);
     CHECK(strcmp(execbuf_pool_name(NULL), "") == 0);
-    execbuf_pool_get_stats(pool, NULL);
-    execbuf_pool_stats stats = stats_of(NULL);
-    CHECK(stats.live == 0 && stats.bytes == 0 && stats.reserved == 0 && stats.committed == 0);
-    CHECK(stats.bookkeeping == 0 && stats.regions == 0 && stats.frozen == 0 && stats.own_pages == 0);
+    CHECK(execbuf_pool_get_stats(pool, NULL) == EXECBUF_E_NULL);
+    execbuf_pool_stats stats = stats_of(pool);
+    CHECK(execbuf_pool_get_stats(NULL, &stats) == EXECBUF_E_NULL && stats.size == sizeof stats);
+    CHECK(stats.live == 0 && stats.bytes == 0 && stats.mapped == 0 && stats.resident == 0);
+    CHECK(stats.bookkeeping == 0 && stats.regions == 0 && stats.frozen == 0 && stats.dedicated == 0);
     CHECK(stats.backend == EXECBUF_BACKEND_NONE && stats.why.status == EXECBUF_OK);
     CHECK(stats.why.culprit == NULL && stats.why.attempt_count == 0);
     execbuf_pool_free(NULL);
@@ -102,7 +97,7 @@ static void names_are_copied_up_to_63_bytes(void) {
     char name[65];
     memset(name, 'n', sizeof name);
     name[64] = '\0';
-    execbuf_pool_options options = {NULL, name};
+    execbuf_pool_options options = options_of(NULL, name);
     execbuf_pool *pool = new_pool();
     CHECK(strcmp(execbuf_pool_name(pool), "execbuf") == 0);
     execbuf_pool_free(pool);
@@ -128,7 +123,7 @@ static void names_are_copied_up_to_63_bytes(void) {
     CHECK(call(&buffer, 0) == 2);
     release(&buffer);
     execbuf_pool_free(pool);
-    execbuf_pool_options none = {NULL, NULL};
+    execbuf_pool_options none = EXECBUF_POOL_OPTIONS_INIT;
     CHECK(execbuf_pool_new(&pool, &none, NULL) == EXECBUF_OK);
     CHECK(strcmp(execbuf_pool_name(pool), "execbuf") == 0);
     execbuf_pool_free(pool);
@@ -151,7 +146,7 @@ static void sizes_are_checked(void) {
         out = filled();
         expect(execbuf_pool_reserve(pool, &out, large[i], &error), EXECBUF_E_TOO_LARGE, "capacity");
         CHECK(is_zero(&out));
-        execbuf_code codes[2] = {{one.bytes, one.length}, {one.bytes, large[i]}};
+        execbuf_code codes[2] = {{one.bytes, one.length, NULL}, {one.bytes, large[i], NULL}};
         execbuf outs[2] = {filled(), filled()};
         expect(execbuf_pool_publish_batch(pool, outs, codes, 2, &error), EXECBUF_E_TOO_LARGE, "length");
         CHECK(is_zero(&outs[0]) && is_zero(&outs[1]));
@@ -175,7 +170,7 @@ static void reserved_code_knows_its_address(void) {
         const void *entry = buffer.entry;
         CHECK(entry != NULL && (uintptr_t)entry % 16 == 0 && buffer.length == 0);
         CHECK(execbuf_entry(&buffer, 0) == NULL && execbuf_length(&buffer) == 0);
-        CHECK(execbuf_pool_lookup(pool, entry, NULL) == 0);
+        CHECK(!finds(pool, entry, NULL));
         CHECK(stats_of(pool).live == 1 && stats_of(pool).bytes == capacity);
         expect(execbuf_rewrite(&buffer, 0, bytes, 1, &error), EXECBUF_E_NOT_PUBLISHED, "buffer");
         expect(execbuf_publish(&buffer, bytes, 0, &error), EXECBUF_E_EMPTY, "length");
@@ -188,7 +183,7 @@ static void reserved_code_knows_its_address(void) {
         CHECK(stats_of(pool).live == 1 && stats_of(pool).bytes == length);
         expect(execbuf_publish(&buffer, bytes, 1, &error), EXECBUF_E_PUBLISHED, "buffer");
         execbuf_place place;
-        CHECK(execbuf_pool_lookup(pool, (const uint8_t *)entry + length - 1, &place) == 1);
+        CHECK(finds(pool, (const uint8_t *)entry + length - 1, &place));
         CHECK(place.entry == entry && place.length == length);
         if (length >= two.length) {
             CHECK(call(&buffer, 0) == 2);
@@ -280,6 +275,7 @@ static void a_batch_is_published_as_a_whole_or_not_at_all(void) {
         made[i] = returning(i);
         codes[i].bytes = made[i].bytes;
         codes[i].length = made[i].length;
+        codes[i].info = NULL;
     }
     /* One that has pages of its own, and one of another size. */
     memcpy(large, made[7].bytes, made[7].length);
@@ -300,10 +296,10 @@ static void a_batch_is_published_as_a_whole_or_not_at_all(void) {
         execbuf_status status;
         const char *culprit;
     } bad[] = {
-        {{NULL, 6}, EXECBUF_E_NULL, "code"},
-        {{NULL, 0}, EXECBUF_E_NULL, "code"},
-        {{large, 0}, EXECBUF_E_EMPTY, "length"},
-        {{large, SIZE_MAX}, EXECBUF_E_TOO_LARGE, "length"},
+        {{NULL, 6, NULL}, EXECBUF_E_NULL, "code"},
+        {{NULL, 0, NULL}, EXECBUF_E_NULL, "code"},
+        {{large, 0, NULL}, EXECBUF_E_EMPTY, "length"},
+        {{large, SIZE_MAX, NULL}, EXECBUF_E_TOO_LARGE, "length"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         for (size_t position = 0; position < COUNT; position += COUNT / 2 - 1) {
@@ -339,29 +335,29 @@ static void lookup_finds_published_code_only(void) {
         const uint8_t *entry = (const uint8_t *)buffers[i].entry;
         const size_t offsets[] = {0, lengths[i] / 2, lengths[i] - 1};
         for (size_t j = 0; j < 3; j++) {
-            CHECK(execbuf_pool_lookup(pool, entry + offsets[j], &place) == 1);
+            CHECK(finds(pool, entry + offsets[j], &place));
             CHECK(place.entry == entry && place.length == lengths[i]);
-            CHECK(execbuf_pool_lookup(pool, entry + offsets[j], NULL) == 1);
-            CHECK(execbuf_pool_lookup(stranger, entry + offsets[j], &place) == 0 && place.entry == NULL);
+            CHECK(finds(pool, entry + offsets[j], NULL));
+            CHECK(!finds(stranger, entry + offsets[j], &place) && place.entry == NULL);
         }
         /* Just behind it, and just before it, there is other code, or none. */
-        if (execbuf_pool_lookup(pool, entry + lengths[i], &place)) {
+        if (finds(pool, entry + lengths[i], &place)) {
             CHECK(place.entry == entry + lengths[i]);
         }
-        if (execbuf_pool_lookup(pool, entry - 1, &place)) {
+        if (finds(pool, entry - 1, &place)) {
             CHECK((const uint8_t *)place.entry + place.length == entry);
         }
         if (lengths[i] % 16 != 0) {
-            CHECK(execbuf_pool_lookup(pool, entry + lengths[i], &place) == 0 && place.entry == NULL);
+            CHECK(!finds(pool, entry + lengths[i], &place) && place.entry == NULL);
         }
     }
-    CHECK(execbuf_pool_lookup(pool, bytes, &place) == 0);
-    CHECK(execbuf_pool_lookup(pool, NULL, &place) == 0);
-    CHECK(execbuf_pool_lookup(pool, (const void *)(UINTPTR_MAX - 15), &place) == 0); /* NOLINT */
+    CHECK(!finds(pool, bytes, &place));
+    CHECK(!finds(pool, NULL, &place));
+    CHECK(!finds(pool, (const void *)(UINTPTR_MAX - 15), &place)); /* NOLINT */
     for (size_t i = 0; i < COUNT; i++) {
         const void *entry = buffers[i].entry;
         release(&buffers[i]);
-        CHECK(execbuf_pool_lookup(pool, entry, &place) == 0 && place.entry == NULL && place.length == 0);
+        CHECK(!finds(pool, entry, &place) && place.entry == NULL && place.length == 0);
     }
     execbuf_pool_free(stranger);
     execbuf_pool_free(pool);
@@ -371,28 +367,28 @@ static void numbers_add_up(void) {
     static uint8_t large[3U << 20];
     execbuf_pool *pool = new_pool();
     execbuf_pool_stats stats = stats_of(pool);
-    CHECK(stats.live == 0 && stats.bytes == 0 && stats.reserved == 0 && stats.committed == 0);
-    CHECK(stats.bookkeeping > 0 && stats.regions == 0 && stats.frozen == 0 && stats.own_pages == 0);
+    CHECK(stats.live == 0 && stats.bytes == 0 && stats.mapped == 0 && stats.resident == 0);
+    CHECK(stats.bookkeeping > 0 && stats.regions == 0 && stats.frozen == 0 && stats.dedicated == 0);
     CHECK(stats.backend == EXECBUF_BACKEND_NONE && stats.why.status == EXECBUF_OK);
     execbuf small = publish(pool, 1);
     stats = stats_of(pool);
     CHECK(stats.live == 1 && stats.bytes == small.length && stats.frozen == 0);
-    CHECK(stats.regions == 1 || stats.own_pages == 1);
-    CHECK(stats.regions + stats.own_pages == 1);
-    CHECK(stats.committed >= 4096 && stats.reserved >= stats.committed);
+    CHECK(stats.regions == 1 || stats.dedicated == 1);
+    CHECK(stats.regions + stats.dedicated == 1);
+    CHECK(stats.resident >= 4096 && stats.mapped >= stats.resident);
     CHECK(stats.why.status == EXECBUF_OK || stats.regions == 0);
     if (stats.regions == 1) {
         CHECK(stats.backend != EXECBUF_BACKEND_NONE && stats.backend != EXECBUF_BACKEND_FLIP);
     }
     size_t regions = stats.regions;
-    size_t own = stats.own_pages;
-    size_t committed = stats.committed;
+    size_t own = stats.dedicated;
+    size_t resident = stats.resident;
     execbuf big;
     CHECK(execbuf_pool_publish(pool, &big, large, sizeof large, NULL) == EXECBUF_OK);
     stats = stats_of(pool);
     CHECK(stats.live == 2 && stats.bytes == small.length + sizeof large);
-    CHECK(stats.regions == regions && stats.own_pages == own + 1);
-    CHECK(stats.committed >= committed + sizeof large && stats.committed < committed + sizeof large + 9000);
+    CHECK(stats.regions == regions && stats.dedicated == own + 1);
+    CHECK(stats.resident >= resident + sizeof large && stats.resident < resident + sizeof large + 9000);
     execbuf room;
     CHECK(execbuf_pool_reserve(pool, &room, 1000, NULL) == EXECBUF_OK);
     stats = stats_of(pool);
@@ -400,10 +396,10 @@ static void numbers_add_up(void) {
     release(&big);
     release(&room);
     stats = stats_of(pool);
-    CHECK(stats.live == 1 && stats.bytes == small.length && stats.own_pages == own);
+    CHECK(stats.live == 1 && stats.bytes == small.length && stats.dedicated == own);
     release(&small);
     stats = stats_of(pool);
-    CHECK(stats.live == 0 && stats.bytes == 0 && stats.own_pages == 0);
+    CHECK(stats.live == 0 && stats.bytes == 0 && stats.dedicated == 0);
     CHECK(stats.regions == regions); /* it took little, so it is kept */
     execbuf_pool_free(pool);
 }
@@ -499,10 +495,9 @@ static void stale_handles_are_refused_for_ever(void) {
     memset(bytes, 0xc3, sizeof bytes);
     execbuf_pool *pool;
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
-    execbuf_pool_stats stats;
     execbuf kept;
     CHECK(execbuf_pool_publish(pool, &kept, bytes, 1, NULL) == EXECBUF_OK);
-    execbuf_pool_get_stats(pool, &stats);
+    execbuf_pool_stats stats = stats_of(pool);
     const size_t lengths[] = {32768, sizeof bytes};
     const size_t rounds[] = {stats.regions > 0 ? 150000 : 100, stats.regions > 0 ? 70000 : 100};
     for (size_t i = 0; i < 2; i++) {
@@ -518,8 +513,8 @@ static void stale_handles_are_refused_for_ever(void) {
             CHECK(execbuf_free(&next) == EXECBUF_OK);
         }
     }
-    execbuf_pool_get_stats(pool, &stats);
-    CHECK(stats.live == 1 && stats.regions <= 1 && stats.committed < ((size_t)1 << 20)); /* nothing is lost */
+    stats = stats_of(pool);
+    CHECK(stats.live == 1 && stats.regions <= 1 && stats.resident < ((size_t)1 << 20)); /* nothing is lost */
     CHECK(execbuf_free(&kept) == EXECBUF_OK);
     execbuf_pool_free(pool);
 }

@@ -20,9 +20,7 @@ enum { BATCH = 3 };
 static execbuf batch[BATCH];
 
 static execbuf_pool_stats stats_of_pool(void) {
-    execbuf_pool_stats stats;
-    execbuf_pool_get_stats(pool, &stats);
-    return stats;
+    return stats_of(pool);
 }
 
 static execbuf_status publish_size(execbuf *out, uint32_t value, size_t size) {
@@ -47,7 +45,7 @@ static void make_pool_with_code(void) {
 /* The size of code of which four pieces do not fit in a region with code. */
 static size_t quarter(void) {
     execbuf_pool_stats stats = stats_of_pool();
-    return stats.regions > 0 ? stats.reserved / 4 : 10000;
+    return stats.regions > 0 ? stats.mapped / 4 : 10000;
 }
 
 static void make_pool_with_a_full_region(void) {
@@ -114,7 +112,7 @@ static execbuf_status publish_three(void) {
     static uint8_t bytes[3000];
     code one = returning(1);
     memcpy(bytes, one.bytes, one.length);
-    execbuf_code codes[BATCH] = {{bytes, 16}, {bytes, 700}, {bytes, 3000}};
+    execbuf_code codes[BATCH] = {{bytes, 16, NULL}, {bytes, 700, NULL}, {bytes, 3000, NULL}};
     return execbuf_pool_publish_batch(pool, batch, codes, BATCH, &error);
 }
 
@@ -174,7 +172,7 @@ static void the_reason_is_told(execbuf_status status) {
     execbuf_pool_stats stats = stats_of_pool();
     bool alloc = stats.why.culprit != NULL && strcmp(stats.why.culprit, "calloc") == 0;
     if (stats.regions == 0 && status == EXECBUF_OK) {
-        CHECK(stats.own_pages == 1);
+        CHECK(stats.dedicated == 1);
     }
     for (size_t i = 0; i < stats.why.attempt_count; i++) {
         CHECK(stats.why.attempts[i].call != NULL && stats.why.attempts[i].os_error != 0);
@@ -201,12 +199,12 @@ static int one(void) {
 
 /* A function without arguments is the same for both conventions. */
 static execbuf_status make_thunk(void) {
-    execbuf_signature signature;
+    static const execbuf_signature signature =
+        EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_I32), NULL, 0);
     int_function target = one;
     const void *address;
     memcpy((void *)&address, (const void *)&target, sizeof address);
-    CHECK(execbuf_signature_parse(&signature, "i()", NULL) == EXECBUF_OK);
-    return execbuf_thunk_new(&buffer, pool, &signature, EXECBUF_ABI_WIN64, EXECBUF_ABI_SYSV64, address,
+    return execbuf_thunk_new(pool, &buffer, &signature, EXECBUF_ABI_WIN64, EXECBUF_ABI_SYSV64, address,
                              &error);
 }
 
@@ -343,7 +341,7 @@ static void a_region_is_tried_again_after_a_pause(void) {
     make_pool_with_code();
     always[0] = "";
     execbuf_pool_stats stats = stats_of_pool();
-    CHECK(stats.regions == 0 && stats.own_pages == 1);
+    CHECK(stats.regions == 0 && stats.dedicated == 1);
     CHECK(stats.why.status == EXECBUF_E_DENIED && stats.why.attempt_count > 0);
     CHECK(strncmp(stats.why.attempts[0].call, NO_REGION, strlen(NO_REGION)) == 0 &&
           stats.why.attempts[0].os_error == REFUSED);
@@ -354,7 +352,7 @@ static void a_region_is_tried_again_after_a_pause(void) {
         count++;
     }
     CHECK(count > 32);
-    CHECK(stats_of_pool().own_pages == count && stats_of_pool().live == count + 1);
+    CHECK(stats_of_pool().dedicated == count && stats_of_pool().live == count + 1);
     CHECK(stats_of_pool().why.status == EXECBUF_OK && stats_of_pool().why.attempt_count == 0);
     for (size_t i = 0; i < count; i++) {
         CHECK(call(&buffers[i], 0) == 1 && execbuf_free(&buffers[i]) == EXECBUF_OK);

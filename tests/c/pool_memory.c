@@ -10,12 +10,6 @@ static execbuf_pool *new_pool(void) {
     return pool;
 }
 
-static execbuf_pool_stats stats_of(const execbuf_pool *pool) {
-    execbuf_pool_stats stats;
-    execbuf_pool_get_stats(pool, &stats);
-    return stats;
-}
-
 static void release(execbuf *buffer) {
     CHECK(execbuf_free(buffer) == EXECBUF_OK && is_zero(buffer));
 }
@@ -77,10 +71,10 @@ static void check_alone(execbuf_pool *pool, uint32_t value, size_t size) {
     const uint8_t *end = entry + size;
     static const uint8_t untouched[16] = {0};
     CHECK(holds_traps(entry - 16, 16) ||
-          (stats_of(pool).own_pages == 0 && (uintptr_t)entry % 4096 == 0 &&
+          (stats_of(pool).dedicated == 0 && (uintptr_t)entry % 4096 == 0 &&
            memcmp(entry - 16, untouched, 16) == 0)); /* pages of a region that were never used */
     CHECK(holds_traps(end, (4096 - (uintptr_t)end % 4096) % 4096));
-    int in_region = stats_of(pool).regions > 0 && stats_of(pool).own_pages == 0;
+    int in_region = stats_of(pool).regions > 0 && stats_of(pool).dedicated == 0;
     release(&buffer);
     /* In a region the place of freed code is traps at once; it stays mapped if it took no more than 1 MiB. */
     if (in_region && stats_of(pool).regions > 0) {
@@ -134,7 +128,7 @@ static void every_size_has_its_content_and_traps_around(void) {
         const void *entry = live[i].entry;
         size_t length = live[i].length;
         release(&live[i]);
-        if (stats_of(pool).own_pages == 0) {
+        if (stats_of(pool).dedicated == 0) {
             CHECK(holds_traps(entry, length));
         }
     }
@@ -215,13 +209,13 @@ static void a_hundred_thousand_functions_live_together(void) {
         }
         maps full = look_at_code();
         execbuf_pool_stats stats = stats_of(pool);
-        CHECK(stats.committed < some(8, 300) * stats.bytes); /* of 16 to 80 bytes each */
+        CHECK(stats.resident < some(8, 300) * stats.bytes); /* of 16 to 80 bytes each */
         for (uint32_t i = 0; i < count; i++) {
             release(&buffers[i * (uint64_t)7 % count]); /* in another order */
         }
         stats = stats_of(pool);
-        CHECK(stats.live == 0 && stats.bytes == 0 && stats.own_pages == 0);
-        CHECK(stats.regions <= 1 && stats.committed <= MEBIBYTE);
+        CHECK(stats.live == 0 && stats.bytes == 0 && stats.dedicated == 0);
+        CHECK(stats.regions <= 1 && stats.resident <= MEBIBYTE);
         maps empty = look_at_code();
         CHECK(full.bytes == 0 || empty.bytes < full.bytes);
         if (round == 0) {
@@ -247,7 +241,7 @@ static void a_million_small_functions_take_twenty_bytes_each(void) {
         CHECK(execbuf_pool_publish(pool, &buffers[i], bytes, sizeof bytes, NULL) == EXECBUF_OK);
     }
     execbuf_pool_stats stats = stats_of(pool);
-    CHECK(stats.committed + stats.bookkeeping <= (size_t)20 * COUNT);
+    CHECK(stats.resident + stats.bookkeeping <= (size_t)20 * COUNT);
     for (uint32_t i = 0; i < COUNT; i++) {
         release(&buffers[i]);
     }
@@ -275,7 +269,7 @@ static void a_hundred_thousand_functions_waste_a_tenth(void) {
         CHECK(execbuf_pool_publish(pool, &buffers[chosen], bytes, length, NULL) == EXECBUF_OK);
     }
     execbuf_pool_stats stats = stats_of(pool);
-    CHECK(stats.live == COUNT && stats.committed <= stats.bytes + stats.bytes / 10);
+    CHECK(stats.live == COUNT && stats.resident <= stats.bytes + stats.bytes / 10);
     for (uint32_t i = 0; i < COUNT; i++) {
         release(&buffers[i]);
     }
@@ -294,14 +288,14 @@ static void empty_memory_is_given_back(void) {
             CHECK(execbuf_pool_publish(pool, &buffers[i], code_of(i, size), size, NULL) == EXECBUF_OK);
         }
         execbuf_pool_stats full = stats_of(pool);
-        CHECK(full.live == count && full.bytes == count * size && full.committed >= count * size);
-        CHECK(full.committed <= count * size * 5 / 4 && full.committed <= full.reserved);
+        CHECK(full.live == count && full.bytes == count * size && full.resident >= count * size);
+        CHECK(full.resident <= count * size * 5 / 4 && full.resident <= full.mapped);
         for (uint32_t i = 0; i < count; i++) {
             CHECK(call(&buffers[i], 0) == (int)i);
             release(&buffers[i]);
         }
         execbuf_pool_stats empty = stats_of(pool);
-        CHECK(empty.live == 0 && empty.bytes == 0 && empty.committed <= MEBIBYTE && empty.regions <= 1);
+        CHECK(empty.live == 0 && empty.bytes == 0 && empty.resident <= MEBIBYTE && empty.regions <= 1);
         CHECK(empty.bookkeeping < full.bookkeeping || full.regions == 0);
     }
     execbuf_pool_free(pool);
@@ -319,7 +313,7 @@ static void two_hundred_pools_live_and_leave_nothing(void) {
         for (uint32_t i = 0; i < COUNT; i++) {
             char name[16];
             (void)snprintf(name, sizeof name, "pool %u", (unsigned)i);
-            execbuf_pool_options options = {NULL, name};
+            execbuf_pool_options options = options_of(NULL, name);
             CHECK(execbuf_pool_new(&pools[i], &options, NULL) == EXECBUF_OK);
             CHECK(strcmp(execbuf_pool_name(pools[i]), name) == 0);
             size_t size = 16 + i;
@@ -327,7 +321,7 @@ static void two_hundred_pools_live_and_leave_nothing(void) {
         }
         for (uint32_t i = 0; i < COUNT; i++) {
             CHECK(call(&buffers[i], 0) == (int)i && stats_of(pools[i]).live == 1);
-            CHECK(execbuf_pool_lookup(pools[(i + 1) % COUNT], buffers[i].entry, NULL) == 0);
+            CHECK(!finds(pools[(i + 1) % COUNT], buffers[i].entry, NULL));
         }
         for (uint32_t i = 0; i < COUNT; i++) {
             if (i % 2 == 0) {
@@ -374,7 +368,7 @@ static void code_is_near_to_where_it_should_be(void) {
     const void *targets[3] = {NULL, &local, sizes};
     memcpy(&targets[0], &function, sizeof targets[0]);
     for (int target = 0; target < 3; target++) {
-        execbuf_pool_options options = {targets[target], NULL};
+        execbuf_pool_options options = options_of(targets[target], NULL);
         execbuf_pool *pool;
         CHECK(execbuf_pool_new(&pool, &options, NULL) == EXECBUF_OK);
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -419,8 +413,8 @@ static void too_far_is_said(void) {
         return;
     }
     maps before = look_at_code();
-    execbuf_pool_options options = {(const void *)((UINTPTR_MAX >> 1) + ((uintptr_t)1 << 40)),
-                                    NULL}; /* NOLINT */
+    const void *nowhere = (const void *)((UINTPTR_MAX >> 1) + ((uintptr_t)1 << 40)); /* NOLINT */
+    execbuf_pool_options options = options_of(nowhere, NULL);
     execbuf_pool *pool;
     execbuf buffer;
     execbuf_error error;

@@ -33,12 +33,6 @@ static execbuf_pool *new_pool(void) {
     return pool;
 }
 
-static execbuf_pool_stats stats_of(const execbuf_pool *pool) {
-    execbuf_pool_stats stats;
-    execbuf_pool_get_stats(pool, &stats);
-    return stats;
-}
-
 static int is_slow; /* valgrind; and emulators, which have no regions */
 
 static void look_at_speed(void) {
@@ -188,7 +182,7 @@ static void use(execbuf_pool *pool, uint32_t thread, uint32_t rounds) {
         check(&buffers[i], values[i]);
         execbuf_place place;
         if (round % 8 == 0) {
-            CHECK(execbuf_pool_lookup(pool, buffers[i].entry, &place) && place.entry == buffers[i].entry);
+            CHECK(finds(pool, buffers[i].entry, &place) && place.entry == buffers[i].entry);
             CHECK(stats_of(pool).live >= 1);
         }
     }
@@ -215,7 +209,7 @@ static void *use_a_pool_of_its_own(void *argument) {
 
 static void check_empty(execbuf_pool *pool) {
     execbuf_pool_stats stats = stats_of(pool);
-    CHECK(stats.live == 0 && stats.bytes == 0 && stats.own_pages == 0); /* no update was lost */
+    CHECK(stats.live == 0 && stats.bytes == 0 && stats.dedicated == 0); /* no update was lost */
     execbuf_pool_free(pool);
 }
 

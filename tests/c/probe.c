@@ -20,7 +20,8 @@ int32_t xb_fault(const char *call) {
 static execbuf_probe probe_system(void) {
     execbuf_probe probe;
     memset(&probe, 0xa5, sizeof probe); /* it fills what matters */
-    execbuf_probe_system(&probe);
+    probe.size = sizeof probe;
+    CHECK(execbuf_probe_system(&probe) == EXECBUF_OK && probe.size == sizeof probe);
     CHECK(probe.buffer_count <= EXECBUF_MAX_ATTEMPTS && probe.pool_count <= EXECBUF_MAX_ATTEMPTS);
     CHECK(probe.fact_count <= EXECBUF_MAX_FACTS);
     for (uint32_t i = 0; i < probe.fact_count; i++) {
@@ -117,7 +118,7 @@ int main(void) {
 #else
 
 static void no_report_is_no_crash(void) {
-    execbuf_probe_system(NULL);
+    CHECK(execbuf_probe_system(NULL) == EXECBUF_E_NULL);
 }
 
 static void the_first_that_works_is_used(void) {

@@ -111,6 +111,8 @@ program probe$suffix plain probe.c
 program probe-faults$suffix faults probe.c
 program probe-stub$suffix stub probe.c
 program thunk$suffix plain thunk.c
+program signature$suffix plain signature.c
+program structs$suffix plain structs.c
 program_cpp unwind$suffix plain unwind.cpp"
 if [ -z "$suffix" ]; then
     variants="$variants unix unix-faults"

@@ -47,12 +47,12 @@ static int minus(int one, int other) {
 static execbuf make(const char *text) {
     int (*function)(int, int) = minus;
     const void *target;
-    execbuf_signature signature;
     execbuf thunk;
     memcpy((void *)&target, (const void *)&function, sizeof target);
-    CHECK(execbuf_signature_parse(&signature, text, NULL) == EXECBUF_OK);
-    CHECK(execbuf_thunk_new(&thunk, NULL, &signature, EXECBUF_ABI_WIN64, EXECBUF_ABI_SYSV64, target, NULL) ==
+    execbuf_signature *signature = parsed(text);
+    CHECK(execbuf_thunk_new(NULL, &thunk, signature, EXECBUF_ABI_WIN64, EXECBUF_ABI_SYSV64, target, NULL) ==
           EXECBUF_OK);
+    execbuf_signature_free(signature);
     return thunk;
 }
 

@@ -62,12 +62,13 @@ static void publish_clobber() {
 }
 
 static void make_thunks(function target) {
-    execbuf_signature signature;
-    CHECK(execbuf_signature_parse(&signature, "d(d)", nullptr) == EXECBUF_OK);
-    CHECK(execbuf_thunk_new(&back, nullptr, &signature, FOREIGN, EXECBUF_ABI_NATIVE,
+    static const execbuf_type number = EXECBUF_SCALAR(EXECBUF_TYPE_F64);
+    static const execbuf_signature signature =
+        EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_F64), &number, 1);
+    CHECK(execbuf_thunk_new(nullptr, &back, &signature, FOREIGN, EXECBUF_ABI_NATIVE,
                             reinterpret_cast<const void *>(target), nullptr) == EXECBUF_OK);
     publish_clobber();
-    CHECK(execbuf_thunk_new(&there, nullptr, &signature, EXECBUF_ABI_NATIVE, FOREIGN, clobber.entry,
+    CHECK(execbuf_thunk_new(nullptr, &there, &signature, EXECBUF_ABI_NATIVE, FOREIGN, clobber.entry,
                             nullptr) == EXECBUF_OK);
 }
 

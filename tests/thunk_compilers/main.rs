@@ -239,6 +239,6 @@ fn functions_of_rustc_get_wrong_integers_if_nobody_extends_them() {
         rustc.run("extended", &[Signature::new(text)]).expect("so it is right");
         moved.clone_into(&mut signature.moved);
         let error = rustc.run("not_extended", &[signature]).expect_err(text);
-        assert!(error.contains(&format!("{text} entered by Win64: argument 1 is ")), "{error}");
+        assert!(error.contains(&format!("{text} called by Win64: argument 1 is ")), "{error}");
     }
 }

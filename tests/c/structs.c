@@ -1,0 +1,353 @@
+/* Structs with a size: what a program may give that was compiled with another version of the header, or that
+ * forgot the _INIT macro. And what else this version does not know, or has no room for. */
+
+#include "check.h"
+
+/* Sizes that no _INIT macro sets. */
+static const size_t forgotten[] = {0, 1, sizeof(size_t) - 1, 65537, (size_t)PTRDIFF_MAX, SIZE_MAX};
+enum { FORGOTTEN = sizeof forgotten / sizeof forgotten[0] };
+
+/* What is left where a caller's memory is not written. */
+#define UNTOUCHED 0xa5
+
+/* Whether a range holds nothing but one byte. */
+static int holds(const void *start, size_t size, uint8_t byte) {
+    const uint8_t *bytes = (const uint8_t *)start;
+    for (size_t at = 0; at < size; at++) {
+        if (bytes[at] != byte) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static execbuf_pool *new_pool(void) {
+    execbuf_pool *pool;
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    return pool;
+}
+
+/* ---- Inputs ---- */
+
+static void check_version(execbuf_status returned, const execbuf_error *error, const char *culprit) {
+    CHECK(returned == EXECBUF_E_VERSION && error->status == EXECBUF_E_VERSION);
+    CHECK(strcmp(error->culprit, culprit) == 0 && error->os_error == 0 && error->attempt_count == 0);
+}
+
+static void options_without_init_are_refused(void) {
+    for (size_t i = 0; i < FORGOTTEN; i++) {
+        execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
+        execbuf_pool *pool = (execbuf_pool *)(void *)&options;
+        execbuf_error error;
+        options.size = forgotten[i];
+        check_version(execbuf_pool_new(&pool, &options, &error), &error, "options");
+        CHECK(pool == NULL && execbuf_pool_new(&pool, &options, NULL) == EXECBUF_E_VERSION);
+    }
+}
+
+static void smaller_options_are_completed(void) {
+    execbuf_pool_options options = options_of(NULL, "a name");
+    execbuf_pool *pool;
+    options.size = offsetof(execbuf_pool_options, name);
+    CHECK(execbuf_pool_new(&pool, &options, NULL) == EXECBUF_OK);
+    CHECK(strcmp(execbuf_pool_name(pool), "execbuf") == 0);
+    execbuf_pool_free(pool);
+    options.size = sizeof options.size;
+    CHECK(execbuf_pool_new(&pool, &options, NULL) == EXECBUF_OK);
+    execbuf_pool_free(pool);
+}
+
+static void larger_options_are_refused_unless_the_rest_is_zero(void) {
+    struct {
+        execbuf_pool_options options;
+        uint8_t more[40];
+    } later = {EXECBUF_POOL_OPTIONS_INIT, {0}};
+    execbuf_pool *pool;
+    execbuf_error error;
+    later.options.name = "a name";
+    for (size_t size = 0; size <= sizeof later.more; size++) {
+        later.options.size = sizeof later.options + size;
+        CHECK(execbuf_pool_new(&pool, &later.options, &error) == EXECBUF_OK && error.status == EXECBUF_OK);
+        CHECK(strcmp(execbuf_pool_name(pool), "a name") == 0);
+        execbuf_pool_free(pool);
+        if (size > 0) {
+            later.more[size - 1] = 1;
+            check_version(execbuf_pool_new(&pool, &later.options, &error), &error, "options");
+            CHECK(pool == NULL);
+            later.more[size - 1] = 0;
+        }
+    }
+    later.more[1] = 1; /* beyond the size, which does not count */
+    later.options.size = sizeof later.options + 1;
+    CHECK(execbuf_pool_new(&pool, &later.options, NULL) == EXECBUF_OK);
+    execbuf_pool_free(pool);
+}
+
+static const execbuf_type two_types[] = {EXECBUF_SCALAR(EXECBUF_TYPE_I32), EXECBUF_SCALAR(EXECBUF_TYPE_F32)};
+
+static void signatures_follow_the_same_rule(void) {
+    struct {
+        execbuf_signature signature;
+        uint8_t more[8];
+    } later = {EXECBUF_VARIADIC_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_F64), two_types, 2, 1), {0}};
+    execbuf_signature *signature = &later.signature;
+    execbuf_layout layout = EXECBUF_LAYOUT_INIT;
+    execbuf_error error;
+    uint8_t bytes[64];
+    size_t length;
+    execbuf thunk;
+    for (size_t i = 0; i < FORGOTTEN; i++) {
+        signature->size = forgotten[i];
+        check_version(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error), &error, "signature");
+        check_version(execbuf_thunk_emit(signature, bytes, sizeof bytes, &length, EXECBUF_ABI_SYSV64,
+                                         EXECBUF_ABI_SYSV64, &thunk, &error),
+                      &error, "signature");
+#if defined(__x86_64__)
+        check_version(execbuf_thunk_new(NULL, &thunk, signature, EXECBUF_ABI_SYSV64, EXECBUF_ABI_SYSV64,
+                                        &layout, &error),
+                      &error, "signature");
+        check_version(execbuf_thunk_new(NULL, &thunk, signature, EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64,
+                                        &layout, &error),
+                      &error, "signature");
+#endif
+    }
+    /* A float behind the fixed arguments is an error, unless the signature ends before it says so. */
+    signature->size = sizeof *signature;
+    CHECK(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error) == EXECBUF_E_TYPE);
+    signature->size = offsetof(execbuf_signature, fixed);
+    CHECK(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error) == EXECBUF_OK);
+    CHECK(layout.arguments[1].where == EXECBUF_IN_VECTOR);
+    signature->size = offsetof(execbuf_signature, arguments); /* then it has none */
+    CHECK(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error) == EXECBUF_OK);
+    CHECK(layout.arguments[0].where == EXECBUF_NOWHERE && layout.result.where == EXECBUF_IN_VECTOR);
+    signature->fixed = EXECBUF_NOT_VARIADIC;
+    signature->size = sizeof later;
+    CHECK(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error) == EXECBUF_OK);
+    later.more[7] = 1;
+    check_version(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error), &error, "signature");
+}
+
+static void descriptions_are_for_later(void) {
+    code one = returning(1);
+    execbuf_code codes[3] = {
+        {one.bytes, one.length, NULL}, {one.bytes, one.length, NULL}, {one.bytes, one.length, NULL}};
+    execbuf outs[3];
+    execbuf_error error;
+    execbuf_pool *pool = new_pool();
+    codes[2].info = (const execbuf_info *)(const void *)&error;
+    check_version(execbuf_pool_publish_batch(pool, outs, codes, 3, &error), &error, "info");
+    CHECK(error.position == 2 && is_zero(&outs[0]) && is_zero(&outs[1]) && is_zero(&outs[2]));
+    CHECK(stats_of(pool).live == 0);
+    execbuf_pool_free(pool);
+}
+
+/* ---- Outputs ---- */
+
+/* Functions that fill a struct, by one type: a pool, and the struct. */
+static execbuf_pool *filler_pool;
+static const void *filler_address;
+
+static execbuf_status fill_stats(void *out) {
+    return execbuf_pool_get_stats(filler_pool, (execbuf_pool_stats *)out);
+}
+
+static execbuf_status fill_place(void *out) {
+    return execbuf_pool_lookup(filler_pool, (execbuf_place *)out, filler_address);
+}
+
+static execbuf_status fill_nowhere(void *out) {
+    execbuf_status status = execbuf_pool_lookup(filler_pool, (execbuf_place *)out, &filler_address);
+    return status == EXECBUF_E_NOT_FOUND ? EXECBUF_OK : status;
+}
+
+static execbuf_status fill_probe(void *out) {
+    return execbuf_probe_system((execbuf_probe *)out);
+}
+
+static execbuf_status fill_layout(void *out) {
+    static const execbuf_signature signature =
+        EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_F64), two_types, 2);
+    return execbuf_layout_of(&signature, (execbuf_layout *)out, EXECBUF_ABI_WIN64, NULL);
+}
+
+static void set_size(void *out, size_t size) {
+    memcpy(out, &size, sizeof size); /* the first member of each */
+}
+
+static void check_size(const void *out, size_t size) {
+    CHECK(memcmp(out, &size, sizeof size) == 0);
+}
+
+static void outputs_are_filled_within_their_size(void) {
+    static const struct {
+        execbuf_status (*fill)(void *out);
+        size_t size;
+    } fillers[] = {
+        {fill_stats, sizeof(execbuf_pool_stats)}, {fill_place, sizeof(execbuf_place)},
+        {fill_nowhere, sizeof(execbuf_place)},    {fill_probe, sizeof(execbuf_probe)},
+        {fill_layout, sizeof(execbuf_layout)},
+    };
+    static union {
+        uint64_t align;
+        uint8_t bytes[65536];
+    } whole, part;
+    code one = returning(1);
+    execbuf buffer;
+    filler_pool = new_pool();
+    CHECK(execbuf_pool_publish(filler_pool, &buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
+    filler_address = buffer.entry;
+    for (size_t i = 0; i < sizeof fillers / sizeof fillers[0]; i++) {
+        const size_t size = fillers[i].size;
+        memset(&whole, UNTOUCHED, sizeof whole);
+        set_size(&whole, size);
+        CHECK(fillers[i].fill(&whole) == EXECBUF_OK);
+        check_size(&whole, size);
+        CHECK(holds(whole.bytes + size, sizeof whole - size, UNTOUCHED));
+        const size_t sizes[] = {sizeof(size_t), sizeof(size_t) + 4, size - 8,   size,
+                                size + 1,       size + 100,         sizeof part};
+        for (size_t j = 0; j < sizeof sizes / sizeof sizes[0]; j++) {
+            size_t known = sizes[j] < size ? sizes[j] : size;
+            memset(&part, UNTOUCHED, sizeof part);
+            set_size(&part, sizes[j]);
+            CHECK(fillers[i].fill(&part) == EXECBUF_OK);
+            check_size(&part, sizes[j]);
+            if (fillers[i].fill != fill_probe) { /* whose facts may change */
+                CHECK(memcmp(part.bytes + sizeof(size_t), whole.bytes + sizeof(size_t),
+                             known - sizeof(size_t)) == 0);
+            }
+            CHECK(holds(part.bytes + known, sizes[j] - known, 0));
+            CHECK(holds(part.bytes + sizes[j], sizeof part - sizes[j], UNTOUCHED));
+        }
+        for (size_t j = 0; j < FORGOTTEN; j++) {
+            memset(&part, UNTOUCHED, sizeof part);
+            set_size(&part, forgotten[j]);
+            CHECK(fillers[i].fill(&part) == EXECBUF_E_VERSION);
+            check_size(&part, forgotten[j]);
+            CHECK(holds(part.bytes + sizeof(size_t), sizeof part - sizeof(size_t), UNTOUCHED));
+        }
+    }
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    execbuf_pool_free(filler_pool);
+}
+
+static void a_layout_is_zeroed_on_failure(void) {
+    execbuf_layout layout;
+    execbuf_error error;
+    execbuf_signature *signature = parsed("i(pd)");
+    memset(&layout, UNTOUCHED, sizeof layout);
+    layout.size = sizeof layout;
+    CHECK(execbuf_layout_of(signature, &layout, (execbuf_abi)9, &error) == EXECBUF_E_ABI);
+    CHECK(strcmp(error.culprit, "abi") == 0 && layout.size == sizeof layout);
+    CHECK(holds((const uint8_t *)&layout + sizeof layout.size, sizeof layout - sizeof layout.size, 0));
+    memset(&layout, UNTOUCHED, sizeof layout);
+    layout.size = sizeof layout;
+    CHECK(execbuf_layout_of(NULL, &layout, EXECBUF_ABI_SYSV64, &error) == EXECBUF_E_NULL);
+    CHECK(strcmp(error.culprit, "signature") == 0 && layout.size == sizeof layout);
+    CHECK(holds((const uint8_t *)&layout + sizeof layout.size, sizeof layout - sizeof layout.size, 0));
+    CHECK(execbuf_layout_of(signature, NULL, EXECBUF_ABI_SYSV64, &error) == EXECBUF_E_NULL);
+    CHECK(strcmp(error.culprit, "out") == 0);
+    layout.size = 3;
+    check_version(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error), &error, "out");
+    execbuf_signature_free(signature);
+}
+
+/* ---- Reports ---- */
+
+/* A call that returns EXECBUF_OK fills its report, whatever was there before. */
+static void success_is_reported(void) {
+    code one = returning(1);
+    execbuf_pool *pool;
+    execbuf buffer;
+    execbuf_error error;
+#define SUCCEEDS(call)                                                                                       \
+    do {                                                                                                     \
+        memset(&error, UNTOUCHED, sizeof error);                                                             \
+        CHECK((call) == EXECBUF_OK && error.status == EXECBUF_OK && error.culprit == NULL);                  \
+        CHECK(error.os_error == 0 && error.position == 0 && error.attempt_count == 0);                       \
+    } while (0)
+    for (int round = 0; round < 2; round++) { /* before anything was known, and after */
+        SUCCEEDS(execbuf_new(&buffer, one.bytes, one.length, &error));
+        SUCCEEDS(execbuf_rewrite(&buffer, 0, one.bytes, one.length, &error));
+        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+        SUCCEEDS(execbuf_reserve(&buffer, one.length, &error));
+        SUCCEEDS(execbuf_publish(&buffer, one.bytes, one.length, &error));
+        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+        SUCCEEDS(execbuf_pool_new(&pool, NULL, &error));
+        for (size_t i = 0; i < 20; i++) {
+            static uint8_t bytes[1U << 20];
+            const execbuf_code codes[1] = {{bytes, sizeof bytes >> i, NULL}};
+            SUCCEEDS(execbuf_pool_publish(pool, &buffer, bytes, sizeof bytes >> i, &error));
+            SUCCEEDS(execbuf_rewrite(&buffer, 0, bytes, 1, &error));
+            CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+            SUCCEEDS(execbuf_pool_publish_batch(pool, &buffer, codes, 1, &error));
+            CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+            SUCCEEDS(execbuf_pool_reserve(pool, &buffer, sizeof bytes >> i, &error));
+            SUCCEEDS(execbuf_publish(&buffer, bytes, 1, &error));
+            CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+        }
+        SUCCEEDS(execbuf_pool_publish_batch(pool, NULL, NULL, 0, &error));
+        execbuf_pool_free(pool);
+#if defined(__x86_64__)
+        static const execbuf_signature signature =
+            EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_F64), two_types, 2);
+        for (int i = 0; i < 3; i++) {
+            SUCCEEDS(execbuf_thunk_new(NULL, &buffer, &signature, EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64,
+                                       one.bytes, &error));
+            CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+            SUCCEEDS(execbuf_thunk_new(NULL, &buffer, &signature, EXECBUF_ABI_SYSV64, EXECBUF_ABI_SYSV64,
+                                       one.bytes, &error));
+            CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+        }
+#endif
+    }
+#undef SUCCEEDS
+}
+
+/* ---- Limits ---- */
+
+enum { MOST_POOLS = 8191 };
+
+static void the_most_pools_are_8191(void) {
+    static execbuf_pool *pools[MOST_POOLS + 1];
+    code one = returning(1);
+    execbuf buffer;
+    execbuf_error error;
+    execbuf_status status;
+    size_t count = 0;
+    while ((status = execbuf_pool_new(&pools[count], NULL, &error)) == EXECBUF_OK) {
+        count++;
+        CHECK(count <= MOST_POOLS);
+    }
+    CHECK(count == MOST_POOLS && status == EXECBUF_E_TOO_MANY_POOLS && pools[count] == NULL);
+    CHECK(error.status == status && error.attempt_count == 0 && error.os_error == 0);
+    /* A pool counts for as long as one of its buffers lives. */
+    CHECK(execbuf_pool_publish(pools[0], &buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
+    execbuf_pool_free(pools[0]);
+    CHECK(execbuf_pool_new(&pools[0], NULL, NULL) == EXECBUF_E_TOO_MANY_POOLS);
+    CHECK(call(&buffer, 0) == 1 && execbuf_free(&buffer) == EXECBUF_OK);
+    CHECK(execbuf_pool_new(&pools[0], NULL, NULL) == EXECBUF_OK);
+#if defined(__x86_64__)
+    static const execbuf_signature signature =
+        EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_F64), two_types, 2);
+    CHECK(execbuf_thunk_new(NULL, &buffer, &signature, EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64, one.bytes,
+                            &error) == EXECBUF_E_TOO_MANY_POOLS);
+    CHECK(error.status == EXECBUF_E_TOO_MANY_POOLS && is_zero(&buffer));
+#endif
+    while (count > 0) {
+        execbuf_pool_free(pools[--count]);
+    }
+}
+
+int main(void) {
+    RUN(the_most_pools_are_8191); /* before there is the pool of thunks */
+    RUN(options_without_init_are_refused);
+    RUN(smaller_options_are_completed);
+    RUN(larger_options_are_refused_unless_the_rest_is_zero);
+    RUN(signatures_follow_the_same_rule);
+    RUN(descriptions_are_for_later);
+    RUN(outputs_are_filled_within_their_size);
+    RUN(a_layout_is_zeroed_on_failure);
+    RUN(success_is_reported);
+    (void)printf("ok\n");
+    return 0;
+}
