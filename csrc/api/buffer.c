@@ -10,6 +10,7 @@
 #include "../base/error.h"
 #include "../mapping/mapping.h"
 #include "../pool/large.h"
+#include "../pool/query.h"
 #include "../pool/slot.h"
 #include "process.h"
 
@@ -122,6 +123,14 @@ XB_NOINLINE execbuf_status free_mapping(execbuf *buffer) {
 
 execbuf_status execbuf_free(execbuf *buffer) {
     return buffer != NULL && is_slot(buffer) ? xb_slot_free(buffer) : free_mapping(buffer);
+}
+
+execbuf_status execbuf_find(execbuf *out, const void *address) {
+    if (out == NULL) {
+        return EXECBUF_E_NULL;
+    }
+    *out = xb_no_buffer;
+    return xb_find_handle(address, out) ? EXECBUF_OK : EXECBUF_E_NOT_FOUND;
 }
 
 uint64_t execbuf_stale_count(void) {

@@ -401,6 +401,22 @@ EXECBUF_API size_t execbuf_length(const execbuf *buffer);
  * In/out:  buffer  the buffer; may be NULL */
 EXECBUF_API execbuf_status execbuf_free(execbuf *buffer);
 
+/* Finds the published buffer that contains an address, whether it has a dedicated mapping, lies in a pool or
+ * is a thunk.
+ *
+ * The handle equals the one that the buffer was made with. It may be stale as soon as the call returns,
+ * unless the caller prevents other threads from freeing the buffer. The call takes time in proportion to the
+ * number of pools, regions and dedicated mappings of the process. It takes the lock of each pool, as another
+ * thread that ends its bias (see "Pool"), so it is not for frequent use. It is not async-signal-safe.
+ *
+ * Returns: EXECBUF_OK           out is the buffer;
+ *          EXECBUF_E_NULL       out is NULL;
+ *          EXECBUF_E_NOT_FOUND  no published buffer contains the address; addresses in code that thunks share
+ *                               belong to no buffer either.
+ * Out:     out      the handle of the buffer, zeroed on failure
+ * In:      address  any address; NULL is in no buffer */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_find(execbuf *out, const void *address);
+
 /* Returns how often this process has refused a handle with EXECBUF_E_STALE: that of a freed buffer, one with
  * an altered address, or one that was never filled. A number other than 0 indicates a bug in the program.
  *

@@ -113,6 +113,7 @@ program probe-stub$suffix stub probe.c
 program thunk$suffix plain thunk.c
 program signature$suffix plain signature.c
 program structs$suffix plain structs.c
+program find$suffix plain find.c
 program_cpp unwind$suffix plain unwind.cpp"
 if [ -z "$suffix" ]; then
     variants="$variants unix unix-faults"

@@ -1,0 +1,261 @@
+/* execbuf_find: from an address to the buffer that contains it, of whatever kind. */
+
+#include "check.h"
+
+/* Bytes for the longest piece of code. */
+static uint8_t bytes[3U << 20];
+
+static void found(const execbuf *buffer, size_t offset) {
+    execbuf handle;
+    memset(&handle, 0xa5, sizeof handle);
+    CHECK(execbuf_find(&handle, (const uint8_t *)buffer->entry + offset) == EXECBUF_OK);
+    CHECK(handle.entry == buffer->entry && handle.length == buffer->length && handle.id == buffer->id);
+}
+
+static void not_found(const void *address) {
+    execbuf handle = {address, 1, 1};
+    CHECK(execbuf_find(&handle, address) == EXECBUF_E_NOT_FOUND && is_zero(&handle));
+}
+
+/* Each byte at the ends of a buffer, and none beside them. */
+static void found_from_end_to_end(const execbuf *buffer) {
+    execbuf handle;
+    found(buffer, 0);
+    found(buffer, buffer->length / 2);
+    found(buffer, buffer->length - 1);
+    const uint8_t *behind = (const uint8_t *)buffer->entry + buffer->length;
+    execbuf_status status = execbuf_find(&handle, behind); /* where other code may begin */
+    CHECK(status == EXECBUF_E_NOT_FOUND || (status == EXECBUF_OK && handle.entry == behind));
+    status = execbuf_find(&handle, (const uint8_t *)buffer->entry - 1); /* where other code may end */
+    CHECK(status == EXECBUF_E_NOT_FOUND ||
+          (status == EXECBUF_OK && (const uint8_t *)handle.entry + handle.length == buffer->entry));
+    if (buffer->length % 16 != 0) {
+        not_found(behind);
+    }
+}
+
+static void buffers_with_a_dedicated_mapping_are_found(void) {
+    static const size_t lengths[] = {1, 100, 5000, sizeof bytes};
+    execbuf buffers[4];
+    for (size_t i = 0; i < 4; i++) {
+        CHECK(execbuf_new(&buffers[i], bytes, lengths[i], NULL) == EXECBUF_OK);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        found_from_end_to_end(&buffers[i]);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        const void *entry = buffers[i].entry;
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+        not_found(entry);
+    }
+}
+
+static void buffers_of_all_pools_are_found(void) {
+    static const size_t lengths[] = {1, 16, 17, 100, 1024, 1500, 33000, sizeof bytes};
+    enum { COUNT = sizeof lengths / sizeof lengths[0], POOLS = 5 };
+    execbuf_pool *pools[POOLS];
+    execbuf buffers[POOLS][COUNT];
+    for (size_t i = 0; i < POOLS; i++) {
+        CHECK(execbuf_pool_new(&pools[i], NULL, NULL) == EXECBUF_OK);
+        for (size_t j = 0; j < COUNT; j++) {
+            CHECK(execbuf_pool_publish(pools[i], &buffers[i][j], bytes, lengths[j], NULL) == EXECBUF_OK);
+        }
+    }
+    execbuf_pool_free(pools[0]); /* its code lives on */
+    for (size_t i = 0; i < POOLS; i++) {
+        for (size_t j = 0; j < COUNT; j++) {
+            found_from_end_to_end(&buffers[i][j]);
+        }
+    }
+    for (size_t i = 0; i < POOLS; i++) {
+        for (size_t j = 0; j < COUNT; j++) {
+            const void *entry = buffers[i][j].entry;
+            CHECK(execbuf_free(&buffers[i][j]) == EXECBUF_OK);
+            not_found(entry);
+        }
+        if (i > 0) {
+            execbuf_pool_free(pools[i]);
+        }
+    }
+}
+
+static void reserved_buffers_are_found_when_they_are_published(void) {
+    execbuf_pool *pool;
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    execbuf buffers[3];
+    CHECK(execbuf_reserve(&buffers[0], 100, NULL) == EXECBUF_OK);
+    CHECK(execbuf_pool_reserve(pool, &buffers[1], 100, NULL) == EXECBUF_OK);
+    CHECK(execbuf_pool_reserve(pool, &buffers[2], sizeof bytes, NULL) == EXECBUF_OK);
+    for (size_t i = 0; i < 3; i++) {
+        not_found(buffers[i].entry);
+        CHECK(execbuf_publish(&buffers[i], bytes, 50, NULL) == EXECBUF_OK);
+        found_from_end_to_end(&buffers[i]);
+        not_found((const uint8_t *)buffers[i].entry + 50);
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+    execbuf_pool_free(pool);
+}
+
+static void what_is_no_code_is_not_found(void) {
+    int local = 0;
+    not_found(NULL);
+    not_found(&local);
+    not_found(bytes);
+    not_found((const void *)UINTPTR_MAX); /* NOLINT(performance-no-int-to-ptr) */
+    CHECK(execbuf_find(NULL, bytes) == EXECBUF_E_NULL);
+}
+
+/* Freeing what was found is freeing the buffer. */
+static void a_handle_that_was_found_is_one_to_free(void) {
+    code one = returning(1);
+    execbuf_pool *pool;
+    execbuf buffers[2];
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    CHECK(execbuf_new(&buffers[0], one.bytes, one.length, NULL) == EXECBUF_OK);
+    CHECK(execbuf_pool_publish(pool, &buffers[1], one.bytes, one.length, NULL) == EXECBUF_OK);
+    for (size_t i = 0; i < 2; i++) {
+        execbuf handle;
+        CHECK(execbuf_find(&handle, buffers[i].entry) == EXECBUF_OK && call(&handle, 0) == 1);
+        CHECK(execbuf_rewrite(&handle, 0, one.bytes, one.length, NULL) == EXECBUF_OK);
+        CHECK(execbuf_free(&handle) == EXECBUF_OK && execbuf_free(&buffers[i]) == EXECBUF_E_STALE);
+    }
+    execbuf_pool_free(pool);
+}
+
+#if defined(__x86_64__)
+
+/* The stub of a near target ends in a jump to 4 bytes behind the start of its adapter. */
+static const uint8_t *adapter_of(const execbuf *thunk) {
+    const uint8_t *stub = (const uint8_t *)thunk->entry;
+    int32_t distance;
+    CHECK(thunk->length == 16 && stub[11] == 0xe9); /* jmp */
+    memcpy(&distance, stub + 12, sizeof distance);
+    return stub + 16 + distance - 4;
+}
+
+static void thunks_are_found_and_their_adapters_are_not(void) {
+    static const execbuf_type types[] = {EXECBUF_SCALAR(EXECBUF_TYPE_I32), EXECBUF_SCALAR(EXECBUF_TYPE_F64)};
+    static const execbuf_signature signature =
+        EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_I32), types, 2);
+    static const execbuf_abi abis[] = {EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64};
+    execbuf_pool *pool;
+    execbuf target;
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    CHECK(execbuf_pool_publish(pool, &target, bytes, 1, NULL) == EXECBUF_OK);
+    for (size_t i = 0; i < 2; i++) {
+        execbuf thunks[3];
+        CHECK(execbuf_thunk_new(pool, &thunks[0], &signature, abis[i], abis[1 - i], target.entry, NULL) ==
+              EXECBUF_OK);
+        CHECK(execbuf_thunk_new(pool, &thunks[1], &signature, abis[i], abis[i], target.entry, NULL) ==
+              EXECBUF_OK);
+        CHECK(execbuf_thunk_new(NULL, &thunks[2], &signature, abis[i], abis[1 - i], target.entry, NULL) ==
+              EXECBUF_OK);
+        for (size_t j = 0; j < 3; j++) {
+            found_from_end_to_end(&thunks[j]);
+        }
+        if (stats_of(pool).regions > 0) {
+            const uint8_t *adapter = adapter_of(&thunks[0]);
+            execbuf_place place;
+            CHECK(finds(pool, adapter, &place) && place.entry == adapter);
+            not_found(adapter);
+            not_found(adapter + place.length - 1);
+        }
+        for (size_t j = 0; j < 3; j++) {
+            execbuf handle;
+            const void *entry = thunks[j].entry;
+            CHECK(execbuf_find(&handle, entry) == EXECBUF_OK && execbuf_free(&handle) == EXECBUF_OK);
+            CHECK(execbuf_free(&thunks[j]) == EXECBUF_E_STALE);
+            not_found(entry);
+        }
+    }
+    CHECK(execbuf_free(&target) == EXECBUF_OK && stats_of(pool).live == 0);
+    execbuf_pool_free(pool);
+}
+
+#endif
+
+#if !defined(_WIN32)
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void both_processes_of_a_fork_find(void) {
+    execbuf_pool *pool;
+    execbuf before[2];
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    CHECK(execbuf_new(&before[0], bytes, 100, NULL) == EXECBUF_OK);
+    CHECK(execbuf_pool_publish(pool, &before[1], bytes, 100, NULL) == EXECBUF_OK);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    execbuf after;
+    CHECK(execbuf_pool_publish(pool, &after, bytes, 100, NULL) == EXECBUF_OK);
+    found_from_end_to_end(&before[0]);
+    found_from_end_to_end(&before[1]);
+    found_from_end_to_end(&after);
+    for (size_t i = 0; i < 2; i++) {
+        const void *entry = before[i].entry;
+        CHECK(execbuf_free(&before[i]) == EXECBUF_OK);
+        not_found(entry);
+    }
+    CHECK(execbuf_free(&after) == EXECBUF_OK);
+    if (child == 0) {
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    execbuf_pool_free(pool);
+}
+
+#include <pthread.h>
+
+enum { ROUNDS = 3000 };
+static execbuf_pool *shared;
+
+/* Publishes, finds and frees code of its own, while another thread does. */
+static void *come_and_go(void *unused) {
+    (void)unused;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        execbuf buffer;
+        size_t length = 1 + round * 31 % 3000;
+        if (round % 64 == 0) {
+            CHECK(execbuf_new(&buffer, bytes, length, NULL) == EXECBUF_OK);
+        } else {
+            CHECK(execbuf_pool_publish(shared, &buffer, bytes, length, NULL) == EXECBUF_OK);
+        }
+        found(&buffer, length - 1);
+        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    }
+    return NULL;
+}
+
+static void threads_find_while_others_publish_and_free(void) {
+    pthread_t threads[3];
+    CHECK(execbuf_pool_new(&shared, NULL, NULL) == EXECBUF_OK);
+    for (int i = 0; i < 3; i++) {
+        CHECK(pthread_create(&threads[i], NULL, come_and_go, NULL) == 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    }
+    CHECK(stats_of(shared).live == 0);
+    execbuf_pool_free(shared);
+}
+#endif
+
+int main(void) {
+    memset(bytes, 0xc3, sizeof bytes);
+    RUN(what_is_no_code_is_not_found); /* before there is any */
+    RUN(buffers_with_a_dedicated_mapping_are_found);
+    RUN(buffers_of_all_pools_are_found);
+    RUN(reserved_buffers_are_found_when_they_are_published);
+    RUN(a_handle_that_was_found_is_one_to_free);
+#if defined(__x86_64__)
+    RUN(thunks_are_found_and_their_adapters_are_not);
+#endif
+#if !defined(_WIN32)
+    RUN(both_processes_of_a_fork_find);
+    RUN(threads_find_while_others_publish_and_free);
+#endif
+    RUN(what_is_no_code_is_not_found);
+    (void)printf("ok\n");
+    return 0;
+}
