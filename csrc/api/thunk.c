@@ -114,7 +114,7 @@ XB_COLD execbuf_status thunk_new_slowly(execbuf_pool *pool, execbuf *out, const 
         pool = XB_LOAD_ACQUIRE(common_pool);
     }
     return converts(caller_abi, callee_abi) ? xb_stub_new(pool, out, &compact, caller_abi, target, error)
-                                            : xb_stub_new_jump(pool, out, &compact, target, error);
+                                            : xb_stub_new_jump(pool, out, target, error);
 }
 
 /* Fast path: the arguments are valid, the pool exists, and xb_stub_new_fast applies. */

@@ -29,9 +29,6 @@ static const char *fault_of_argument(const xb_signature *signature, size_t index
 }
 
 execbuf_status xb_signature_check(const xb_signature *signature, execbuf_error *error) {
-    if (signature == NULL) {
-        return xb_error_set(error, EXECBUF_E_NULL, "signature", 0);
-    }
     if (signature->count > EXECBUF_MAX_ARGUMENTS) {
         return xb_error_set(error, EXECBUF_E_ARGUMENTS, "count", 0);
     }

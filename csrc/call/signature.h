@@ -25,12 +25,10 @@ typedef struct xb_signature {
 
 XB_PRIVATE_BEGIN
 
-/* Checks a signature, which may hold any bytes.
+/* Checks a signature, which may hold any bytes. This is done once, before the functions that say so take it.
  *
- * Returns: EXECBUF_OK; EXECBUF_E_NULL, EXECBUF_E_ARGUMENTS or EXECBUF_E_TYPE, with the report of
- *          execbuf_signature_parse. error is untouched on success.
- * In:  signature: may be NULL, which is an error.
- * Out: error:     the report; may be NULL. */
+ * Returns: EXECBUF_OK; EXECBUF_E_ARGUMENTS or EXECBUF_E_TYPE, with the report of execbuf_signature_parse.
+ * error is untouched on success. In:  signature: not NULL. Out: error:     the report; may be NULL. */
 execbuf_status xb_signature_check(const xb_signature *signature, execbuf_error *error);
 
 /* Reads the text of a signature and checks the result. execbuf.h describes the syntax.

@@ -190,11 +190,11 @@ static bool prepare_pool(execbuf_pool *pool) {
 
 xb_adapter *xb_adapter_find(execbuf_pool *pool, const xb_signature *signature, execbuf_abi caller_abi) {
     xb_adapters *adapters = adapters_of(pool);
-    xb_fingerprint fingerprint;
-    if (adapters == NULL || adapters->table.count == 0 ||
-        !xb_fingerprint_of(&fingerprint, signature, caller_abi)) {
+    if (adapters == NULL || adapters->table.count == 0) {
         return NULL;
     }
+    xb_fingerprint fingerprint;
+    xb_fingerprint_of(&fingerprint, signature, caller_abi);
     xb_adapter *adapter = xb_table_find(&adapters->table, &fingerprint);
     if (adapter != NULL) {
         xb_recent_put(&adapters->recent, signature, caller_abi, adapter);
@@ -204,13 +204,11 @@ xb_adapter *xb_adapter_find(execbuf_pool *pool, const xb_signature *signature, e
 
 execbuf_status xb_adapter_get(execbuf_pool *pool, xb_adapter **out, const xb_signature *signature,
                               execbuf_abi caller_abi, execbuf_error *error) {
-    xb_fingerprint fingerprint;
-    if (!xb_fingerprint_of(&fingerprint, signature, caller_abi)) {
-        return xb_signature_check(signature, error);
-    }
     if (!prepare_pool(pool)) {
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
+    xb_fingerprint fingerprint;
+    xb_fingerprint_of(&fingerprint, signature, caller_abi);
     xb_pool_lock(pool);
     xb_adapter *adapter = xb_table_find(&adapters_of(pool)->table, &fingerprint);
     if (adapter != NULL) {

@@ -20,7 +20,7 @@ XB_PRIVATE_BEGIN
 
 /* The adapter of a signature that was used recently, or NULL. The pool is locked.
  *
- * In: signature:  any bytes; not NULL.
+ * In: signature:  has passed xb_signature_check.
  *     caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. */
 XB_INLINE xb_adapter *xb_adapter_find_recent(const execbuf_pool *pool, const xb_signature *signature,
                                              execbuf_abi caller_abi) {
@@ -28,17 +28,16 @@ XB_INLINE xb_adapter *xb_adapter_find_recent(const execbuf_pool *pool, const xb_
     return XB_UNLIKELY(adapters == NULL) ? NULL : xb_recent_find(&adapters->recent, signature, caller_abi);
 }
 
-/* The adapter of any signature, or NULL if the pool has none for it or the signature is invalid. Otherwise as
+/* The adapter of any signature, or NULL if the pool has none for it. Otherwise as
  * xb_adapter_find_recent, which will find it the next time. */
 xb_adapter *xb_adapter_find(execbuf_pool *pool, const xb_signature *signature, execbuf_abi caller_abi);
 
 /* Finds or makes the adapter of a signature, and adds a user to it, which xb_adapter_release or the end of a
  * stub takes away. The pool is not locked.
  *
- * Returns: EXECBUF_OK, and error is untouched; else the status of xb_signature_check or xb_pool_put, or
- *          EXECBUF_E_NO_MEMORY.
+ * Returns: EXECBUF_OK, and error is untouched; else the status of xb_pool_put, or EXECBUF_E_NO_MEMORY.
  * Out: out:        the adapter.
- * In:  signature:  any bytes; not NULL.
+ * In:  signature:  has passed xb_signature_check.
  *      caller_abi: as above.
  * Out: error:      the report; may be NULL. */
 execbuf_status xb_adapter_get(execbuf_pool *pool, xb_adapter **out, const xb_signature *signature,

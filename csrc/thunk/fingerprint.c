@@ -12,21 +12,15 @@ static uint64_t fnv_add(uint64_t hash, uint64_t value) {
     return (hash ^ value) * FNV_PRIME;
 }
 
-/* Checks the signature on the way, in the loop that reads the arguments anyway. Only a variadic one, which is
- * rare, is checked in a loop of its own. */
-bool xb_fingerprint_of(xb_fingerprint *fingerprint, const xb_signature *signature, execbuf_abi caller_abi) {
+void xb_fingerprint_of(xb_fingerprint *fingerprint, const xb_signature *signature, execbuf_abi caller_abi) {
     const uint8_t *kinds = xb_machine_kinds(caller_abi);
     uint32_t count = signature->count;
-    bool valid = count <= EXECBUF_MAX_ARGUMENTS && signature->result <= EXECBUF_TYPE_F64 &&
-                 (signature->variadic == 0 || xb_signature_check(signature, NULL) == EXECBUF_OK);
     uint64_t hash = fnv_add(FNV_BASIS, (uint64_t)caller_abi);
     hash = fnv_add(hash, signature->variadic != 0);
-    for (uint32_t i = 0; i < count && valid; i++) {
-        uint8_t type = signature->arguments[i];
-        uint8_t kind = kinds[type & 15];
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t kind = kinds[signature->arguments[i]];
         fingerprint->signature.arguments[i] = kind;
         hash = fnv_add(hash, kind);
-        valid = kind != EXECBUF_TYPE_VOID && type < 16;
     }
     fingerprint->hash = hash ^ hash >> 32; /* the low bits, which choose a bucket, depend on all bytes */
     fingerprint->caller_abi = caller_abi;
@@ -34,7 +28,6 @@ bool xb_fingerprint_of(xb_fingerprint *fingerprint, const xb_signature *signatur
     fingerprint->signature.count = (uint8_t)count;
     fingerprint->signature.variadic = signature->variadic != 0;
     fingerprint->signature.fixed = (uint8_t)count; /* no move depends on it */
-    return valid;
 }
 
 bool xb_fingerprint_same(const xb_fingerprint *one, const xb_fingerprint *other) {

@@ -21,13 +21,12 @@ typedef struct xb_fingerprint {
 
 XB_PRIVATE_BEGIN
 
-/* Makes the fingerprint of a signature, which may hold any bytes.
+/* Makes the fingerprint of a signature.
  *
- * Returns: false if xb_signature_check refuses the signature; the fingerprint is then unusable.
  * Out: fingerprint.
- * In:  signature:  not NULL.
+ * In:  signature:  has passed xb_signature_check.
  *      caller_abi: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. */
-bool xb_fingerprint_of(xb_fingerprint *fingerprint, const xb_signature *signature, execbuf_abi caller_abi);
+void xb_fingerprint_of(xb_fingerprint *fingerprint, const xb_signature *signature, execbuf_abi caller_abi);
 
 /* Whether two fingerprints are the same. */
 bool xb_fingerprint_same(const xb_fingerprint *one, const xb_fingerprint *other);

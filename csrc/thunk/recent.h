@@ -91,12 +91,9 @@ XB_INLINE size_t xb_recent_pair(uint64_t hash) {
     return hash & (XB_RECENT_ENTRIES - 2);
 }
 
-/* The adapter of a signature, or NULL if it is not here. The signature may hold any bytes. */
+/* The adapter of a valid signature, or NULL if it is not here. */
 XB_INLINE struct xb_adapter *xb_recent_find(const xb_recent *recent, const xb_signature *signature,
                                             execbuf_abi caller_abi) {
-    if (XB_UNLIKELY(signature->count > EXECBUF_MAX_ARGUMENTS)) {
-        return NULL;
-    }
     uint64_t hash = xb_recent_hash(signature, caller_abi);
     const xb_recent_entry *entry = &recent->entries[xb_recent_pair(hash)];
     if (entry->hash != hash || entry->adapter == NULL) {

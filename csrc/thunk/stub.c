@@ -45,12 +45,7 @@ execbuf_status xb_stub_new(execbuf_pool *pool, execbuf *out, const xb_signature 
     return status;
 }
 
-execbuf_status xb_stub_new_jump(execbuf_pool *pool, execbuf *out, const xb_signature *signature,
-                                const void *target, execbuf_error *error) {
-    execbuf_status status = xb_signature_check(signature, error);
-    if (status != EXECBUF_OK) {
-        return status;
-    }
+execbuf_status xb_stub_new_jump(execbuf_pool *pool, execbuf *out, const void *target, execbuf_error *error) {
     xb_stub stub = xb_stub_make(XB_STUB_JUMP, NULL, target, NULL);
     return xb_pool_put(pool, out, stub.words, XB_STUB_JUMP, error);
 }

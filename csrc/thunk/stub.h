@@ -15,9 +15,9 @@ XB_PRIVATE_BEGIN
 
 /* Makes a thunk from one convention to the other. The pool is not locked.
  *
- * Returns: EXECBUF_OK; else the status of xb_signature_check or xb_pool_put, or EXECBUF_E_NO_MEMORY.
+ * Returns: EXECBUF_OK; else the status of xb_pool_put, or EXECBUF_E_NO_MEMORY.
  * Out: out:        the thunk; as it was on failure.
- * In:  signature:  any bytes; not NULL.
+ * In:  signature:  has passed xb_signature_check.
  *      caller_abi: the convention by which the thunk is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. The
  *                  target's is the other one.
  *      target:     the function that it calls.
@@ -25,9 +25,9 @@ XB_PRIVATE_BEGIN
 execbuf_status xb_stub_new(execbuf_pool *pool, execbuf *out, const xb_signature *signature,
                            execbuf_abi caller_abi, const void *target, execbuf_error *error);
 
-/* Makes a thunk between functions of the same convention: a jump. Otherwise as xb_stub_new. */
-execbuf_status xb_stub_new_jump(execbuf_pool *pool, execbuf *out, const xb_signature *signature,
-                                const void *target, execbuf_error *error);
+/* Makes a thunk between functions of the same convention: a jump, whatever the signature. Otherwise as
+ * xb_stub_new. */
+execbuf_status xb_stub_new_jump(execbuf_pool *pool, execbuf *out, const void *target, execbuf_error *error);
 
 XB_PRIVATE_END
 
