@@ -200,6 +200,9 @@ pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
     type Native: FnPtr<Native = Self::Native>;
 
     #[doc(hidden)]
+    const RAW_ARGUMENTS: &'static [ffi::execbuf_type];
+
+    #[doc(hidden)]
     const RAW_SIGNATURE: &'static ffi::execbuf_signature;
 
     /// # Safety
@@ -282,8 +285,9 @@ macro_rules! fn_ptr {
             const ABI: Abi = $abi;
             const SIGNATURE: Signature = Signature::from_static(R::TYPE, &[$($argument::TYPE),*]);
             type Native = $($unsafe)? extern $native fn($($argument),*) -> R;
+            const RAW_ARGUMENTS: &'static [ffi::execbuf_type] = &[$($argument::TYPE.raw()),*];
             const RAW_SIGNATURE: &'static ffi::execbuf_signature =
-                &raw_signature(&R::TYPE, &[$($argument::TYPE),*], None);
+                &raw_signature(&R::TYPE, Self::RAW_ARGUMENTS, None);
 
             #[inline]
             unsafe fn from_address(address: *const u8) -> Self {

@@ -278,8 +278,9 @@ impl<'a> DynThunkBuilder<'a> {
         if target.is_null() {
             return Err(Error::null(c"target"));
         }
-        let signature = self.signature.raw();
-        let code = thunk::code(self.pool, &signature, self.caller_abi, self.callee_abi, target)?;
+        let code = self
+            .signature
+            .with_raw(|signature| thunk::code(self.pool, signature, self.caller_abi, self.callee_abi, target))?;
         Ok(DynThunk {
             entry: code.as_ref().map_or(target, ExecBuffer::as_ptr),
             signature: self.signature.clone(),

@@ -254,6 +254,7 @@ impl Error {
             position: 0,
             attempt_count: 0,
             attempts: [attempt; ffi::EXECBUF_MAX_ATTEMPTS as usize],
+            reserved: [0; 3],
         }))
     }
 }
@@ -275,7 +276,7 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_TOO_LARGE => ErrorKind::TooLarge,
         execbuf_status::EXECBUF_E_OUT_OF_BOUNDS => ErrorKind::OutOfBounds,
         execbuf_status::EXECBUF_E_CAPACITY => ErrorKind::Capacity,
-        execbuf_status::EXECBUF_E_NO_MEMORY => ErrorKind::NoMemory,
+        execbuf_status::EXECBUF_E_NO_MEMORY | execbuf_status::EXECBUF_E_TOO_MANY_POOLS => ErrorKind::NoMemory,
         execbuf_status::EXECBUF_E_DENIED => ErrorKind::Denied,
         execbuf_status::EXECBUF_E_READ_IMPLIES_EXEC => ErrorKind::ReadImpliesExec,
         execbuf_status::EXECBUF_E_UNSUPPORTED => ErrorKind::Unsupported,
@@ -286,7 +287,7 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_TYPE | execbuf_status::EXECBUF_E_ARGUMENTS => ErrorKind::Signature,
         execbuf_status::EXECBUF_E_ABI => ErrorKind::Abi,
         execbuf_status::EXECBUF_E_NULL => ErrorKind::Null,
-        // STALE, NOT_PUBLISHED, PUBLISHED and THUNK: the safe types never make such calls.
+        // STALE, NOT_PUBLISHED, PUBLISHED, THUNK, VERSION and NOT_FOUND: the safe types never make such calls.
         _ => ErrorKind::InvalidHandle,
     }
 }

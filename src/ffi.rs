@@ -6,7 +6,10 @@
 //!   `execbuf_publish`;
 //! - thunks as bytes, for memory of your own: `execbuf_thunk_emit`;
 //! - where a calling convention has each argument: `execbuf_layout_of`;
+//! - the buffer that contains an address: `execbuf_find`;
 //! - how often a stale handle was refused: `execbuf_stale_count`.
+//!
+//! Structs with a member `size` have an `_INIT` macro in C. In Rust, set the size to [`size_of`](core::mem::size_of) the struct.
 //!
 //! [`ExecBuffer::into_raw`](crate::ExecBuffer::into_raw), [`ExecBuffer::from_raw`](crate::ExecBuffer::from_raw),
 //! [`ExecPool::as_raw`](crate::ExecPool::as_raw), [`ExecPool::from_raw`](crate::ExecPool::from_raw) and

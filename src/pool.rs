@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::fmt;
-use core::mem::{ManuallyDrop, MaybeUninit};
+use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::ptr;
 
 use crate::buffer::ExecBuffer;
@@ -147,9 +147,11 @@ impl ExecPool {
         if pieces.try_reserve_exact(count).is_err() || buffers.try_reserve_exact(count).is_err() {
             return Err(Error::no_memory(c"count"));
         }
-        pieces.extend(
-            codes.iter().map(|code| ffi::execbuf_code { bytes: code.as_ptr().cast(), length: code.len() }),
-        );
+        pieces.extend(codes.iter().map(|code| ffi::execbuf_code {
+            bytes: code.as_ptr().cast(),
+            length: code.len(),
+            info: ptr::null(),
+        }));
         // An `ExecBuffer` is the C handle and nothing else.
         let out: *mut ffi::execbuf = buffers.as_mut_ptr().cast();
         // SAFETY: The pool lives, `out` has room for `count` handles, the report can be written, and each piece of code
@@ -215,10 +217,11 @@ impl ExecPool {
     #[must_use]
     #[doc(alias = "execbuf_pool_lookup")]
     pub fn lookup(&self, address: *const u8) -> Option<Place> {
-        let mut place = ffi::execbuf_place { entry: ptr::null(), length: 0 };
+        let size = mem::size_of::<ffi::execbuf_place>();
+        let mut place = ffi::execbuf_place { size, entry: ptr::null(), length: 0 };
         // SAFETY: The pool lives, and `place` can be written. The address is only compared.
-        let found = unsafe { ffi::execbuf_pool_lookup(self.raw.0, address.cast(), &raw mut place) };
-        (found != 0).then(|| Place::from_raw(&place))
+        let status = unsafe { ffi::execbuf_pool_lookup(self.raw.0, &raw mut place, address.cast()) };
+        (status == ffi::execbuf_status::EXECBUF_OK).then(|| Place::from_raw(&place))
     }
 
     /// Returns the pool of the C API, for use with [`ffi`] while this handle, or a clone of it, lives.
@@ -303,11 +306,13 @@ impl ExecPool {
     #[must_use]
     #[doc(alias = "execbuf_pool_get_stats")]
     pub fn stats(&self) -> PoolStats {
-        let mut stats = MaybeUninit::uninit();
-        // SAFETY: The pool lives, and `stats` can be written.
-        unsafe { ffi::execbuf_pool_get_stats(self.raw.0, stats.as_mut_ptr()) };
-        // SAFETY: The function has filled it.
-        unsafe { PoolStats::from_raw(stats.assume_init()) }
+        let mut stats = MaybeUninit::<ffi::execbuf_pool_stats>::uninit();
+        // SAFETY: The pool lives, and `stats` can be written and knows its size. The function fills the rest.
+        unsafe {
+            (&raw mut (*stats.as_mut_ptr()).size).write(mem::size_of::<ffi::execbuf_pool_stats>());
+            ffi::execbuf_pool_get_stats(self.raw.0, stats.as_mut_ptr());
+            PoolStats::from_raw(stats.assume_init())
+        }
     }
 }
 
@@ -388,6 +393,7 @@ impl ExecPoolBuilder {
     pub fn build(self) -> Result<ExecPool, Error> {
         let name = self.name.map(CString::new).transpose().map_err(|_| Error::zero_byte("name"))?;
         let options = ffi::execbuf_pool_options {
+            size: mem::size_of::<ffi::execbuf_pool_options>(),
             near_to: self.near.cast(),
             name: name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
         };

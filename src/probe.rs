@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::mem::MaybeUninit;
+use core::mem::{self, MaybeUninit};
 
 use crate::backend::{Backend, backend, nonzero, static_str};
 use crate::error::{ErrorKind, kind};
@@ -35,11 +35,13 @@ use crate::ffi::{self, execbuf_status};
 #[must_use]
 #[doc(alias = "execbuf_probe_system")]
 pub fn probe() -> Probe {
-    let mut raw = MaybeUninit::uninit();
-    // SAFETY: The report can be written.
-    unsafe { ffi::execbuf_probe_system(raw.as_mut_ptr()) };
-    // SAFETY: The function has filled it.
-    let raw = unsafe { raw.assume_init() };
+    let mut raw = MaybeUninit::<ffi::execbuf_probe>::uninit();
+    // SAFETY: The report can be written and knows its size. The function fills the rest.
+    let raw = unsafe {
+        (&raw mut (*raw.as_mut_ptr()).size).write(mem::size_of::<ffi::execbuf_probe>());
+        ffi::execbuf_probe_system(raw.as_mut_ptr());
+        raw.assume_init()
+    };
     // SAFETY: It came from `execbuf_probe_system`.
     unsafe { Probe::from_raw(&raw) }
 }

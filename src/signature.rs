@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use core::fmt::{self, Write};
 use core::hash::{Hash, Hasher};
 use core::str::FromStr;
+use core::{mem, ptr, slice};
 
 use crate::error::{Error, check};
 use crate::ffi;
@@ -81,11 +82,16 @@ impl Type {
     /// ```
     #[must_use]
     pub const fn letter(&self) -> char {
-        TYPES[self.raw() as usize].1
+        TYPES[self.number() as usize].1
     }
 
-    /// The number of the type in C: an `execbuf_type`.
-    const fn raw(&self) -> u8 {
+    /// The type for C.
+    pub(crate) const fn raw(&self) -> ffi::execbuf_type {
+        ffi::execbuf_type { kind: self.number() as i32, count: 0, members: ptr::null() }
+    }
+
+    /// The number of the type in C: an `execbuf_type_kind`.
+    const fn number(&self) -> u8 {
         match self {
             Self::Void => 0,
             Self::Bool => 1,
@@ -104,8 +110,9 @@ impl Type {
     }
 
     /// The type that has this number in C.
-    fn from_raw(raw: u8) -> Self {
-        TYPES[usize::from(raw)].0.clone()
+    fn from_raw(raw: &ffi::execbuf_type) -> Self {
+        let number = usize::try_from(raw.kind).expect("C has no other types");
+        TYPES[number].0.clone()
     }
 }
 
@@ -192,46 +199,49 @@ impl Signature {
         }
     }
 
-    /// The signature for C.
-    pub(crate) fn raw(&self) -> ffi::execbuf_signature {
-        raw_signature(self.result(), self.arguments(), self.fixed())
+    /// Calls a function with the signature for C.
+    pub(crate) fn with_raw<R>(&self, call: impl FnOnce(&ffi::execbuf_signature) -> R) -> R {
+        let mut arguments = [Type::Void.raw(); MAX_ARGUMENTS];
+        for (raw, argument) in arguments.iter_mut().zip(self.arguments()) {
+            *raw = argument.raw();
+        }
+        call(&raw_signature(self.result(), &arguments[..self.arguments().len()], self.fixed()))
     }
 
     /// The signature that C has parsed.
-    fn from_raw(raw: &ffi::execbuf_signature) -> Self {
+    ///
+    /// # Safety
+    ///
+    /// `execbuf_signature_parse` made it.
+    unsafe fn from_raw(raw: &ffi::execbuf_signature) -> Self {
+        // SAFETY: The caller guarantees that these are the arguments.
+        let arguments = unsafe { slice::from_raw_parts(raw.arguments, raw.count) };
         Self(Repr::Parsed {
-            result: Type::from_raw(raw.result),
-            arguments: raw.arguments.iter().take(raw.count.into()).map(|&raw| Type::from_raw(raw)).collect(),
-            fixed: (raw.variadic != 0).then_some(raw.fixed.into()),
+            result: Type::from_raw(&raw.result),
+            arguments: arguments.iter().map(Type::from_raw).collect(),
+            fixed: (raw.fixed != NOT_VARIADIC).then_some(raw.fixed),
         })
     }
 }
 
-/// A signature for C. All signatures go to C through this function.
-#[expect(clippy::cast_possible_truncation, reason = "there are at most 127 arguments")]
+/// `EXECBUF_NOT_VARIADIC`.
+const NOT_VARIADIC: usize = usize::MAX;
+
+/// A signature for C, which borrows the arguments. All signatures go to C through this function.
 pub(crate) const fn raw_signature(
     result: &Type,
-    arguments: &[Type],
+    arguments: &[ffi::execbuf_type],
     fixed: Option<usize>,
 ) -> ffi::execbuf_signature {
     assert!(arguments.len() <= MAX_ARGUMENTS, "too many arguments");
-    let mut raw = EMPTY;
-    raw.result = result.raw();
-    raw.count = arguments.len() as u8;
-    if let Some(fixed) = fixed {
-        raw.variadic = 1;
-        raw.fixed = fixed as u8;
+    ffi::execbuf_signature {
+        size: mem::size_of::<ffi::execbuf_signature>(),
+        result: result.raw(),
+        arguments: arguments.as_ptr(),
+        count: arguments.len(),
+        fixed: if let Some(fixed) = fixed { fixed } else { NOT_VARIADIC },
     }
-    let mut index = 0;
-    while index < arguments.len() {
-        raw.arguments[index] = arguments[index].raw();
-        index += 1;
-    }
-    raw
 }
-
-const EMPTY: ffi::execbuf_signature =
-    ffi::execbuf_signature { result: 0, count: 0, variadic: 0, fixed: 0, arguments: [0; MAX_ARGUMENTS] };
 
 /// Parses a signature.
 ///
@@ -261,10 +271,15 @@ impl FromStr for Signature {
         bytes.extend_from_slice(more.as_bytes());
         // SAFETY: `head` ends before the first zero, and `more` has none.
         let text = unsafe { CString::from_vec_unchecked(bytes) };
-        let mut raw = EMPTY;
+        let mut raw = ptr::null_mut();
         // SAFETY: `raw` and the report can be written, and the text ends with a zero.
         check(|error| unsafe { ffi::execbuf_signature_parse(&raw mut raw, text.as_ptr(), error) })?;
-        Ok(Self::from_raw(&raw))
+        // SAFETY: The function has made it, and it is freed once, when nothing borrows it.
+        unsafe {
+            let signature = Self::from_raw(&*raw);
+            ffi::execbuf_signature_free(raw);
+            Ok(signature)
+        }
     }
 }
 

@@ -104,12 +104,12 @@ impl PoolStats {
         Self {
             live: raw.live,
             bytes: raw.bytes,
-            mapped: raw.reserved,
-            resident: raw.committed,
+            mapped: raw.mapped,
+            resident: raw.resident,
             bookkeeping: raw.bookkeeping,
             regions: raw.regions,
             frozen: raw.frozen,
-            dedicated: raw.own_pages,
+            dedicated: raw.dedicated,
             backend: backend(raw.backend),
             // SAFETY: The function has filled the report, too.
             attempts: unsafe { Error::from_raw(raw.why) }.attempts().collect(),

@@ -292,7 +292,7 @@ pub(crate) fn code(
     // else has what was just published.
     let code = unsafe {
         ExecBuffer::made_by(|raw, error| {
-            ffi::execbuf_thunk_new(raw, pool, signature, caller_abi, callee_abi, target.cast(), error)
+            ffi::execbuf_thunk_new(pool, raw, signature, caller_abi, callee_abi, target.cast(), error)
         })
     };
     code.map(Some)

@@ -17,14 +17,22 @@ const SYSV64: execbuf_abi = execbuf_abi::EXECBUF_ABI_SYSV64;
 const WIN64: execbuf_abi = execbuf_abi::EXECBUF_ABI_WIN64;
 
 /// A signature as the C library parses it.
-fn parse(text: &str) -> ffi::execbuf_signature {
+struct Parsed(*mut ffi::execbuf_signature);
+
+impl Drop for Parsed {
+    fn drop(&mut self) {
+        // SAFETY: `parse` made it, and nobody else frees it.
+        unsafe { ffi::execbuf_signature_free(self.0) };
+    }
+}
+
+fn parse(text: &str) -> Parsed {
     let text = std::ffi::CString::new(text).expect("no zero");
-    // SAFETY: A signature is plain numbers.
-    let mut signature: ffi::execbuf_signature = unsafe { mem::zeroed() };
-    // SAFETY: It can be written, and the text ends with a zero.
+    let mut signature = ptr::null_mut();
+    // SAFETY: The pointer can be written, and the text ends with a zero.
     let status = unsafe { ffi::execbuf_signature_parse(&raw mut signature, text.as_ptr(), ptr::null_mut()) };
     assert_eq!(status, execbuf_status::EXECBUF_OK, "{text:?}");
-    signature
+    Parsed(signature)
 }
 
 /// Somewhere.
@@ -36,10 +44,10 @@ fn emit(text: &str, entered: execbuf_abi, abi: execbuf_abi) -> Vec<u8> {
     let emit = |out: &mut [u8]| {
         let mut length = 0;
         let (room, capacity) = (out.as_mut_ptr().cast(), out.len());
-        let (length_out, signature, error) = (&raw mut length, &raw const signature, ptr::null_mut());
+        let (length_out, signature, error) = (&raw mut length, signature.0, ptr::null_mut());
         // SAFETY: All that is written is there, and the signature is one.
         let status =
-            unsafe { ffi::execbuf_thunk_emit(room, capacity, length_out, signature, entered, abi, target, error) };
+            unsafe { ffi::execbuf_thunk_emit(signature, room, capacity, length_out, entered, abi, target, error) };
         (status, length)
     };
     let (status, length) = emit(&mut []);
@@ -133,15 +141,7 @@ impl Pool {
         let mut thunk = unsafe { mem::zeroed() };
         // SAFETY: The pool lives, the handle can be written, and the signature is one.
         let status = unsafe {
-            ffi::execbuf_thunk_new(
-                &raw mut thunk,
-                self.0,
-                &raw const signature,
-                entered,
-                abi,
-                target,
-                ptr::null_mut(),
-            )
+            ffi::execbuf_thunk_new(self.0, &raw mut thunk, signature.0, entered, abi, target, ptr::null_mut())
         };
         assert_eq!(status, execbuf_status::EXECBUF_OK);
         thunk
@@ -152,8 +152,10 @@ impl Pool {
         let address: *const u8 = ptr::with_exposed_provenance(usize::try_from(address).expect("64 bits"));
         // SAFETY: A place is plain numbers.
         let mut place: ffi::execbuf_place = unsafe { mem::zeroed() };
+        place.size = mem::size_of_val(&place);
         // SAFETY: The pool lives, and the place can be written.
-        assert_eq!(unsafe { ffi::execbuf_pool_lookup(self.0, address.cast(), &raw mut place) }, 1);
+        let status = unsafe { ffi::execbuf_pool_lookup(self.0, &raw mut place, address.cast()) };
+        assert_eq!(status, execbuf_status::EXECBUF_OK);
         let behind = address as usize - place.entry as usize;
         // SAFETY: The code is there, and nobody changes it.
         unsafe { std::slice::from_raw_parts(address, place.length - behind) }

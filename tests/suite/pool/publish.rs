@@ -119,7 +119,7 @@ suite! {
         unsafe {
             let raw = RawPool::new();
             let good = returning(1);
-            let code = |length| ffi::execbuf_code { bytes: good.as_ptr().cast(), length };
+            let code = |length| ffi::execbuf_code { bytes: good.as_ptr().cast(), length, info: ptr::null() };
             let codes = [code(good.len()), code(good.len()), code(usize::MAX / 2)];
             let mut out = [NOTHING; 3];
             let status = ffi::execbuf_pool_publish_batch(raw.0, out.as_mut_ptr(), codes.as_ptr(), 3, ptr::null_mut());

@@ -27,12 +27,12 @@ impl RawPool {
     }
 
     pub(super) fn live(&self) -> usize {
-        let mut stats = std::mem::MaybeUninit::uninit();
-        // SAFETY: The pool lives, and `stats` can be written, which the function does.
-        unsafe {
-            ffi::execbuf_pool_get_stats(self.0, stats.as_mut_ptr());
-            stats.assume_init().live
-        }
+        // SAFETY: Statistics are plain numbers and null pointers.
+        let mut stats: ffi::execbuf_pool_stats = unsafe { std::mem::zeroed() };
+        stats.size = std::mem::size_of_val(&stats);
+        // SAFETY: The pool lives, and `stats` can be written.
+        assert_eq!(unsafe { ffi::execbuf_pool_get_stats(self.0, &raw mut stats) }, OK);
+        stats.live
     }
 }
 
