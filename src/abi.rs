@@ -1,6 +1,6 @@
-//! Calling conventions, types, signatures, and the function pointer types that have them.
+//! Calling conventions, types and signatures, and the function pointer types that use them.
 //!
-//! Every [`FnPtr`] type has its [`Abi`] and its [`Signature`] as constants.
+//! Every [`FnPtr`] type provides its [`Abi`] and its [`Signature`] as constants.
 //!
 //! ```
 //! use execbuf::abi::{Abi, FnPtr};
@@ -16,11 +16,12 @@ use crate::ffi;
 use crate::signature::raw_signature;
 pub use crate::signature::{Abi, Signature, Type};
 
-/// A type that an argument of a function can have.
+/// A type that can be an argument of a function.
 ///
-/// These types implement it: integers of fixed width and of pointer width, `bool`, floats, pointers to sized data,
-/// `NonNull`, `Option<NonNull>`, and the function pointers that are [`FnPtr`], also in an `Option`. References don't: a
-/// function pointer type with a reference is generic over a lifetime, and no trait can express that. Pass pointers.
+/// The implementors are integers of fixed width and of pointer width, `bool`, floats, pointers to sized data,
+/// `NonNull`, `Option<NonNull>`, and the function pointer types that implement [`FnPtr`], also in an `Option`.
+/// References do not implement it, because a function pointer type with a reference is generic over a lifetime, which
+/// this trait cannot express. Pass pointers instead.
 ///
 /// # Safety
 ///
@@ -37,7 +38,7 @@ pub use crate::signature::{Abi, Signature, Type};
 /// #[repr(transparent)]
 /// struct Register(u64);
 ///
-/// // SAFETY: It is transparent, and every `u64` is a register's value.
+/// // SAFETY: The struct is transparent, and every `u64` is a valid `Register`.
 /// unsafe impl AbiType for Register {
 ///     const TYPE: Type = <u64 as AbiType>::TYPE;
 ///     const ANY_BITS: bool = true;
@@ -46,14 +47,14 @@ pub use crate::signature::{Abi, Signature, Type};
 /// assert_eq!(<extern "C" fn(Register)>::SIGNATURE.to_string(), "v(L)");
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be an argument of a function that crosses an ABI",
+    message = "`{Self}` cannot be an argument of a function that execbuf calls",
     label = "not an `AbiType`",
-    note = "integers, `bool`, floats, pointers to sized data, `NonNull`, `Option<NonNull>` and `extern` function \
-            pointers can",
+    note = "these can: integers, `bool`, floats, pointers to sized data, `NonNull`, `Option<NonNull>` and `extern` \
+            function pointers",
     note = "instead of `&T` write `*const T` or `NonNull<T>`"
 )]
 pub unsafe trait AbiType: Copy {
-    /// The type as the ABI sees it.
+    /// The type that determines how the ABI passes values.
     const TYPE: Type;
 
     /// Whether every value of [`TYPE`](Self::TYPE) is a valid value of this type.
@@ -72,7 +73,7 @@ pub unsafe trait AbiType: Copy {
     const ANY_BITS: bool = false;
 }
 
-/// A type that the result of a function can have: any [`AbiType`], or `()` for none.
+/// A type that can be the result of a function: any [`AbiType`], or `()` for no result.
 ///
 /// # Examples
 ///
@@ -87,11 +88,11 @@ pub unsafe trait AbiType: Copy {
 ///
 /// As for [`AbiType`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be the result of a function that crosses an ABI",
-    note = "`()` and every type that can be an argument can"
+    message = "`{Self}` cannot be the result of a function that execbuf calls",
+    note = "these types can: `()`, and every type that can be an argument"
 )]
 pub unsafe trait AbiReturn {
-    /// The type as the ABI sees it.
+    /// The type that determines how the ABI passes values.
     const TYPE: Type;
 
     /// Whether every value of [`TYPE`](Self::TYPE) is a valid value of this type. See [`AbiType::ANY_BITS`].
@@ -112,8 +113,8 @@ unsafe impl AbiReturn for () {
 
 macro_rules! scalars {
     ($($rust:ty => $type:expr,)*) => {$(
-        // SAFETY: The variant is named for the type. All bits are a value of an integer or a float, and a value of
-        // `Type::Bool` is a `bool`.
+        // SAFETY: The variant corresponds to the type. Every bit pattern is a valid integer or float, and every value
+        // of `Type::Bool` is a valid `bool`.
         unsafe impl AbiType for $rust {
             const TYPE: Type = $type;
             const ANY_BITS: bool = true;
@@ -139,7 +140,7 @@ scalars! {
 
 macro_rules! pointers {
     ($($pointer:ty => $any_bits:literal),*) => {$(
-        // SAFETY: A pointer to sized data is one address. All but `NonNull` may be null or dangling.
+        // SAFETY: A pointer to sized data is one address. Every address is valid, except null for `NonNull`.
         unsafe impl<T> AbiType for $pointer {
             const TYPE: Type = Type::Pointer;
             const ANY_BITS: bool = $any_bits;
@@ -157,17 +158,17 @@ mod sealed {
 ///
 /// The implementors are `extern "C"`, `extern "system"`, and on x86-64 also `extern "sysv64"`, `extern "win64"` and
 /// `extern "efiapi"` function pointers, safe and `unsafe`, with up to twelve [`AbiType`] arguments and an [`AbiReturn`]
-/// result. The compiler emits the call in the type's own convention, so code of either convention can be called on every
-/// x86-64 system.
+/// result. The compiler emits each call in the convention of the type, so Rust can call code of both conventions on
+/// every x86-64 system.
 ///
-/// The `-unwind` variants of these ABIs (`"C-unwind"` and so on) implement it, too. Outside of Windows,
-/// `"win64-unwind"` exists only as an `unsafe` type. No unwinder there restores `rdi`, `rsi` and `xmm6` to `xmm15`,
-/// so a frame that makes such a call must not catch a panic that comes through it, nor drop anything on the way
+/// The `-unwind` variants of these ABIs (`"C-unwind"` and so on) also implement it. Outside of Windows, only the
+/// `unsafe` types with `"win64-unwind"` do: no unwinder there restores `rdi`, `rsi` and `xmm6` to `xmm15`. A frame that
+/// makes such a call must therefore not catch a panic that passes through the call, nor drop values while it passes
 /// (rust-lang/rust#144371).
 ///
 /// The Rust ABI is not stable, so `fn` types without `extern` don't implement it, and neither do closures.
 ///
-/// This page shows the implementations for two arguments and `extern "C"`. The others are the same.
+/// This page shows only the implementations for `extern "C"` with two arguments.
 ///
 /// # Examples
 ///
@@ -185,18 +186,18 @@ mod sealed {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function pointer type that execbuf can call",
     note = "write `extern \"C\" fn(…) -> …` with up to 12 arguments, not `fn(…)`; \"system\", \"sysv64\", \"win64\", \
-            \"efiapi\" and the \"-unwind\" variants work, too",
-    note = "arguments and result have to be `AbiType`; a reference makes the type generic over a lifetime, so pass a \
+            \"efiapi\" and the \"-unwind\" variants also work",
+    note = "arguments and result must be `AbiType`; a reference makes the type generic over a lifetime, so pass a \
             pointer",
-    note = "outside of Windows, \"win64-unwind\" functions have to be `unsafe` (rust-lang/rust#144371)"
+    note = "outside of Windows, \"win64-unwind\" functions must be `unsafe` (rust-lang/rust#144371)"
 )]
 pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
     /// The calling convention.
     const ABI: Abi;
     /// The types of the result and the arguments.
     const SIGNATURE: Signature;
-    /// The same function type with this target's own convention: `extern "C"`, or `extern "C-unwind"` if panics may leave
-    /// the function. Types with the same `Native` differ only in the convention.
+    /// The same function type with the C convention of this target: `extern "C"`, or `extern "C-unwind"` if panics may
+    /// leave the function. Types with the same `Native` differ only in the convention.
     type Native: FnPtr<Native = Self::Native>;
 
     #[doc(hidden)]
@@ -215,14 +216,14 @@ pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
     fn address(self) -> *const u8;
 }
 
-/// Invokes a macro for every function pointer type: each ABI, safe and `unsafe`, with 0 to 12 arguments. The arguments
-/// of the macro are the attributes for its items, `unsafe` or nothing, the ABI as a literal, the native ABI as a literal,
+/// Invokes a macro for every function pointer type: each ABI, safe and `unsafe`, with 0 to 12 arguments. The macro's
+/// arguments are the attributes for its items, `unsafe` or nothing, the ABI as a literal, the native ABI as a literal,
 /// the `Abi`, and the function's arguments.
 macro_rules! fn_types {
     ($each:ident) => {
         fn_types!(@abi $each, [], "C", "C", Abi::NATIVE);
         fn_types!(@abi $each, [#[doc(hidden)]], "C-unwind", "C-unwind", Abi::NATIVE);
-        // On 32-bit Windows it is another convention, stdcall.
+        // On 32-bit Windows, "system" means stdcall, which has no `Abi`.
         #[cfg(not(all(windows, target_arch = "x86")))]
         fn_types!(@abi $each, [#[doc(hidden)]], "system", "C", Abi::NATIVE);
         #[cfg(not(all(windows, target_arch = "x86")))]
@@ -235,8 +236,8 @@ macro_rules! fn_types {
         fn_types!(@abi $each, [#[doc(hidden)]], "win64", "C", Abi::Win64);
         #[cfg(target_arch = "x86_64")]
         fn_types!(@abi $each, [#[doc(hidden)]], "efiapi", "C", Abi::Win64);
-        // Safe code must not unwind through a Win64 call where the unwinder does not restore Win64's preserved
-        // registers (rust-lang/rust#144371).
+        // Outside of Windows, no unwinder restores the registers that Win64 preserves, so safe code must not unwind
+        // through a Win64 call (rust-lang/rust#144371).
         #[cfg(all(target_arch = "x86_64", windows))]
         fn_types!(@arguments $each, [#[doc(hidden)]], [], "win64-unwind", "C-unwind", Abi::Win64);
         #[cfg(target_arch = "x86_64")]
@@ -278,7 +279,7 @@ macro_rules! fn_ptr {
             for $($unsafe)? extern $extern fn($($argument),*) -> R {}
 
         $($shown)*
-        // SAFETY: The constants say what the type says.
+        // SAFETY: The constants describe the type.
         unsafe impl<R: AbiReturn $(, $argument: AbiType)*> FnPtr
             for $($unsafe)? extern $extern fn($($argument),*) -> R
         {

@@ -1,4 +1,4 @@
-//! Ways of making memory executable, and attempts that failed.
+//! Backends, which are the ways of making memory executable, and failed attempts to use them.
 
 use core::ffi::{CStr, c_char};
 use core::fmt;
@@ -17,15 +17,15 @@ use crate::ffi::{self, execbuf_backend};
 #[doc(alias = "execbuf_backend")]
 #[doc(alias = "execbuf_backend_name")]
 pub enum Backend {
-    /// The protection of the pages changes: `mprotect` or `VirtualProtect`.
+    /// `mprotect` or `VirtualProtect` changes the protection of the pages.
     Flip,
-    /// Linux: the code is in a sealed memfd that is mapped.
+    /// Linux: maps a sealed memfd that contains the code.
     Memfd,
-    /// Linux: the pages are filled through a second mapping, which `mremap` makes.
+    /// Linux: fills the pages through a second mapping made by `mremap`.
     Alias,
-    /// macOS on AArch64: `MAP_JIT` with the per-thread write protection.
+    /// macOS on AArch64: uses `MAP_JIT` with the per-thread write protection.
     MapJit,
-    /// Windows, for pools: a section with an executable and a writable view.
+    /// Windows, for pools: maps a section twice, as an executable and a writable view.
     Section,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Backend {
         };
         // SAFETY: The function takes any value.
         let name = unsafe { ffi::execbuf_backend_name(backend) };
-        // SAFETY: It returns a string that lives for ever.
+        // SAFETY: The function returns a static string.
         f.write_str(unsafe { static_str(name) }.unwrap_or("?"))
     }
 }
@@ -66,11 +66,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// An attempt in a report. `None`: the backend is unknown.
+    /// Converts an attempt of a report; `None` if the backend is unknown.
     ///
     /// # Safety
     ///
-    /// The call is null or a string that lives for ever.
+    /// `raw.call` is null or a static string.
     pub(crate) unsafe fn from_raw(raw: &ffi::execbuf_attempt) -> Option<Self> {
         Some(Self {
             backend: backend(raw.backend)?,
@@ -90,7 +90,7 @@ impl Attempt {
         self.backend
     }
 
-    /// Returns the system call that failed, or the check that made an attempt pointless.
+    /// Returns the system call that failed, or the check that ruled the backend out.
     ///
     /// # Examples
     ///
@@ -126,13 +126,15 @@ pub(crate) fn nonzero(code: i32) -> Option<i32> {
     (code != 0).then_some(code)
 }
 
+/// Borrows a C string; `None` if it is null or not UTF-8.
+///
 /// # Safety
 ///
-/// `text` is null or a string that lives for ever.
+/// `text` is null or a static string.
 pub(crate) unsafe fn static_str(text: *const c_char) -> Option<&'static str> {
     if text.is_null() {
         return None;
     }
-    // SAFETY: The caller says that it is a string that lives for ever.
+    // SAFETY: The caller guarantees that it is a static string.
     unsafe { CStr::from_ptr(text) }.to_str().ok()
 }

@@ -9,22 +9,23 @@ use core::slice;
 use crate::error::{BoxError, Error, check};
 use crate::ffi;
 
-/// How often `assemble` calls the closure.
+/// How often `assemble` calls the closure before it gives up.
 const ATTEMPTS: usize = 8;
 
 /// One piece of published machine code, in a dedicated mapping or in an [`ExecPool`](crate::ExecPool).
 ///
-/// The code starts at a multiple of 16. The memory around it holds trap instructions, from 16 bytes before the
-/// first byte to the end of the last page, so code that runs over its end stops there.
+/// The code starts at an address that is a multiple of 16. In a dedicated mapping, trap instructions surround it, from
+/// 16 bytes before its first byte to the end of the last page, so code that runs past its end stops there. In a pool,
+/// trap instructions fill the gaps between pieces of code.
 ///
-/// Dropping the buffer frees the code, and cannot fail. The borrow checker guarantees that no
-/// [`Function`](crate::Function) of it is left.
+/// Dropping the buffer frees the code and cannot fail. The borrow checker guarantees that no
+/// [`Function`](crate::Function) still refers to it.
 ///
 /// # Threads and fork
 ///
-/// An `ExecBuffer` is `Send` and `Sync`. Only [`rewrite`](Self::rewrite) changes it, and takes `&mut`. After `fork`,
-/// both processes can call and drop what was published before, and can rewrite it unless it is in a pool. Neither sees
-/// what the other does.
+/// An `ExecBuffer` is `Send` and `Sync`. Only [`rewrite`](Self::rewrite) changes the code, and it takes `&mut`. After
+/// `fork`, both processes can call and drop existing buffers, and can rewrite those outside of pools. Neither process
+/// sees the changes of the other.
 ///
 /// # Examples
 ///
@@ -33,14 +34,13 @@ const ATTEMPTS: usize = 8;
 #[repr(transparent)]
 #[doc(alias = "execbuf")]
 pub struct ExecBuffer {
-    /// Names a published buffer that nobody else frees.
+    /// The handle of a published buffer. Only this value frees it.
     raw: ffi::execbuf,
 }
 
-// SAFETY: The handle names memory that belongs to the process, not to a thread, and the C functions may be called
-// from any thread.
+// SAFETY: The memory belongs to the process, not to a thread, and the C functions may be called from any thread.
 unsafe impl Send for ExecBuffer {}
-// SAFETY: Through `&ExecBuffer` the code is only read and called; the functions that change it take `&mut`.
+// SAFETY: `&ExecBuffer` only allows reading and calling the code; the functions that change it take `&mut`.
 unsafe impl Sync for ExecBuffer {}
 
 impl ExecBuffer {
@@ -48,11 +48,13 @@ impl ExecBuffer {
     ///
     /// # Errors
     ///
-    /// - [`Empty`](crate::ErrorKind::Empty): there are no bytes.
-    /// - [`TooLarge`](crate::ErrorKind::TooLarge): there are nearly `isize::MAX` bytes.
-    /// - [`NoMemory`](crate::ErrorKind::NoMemory): the system has no memory, address space or mappings left.
+    /// - [`Empty`](crate::ErrorKind::Empty): `code` is empty.
+    /// - [`TooLarge`](crate::ErrorKind::TooLarge): the length, with the traps around the code, exceeds `isize::MAX`
+    ///   bytes.
+    /// - [`NoMemory`](crate::ErrorKind::NoMemory): no memory, address space or mappings are left.
     /// - [`Denied`](crate::ErrorKind::Denied): the system refused every way to make memory executable.
-    /// - [`ReadImpliesExec`](crate::ErrorKind::ReadImpliesExec), [`Unsupported`](crate::ErrorKind::Unsupported).
+    /// - [`ReadImpliesExec`](crate::ErrorKind::ReadImpliesExec), [`Unsupported`](crate::ErrorKind::Unsupported): see
+    ///   there.
     ///
     /// # Examples
     ///
@@ -63,29 +65,29 @@ impl ExecBuffer {
     /// ```
     #[doc(alias = "execbuf_new")]
     pub fn new(code: &[u8]) -> Result<Self, Error> {
-        // SAFETY: The handle and the report can be written, and `code` is readable for its length; what was just published
-        // nobody else has.
+        // SAFETY: The handle and the report are writable, and `code` is readable for its length. Nobody else has the
+        // new buffer.
         unsafe { Self::made_by(|raw, error| ffi::execbuf_new(raw, code.as_ptr().cast(), code.len(), error)) }
     }
 
-    /// Publishes code that depends on its own address: for assemblers that are told where the code will be.
+    /// Publishes code that depends on its own address.
     ///
-    /// The closure is told an address and returns the code for it. If the code does not fit into the memory that was
-    /// reserved there, the closure is called again, with the address of a larger reservation. Usually that happens at most
-    /// once. Nothing may be written to, read from or called at the address before `assemble` returns.
+    /// The closure receives an address and returns the code for that address. If the code does not fit into the memory
+    /// reserved there, `assemble` calls the closure again with the address of a larger reservation, usually at most
+    /// once. Do not write, read or call anything at the address before `assemble` returns.
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new), and
+    /// The errors of [`new`](Self::new), and:
     ///
     /// - [`AssembleFailed`](crate::ErrorKind::AssembleFailed): the closure returned an error, which is the
-    ///   [source](core::error::Error::source) of this one.
-    /// - [`Unsettled`](crate::ErrorKind::Unsettled): the closure was called eight times, and returned longer code each
-    ///   time.
+    ///   [source](core::error::Error::source) of this error.
+    /// - [`Unsettled`](crate::ErrorKind::Unsettled): in each of eight calls, the closure returned code that was longer
+    ///   than its reservation.
     ///
     /// # Panics
     ///
-    /// Only if the closure does. The memory is freed.
+    /// Panics if the closure panics. The memory is freed.
     ///
     /// # Examples
     ///
@@ -115,7 +117,7 @@ impl ExecBuffer {
         B: AsRef<[u8]>,
         E: Into<Box<dyn core::error::Error + Send + Sync>>,
     {
-        // What fits into one page, with what surrounds it.
+        // Together with the traps around it, this fits into one page.
         let capacity = 4096 - 64;
         // SAFETY: `execbuf_reserve` reserves as many bytes.
         unsafe {
@@ -125,12 +127,12 @@ impl ExecBuffer {
         }
     }
 
-    /// `assemble`, with a first guess of the code's length and a function that reserves memory.
+    /// Implements `assemble`. `capacity` is the size of the first reservation, and `reserve` makes reservations.
     ///
     /// # Safety
     ///
-    /// If `reserve` succeeds, it has written the handle of a reservation for so many bytes that nobody else has. If not,
-    /// it has written the report, and no handle or that of no buffer.
+    /// If `reserve` succeeds, it writes the handle of a new reservation of the given size, which nobody else has. If it
+    /// fails, it writes the report, and leaves the handle as it was or zeroes it.
     pub(crate) unsafe fn assemble_in<B, E>(
         mut capacity: usize,
         mut assemble: impl FnMut(usize) -> Result<B, E>,
@@ -141,15 +143,15 @@ impl ExecBuffer {
         E: Into<BoxError>,
     {
         for _ in 0..ATTEMPTS {
-            // Its drop frees the reservation, whatever happens. It is no buffer before `execbuf_publish`, and nobody else
-            // gets it before.
+            // Dropping this value frees the reservation on every path. It becomes a published buffer with
+            // `execbuf_publish`, and does not leave this function before.
             let mut buffer = Self { raw: EMPTY };
             check(|error| reserve(&raw mut buffer.raw, capacity, error))?;
             let code = assemble(buffer.raw.entry.addr()).map_err(|error| Error::assemble_failed(error.into()))?;
             let code = code.as_ref();
             if code.len() <= capacity {
                 let (bytes, length) = (code.as_ptr().cast(), code.len());
-                // SAFETY: The handle and the report can be written, and `code` is readable for its length.
+                // SAFETY: The handle and the report are writable, and `code` is readable for its length.
                 check(|error| unsafe { ffi::execbuf_publish(&raw mut buffer.raw, bytes, length, error) })?;
                 return Ok(buffer);
             }
@@ -158,28 +160,29 @@ impl ExecBuffer {
         Err(Error::unsettled())
     }
 
-    /// The buffer that a C call makes.
+    /// Returns the buffer that a C call publishes.
     ///
     /// # Safety
     ///
-    /// If it succeeds, the call writes the handle of a published buffer that nobody else has; if not, the report.
+    /// If the call succeeds, it writes the handle of a published buffer that nobody else has. If it fails, it writes
+    /// the report.
     #[inline]
     pub(crate) unsafe fn made_by(
         call: impl FnOnce(*mut ffi::execbuf, *mut ffi::execbuf_error) -> ffi::execbuf_status,
     ) -> Result<Self, Error> {
         let mut raw = MaybeUninit::uninit();
         check(|error| call(raw.as_mut_ptr(), error))?;
-        // SAFETY: It succeeded, so the handle was written, and it names such a buffer.
+        // SAFETY: The call succeeded, so it has written the handle of such a buffer.
         Ok(unsafe { Self::from_raw(read_words(&raw)) })
     }
 
-    /// Makes a buffer of a handle of the C API, for use with [`ffi`]. Dropping the buffer frees it.
+    /// Takes ownership of a buffer of the C API, for use with [`ffi`]. Dropping the `ExecBuffer` frees it.
     ///
     /// # Safety
     ///
-    /// - The handle is the one of a published buffer, not of a reservation.
-    /// - Nobody else frees or rewrites it, or makes a buffer of it.
-    /// - Nobody calls its code after the buffer is dropped or rewritten.
+    /// - The handle refers to a published buffer, not to a reservation.
+    /// - Nobody else frees or rewrites the buffer, or passes its handle to `from_raw`.
+    /// - Nobody calls the code after the `ExecBuffer` is dropped or rewritten.
     ///
     /// # Examples
     ///
@@ -189,7 +192,7 @@ impl ExecBuffer {
         Self { raw }
     }
 
-    /// Gives up the buffer and returns its handle of the C API, for use with [`ffi`]. The caller frees it.
+    /// Returns the handle of the C API and gives up ownership, for use with [`ffi`]. The caller must free the handle.
     ///
     /// # Examples
     ///
@@ -197,9 +200,9 @@ impl ExecBuffer {
     /// use execbuf::{ExecBuffer, ffi};
     ///
     /// let raw = ExecBuffer::new(&[0x90, 0xc3])?.into_raw(); // x86: nop; ret
-    /// // SAFETY: The handle can be read.
+    /// // SAFETY: The handle is readable.
     /// assert_eq!(unsafe { ffi::execbuf_length(&raw) }, 2);
-    /// // SAFETY: It came from a buffer, and is not used any more.
+    /// // SAFETY: The handle came from a buffer, and is not used again.
     /// let buffer = unsafe { ExecBuffer::from_raw(raw) };
     /// assert_eq!(buffer.len(), 2);
     /// # Ok::<(), execbuf::Error>(())
@@ -210,25 +213,25 @@ impl ExecBuffer {
         ffi::execbuf { ..buffer.raw }
     }
 
-    /// Replaces a part of the code, from `offset` on.
+    /// Overwrites a part of the code, starting `offset` bytes after its first byte.
     ///
-    /// The call takes `&mut`, so the borrow checker proves that no function of this buffer is in use.
+    /// The method takes `&mut self`, so the borrow checker proves that no function of this buffer is in use.
     ///
-    /// On Linux the new pages are finished elsewhere and moved into the old place in one step.
+    /// In a region of a pool, the bytes are copied in place through the pool's writable mapping. A dedicated mapping is
+    /// never modified while it is executable: on Linux, new pages replace the old ones in one step; elsewhere the pages
+    /// become writable, then executable again.
     ///
     /// # Errors
     ///
-    /// The old code is in place and can be called, except after `Lost`.
+    /// After every error except `Lost`, the old code is still in place and can be called.
     ///
-    /// - [`Empty`](crate::ErrorKind::Empty): there are no bytes.
-    /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the new bytes extend beyond the end of the code.
-    /// - [`NoMemory`](crate::ErrorKind::NoMemory), [`Denied`](crate::ErrorKind::Denied) as for
-    ///   [`new`](Self::new).
-    /// - [`Frozen`](crate::ErrorKind::Frozen): the buffer is an [`ExecPool`](crate::ExecPool)'s, and the process has
-    ///   forked since the pool took its memory, so that both processes share it.
-    /// - [`Lost`](crate::ErrorKind::Lost): only where the system has no way to replace pages in one step
-    ///   (Windows, macOS, the BSDs), and it twice refused to make the pages executable again. The code can no
-    ///   longer be called: calling it crashes.
+    /// - [`Empty`](crate::ErrorKind::Empty): `code` is empty.
+    /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the new bytes extend beyond the end of the old code.
+    /// - [`NoMemory`](crate::ErrorKind::NoMemory), [`Denied`](crate::ErrorKind::Denied): as for [`new`](Self::new).
+    /// - [`Frozen`](crate::ErrorKind::Frozen): the buffer is in a region of an [`ExecPool`](crate::ExecPool), and the
+    ///   process forked after the region was created, so both processes share the code.
+    /// - [`Lost`](crate::ErrorKind::Lost): the system twice refused to make the pages executable again. This happens
+    ///   only where pages cannot be replaced in one step (Windows, macOS, the BSDs). Calling the code now crashes.
     ///
     /// # Examples
     ///
@@ -248,8 +251,8 @@ impl ExecBuffer {
     #[doc(alias = "execbuf_rewrite")]
     pub fn rewrite(&mut self, offset: usize, code: &[u8]) -> Result<(), Error> {
         let (bytes, length) = (code.as_ptr().cast(), code.len());
-        // SAFETY: The handle and the report can be written, and `code` is readable for its length. Nobody runs the
-        // code: a `Function` borrows or owns `self`, and `unsafe` code has promised not to call it after a rewrite.
+        // SAFETY: The handle and the report are writable, and `code` is readable for its length. Nobody runs the code:
+        // a `Function` borrows or owns `self`, and `unsafe` code has promised not to call it after a rewrite.
         check(|error| unsafe { ffi::execbuf_rewrite(&raw mut self.raw, offset, bytes, length, error) })
     }
 
@@ -284,8 +287,8 @@ impl ExecBuffer {
     }
 }
 
-/// Reads a handle that was just written, one word after the other. A move of the whole handle would load two words at
-/// once, and a processor can't do that before both stores have left its store buffer.
+/// Reads a handle that was just written, word by word. Moving the whole handle would load two words at once, which a
+/// processor cannot forward from two separate stores: the load would wait until both stores reach the cache.
 ///
 /// # Safety
 ///
@@ -293,8 +296,8 @@ impl ExecBuffer {
 #[inline]
 unsafe fn read_words(raw: &MaybeUninit<ffi::execbuf>) -> ffi::execbuf {
     let raw = raw.as_ptr();
-    // SAFETY: As the caller says; and nothing else writes it, since it is borrowed. Volatile, so that the compiler does
-    // not make it one move again.
+    // SAFETY: The caller guarantees that the handle is initialised, and it is borrowed, so nothing writes it. The reads
+    // are volatile so that the compiler does not merge them.
     unsafe {
         ffi::execbuf {
             entry: (&raw const (*raw).entry).read_volatile(),
@@ -304,19 +307,19 @@ unsafe fn read_words(raw: &MaybeUninit<ffi::execbuf>) -> ffi::execbuf {
     }
 }
 
-/// The handle of no buffer.
+/// A handle that refers to no buffer.
 pub(crate) const EMPTY: ffi::execbuf = ffi::execbuf { entry: ptr::null(), length: 0, id: 0 };
 
 impl Drop for ExecBuffer {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: The handle is ours alone, so it is not stale and this succeeds; no function of the buffer is left: they
-        // borrowed it.
+        // SAFETY: Only this value has the handle, so it is not stale and the call succeeds. No function of the buffer
+        // is left, because functions borrow or own it.
         unsafe { ffi::execbuf_free(&raw mut self.raw) };
     }
 }
 
-/// Reads the code.
+/// Returns the bytes of the code.
 impl AsRef<[u8]> for ExecBuffer {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: Published code is readable, initialised, and does not change while `self` is borrowed.
@@ -324,12 +327,12 @@ impl AsRef<[u8]> for ExecBuffer {
     }
 }
 
-/// Shows the address and the length, never the bytes.
+/// Formats the address and the length, never the bytes.
 impl fmt::Debug for ExecBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecBuffer").field("entry", &self.as_ptr()).field("len", &self.len()).finish()
     }
 }
 
-/// `ExecBuffer` is the C handle and nothing else; `ExecPool::publish_batch` relies on it.
+/// `ExecPool::publish_batch` relies on this: an `ExecBuffer` contains only the C handle.
 const _: () = assert!(mem::size_of::<ExecBuffer>() == mem::size_of::<ffi::execbuf>());

@@ -1,4 +1,4 @@
-//! `call`, for every function type and every owner.
+//! The method `call` of [`Function`], for every function type and every owner.
 
 use crate::abi::{AbiReturn, AbiType, fn_types};
 use crate::function::Function;
@@ -9,9 +9,9 @@ macro_rules! call {
         impl<R: AbiReturn $(, $argument: AbiType)*, Owner> Function<extern $extern fn($($argument),*) -> R, Owner> {
             /// Calls the function.
             ///
-            /// Every [`FnPtr`](crate::FnPtr) type has a `call` with the type's own arguments and result. This page
-            /// shows the one of `extern "C"` with two arguments; the others look the same. It compiles to one indirect
-            /// call, and keeps the owner borrowed until the function returns.
+            /// `call` exists for every [`FnPtr`](crate::FnPtr) type and has the arguments and result of that type. This
+            /// page shows only `extern "C"` with two arguments. It compiles to one indirect call, and borrows the owner
+            /// until the function returns.
             ///
             /// # Examples
             ///
@@ -29,11 +29,11 @@ macro_rules! call {
         impl<R: AbiReturn $(, $argument: AbiType)*, Owner>
             Function<unsafe extern $extern fn($($argument),*) -> R, Owner>
         {
-            /// Calls the function. It is `unsafe` because the function's type is.
+            /// Calls the function. This method is `unsafe` because the function's type is `unsafe`.
             ///
             /// # Safety
             ///
-            /// The call keeps the function's own conditions, such as which pointers are valid arguments.
+            /// The caller meets the function's own conditions, such as which pointers are valid arguments.
             ///
             /// # Examples
             ///
@@ -41,7 +41,7 @@ macro_rules! call {
             #[inline]
             #[allow(clippy::too_many_arguments, reason = "as many as the function has")]
             pub unsafe fn call(&self $(, $name: $argument)*) -> R {
-                // SAFETY: The caller keeps the function's conditions.
+                // SAFETY: The caller meets the function's conditions.
                 unsafe { (self.pointer())($($name),*) }
             }
         }

@@ -1,4 +1,4 @@
-//! Programs that must not compile, each with its error code. A nightly rustdoc compares the codes:
+//! Programs that must not compile, each with the expected error code. Only a nightly rustdoc checks the codes:
 //! `RUSTC_BOOTSTRAP=1 cargo test --doc --target-dir target/nightly`.
 
 mod changes;

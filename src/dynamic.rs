@@ -1,4 +1,4 @@
-//! Functions whose signature is known only at run time.
+//! Thunks for functions whose signature is known only at run time.
 
 use core::fmt;
 
@@ -9,7 +9,10 @@ use crate::function::Function;
 use crate::pool::ExecPool;
 use crate::thunk;
 
-/// A [`Thunk`](crate::Thunk) whose signature is known only at run time, and what owns the function that it calls.
+/// A thunk whose signature is known only at run time, and the owner of its target.
+///
+/// It does for a [`Signature`] value what [`Thunk`](crate::Thunk) does for a function pointer type. The target is the
+/// function that the thunk calls.
 ///
 /// # Examples
 ///
@@ -27,7 +30,7 @@ use crate::thunk;
 ///     .caller_abi(Abi::Win64)
 ///     .callee_abi(Abi::SysV64)
 ///     .build(scale as *const u8)?;
-/// // SAFETY: The function has this signature and lives for ever.
+/// // SAFETY: The function has this signature and is never freed.
 /// let function = unsafe { thunk.function::<extern "win64" fn(u64, f64) -> u64>() }?;
 /// assert_eq!(function.call(28, 1.5), 42);
 /// # }
@@ -38,19 +41,19 @@ pub struct DynThunk<O = ()> {
     entry: *const u8,
     signature: Signature,
     caller_abi: Abi,
-    // Declared, and so dropped, before the owner of what it calls.
+    // Declared before `owner`, and therefore dropped first: the thunk calls what `owner` owns.
     code: Option<ExecBuffer>,
     owner: O,
 }
 
-// SAFETY: The entry is only an address. Whoever makes a `Function` of it vouches that any thread may call the code which
-// may have the owner.
+// SAFETY: The entry is only an address. The caller of `function` guarantees that every thread that may have the owner
+// may call the code.
 unsafe impl<O: Send> Send for DynThunk<O> {}
-// SAFETY: As above. Nothing changes through `&self`.
+// SAFETY: As above. No method changes anything through `&self`.
 unsafe impl<O: Sync> Sync for DynThunk<O> {}
 
 impl DynThunk {
-    /// Begins a thunk for functions of a signature.
+    /// Returns a builder of thunks for functions with a signature.
     ///
     /// # Examples
     ///
@@ -59,7 +62,7 @@ impl DynThunk {
         DynThunkBuilder { signature, caller_abi: Abi::NATIVE, callee_abi: Abi::NATIVE, pool: None }
     }
 
-    /// Gives the thunk an owner of the function that it calls.
+    /// Attaches an owner that keeps the target alive.
     ///
     /// # Examples
     ///
@@ -88,7 +91,8 @@ impl DynThunk {
 }
 
 impl<O> DynThunk<O> {
-    /// Returns the address to call, with the signature and the caller's ABI that the thunk was made for.
+    /// Returns the address of the thunk. Call it with the thunk's [`signature`](Self::signature) and
+    /// [`caller_abi`](Self::caller_abi).
     ///
     /// # Examples
     ///
@@ -98,7 +102,7 @@ impl<O> DynThunk<O> {
         self.entry
     }
 
-    /// Returns the signature.
+    /// Returns the signature of the thunk and of its target.
     ///
     /// # Examples
     ///
@@ -108,7 +112,7 @@ impl<O> DynThunk<O> {
         &self.signature
     }
 
-    /// Returns the ABI that callers use.
+    /// Returns the ABI that callers of the thunk use.
     ///
     /// # Examples
     ///
@@ -128,7 +132,7 @@ impl<O> DynThunk<O> {
         self.caller_abi
     }
 
-    /// Returns the owner of the function that the thunk calls.
+    /// Returns the owner of the target.
     ///
     /// # Examples
     ///
@@ -146,26 +150,25 @@ impl<O> DynThunk<O> {
 
     /// Returns a typed handle that borrows the thunk.
     ///
-    /// The thunk of a variadic function is not variadic itself: it takes the arguments of its signature. If the ABIs are
-    /// the same, there is only the variadic function, and no [`FnPtr`] is its type.
+    /// The thunk of a variadic target is not variadic: it takes exactly the arguments of its signature. If the two ABIs
+    /// are the same, no code is made and the thunk is the variadic target itself, which no [`FnPtr`] type describes.
     ///
     /// # Errors
     ///
-    /// [`Mismatch`](crate::ErrorKind::Mismatch): `F` has another signature than the thunk, or another ABI than its
-    /// callers, or the signature is variadic and the ABIs are the same.
+    /// [`Mismatch`](crate::ErrorKind::Mismatch): the signature of `F` is not the thunk's, the ABI of `F` is not
+    /// [`caller_abi`](Self::caller_abi), or the signature is variadic and the two ABIs are the same.
     ///
     /// # Safety
     ///
-    /// - As for [`ExecBuffer::function`], for the function that the thunk calls, with the signature and the callee's ABI
-    ///   that the thunk was made for.
-    /// - That function lives as long as the thunk, or as its owner.
+    /// - The target meets the conditions of [`ExecBuffer::function`], with the thunk's signature and the callee's ABI.
+    /// - The target exists, unchanged, as long as the thunk or its owner.
     ///
     /// # Examples
     ///
     /// See the [type](Self).
     pub unsafe fn function<F: FnPtr>(&self) -> Result<Function<F, &Self>, Error> {
         self.check::<F>()?;
-        // SAFETY: At the entry is a thunk of this type, or the target itself, for which the caller vouches. It is there
+        // SAFETY: The entry is a thunk of this type, or the target itself, for which the caller vouches. It exists
         // while `self` is borrowed.
         Ok(unsafe { Function::from_parts(self.entry, self) })
     }
@@ -174,7 +177,7 @@ impl<O> DynThunk<O> {
     ///
     /// # Errors
     ///
-    /// As for [`function`](Self::function). The thunk is dropped.
+    /// As for [`function`](Self::function). On failure, the thunk and its owner are dropped.
     ///
     /// # Safety
     ///
@@ -189,7 +192,7 @@ impl<O> DynThunk<O> {
         Ok(unsafe { Function::from_parts(self.entry, self) })
     }
 
-    /// Whether the thunk can be called as `F`.
+    /// Checks that the thunk can be called as `F`.
     fn check<F: FnPtr>(&self) -> Result<(), Error> {
         let signature = F::SIGNATURE;
         if signature.result() != self.signature.result() || signature.arguments() != self.signature.arguments() {
@@ -205,7 +208,7 @@ impl<O> DynThunk<O> {
     }
 }
 
-/// Shows the address and what the thunk is for.
+/// Formats the address, the signature, the caller's ABI and the code.
 impl<O> fmt::Debug for DynThunk<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DynThunk")
@@ -217,7 +220,7 @@ impl<O> fmt::Debug for DynThunk<O> {
     }
 }
 
-/// Makes [`DynThunk`]s. Both ABIs are [`Abi::NATIVE`] unless they are set.
+/// A builder of [`DynThunk`]s. Both ABIs default to [`Abi::NATIVE`].
 ///
 /// # Examples
 ///
@@ -254,25 +257,26 @@ impl<'a> DynThunkBuilder<'a> {
         self
     }
 
-    /// Sets the ABI of the function that the thunk calls.
+    /// Sets the ABI of the target.
     pub fn callee_abi(mut self, abi: Abi) -> Self {
         self.callee_abi = abi;
         self
     }
 
-    /// Sets the pool for the thunk's code. Otherwise it is in a pool that all thunks share.
+    /// Sets the pool that holds the thunk's code. By default, all thunks share a pool of the library.
     pub fn pool(mut self, pool: &'a ExecPool) -> Self {
         self.pool = Some(pool);
         self
     }
 
-    /// Makes a thunk for a function. Making it is safe because calling it is not: see [`DynThunk::function`].
+    /// Makes a thunk for the function at `target`. This is safe because nothing calls the function yet; the obligations
+    /// are those of [`DynThunk::function`].
     ///
     /// # Errors
     ///
     /// - [`Null`](crate::ErrorKind::Null): `target` is null.
-    /// - [`Abi`](crate::ErrorKind::Abi): the ABIs differ, and this machine lacks one of them.
-    /// - Those of [`ExecPool::publish`].
+    /// - [`Abi`](crate::ErrorKind::Abi): the ABIs differ, and this architecture does not have both of them.
+    /// - The errors of [`ExecPool::publish`].
     #[doc(alias = "execbuf_thunk_new")]
     pub fn build(&self, target: *const u8) -> Result<DynThunk, Error> {
         if target.is_null() {

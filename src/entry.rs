@@ -1,4 +1,4 @@
-//! The methods of [`ExecBuffer`] that make functions of its code.
+//! The methods of [`ExecBuffer`] that return typed functions.
 
 use alloc::sync::Arc;
 
@@ -12,22 +12,20 @@ impl ExecBuffer {
     ///
     /// # Safety
     ///
-    /// You vouch for what nobody can check:
-    ///
     /// - The code implements the signature and the ABI of `F`: it takes these arguments and returns this result. If
-    ///   [`AbiReturn::ANY_BITS`](crate::AbiReturn::ANY_BITS) of the result is `false`, the result is a valid value of its
-    ///   type: a `NonNull` is not null, and a function pointer is one.
-    /// - The code keeps the ABI's rules. It preserves the registers that the ABI says are preserved, returns with the
-    ///   stack pointer and the direction flag as the ABI says, aligns the stack for its own calls, and uses the red zone
-    ///   only where the system has one.
-    /// - Whatever the code uses by address (other code, data, callbacks) lives as long as the owner of the handle. Use
-    ///   [`Function::and`] to make more things part of the owner.
-    /// - Nobody else borrows data that the code writes, and nobody else writes data that the code reads, except as Rust's
-    ///   rules for threads allow.
-    /// - If `F` is not an `unsafe` function type, calling the code is sound with any arguments, any number of times, from
-    ///   any thread, and from several threads at once.
-    /// - If `F` is not an `-unwind` type, no panic or exception leaves the code. If it is, an unwinder can find its way
-    ///   through the code: unwind tables for it are registered, or it has no frame that would need them.
+    ///   [`AbiReturn::ANY_BITS`](crate::AbiReturn::ANY_BITS) of the result is `false`, the result is a valid value of
+    ///   its type: a `NonNull` is not null, and a function pointer points to a function of its type.
+    /// - The code follows the rules of the ABI. It preserves the registers that the ABI requires, returns with the
+    ///   stack pointer and the direction flag that the ABI requires, aligns the stack for its own calls, and uses the
+    ///   red zone only on systems that have one (not on Windows).
+    /// - Everything that the code uses by address (other code, data, callbacks) lives as long as the owner of the
+    ///   handle. [`Function::and`] adds more to the owner.
+    /// - The code accesses memory according to Rust's rules for aliasing and data races: nobody else borrows data while
+    ///   the code writes it, and nobody else writes data while the code reads it.
+    /// - If `F` is not an `unsafe` function type, calling the code is sound with any arguments, any number of times,
+    ///   from any thread, and from several threads at once.
+    /// - If `F` is not an `-unwind` type, no panic or exception leaves the code. If it is, the unwinder can pass
+    ///   through the code: unwind tables for it are registered, or it has no frame that needs them.
     /// - No [`rewrite`](Self::rewrite) of this buffer has failed with [`Lost`](crate::ErrorKind::Lost).
     ///
     /// # Examples
@@ -35,19 +33,19 @@ impl ExecBuffer {
     /// See the [crate's page](crate).
     #[doc(alias = "execbuf_entry")]
     pub unsafe fn function<F: FnPtr>(&self) -> Function<F, &Self> {
-        // SAFETY: The caller vouches for the code. It stays in place while `self` is borrowed.
+        // SAFETY: The caller vouches for the code, which stays in place while `self` is borrowed.
         unsafe { Function::from_parts(self.as_ptr(), self) }
     }
 
-    /// Returns the function that begins `offset` bytes behind the first byte. The handle borrows the buffer.
+    /// Returns the function that begins `offset` bytes after the first byte. The handle borrows the buffer.
     ///
     /// # Errors
     ///
-    /// [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the offset is not less than [`len`](Self::len).
+    /// [`OutOfBounds`](crate::ErrorKind::OutOfBounds): `offset` is not less than [`len`](Self::len).
     ///
     /// # Safety
     ///
-    /// As for [`function`](Self::function), for the code from that offset on.
+    /// As for [`function`](Self::function), for the code at `offset`.
     ///
     /// # Examples
     ///
@@ -59,7 +57,7 @@ impl ExecBuffer {
     ///     0xb8, 2, 0, 0, 0, // mov eax, 2
     ///     0xc3, //             ret
     /// ])?;
-    /// // SAFETY: A function without arguments that returns a 32-bit integer begins there.
+    /// // SAFETY: A function without arguments that returns a 32-bit integer begins at this offset.
     /// let second = unsafe { buffer.function_at::<extern "C" fn() -> u32>(6) }?;
     /// assert_eq!(second.call(), 2);
     /// # }
@@ -72,9 +70,10 @@ impl ExecBuffer {
         Ok(unsafe { Function::from_parts(address, self) })
     }
 
-    /// Turns the buffer into a function that owns it. Nothing is allocated.
+    /// Turns the buffer into a function that owns it. This allocates nothing.
     ///
-    /// Use it for functions that are stored, or sent to other threads. Use [`Function::shared`] to get clones.
+    /// Use it for functions that are stored or sent to other threads. [`Function::shared`] makes the function
+    /// cloneable.
     ///
     /// # Safety
     ///
@@ -96,20 +95,21 @@ impl ExecBuffer {
     /// ```
     #[doc(alias = "execbuf_entry")]
     pub unsafe fn into_function<F: FnPtr>(self) -> Function<F, Self> {
-        // SAFETY: The caller vouches for the code. It stays in place while the buffer exists, wherever the handle moves.
+        // SAFETY: The caller vouches for the code. The code stays in place while the buffer exists, even if the handle
+        // moves.
         unsafe { Function::from_parts(self.as_ptr(), self) }
     }
 
-    /// Turns the buffer into a function that owns it and begins `offset` bytes behind the first byte.
+    /// Turns the buffer into a function that owns it and begins `offset` bytes after the first byte.
     ///
     /// # Errors
     ///
-    /// [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the offset is not less than [`len`](Self::len). The buffer is
+    /// [`OutOfBounds`](crate::ErrorKind::OutOfBounds): `offset` is not less than [`len`](Self::len). The buffer is
     /// dropped.
     ///
     /// # Safety
     ///
-    /// As for [`function`](Self::function), for the code from that offset on.
+    /// As for [`function`](Self::function), for the code at `offset`.
     ///
     /// # Examples
     ///
@@ -120,7 +120,7 @@ impl ExecBuffer {
     ///     0x8b, 0x05, 0xf2, 255, 255, 255, // mov eax, [rip - 14]
     ///     0xc3, //                          ret
     /// ])?;
-    /// // SAFETY: A function without arguments that returns a 32-bit integer begins there.
+    /// // SAFETY: A function without arguments that returns a 32-bit integer begins at this offset.
     /// let function = unsafe { buffer.into_function_at::<extern "C" fn() -> u32>(8) }?;
     /// assert_eq!(function.call(), 42);
     /// # }
@@ -133,16 +133,16 @@ impl ExecBuffer {
         Ok(unsafe { Function::from_parts(address, self) })
     }
 
-    /// Returns the function that begins `offset` bytes behind the first byte. The handle shares the ownership of the
-    /// buffer, so functions at several offsets can be stored independently.
+    /// Returns the function that begins `offset` bytes after the first byte. The handle shares ownership of the buffer,
+    /// so functions at several offsets can be stored independently.
     ///
     /// # Errors
     ///
-    /// [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the offset is not less than [`len`](Self::len).
+    /// [`OutOfBounds`](crate::ErrorKind::OutOfBounds): `offset` is not less than [`len`](Self::len).
     ///
     /// # Safety
     ///
-    /// As for [`function`](Self::function), for the code from that offset on.
+    /// As for [`function`](Self::function), for the code at `offset`.
     ///
     /// # Examples
     ///
@@ -174,12 +174,12 @@ impl ExecBuffer {
         offset: usize,
     ) -> Result<Function<F, Arc<Self>>, Error> {
         let address = self.address_at(offset)?;
-        // SAFETY: The caller vouches for the code. It stays in place while the buffer exists. `Arc` hands out no `&mut`
-        // that could rewrite it while another handle owns it.
+        // SAFETY: The caller vouches for the code, which stays in place while the buffer exists. `Arc` gives no `&mut`
+        // to the buffer, so nobody can rewrite it while another handle owns it.
         Ok(unsafe { Function::from_parts(address, Arc::clone(self)) })
     }
 
-    /// The address of a byte of the code.
+    /// Returns the address of a byte of the code.
     fn address_at(&self, offset: usize) -> Result<*const u8, Error> {
         if offset >= self.len() {
             return Err(Error::out_of_bounds(c"offset"));

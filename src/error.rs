@@ -1,4 +1,4 @@
-//! Errors.
+//! The error type of the crate.
 
 use alloc::boxed::Box;
 use core::ffi::CStr;
@@ -10,10 +10,10 @@ use core::str;
 use crate::backend::{Attempt, nonzero, static_str};
 use crate::ffi::{self, execbuf_backend, execbuf_status};
 
-/// An error of the caller's.
+/// An error returned by a closure of the caller.
 pub(crate) type BoxError = Box<dyn core::error::Error + Send + Sync>;
 
-/// The kind of an [`Error`].
+/// The kind of an [`Error`]. Match it to decide what to do.
 ///
 /// # Examples
 ///
@@ -29,41 +29,42 @@ pub(crate) type BoxError = Box<dyn core::error::Error + Send + Sync>;
 pub enum ErrorKind {
     /// The code is empty.
     Empty,
-    /// The length is larger than any buffer can be.
+    /// The length exceeds the limit.
     TooLarge,
     /// The offset or the end is outside the buffer.
     OutOfBounds,
-    /// A reservation has less room than the code needs. Only calls of [`ffi`](crate::ffi) cause it.
+    /// The code is longer than its reservation. Only calls through [`ffi`](crate::ffi) cause this error.
     Capacity,
     /// The closure of [`assemble`](crate::ExecBuffer::assemble) returned an error.
     AssembleFailed,
-    /// The closure of [`assemble`](crate::ExecBuffer::assemble) returned longer code at each new address.
+    /// The closure of [`assemble`](crate::ExecBuffer::assemble) returned code that was longer than each reservation.
     Unsettled,
     /// No memory, address space or mappings are left.
     NoMemory,
-    /// The system refused every way to make memory executable. [`Error::attempts`] lists them; if it is empty,
-    /// [`Error::culprit`] names the call.
+    /// The system refused every way to make memory executable. [`Error::attempts`] lists the failed attempts. If there
+    /// are none, [`Error::culprit`] names the call that was refused.
     Denied,
     /// The process has the `READ_IMPLIES_EXEC` personality, in which all memory is executable.
     ReadImpliesExec,
     /// execbuf does not know how to publish code on this platform.
     Unsupported,
-    /// A rewrite failed, and the old code could not be made executable again.
+    /// A rewrite failed, and the old code could not be made executable again. The buffer can only be dropped.
     Lost,
-    /// The code was in a pool during a `fork`. Both processes share its memory, and neither may change it.
+    /// The code was in a pool during a `fork`. Both processes share its memory, so neither may change it.
     Frozen,
     /// No free address range is within 2 GiB of the pool's `near` address.
     TooFar,
     /// A string contains a zero byte, which ends strings in C.
     ZeroByte,
-    /// The text of a [`Signature`](crate::Signature) is wrong. [`Error::position`] is the offset of the fault.
+    /// The text of a [`Signature`](crate::Signature) is malformed. [`Error::position`] is the offset of the fault in
+    /// bytes.
     Syntax,
     /// A [`Signature`](crate::Signature) has a type that cannot be passed between calling conventions, or too many
-    /// arguments. [`Error::position`] is the argument's number, from 1 on, or 0 for the result.
+    /// arguments. [`Error::position`] is the number of the argument, starting at 1, or 0 for the result.
     Signature,
-    /// A thunk cannot convert between these calling conventions on this machine.
+    /// No thunk converts between these calling conventions on this architecture.
     Abi,
-    /// The function type is not the one of the [`DynThunk`](crate::dynamic::DynThunk).
+    /// The function type does not match the [`DynThunk`](crate::dynamic::DynThunk).
     Mismatch,
     /// The address of a function is null.
     Null,
@@ -71,9 +72,10 @@ pub enum ErrorKind {
     InvalidHandle,
 }
 
-/// An error.
+/// The error of a failed operation.
 ///
-/// `Display` says what is wrong and what to do, names the argument or the system call at fault, and lists the attempts.
+/// `Display` writes what is wrong and what to do about it, the argument or system call at fault, and the failed
+/// attempts.
 ///
 /// # Examples
 ///
@@ -91,13 +93,13 @@ pub struct Error(Repr);
 enum Repr {
     /// A report of the C library. Its status is not `EXECBUF_OK`.
     Report(ffi::execbuf_error),
-    /// What the closure of `assemble` returned.
+    /// The error that the closure of `assemble` returned.
     Assemble(BoxError),
-    /// An error that only Rust code finds, and its culprit.
+    /// An error that only Rust code detects: its kind and its culprit.
     Rust(ErrorKind, Option<&'static str>),
 }
 
-// SAFETY: The pointers in a report are to strings that live for ever and never change.
+// SAFETY: The pointers in a report point to static strings.
 unsafe impl Send for Error {}
 // SAFETY: As above.
 unsafe impl Sync for Error {}
@@ -117,7 +119,7 @@ impl Error {
         }
     }
 
-    /// Returns the system's code for the failure, if a system call failed: an `errno` value, or on Windows the value of
+    /// Returns the error code of the failed system call, if there was one: an `errno` value, or on Windows the value of
     /// `GetLastError`.
     ///
     /// # Examples
@@ -133,7 +135,7 @@ impl Error {
         }
     }
 
-    /// Returns the argument or the system call at fault, if there is one.
+    /// Returns the name of the argument or the system call at fault, if there is one.
     ///
     /// # Examples
     ///
@@ -144,15 +146,15 @@ impl Error {
     #[must_use]
     pub fn culprit(&self) -> Option<&'static str> {
         match &self.0 {
-            // SAFETY: The report's strings live for ever.
+            // SAFETY: The strings of a report are static.
             Repr::Report(report) => unsafe { static_str(report.culprit) },
             Repr::Assemble(_) => None,
             Repr::Rust(_, culprit) => *culprit,
         }
     }
 
-    /// Returns where in a [`Signature`](crate::Signature) the fault is. See [`ErrorKind::Syntax`] and
-    /// [`ErrorKind::Signature`].
+    /// Returns the position of the fault in a [`Signature`](crate::Signature): a byte offset for [`ErrorKind::Syntax`],
+    /// the number of an argument for [`ErrorKind::Signature`].
     ///
     /// # Examples
     ///
@@ -170,7 +172,7 @@ impl Error {
         }
     }
 
-    /// Returns the attempts to make memory executable that failed, in their order.
+    /// Returns the failed attempts to make memory executable, in the order in which they were made.
     ///
     /// # Examples
     ///
@@ -180,15 +182,15 @@ impl Error {
             Repr::Report(report) => report.attempts.get(..report.attempt_count as usize).unwrap_or_default(),
             Repr::Assemble(_) | Repr::Rust(..) => &[],
         };
-        // SAFETY: The report's strings live for ever.
+        // SAFETY: The strings of a report are static.
         attempts.iter().filter_map(|attempt| unsafe { Attempt::from_raw(attempt) })
     }
 
-    /// Makes an error of a report of the C API, for use with [`ffi`].
+    /// Converts an error report of the C API, for use with [`ffi`].
     ///
     /// # Safety
     ///
-    /// A function of [`ffi`] has filled the report when it failed.
+    /// A function of [`ffi`] failed and filled the report.
     ///
     /// # Examples
     ///
@@ -199,7 +201,7 @@ impl Error {
     ///
     /// let mut buffer = ffi::execbuf { entry: ptr::null(), length: 0, id: 0 };
     /// let mut report = MaybeUninit::uninit();
-    /// // SAFETY: The handle and the report can be written. The function fails, and fills the report.
+    /// // SAFETY: The handle and the report are writable. The function fails, and fills the report.
     /// let error = unsafe {
     ///     ffi::execbuf_reserve(&raw mut buffer, 0, report.as_mut_ptr());
     ///     Error::from_raw(report.assume_init())
@@ -240,7 +242,7 @@ impl Error {
         Self(Repr::Assemble(source))
     }
 
-    /// An error that Rust code found, in the form of the C library's.
+    /// Returns an error detected by Rust code, in the form of a C report, so that C writes its message.
     fn of(status: execbuf_status, culprit: &'static CStr) -> Self {
         let attempt = ffi::execbuf_attempt {
             backend: execbuf_backend::EXECBUF_BACKEND_NONE,
@@ -259,7 +261,7 @@ impl Error {
     }
 }
 
-/// Makes a C call that fills a report, and turns a failure into an error. The call must fill the report if it fails.
+/// Makes a C call, and converts its report if it fails. The call must fill the report when it fails.
 #[inline]
 pub(crate) fn check(call: impl FnOnce(*mut ffi::execbuf_error) -> execbuf_status) -> Result<(), Error> {
     let mut report = MaybeUninit::uninit();
@@ -287,7 +289,7 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_TYPE | execbuf_status::EXECBUF_E_ARGUMENTS => ErrorKind::Signature,
         execbuf_status::EXECBUF_E_ABI => ErrorKind::Abi,
         execbuf_status::EXECBUF_E_NULL => ErrorKind::Null,
-        // STALE, NOT_PUBLISHED, PUBLISHED, THUNK, VERSION and NOT_FOUND: the safe types never make such calls.
+        // STALE, NOT_PUBLISHED, PUBLISHED, THUNK, VERSION and NOT_FOUND: the safe types alone never cause these.
         _ => ErrorKind::InvalidHandle,
     }
 }
@@ -297,7 +299,7 @@ impl fmt::Display for Error {
         match &self.0 {
             Repr::Report(report) => {
                 let mut text = [0_u8; 1024];
-                // SAFETY: The report is initialised, and `text` has room for the length that is given.
+                // SAFETY: The report is initialised, and `text` is writable for the given length.
                 let length = unsafe {
                     ffi::execbuf_error_describe(&raw const *report, text.as_mut_ptr().cast(), text.len())
                 };
@@ -321,7 +323,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Shows the kind and what `Display` shows.
+/// Formats the kind, then the text of `Display`.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}({self})", self.kind())

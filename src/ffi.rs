@@ -1,26 +1,28 @@
-//! The C API, as it is in `csrc/include/execbuf.h`, which is its manual.
+//! Raw bindings of the C API. Its manual is the header, `csrc/include/execbuf.h`.
 //!
-//! Use it to share buffers with C code, or for what the safe types don't offer:
+//! Use it to share buffers with C code, and for what the safe types do not offer:
 //!
-//! - reservations that are published later, and several at once: `execbuf_reserve`, `execbuf_pool_reserve` and
-//!   `execbuf_publish`;
-//! - thunks as bytes, for memory of your own: `execbuf_thunk_emit`;
-//! - where a calling convention has each argument: `execbuf_layout_of`;
-//! - the buffer that contains an address: `execbuf_find`;
-//! - how often a stale handle was refused: `execbuf_stale_count`.
+//! - Reservations outside of a closure, several at a time: `execbuf_reserve`, `execbuf_pool_reserve`,
+//!   `execbuf_publish`.
+//! - The code of a thunk as bytes, for memory that the caller manages: `execbuf_thunk_emit`.
+//! - The registers and stack offsets of arguments in a calling convention: `execbuf_layout_of`.
+//! - The handle of the buffer that contains an address: `execbuf_find`.
+//! - The number of stale handles that were refused: `execbuf_stale_count`.
 //!
-//! Structs with a member `size` have an `_INIT` macro in C. In Rust, set the size to [`size_of`](core::mem::size_of) the struct.
+//! Structs with a member `size` have an `_INIT` macro in C. In Rust, set `size` to the struct's
+//! [`size_of`](core::mem::size_of).
 //!
-//! [`ExecBuffer::into_raw`](crate::ExecBuffer::into_raw), [`ExecBuffer::from_raw`](crate::ExecBuffer::from_raw),
-//! [`ExecPool::as_raw`](crate::ExecPool::as_raw), [`ExecPool::from_raw`](crate::ExecPool::from_raw) and
-//! [`Error::from_raw`](crate::Error::from_raw) lead from one to the other:
+//! These functions convert between the safe types and the C API: [`ExecBuffer::into_raw`](crate::ExecBuffer::into_raw),
+//! [`ExecBuffer::from_raw`](crate::ExecBuffer::from_raw), [`ExecPool::as_raw`](crate::ExecPool::as_raw),
+//! [`ExecPool::try_into_raw`](crate::ExecPool::try_into_raw), [`ExecPool::from_raw`](crate::ExecPool::from_raw) and
+//! [`Error::from_raw`](crate::Error::from_raw). For example:
 //!
 //! ```
 //! use core::mem::MaybeUninit;
 //! use core::ptr;
 //! use execbuf::{Error, ExecBuffer, ExecPool, ffi};
 //!
-//! /// Makes the result of a C call a Rust one.
+//! /// Converts the status of a C call into a `Result`.
 //! ///
 //! /// # Safety
 //! ///
@@ -36,10 +38,10 @@
 //!
 //! let pool = ExecPool::new()?;
 //! let mut raw = ffi::execbuf { entry: ptr::null(), length: 0, id: 0 };
-//! // SAFETY: The pool lives, and the handle and the report can be written.
+//! // SAFETY: The pool exists, and the handle and the report are writable.
 //! unsafe { check(|error| ffi::execbuf_pool_reserve(pool.as_raw(), &raw mut raw, 16, error)) }?;
 //! let code = [0xc3_u8]; // x86: ret. It could depend on `raw.entry`.
-//! // SAFETY: As above, and the code can be read.
+//! // SAFETY: As above, and the code is readable.
 //! unsafe { check(|error| ffi::execbuf_publish(&raw mut raw, code.as_ptr().cast(), code.len(), error)) }?;
 //! // SAFETY: The handle is published, and nobody else has it.
 //! let buffer = unsafe { ExecBuffer::from_raw(raw) };
@@ -47,7 +49,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 
-// Generated code, in C's spelling. The statuses get their texts from a macro, where no comment reaches them.
+// Generated code with C's names. The header defines the statuses in a macro, so they have no comments.
 #![allow(missing_docs, non_camel_case_types, clippy::pedantic)]
 
 #[cfg(not(feature = "bindgen"))]

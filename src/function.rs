@@ -1,4 +1,4 @@
-//! Typed handles of functions.
+//! Typed function handles.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -7,26 +7,28 @@ use core::fmt;
 
 use crate::abi::FnPtr;
 
-/// A function, and the owner that keeps its code alive.
+/// A typed handle of a function, with the owner that keeps its code alive.
 ///
-/// `F` is the function's type, any [`FnPtr`]. `O` is the owner. It is never looked into; it only has to exist:
+/// `F` is the function's type, any [`FnPtr`]. `O` is the type of the owner, which can be anything that keeps the code
+/// alive while it exists:
 ///
-/// | owner | made by |
+/// | owner | created by |
 /// |---|---|
 /// | `&ExecBuffer` | [`ExecBuffer::function`](crate::ExecBuffer::function) |
 /// | `ExecBuffer` | [`ExecBuffer::into_function`](crate::ExecBuffer::into_function) |
 /// | `Arc<ExecBuffer>` | [`ExecBuffer::shared_function_at`](crate::ExecBuffer::shared_function_at) |
-/// | `Arc<dyn Send + Sync>` | [`shared`](Self::shared); its alias is [`SharedFunction`] |
-/// | [`Thunk<O>`](crate::Thunk) | [`to_native`](Self::to_native) and its relatives |
+/// | `Arc<dyn Send + Sync>` | [`shared`](Self::shared); the handle's alias is [`SharedFunction`] |
+/// | [`Thunk<O>`](crate::Thunk) | [`to_native`](Self::to_native), [`to_abi`](Self::to_abi) and their variants |
 /// | `(O, P)` | [`and`](Self::and) |
-/// | `()` | [`from_fn`](Self::from_fn): a function of the program, which needs no owner |
-/// | any type of yours, such as `Arc<Module>` | [`from_parts`](Self::from_parts) |
+/// | `()` | [`from_fn`](Self::from_fn): functions of the program need no owner |
+/// | any other type, such as `Arc<Module>` | [`from_parts`](Self::from_parts) |
 ///
-/// `call` has the arguments and the result of `F`. It compiles to one indirect call, and is `unsafe` if `F` is. Moving a
-/// `Function` moves the owner, never the code. The owner is stored inline, so an owned function allocates nothing.
+/// The method `call` has the arguments and the result of `F`. It compiles to one indirect call, and is `unsafe` if `F`
+/// is. Moving a `Function` moves the owner, never the code. The owner is stored inline, so an owned function allocates
+/// nothing.
 ///
-/// `Function` is `Send`, `Sync` and `Copy` if `O` is, and `Clone` if `O` is a [`CloneOwner`]. A plain function pointer
-/// could outlive the code, so [`as_fn`](Self::as_fn) is `unsafe`.
+/// `Function` is `Send`, `Sync` and `Copy` if `O` is, and `Clone` if `O` is a [`CloneOwner`]. [`as_fn`](Self::as_fn) is
+/// `unsafe` because a plain function pointer can outlive the code.
 ///
 /// # Examples
 ///
@@ -51,25 +53,25 @@ use crate::abi::FnPtr;
 /// # Ok::<(), execbuf::Error>(())
 /// ```
 #[must_use]
-#[repr(C)] // the pointer comes first, so a call loads it as from a plain pointer
+#[repr(C)] // the pointer comes first, so `call` loads it at offset 0
 pub struct Function<F: FnPtr, O> {
     pointer: F,
     owner: O,
 }
 
-/// A [`Function`] that shares its owner with its clones, whatever the owner's type: for tables and struct fields.
+/// A [`Function`] that shares its owner with its clones. The owner's type is erased.
 ///
 /// # Examples
 ///
 /// See [`Function::shared`].
 pub type SharedFunction<F> = Function<F, Arc<dyn Send + Sync>>;
 
-/// An owner whose clones keep the same thing alive. A [`Function`] with such an owner is `Clone`.
+/// An owner whose clones keep the same code and data alive. A [`Function`] with such an owner is `Clone`.
 ///
 /// # Safety
 ///
-/// Each clone keeps alive, at the same address, what the original keeps alive. (The clone of an `(ExecBuffer, Vec<u8>)`
-/// would keep another vector alive than the one whose address the code knows.)
+/// Each clone keeps alive, at the same addresses, everything that the original keeps alive. A `Vec<u8>` does not
+/// qualify: its clone is another vector, but the code knows the address of the first.
 ///
 /// # Examples
 ///
@@ -80,7 +82,7 @@ pub type SharedFunction<F> = Function<F, Arc<dyn Send + Sync>>;
 /// #[derive(Clone)]
 /// struct Module(Arc<Vec<ExecBuffer>>);
 ///
-/// // SAFETY: A clone has the same vector.
+/// // SAFETY: A clone shares the vector.
 /// unsafe impl CloneOwner for Module {}
 ///
 /// let module = Module(Arc::new(vec![ExecBuffer::new(&[0xc3])?])); // x86: ret
@@ -91,23 +93,23 @@ pub type SharedFunction<F> = Function<F, Arc<dyn Send + Sync>>;
 /// # Ok::<(), execbuf::Error>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "a clone of `{Self}` need not keep the same code alive",
+    message = "a clone of `{Self}` does not necessarily keep the same code alive",
     note = "make the function `.shared()` first, or borrow it with `.by_ref()`"
 )]
 pub unsafe trait CloneOwner: Clone {}
 
-// SAFETY: A copy refers to the same thing, and has the same lifetime.
+// SAFETY: A copy refers to the same value, with the same lifetime.
 unsafe impl<T: ?Sized> CloneOwner for &T {}
-// SAFETY: What clones share is dropped with the last of them, and does not move.
+// SAFETY: Clones share one value, which does not move and is dropped with the last of them.
 unsafe impl<T: ?Sized> CloneOwner for Arc<T> {}
 // SAFETY: As above.
 unsafe impl<T: ?Sized> CloneOwner for Rc<T> {}
-// SAFETY: It keeps nothing alive.
+// SAFETY: `()` keeps nothing alive.
 unsafe impl CloneOwner for () {}
-// SAFETY: Each half of the clone keeps alive what the same half of the original does.
+// SAFETY: Each half of the clone keeps alive what that half of the original keeps alive.
 unsafe impl<A: CloneOwner, B: CloneOwner> CloneOwner for (A, B) {}
 
-#[expect(clippy::expl_impl_clone_on_copy, reason = "not every owner that is `Clone` will do")]
+#[expect(clippy::expl_impl_clone_on_copy, reason = "`Clone` alone does not suffice: `CloneOwner`")]
 impl<F: FnPtr, O: CloneOwner> Clone for Function<F, O> {
     fn clone(&self) -> Self {
         Self { pointer: self.pointer, owner: self.owner.clone() }
@@ -117,8 +119,7 @@ impl<F: FnPtr, O: CloneOwner> Clone for Function<F, O> {
 impl<F: FnPtr, O: CloneOwner + Copy> Copy for Function<F, O> {}
 
 impl<F: FnPtr> Function<F, ()> {
-    /// Makes a handle of a function of the program. It needs no owner, and it is safe because a function pointer is valid
-    /// for ever.
+    /// Returns a handle of a function of the program. It needs no owner, because a function pointer is always valid.
     ///
     /// Rust calls such a function directly. Use the handle to make a [`Thunk`](crate::Thunk) for it.
     ///
@@ -132,7 +133,7 @@ impl<F: FnPtr> Function<F, ()> {
     ///     2 * number
     /// }
     ///
-    /// // A pointer for machine code that calls with Windows' convention.
+    /// // A thunk for machine code that calls with the Win64 convention.
     /// let function = Function::from_fn(double as extern "C" fn(u64) -> u64);
     /// let thunk = function.into_abi::<extern "win64" fn(u64) -> u64>()?;
     /// assert_eq!(thunk.call(21), 42);
@@ -145,14 +146,14 @@ impl<F: FnPtr> Function<F, ()> {
 }
 
 impl<F: FnPtr, O> Function<F, O> {
-    /// Makes a handle of an address and an owner.
+    /// Returns a handle of the function at an address, with an owner.
     ///
     /// # Safety
     ///
-    /// - All that [`ExecBuffer::function`](crate::ExecBuffer::function) demands is true of the code at the address.
-    /// - The code is there, unchanged, as long as `owner` exists, wherever `owner` is moved.
-    /// - If `F` is not an `unsafe` function type, every thread that may have `owner`, or a reference to it, may call the
-    ///   code.
+    /// - The code at `address` meets the conditions of [`ExecBuffer::function`](crate::ExecBuffer::function).
+    /// - The code stays at `address`, unchanged, as long as `owner` exists, even if `owner` moves.
+    /// - If `F` is not an `unsafe` function type, every thread that may have `owner`, or a reference to it, may call
+    ///   the code.
     ///
     /// # Examples
     ///
@@ -181,7 +182,7 @@ impl<F: FnPtr, O> Function<F, O> {
     /// # Ok::<(), execbuf::Error>(())
     /// ```
     pub unsafe fn from_parts(address: *const u8, owner: O) -> Self {
-        // SAFETY: The caller guarantees that a function of this type is there.
+        // SAFETY: The caller guarantees that a function of this type is at the address.
         Self { pointer: unsafe { F::from_address(address) }, owner }
     }
 
@@ -190,12 +191,12 @@ impl<F: FnPtr, O> Function<F, O> {
         self.pointer
     }
 
-    /// Returns the function pointer itself, for third parties that take one.
+    /// Returns the plain function pointer, for APIs that take one.
     ///
     /// # Safety
     ///
-    /// - Nobody calls it after the owner is dropped, or after the code is rewritten.
-    /// - Nobody calls it on a thread that must not have a reference to the owner.
+    /// - Nobody calls the pointer after the owner is dropped, or after the code is rewritten.
+    /// - Nobody calls the pointer on a thread that must not have a reference to the owner.
     ///
     /// # Examples
     ///
@@ -234,7 +235,7 @@ impl<F: FnPtr, O> Function<F, O> {
         self.pointer.address()
     }
 
-    /// Returns the owner.
+    /// Returns a reference to the owner.
     ///
     /// # Examples
     ///
@@ -249,7 +250,7 @@ impl<F: FnPtr, O> Function<F, O> {
         &self.owner
     }
 
-    /// Gives up the handle and returns the owner.
+    /// Consumes the handle and returns the owner.
     ///
     /// # Examples
     ///
@@ -282,7 +283,7 @@ impl<F: FnPtr, O> Function<F, O> {
         Function { pointer: self.pointer, owner: &self.owner }
     }
 
-    /// Adds to the owner something else that the code needs: data, or other functions.
+    /// Adds something to the owner that the code needs, such as data or other functions.
     ///
     /// # Examples
     ///
@@ -295,7 +296,7 @@ impl<F: FnPtr, O> Function<F, O> {
     /// let mut code = [0x48, 0xa1, 0, 0, 0, 0, 0, 0, 0, 0, 0xc3]; // mov rax, [limit]; ret
     /// code[2..10].copy_from_slice(&(&raw const *limit as u64).to_le_bytes());
     /// let buffer = ExecBuffer::new(&code)?;
-    /// // SAFETY: The bytes are such a function. What they need is the box, which the handle borrows.
+    /// // SAFETY: The bytes are such a function. They read only the box, which the handle borrows.
     /// let function = unsafe { buffer.function::<extern "C" fn() -> u64>() }.and(&limit);
     /// assert_eq!(function.call(), 42); // `limit` can't be dropped before the last call
     /// # }
@@ -305,10 +306,9 @@ impl<F: FnPtr, O> Function<F, O> {
         Function { pointer: self.pointer, owner: (self.owner, also) }
     }
 
-    /// Puts the owner behind a reference count and forgets its type. The handle can then be cloned and sent to other
-    /// threads.
+    /// Moves the owner into an `Arc` and erases its type. The resulting handle can be cloned and sent to other threads.
     ///
-    /// It allocates the reference count, and aborts like other allocations in Rust if there is no memory.
+    /// The `Arc` is the only allocation. Like `Arc::new`, this aborts if no memory is left.
     ///
     /// # Examples
     ///
@@ -334,7 +334,7 @@ impl<F: FnPtr, O> Function<F, O> {
         Function { pointer: self.pointer, owner: Arc::new(self.owner) }
     }
 
-    /// Puts the owner into a box and forgets its type.
+    /// Moves the owner into a `Box` and erases its type. Functions with different owners then have the same type.
     ///
     /// # Examples
     ///
@@ -358,7 +358,8 @@ impl<F: FnPtr, O> Function<F, O> {
         Function { pointer: self.pointer, owner: Box::new(self.owner) }
     }
 
-    /// Borrows the owner and forgets its type. Functions with different owners then have the same type.
+    /// Returns a handle that borrows this one and erases the owner's type. Functions with different owners then have
+    /// the same type.
     ///
     /// # Examples
     ///
@@ -379,7 +380,7 @@ impl<F: FnPtr, O> Function<F, O> {
     }
 }
 
-/// Shows the address.
+/// Formats the address.
 impl<F: FnPtr, O> fmt::Debug for Function<F, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Function").field(&self.as_ptr()).finish()

@@ -35,39 +35,43 @@
 //! # Ok::<(), execbuf::Error>(())
 //! ```
 //!
-//! # What is here
+//! # Overview
 //!
-//! - [`ExecBuffer`] owns one piece of published code. You can rewrite it while nothing borrows it.
-//! - [`Function`] is a typed handle of a function, with the owner that keeps its code alive.
+//! - [`ExecBuffer`] owns one piece of published code, which can be rewritten while nothing borrows it.
+//! - [`Function`] is a typed handle of a function. It holds the owner that keeps the code alive.
 //! - [`ExecPool`] publishes many pieces of code in a few mappings, without a system call for each.
-//! - [`Thunk`] owns a function pointer of one calling convention for a function of another, for callers other than Rust.
+//! - [`Thunk`] adapts a function to callers that use another calling convention. (Rust itself needs no thunk.)
 //!   [`dynamic::DynThunk`] does the same for a [`Signature`] that is known only at run time.
-//! - [`abi`] has the function pointer types that all of these work with, and their types as values.
-//! - [`probe()`] reports what this machine and this process allow, and why not. The example `doctor` prints it.
-//! - [`Error`] says what was wrong, and lists every attempt to make memory executable.
-//! - [`ffi`] is the C API that everything rests on.
+//! - [`abi`] defines the function pointer types that all of these accept, and describes signatures as values.
+//! - [`probe()`] reports which backends work on this machine and in this process, and why the others do not. The
+//!   example `doctor` prints the report.
+//! - [`Error`] names the argument or system call at fault and lists every attempt to make memory executable.
+//! - [`ffi`] is the C API on which all of this is built.
 //!
 //! # What it does not do
 //!
 //! It does not assemble, compile or check machine code, and it is not a sandbox: machine code can do anything that the
-//! process can. It never hands out memory that is writable and executable, nor a writable pointer to published code. It
-//! does not patch code that may be running.
+//! process can. It never returns memory that is writable and executable, nor a writable pointer to published code. (A
+//! pool keeps a second, writable mapping of each region, at a random address.) It does not patch code that may be
+//! running.
 //!
 //! # Platforms
 //!
 //! | system | architectures | how a buffer becomes executable | how a pool's memory is mapped |
 //! |---|---|---|---|
-//! | Linux, Android | x86-64, AArch64; others compile | `mprotect`; where a policy refuses that, a sealed memfd; else an alias that `mremap` makes | a sealed memfd, mapped twice; else an alias |
+//! | Linux, Android | x86-64, AArch64; others compile | `mprotect`; if a policy refuses it, a sealed memfd; else an alias made by `mremap` | a sealed memfd, mapped twice; else an alias |
 //! | Windows | x86-64, AArch64 | `VirtualProtect` | a section with two views |
-//! | macOS | x86-64, AArch64 | `mprotect`; on AArch64 `MAP_JIT` and the thread's write protection | the same; on x86-64 each buffer by itself |
-//! | other Unix | the same | `mprotect` | each buffer by itself |
+//! | macOS | x86-64, AArch64 | x86-64: `mprotect`; AArch64: `MAP_JIT` and the per-thread write protection | x86-64: a dedicated mapping for each buffer; AArch64: `MAP_JIT` |
+//! | other Unix | x86-64, AArch64 | `mprotect` | a dedicated mapping for each buffer |
 //!
-//! Elsewhere, where there is a C library, everything compiles, and fails with [`ErrorKind::Unsupported`] at run time.
+//! On other platforms with a C library, everything compiles and returns [`ErrorKind::Unsupported`] at run time.
 //!
 //! # Features
 //!
-//! - `std` (default): [`Error`] converts into `std::io::Error`. Without it the crate is `no_std` with `alloc`.
-//! - `bindgen`: generates [`ffi`] anew at build time, with libclang. For those who change the header.
+//! - `std` (default): [`Error`] converts into `std::io::Error`. Without this feature the crate is `no_std` with
+//!   `alloc`.
+//! - `bindgen`: generates [`ffi`] from the C header at build time, with libclang. It is meant for work on execbuf
+//!   itself.
 
 #![no_std]
 
@@ -75,7 +79,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-// The modules in their order. Each uses only modules before it:
+// The modules in dependency order. Each uses only modules before it:
 // ffi, backend, error, buffer, stats, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
 pub mod abi;
 mod backend;
@@ -104,7 +108,7 @@ pub use probe::{BackendReport, Probe, probe};
 pub use stats::{Place, PoolStats};
 pub use thunk::Thunk;
 
-/// The README's examples, which are for x86-64.
+/// Runs the examples of the README, which are for x86-64.
 #[cfg(all(doctest, target_arch = "x86_64"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! Many pieces of code in a few mappings.
+//! Pools: many pieces of code in a few mappings.
 
 use alloc::boxed::Box;
 use alloc::ffi::CString;
@@ -14,26 +14,26 @@ use crate::error::{Error, check};
 use crate::ffi;
 use crate::stats::{Place, PoolStats};
 
-/// A pool: many pieces of code in a few mappings. Publishing makes no system call, unless the pool needs memory.
+/// A pool: many pieces of code in a few mappings. Publishing makes no system call unless the pool needs memory.
 ///
-/// It publishes ordinary [`ExecBuffer`]s. They outlive the pool, whose memory is freed with the last of them. Clones are
-/// handles of the same pool.
+/// A pool publishes ordinary [`ExecBuffer`]s. They can outlive the pool, whose memory is freed with the last of them.
+/// Clones of an `ExecPool` are handles of the same pool.
 ///
-/// Code starts at multiples of 16. Trap instructions fill the space between pieces of code, and the space of dropped
-/// code. That space stays in quarantine until every processor has discarded its old instructions; then it is used again.
+/// Code starts at multiples of 16. Trap instructions fill the gaps between pieces of code, and overwrite dropped code.
+/// The space of dropped code is in quarantine, and not reused, until every processor has discarded the old instructions.
 ///
-/// Memory comes from the system in regions of some MiB, of which only the parts in use take memory. Each region has an
-/// executable mapping, and a writable one at a random address that only execbuf knows. On Linux (5.1 or later, with
-/// memfd) and Windows the system never allows the executable mapping to become writable. A buffer gets a dedicated
-/// mapping, as by [`ExecBuffer::new`], if its code is large (256 KiB on 64-bit Linux), or where two mappings of the same
-/// memory are impossible. A region goes back to the system with its last buffer.
+/// Memory comes from the system in regions of some MiB, of which only used parts become resident. Each region has an
+/// executable mapping and a hidden writable mapping at a random address. On Linux (5.1 or later, with memfd) and
+/// Windows, the executable mapping can never become writable. Code gets a dedicated mapping, as with
+/// [`ExecBuffer::new`], if it is large (256 KiB or more on 64-bit Linux), or if the system cannot map memory twice.
+/// When its last buffer is dropped, a region returns to the system; a pool may keep one small empty region.
 ///
 /// # Threads and fork
 ///
-/// A pool is `Send` and `Sync`. Its lock is biased: the first thread that takes it eight times in a row takes it without
-/// an atomic instruction from then on, unless other threads take it often.
+/// A pool is `Send` and `Sync`. Its lock is biased: the first thread that takes it eight times in a row then takes it
+/// without an atomic instruction, until other threads take it often.
 ///
-/// A `fork` freezes the regions in both processes, which share them. Frozen code can be called and dropped, but
+/// A `fork` freezes all regions in both processes, which share them. Frozen code can be called and dropped, but
 /// [rewriting](ExecBuffer::rewrite) it is an error. New code goes to new regions.
 ///
 /// # Examples
@@ -62,29 +62,29 @@ pub struct ExecPool {
     raw: Arc<Raw>,
 }
 
-/// Owns the pool.
+/// Owns a pool of the C API.
 struct Raw(*mut ffi::execbuf_pool);
 
 // SAFETY: The C functions may be called from any thread.
 unsafe impl Send for Raw {}
-// SAFETY: As above, also at once; only `execbuf_pool_free` may not, and it is called when nobody else has the pool.
+// SAFETY: They may also run concurrently, except `execbuf_pool_free`, which only `drop` calls.
 unsafe impl Sync for Raw {}
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // SAFETY: The pool is ours, and nobody uses it any more.
+        // SAFETY: This value owns the pool, and nobody uses it any more.
         unsafe { ffi::execbuf_pool_free(self.0) };
     }
 }
 
 impl ExecPool {
-    /// Makes a pool. It takes memory for code at its first use.
+    /// Creates a pool with default options. It requests memory for code at its first use.
     ///
     /// # Errors
     ///
-    /// - [`NoMemory`](crate::ErrorKind::NoMemory): there is no memory for the pool itself.
+    /// - [`NoMemory`](crate::ErrorKind::NoMemory): no memory is left for the pool itself, or 8191 pools exist.
     /// - [`Denied`](crate::ErrorKind::Denied), [`ReadImpliesExec`](crate::ErrorKind::ReadImpliesExec),
-    ///   [`Unsupported`](crate::ErrorKind::Unsupported).
+    ///   [`Unsupported`](crate::ErrorKind::Unsupported): see there.
     ///
     /// # Examples
     ///
@@ -94,7 +94,7 @@ impl ExecPool {
         Self::builder().build()
     }
 
-    /// Begins a pool with options.
+    /// Returns a builder of pools with options.
     ///
     /// # Examples
     ///
@@ -107,8 +107,7 @@ impl ExecPool {
     ///
     /// # Errors
     ///
-    /// Those of [`ExecBuffer::new`], and [`TooFar`](crate::ErrorKind::TooFar): no free address range is within 2 GiB of the
-    /// pool's `near` address.
+    /// The errors of [`ExecBuffer::new`], and [`TooFar`](crate::ErrorKind::TooFar): no free range is near `near`.
     ///
     /// # Examples
     ///
@@ -117,19 +116,17 @@ impl ExecPool {
     #[doc(alias = "execbuf_pool_publish")]
     pub fn publish(&self, code: &[u8]) -> Result<ExecBuffer, Error> {
         let (bytes, length) = (code.as_ptr().cast(), code.len());
-        // SAFETY: The pool lives, the handle and the report can be written, and `code` is readable for its length; what
-        // was just published nobody else has.
+        // SAFETY: The pool exists, the handle and the report are writable, `code` is readable, and nobody has the result.
         unsafe {
             ExecBuffer::made_by(|raw, error| ffi::execbuf_pool_publish(self.raw.0, raw, bytes, length, error))
         }
     }
 
-    /// Publishes several pieces of code: all, or none if one fails. If publishing needs a barrier (AArch64), one barrier
-    /// serves all.
+    /// Publishes several pieces of code: all of them, or none if one fails. On AArch64, one barrier serves all.
     ///
     /// # Errors
     ///
-    /// Those of [`publish`](Self::publish), for the first piece of code that fails.
+    /// The errors of [`publish`](Self::publish), for the first piece of code that fails.
     ///
     /// # Examples
     ///
@@ -152,12 +149,11 @@ impl ExecPool {
             length: code.len(),
             info: ptr::null(),
         }));
-        // An `ExecBuffer` is the C handle and nothing else.
+        // An `ExecBuffer` contains only the C handle.
         let out: *mut ffi::execbuf = buffers.as_mut_ptr().cast();
-        // SAFETY: The pool lives, `out` has room for `count` handles, the report can be written, and each piece of code
-        // is readable for its length.
+        // SAFETY: The pool exists, `out` has space for `count`, the report is writable, and all the code is readable.
         check(|error| unsafe { ffi::execbuf_pool_publish_batch(self.raw.0, out, pieces.as_ptr(), count, error) })?;
-        // SAFETY: There is room for `count` buffers, which were just published, and nobody else has them.
+        // SAFETY: The vector has capacity for `count` buffers, the call has written them, and nobody else has them.
         unsafe { buffers.set_len(count) };
         Ok(buffers)
     }
@@ -166,23 +162,23 @@ impl ExecPool {
     ///
     /// # Errors
     ///
-    /// Those of [`ExecBuffer::assemble`] and [`publish`](Self::publish), and [`Frozen`](crate::ErrorKind::Frozen): the
-    /// closure forked the process, and this is the child.
+    /// The errors of [`ExecBuffer::assemble`] and [`publish`](Self::publish), and [`Frozen`](crate::ErrorKind::Frozen):
+    /// the closure forked the process, and this is the child.
     ///
     /// # Panics
     ///
-    /// Only if the closure does. The memory is freed.
+    /// Panics if the closure panics. The memory is freed.
     ///
     /// # Examples
     ///
     /// ```
     /// let pool = execbuf::ExecPool::new()?;
-    /// let mut told = 0;
+    /// let mut expected = 0;
     /// let buffer = pool.assemble(|address| {
-    ///     told = address;
+    ///     expected = address;
     ///     Ok::<_, execbuf::Error>([0xc3]) // x86: ret
     /// })?;
-    /// assert_eq!(buffer.as_ptr() as usize, told);
+    /// assert_eq!(buffer.as_ptr() as usize, expected);
     /// # Ok::<(), execbuf::Error>(())
     /// ```
     #[doc(alias = "execbuf_pool_reserve")]
@@ -192,9 +188,9 @@ impl ExecPool {
         B: AsRef<[u8]>,
         E: Into<Box<dyn core::error::Error + Send + Sync>>,
     {
-        // A slot keeps the size of its reservation, so the first guess is small.
+        // A slot keeps the size of its reservation, so the first reservation is small.
         let capacity = 64;
-        // SAFETY: The pool lives, and `execbuf_pool_reserve` reserves as many bytes.
+        // SAFETY: The pool exists, and `execbuf_pool_reserve` does what `assemble_in` requires.
         unsafe {
             ExecBuffer::assemble_in(capacity, assemble, |raw, capacity, error| {
                 ffi::execbuf_pool_reserve(self.raw.0, raw, capacity, error)
@@ -202,7 +198,7 @@ impl ExecPool {
         }
     }
 
-    /// Finds the piece of code that contains an address. Unwinders and profilers can use it, signal handlers can't.
+    /// Finds the piece of code that contains an address. It takes the pool's lock, so signal handlers must not call it.
     ///
     /// # Examples
     ///
@@ -219,12 +215,12 @@ impl ExecPool {
     pub fn lookup(&self, address: *const u8) -> Option<Place> {
         let size = mem::size_of::<ffi::execbuf_place>();
         let mut place = ffi::execbuf_place { size, entry: ptr::null(), length: 0 };
-        // SAFETY: The pool lives, and `place` can be written. The address is only compared.
+        // SAFETY: The pool exists, and `place` is writable. The address is only compared.
         let status = unsafe { ffi::execbuf_pool_lookup(self.raw.0, &raw mut place, address.cast()) };
         (status == ffi::execbuf_status::EXECBUF_OK).then(|| Place::from_raw(&place))
     }
 
-    /// Returns the pool of the C API, for use with [`ffi`] while this handle, or a clone of it, lives.
+    /// Returns the pool of the C API, for use with [`ffi`]. It is valid while this handle or a clone of it exists.
     ///
     /// # Examples
     ///
@@ -233,7 +229,7 @@ impl ExecPool {
     /// use execbuf::{ExecPool, ffi};
     ///
     /// let pool = ExecPool::builder().name("jit").build()?;
-    /// // SAFETY: The pool lives.
+    /// // SAFETY: The pool exists.
     /// let name = unsafe { CStr::from_ptr(ffi::execbuf_pool_name(pool.as_raw())) };
     /// assert_eq!(name, c"jit");
     /// # Ok::<(), execbuf::Error>(())
@@ -243,11 +239,11 @@ impl ExecPool {
         self.raw.0
     }
 
-    /// Makes a pool of a pool of the C API, for use with [`ffi`]. It is freed with the last clone.
+    /// Takes ownership of a pool of the C API, for use with [`ffi`]. The last clone frees it.
     ///
     /// # Safety
     ///
-    /// The pool lives, and nobody else frees it.
+    /// `pool` is a pool that has not been freed, and nobody else frees it.
     ///
     /// # Examples
     ///
@@ -257,11 +253,11 @@ impl ExecPool {
         Self { raw: Arc::new(Raw(pool)) }
     }
 
-    /// Gives up the pool and returns the pool of the C API, for use with [`ffi`]. The caller frees it.
+    /// Returns the pool of the C API and gives up ownership, for use with [`ffi`]. The caller must free the pool.
     ///
     /// # Errors
     ///
-    /// This handle, if it has clones.
+    /// Returns this handle if it has clones.
     ///
     /// # Examples
     ///
@@ -273,7 +269,7 @@ impl ExecPool {
     /// let pool = pool.try_into_raw().unwrap_err();
     /// drop(clone);
     /// let raw = pool.try_into_raw().unwrap();
-    /// // SAFETY: The pool lives, and is not used any more.
+    /// // SAFETY: The pool was not freed, and `raw` is not used again.
     /// let pool = unsafe { ExecPool::from_raw(raw) };
     /// assert_eq!(pool.name(), "jit");
     /// # Ok::<(), execbuf::Error>(())
@@ -293,12 +289,11 @@ impl ExecPool {
     #[must_use]
     #[doc(alias = "execbuf_pool_name")]
     pub fn name(&self) -> &str {
-        // SAFETY: It is a string that lives as long as the pool, and came from a `str`.
+        // SAFETY: The name is a string that exists as long as the pool.
         unsafe { CStr::from_ptr(ffi::execbuf_pool_name(self.raw.0)) }.to_str().unwrap_or_default()
     }
 
-    /// Returns what the pool has at the moment. It takes time in proportion to how much the pool has, and blocks other
-    /// threads that use the pool meanwhile.
+    /// Returns the current statistics. This walks over all buffers, and blocks other threads that use the pool.
     ///
     /// # Examples
     ///
@@ -307,7 +302,7 @@ impl ExecPool {
     #[doc(alias = "execbuf_pool_get_stats")]
     pub fn stats(&self) -> PoolStats {
         let mut stats = MaybeUninit::<ffi::execbuf_pool_stats>::uninit();
-        // SAFETY: The pool lives, and `stats` can be written and knows its size. The function fills the rest.
+        // SAFETY: The pool exists, and `stats` is writable and contains its size. The function fills the rest.
         unsafe {
             (&raw mut (*stats.as_mut_ptr()).size).write(mem::size_of::<ffi::execbuf_pool_stats>());
             ffi::execbuf_pool_get_stats(self.raw.0, stats.as_mut_ptr());
@@ -316,14 +311,14 @@ impl ExecPool {
     }
 }
 
-/// Shows the name.
+/// Formats the name.
 impl fmt::Debug for ExecPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecPool").field("name", &self.name()).finish_non_exhaustive()
     }
 }
 
-/// Makes an [`ExecPool`] with options.
+/// A builder of [`ExecPool`]s with options.
 ///
 /// # Examples
 ///
@@ -355,8 +350,8 @@ unsafe impl Send for ExecPoolBuilder {}
 unsafe impl Sync for ExecPoolBuilder {}
 
 impl ExecPoolBuilder {
-    /// Places all code within 2 GiB of this address. A relative call of 32 bits then reaches the address from any byte of
-    /// the code, and back.
+    /// Places all code within 2 GiB of this address, so that 32-bit relative calls reach the address from any byte of
+    /// the code, and any byte of the code from the address.
     ///
     /// # Examples
     ///
@@ -366,8 +361,8 @@ impl ExecPoolBuilder {
         self
     }
 
-    /// Sets the name of the pool: at most 63 bytes, without a zero byte. It is shown where the system can show it, as in
-    /// `/proc/self/maps` on Linux.
+    /// Sets the name of the pool: at most 63 bytes, without a zero byte. The default is `execbuf`. On Linux, the name is
+    /// also that of the pool's memfds in `/proc/self/maps`.
     ///
     /// # Examples
     ///
@@ -377,11 +372,11 @@ impl ExecPoolBuilder {
         self
     }
 
-    /// Makes the pool.
+    /// Creates the pool.
     ///
     /// # Errors
     ///
-    /// Those of [`ExecPool::new`], and
+    /// The errors of [`ExecPool::new`], and:
     ///
     /// - [`TooLarge`](crate::ErrorKind::TooLarge): the name is longer than 63 bytes.
     /// - [`ZeroByte`](crate::ErrorKind::ZeroByte): the name contains a zero byte.
@@ -398,7 +393,7 @@ impl ExecPoolBuilder {
             name: name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
         };
         let mut pool = ptr::null_mut();
-        // SAFETY: `pool` and the report can be written, and the options and the name in them live during the call.
+        // SAFETY: `pool` and the report are writable, and the options and their name exist during the call.
         check(|error| unsafe { ffi::execbuf_pool_new(&raw mut pool, &raw const options, error) })?;
         Ok(ExecPool { raw: Arc::new(Raw(pool)) })
     }

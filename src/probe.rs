@@ -1,4 +1,4 @@
-//! What this machine and this process allow.
+//! Probing which backends work on this machine and in this process.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,16 +9,16 @@ use crate::backend::{Backend, backend, nonzero, static_str};
 use crate::error::{ErrorKind, kind};
 use crate::ffi::{self, execbuf_status};
 
-/// Reports what this machine and this process allow. It tries each [`Backend`] on a small piece of memory, and asks the
-/// system about its policies and limits.
+/// Tries each [`Backend`] on a small piece of memory, and reads the system's policies and limits.
 ///
-/// It leaves nothing behind. It never asks for memory that is writable and executable, so it adds no line to an audit log
-/// that publishing would not add. A policy can change at any time, so a report can become outdated.
+/// It keeps no memory, file or state. It never requests memory that is writable and executable, so it causes no entry
+/// in an audit log that publishing would not also cause. The report can become outdated, because policies can change at
+/// any time.
 ///
-/// It makes some dozens of system calls, and on Linux reads files of `/proc` and `/sys`. Don't use it in a sandbox that
-/// kills processes for unusual calls.
+/// It makes dozens of system calls, and on Linux reads files in `/proc` and `/sys`. Do not call it in a sandbox that
+/// kills processes for unusual system calls.
 ///
-/// The example `doctor` prints the report, with advice.
+/// The example `doctor` prints the report with advice.
 ///
 /// # Examples
 ///
@@ -36,17 +36,17 @@ use crate::ffi::{self, execbuf_status};
 #[doc(alias = "execbuf_probe_system")]
 pub fn probe() -> Probe {
     let mut raw = MaybeUninit::<ffi::execbuf_probe>::uninit();
-    // SAFETY: The report can be written and knows its size. The function fills the rest.
+    // SAFETY: The report is writable and contains its size. The function fills the rest.
     let raw = unsafe {
         (&raw mut (*raw.as_mut_ptr()).size).write(mem::size_of::<ffi::execbuf_probe>());
         ffi::execbuf_probe_system(raw.as_mut_ptr());
         raw.assume_init()
     };
-    // SAFETY: It came from `execbuf_probe_system`.
+    // SAFETY: `execbuf_probe_system` has filled the report.
     unsafe { Probe::from_raw(&raw) }
 }
 
-/// What a machine and a process allow. [`probe()`] makes it.
+/// A report of the backends that work on this machine and in this process. [`probe()`] returns it.
 ///
 /// # Examples
 ///
@@ -66,13 +66,13 @@ impl Probe {
     /// `execbuf_probe_system` filled the report.
     unsafe fn from_raw(raw: &ffi::execbuf_probe) -> Self {
         let results = |results: &[ffi::execbuf_probe_result], count: u32| {
-            // SAFETY: The caller guarantees it.
+            // SAFETY: The strings of a report are static.
             results.iter().take(count as usize).filter_map(|raw| unsafe { BackendReport::from_raw(raw) }).collect()
         };
         let facts = raw.facts.iter().take(raw.fact_count as usize).filter_map(|fact| {
-            // SAFETY: The names in a report are strings that live for ever.
+            // SAFETY: The names in a report are static strings.
             let name = unsafe { static_str(fact.name) }?;
-            // SAFETY: The values end with a zero, and live as long as the report.
+            // SAFETY: The values end with a zero byte, and exist as long as the report.
             let value = unsafe { CStr::from_ptr(fact.value.as_ptr()) };
             Some((name, value.to_string_lossy().into_owned()))
         });
@@ -84,8 +84,9 @@ impl Probe {
         }
     }
 
-    /// Returns why nothing was tried, or `None` if something was: [`ReadImpliesExec`](ErrorKind::ReadImpliesExec),
-    /// [`Unsupported`](ErrorKind::Unsupported), or the reason why fork handlers can't be installed.
+    /// Returns the reason why no backend was tried, or `None` if they were:
+    /// [`ReadImpliesExec`](ErrorKind::ReadImpliesExec), [`Unsupported`](ErrorKind::Unsupported), or the reason why fork
+    /// handlers could not be installed.
     ///
     /// # Examples
     ///
@@ -95,8 +96,8 @@ impl Probe {
         self.error
     }
 
-    /// Returns the backends of [`ExecBuffer`](crate::ExecBuffer), in the order in which they are tried. The first one
-    /// that works is used.
+    /// Returns a report for each backend of [`ExecBuffer`](crate::ExecBuffer), in the order in which they are tried.
+    /// The first backend that works is used.
     ///
     /// # Examples
     ///
@@ -106,8 +107,8 @@ impl Probe {
         &self.buffer
     }
 
-    /// Returns the backends of the regions of an [`ExecPool`](crate::ExecPool), in the order in which they are tried. If
-    /// none works, each piece of code gets a dedicated mapping.
+    /// Returns a report for each backend of the regions of an [`ExecPool`](crate::ExecPool), in the order in which they
+    /// are tried. If none works, each piece of code gets a dedicated mapping.
     ///
     /// # Examples
     ///
@@ -117,7 +118,7 @@ impl Probe {
         &self.pool
     }
 
-    /// Returns the backend that [`ExecBuffer`](crate::ExecBuffer) uses, or `None` if it can't publish.
+    /// Returns the backend that [`ExecBuffer`](crate::ExecBuffer) uses, or `None` if none works.
     ///
     /// # Examples
     ///
@@ -127,7 +128,7 @@ impl Probe {
         first_that_works(&self.buffer)
     }
 
-    /// Returns the backend of the regions of an [`ExecPool`](crate::ExecPool), or `None` if there are no regions.
+    /// Returns the backend that the regions of an [`ExecPool`](crate::ExecPool) use, or `None` if none works.
     ///
     /// # Examples
     ///
@@ -144,8 +145,8 @@ impl Probe {
         first_that_works(&self.pool)
     }
 
-    /// Returns names and values of policies, limits and sizes, as far as the process may know them. They are for people to
-    /// read, and can change with the version.
+    /// Returns names and values of policies, limits and sizes, as far as the process may read them. They are meant for
+    /// people, and can change in any version.
     ///
     /// # Examples
     ///
@@ -164,7 +165,7 @@ fn first_that_works(results: &[BackendReport]) -> Option<Backend> {
     results.iter().find(|report| report.works()).map(BackendReport::backend)
 }
 
-/// What a [`Probe`] found out about one backend.
+/// The result of trying one backend.
 ///
 /// # Examples
 ///
@@ -187,7 +188,7 @@ pub struct BackendReport {
 impl BackendReport {
     /// # Safety
     ///
-    /// The call is null or a string that lives for ever.
+    /// `raw.call` is null or a static string.
     unsafe fn from_raw(raw: &ffi::execbuf_probe_result) -> Option<Self> {
         Some(Self {
             backend: backend(raw.backend)?,
@@ -207,7 +208,7 @@ impl BackendReport {
         self.backend
     }
 
-    /// Returns whether it works here: code was written, called, rewritten and called again.
+    /// Returns whether the backend works: code was written, called, rewritten and called again.
     ///
     /// # Examples
     ///
@@ -217,7 +218,7 @@ impl BackendReport {
         self.call.is_none()
     }
 
-    /// Returns why it does not work: the system call that failed, or the check that made an attempt pointless.
+    /// Returns the system call that failed, or the check that ruled the backend out; `None` if the backend works.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Types, signatures and calling conventions as values.
+//! Values that describe types, signatures and calling conventions.
 
 use alloc::ffi::CString;
 use alloc::sync::Arc;
@@ -12,8 +12,8 @@ use crate::ffi;
 
 /// The type of an argument or a result.
 ///
-/// Integer types are named by their width. C's `long` and `wchar_t` are missing because their width depends on the
-/// system.
+/// Integer types are named by their width. There are no variants for C's `long` and `wchar_t`, whose width depends on
+/// the system.
 ///
 /// # Examples
 ///
@@ -54,7 +54,7 @@ pub enum Type {
     F64,
 }
 
-/// For each type its number in C, which is its place in this list, and its letter in a signature's text.
+/// The types in the order of their numbers in C, with their letters in a signature's text.
 const TYPES: [(Type, char); 13] = [
     (Type::Void, 'v'),
     (Type::Bool, '?'),
@@ -72,8 +72,8 @@ const TYPES: [(Type, char); 13] = [
 ];
 
 impl Type {
-    /// Returns the letter that stands for the type in a signature's text. Signed integers have small letters, unsigned
-    /// integers have capital letters.
+    /// Returns the letter of the type in a signature's text. Signed integers have lowercase letters, unsigned integers
+    /// have uppercase letters.
     ///
     /// # Examples
     ///
@@ -116,14 +116,14 @@ impl Type {
     }
 }
 
-/// The most arguments that a [`Signature`] can have.
+/// The maximum number of arguments of a [`Signature`].
 const MAX_ARGUMENTS: usize = ffi::EXECBUF_MAX_ARGUMENTS as usize;
 
 /// The types of a function's result and arguments.
 ///
-/// A signature is the constant [`FnPtr::SIGNATURE`](crate::FnPtr::SIGNATURE) of a function pointer type, or is parsed.
-/// Its text is the [letter](Type::letter) of the result, then the letters of the arguments in parentheses. A full stop
-/// stands where the `...` of a variadic function begins.
+/// A signature is the constant [`FnPtr::SIGNATURE`](crate::FnPtr::SIGNATURE) of a function pointer type, or is parsed
+/// from text. The text consists of the [letter](Type::letter) of the result and, in parentheses, the letters of the
+/// arguments. In the signature of a variadic function, a full stop precedes the arguments that are passed as `...`.
 ///
 /// # Examples
 ///
@@ -144,19 +144,19 @@ pub struct Signature(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    /// Of a function pointer type.
+    /// The signature of a function pointer type.
     Static { result: Type, arguments: &'static [Type] },
-    /// Parsed.
+    /// A parsed signature.
     Parsed { result: Type, arguments: Arc<[Type]>, fixed: Option<usize> },
 }
 
 impl Signature {
-    /// The signature of a function pointer type.
+    /// Returns the signature of a function pointer type.
     pub(crate) const fn from_static(result: Type, arguments: &'static [Type]) -> Self {
         Self(Repr::Static { result, arguments })
     }
 
-    /// Returns the type of the result: [`Type::Void`] if there is none.
+    /// Returns the type of the result, which is [`Type::Void`] if there is none.
     ///
     /// # Examples
     ///
@@ -181,7 +181,7 @@ impl Signature {
         }
     }
 
-    /// Returns how many arguments come before the `...` of a variadic function, or `None` if the function is not
+    /// Returns the number of arguments before the `...` of a variadic function, or `None` if the function is not
     /// variadic.
     ///
     /// # Examples
@@ -247,9 +247,12 @@ pub(crate) const fn raw_signature(
 ///
 /// # Errors
 ///
-/// [`Syntax`](crate::ErrorKind::Syntax) and [`Signature`](crate::ErrorKind::Signature) say where the text is wrong, and
-/// why. C's `long`, `long double`, `wchar_t` and `va_list` have no letter. 128-bit integers, vectors and structs are
-/// not supported yet.
+/// - [`Syntax`](crate::ErrorKind::Syntax): the text is malformed.
+/// - [`Signature`](crate::ErrorKind::Signature): a type is not supported, or there are more than 127 arguments. C's
+///   `long`, `long double`, `wchar_t` and `va_list` have no letter. 128-bit integers, vectors and structs are not
+///   supported yet.
+///
+/// The error has the [position](crate::Error::position) and the reason.
 ///
 /// # Examples
 ///
@@ -272,7 +275,7 @@ impl FromStr for Signature {
         // SAFETY: `head` ends before the first zero, and `more` has none.
         let text = unsafe { CString::from_vec_unchecked(bytes) };
         let mut raw = ptr::null_mut();
-        // SAFETY: `raw` and the report can be written, and the text ends with a zero.
+        // SAFETY: `raw` and the report are writable, and the text ends with a zero byte.
         check(|error| unsafe { ffi::execbuf_signature_parse(&raw mut raw, text.as_ptr(), error) })?;
         // SAFETY: The function has made it, and it is freed once, when nothing borrows it.
         unsafe {
@@ -297,7 +300,7 @@ impl Hash for Signature {
     }
 }
 
-/// Writes the text that [`FromStr`] parses.
+/// Formats the text that [`FromStr`] parses.
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char(self.result().letter())?;
@@ -318,7 +321,7 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// A calling convention. It says where arguments and results are, and which registers a function preserves.
+/// A calling convention: where arguments and results are passed, and which registers a function preserves.
 ///
 /// # Examples
 ///
@@ -331,11 +334,11 @@ impl fmt::Debug for Signature {
 #[non_exhaustive]
 #[doc(alias = "execbuf_abi")]
 pub enum Abi {
-    /// System V AMD64, `extern "sysv64"`: what x86-64 Linux, macOS and the BSDs use (System V psABI, AMD64
+    /// System V AMD64, `extern "sysv64"`: the convention of Linux, macOS and the BSDs on x86-64 (System V psABI, AMD64
     /// supplement, 3.2).
     SysV64,
-    /// Microsoft x64, `extern "win64"` and `extern "efiapi"`: what x86-64 Windows and UEFI use (Microsoft, "x64
-    /// calling convention"; UEFI specification, 2.3.4).
+    /// Microsoft x64, `extern "win64"` and `extern "efiapi"`: the convention of Windows and UEFI on x86-64 (Microsoft,
+    /// "x64 calling convention"; UEFI specification, 2.3.4).
     Win64,
     /// The C convention of a target other than x86-64, such as AAPCS64.
     C,

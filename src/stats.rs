@@ -1,4 +1,4 @@
-//! What a pool knows about its code and its memory.
+//! Statistics of a pool, and the places of its code.
 
 use alloc::vec::Vec;
 
@@ -6,7 +6,7 @@ use crate::backend::{Attempt, Backend, backend};
 use crate::error::Error;
 use crate::ffi;
 
-/// Where a piece of code is: the result of [`ExecPool::lookup`](crate::ExecPool::lookup).
+/// The address and length of a piece of code. [`ExecPool::lookup`](crate::ExecPool::lookup) returns it.
 ///
 /// # Examples
 ///
@@ -18,7 +18,7 @@ pub struct Place {
     len: usize,
 }
 
-// SAFETY: The address is only a number. Reading the code there takes `unsafe`.
+// SAFETY: The address is only a number. Reading the code at it requires `unsafe`.
 unsafe impl Send for Place {}
 // SAFETY: As above.
 unsafe impl Sync for Place {}
@@ -50,7 +50,7 @@ impl Place {
     }
 }
 
-/// What an [`ExecPool`](crate::ExecPool) has at the moment. Sizes are in bytes.
+/// Statistics of an [`ExecPool`](crate::ExecPool). Sizes are in bytes.
 ///
 /// # Examples
 ///
@@ -117,29 +117,29 @@ impl PoolStats {
     }
 
     getters! {
-        /// Returns the number of buffers that are not dropped.
+        /// Returns the number of live buffers, which are published or reserved and not freed. It includes the adapters
+        /// that thunks share.
         live: usize;
-        /// Returns the sum of their lengths. A reservation counts with its capacity.
+        /// Returns the sum of the lengths of all live buffers. A reservation counts with its capacity.
         bytes: usize;
-        /// Returns the address space of all regions and dedicated mappings. A region counts once, although it is mapped
-        /// twice.
+        /// Returns the size of all regions and dedicated mappings. A region counts once, although it is mapped twice.
         mapped: usize;
-        /// Returns the memory that was set aside for code, used or free: the part of `mapped` that was ever touched.
+        /// Returns the size of the memory behind `mapped` that was ever touched, whether it is in use or free.
         resident: usize;
-        /// Returns the memory for the pool's own bookkeeping.
+        /// Returns the size of the pool's own data structures.
         bookkeeping: usize;
         /// Returns the number of regions.
         regions: usize;
         /// Returns the number of regions that a fork has frozen.
         frozen: usize;
-        /// Returns the number of buffers that have a dedicated mapping.
+        /// Returns the number of buffers with a dedicated mapping.
         dedicated: usize;
-        /// Returns how the newest region was made, or `None` if there never was one.
+        /// Returns the backend of the newest region, or `None` if the pool has never had a region.
         backend: Option<Backend>;
     }
 
-    /// Returns the attempts that failed when the newest region was made: why its backend is not a better one, or why
-    /// there is none.
+    /// Returns the attempts that failed when the pool last created a region. They show why an earlier backend in the
+    /// order was not used, or why there is no region.
     ///
     /// # Examples
     ///
@@ -149,7 +149,7 @@ impl PoolStats {
         &self.attempts
     }
 
-    /// Returns how much of `resident` is not code: rounding, traps, and free space.
+    /// Returns the part of `resident` that is not live code: rounding, traps, and free space.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Function pointers of one ABI for functions of another, and the methods of [`Function`] that make them.
+//! Thunks, and the methods of [`Function`] that make them.
 
 use core::fmt;
 use core::ptr;
@@ -10,24 +10,25 @@ use crate::ffi;
 use crate::function::Function;
 use crate::pool::ExecPool;
 
-/// The owner of a thunk: its code, and the owner `O` of the function that it calls.
+/// The code of a thunk, and the owner `O` of the function that it calls, its target.
 ///
-/// A thunk is a function pointer of one ABI for a function of another ABI, for callers other than Rust. (Rust calls
-/// `extern "sysv64"` and `extern "win64"` functions directly on every x86-64 system.) Use thunks for `qsort`, for a
-/// callback of the Windows API, or for machine code that calls functions of the system.
+/// A thunk is called with one ABI and calls its target with another. It is for callers other than Rust, such as the C
+/// library's `qsort` or the Windows API, and for machine code that calls functions of the system. (Rust itself calls
+/// `extern "sysv64"` and `extern "win64"` functions directly on every x86-64 system.)
 ///
-/// [`Function::to_native`] and its relatives make a `Function<G, Thunk<O>>`. Use [`Function::from_fn`] first if the
-/// target is a plain function pointer. If the ABIs are the same, the thunk is the function itself. Otherwise it takes 16
-/// or 32 bytes in a pool that all thunks share (a page, where pools have no regions), or in a pool of yours.
+/// [`Function::to_native`], [`Function::to_abi`] and their variants return a `Function<G, Thunk<O>>`. Use
+/// [`Function::from_fn`] first if the target is a plain function pointer. If the two ABIs are the same, no code is made
+/// and the thunk is the target itself. Otherwise it takes 16 or 32 bytes in a pool (a page, where pools have no
+/// regions). By default, all thunks share a pool of the library.
 ///
 /// If the signature is known only at run time, use [`DynThunk`](crate::dynamic::DynThunk), which takes it as text:
 /// `"d(pid)"`.
 ///
 /// # Unwinding
 ///
-/// Panics, exceptions, `longjmp` and backtraces pass through a thunk, and debuggers know it. In Rust, panics need types
-/// such as `extern "C-unwind"` on both sides: a panic that leaves an `extern "C"` function ends the process. About
-/// `"win64-unwind"`, see [`FnPtr`].
+/// Panics, exceptions, `longjmp` and backtraces pass through a thunk, and gdb shows its name. In Rust, a panic can only
+/// pass if both types are `-unwind` types, such as `extern "C-unwind"`: a panic that leaves an `extern "C"` function
+/// aborts the process. [`FnPtr`] explains `"win64-unwind"`.
 ///
 /// # Examples
 ///
@@ -35,7 +36,7 @@ use crate::pool::ExecPool;
 /// # #[cfg(target_arch = "x86_64")] {
 /// use execbuf::{ExecPool, Function};
 ///
-/// // Code for Windows' convention, called with System V's.
+/// // Code with the Win64 convention, called with the System V convention.
 /// let pool = ExecPool::new()?;
 /// let buffer = pool.publish(&[
 ///     0x48, 0x8d, 0x04, 0x11, // lea rax, [rcx + rdx]
@@ -46,7 +47,7 @@ use crate::pool::ExecPool;
 /// let thunk = add.into_abi::<extern "sysv64" fn(u64, u64) -> u64>()?; // owns the code, too
 /// assert_eq!(thunk.call(40, 2), 42);
 ///
-/// // A function of this program, for code that calls with Windows' convention.
+/// // A function of this program, for code that calls with the Win64 convention.
 /// extern "sysv64" fn double(number: u64) -> u64 {
 ///     2 * number
 /// }
@@ -58,13 +59,13 @@ use crate::pool::ExecPool;
 /// ```
 #[must_use]
 pub struct Thunk<O> {
-    // Declared, and so dropped, before the owner of what it calls.
+    // Declared before `target`, and therefore dropped first: the thunk calls what `target` owns.
     code: Option<ExecBuffer>,
     target: O,
 }
 
 impl<O> Thunk<O> {
-    /// Returns the thunk's own code, or `None` if the ABIs are the same and the thunk is the function itself.
+    /// Returns the code of the thunk, or `None` if the ABIs are the same and the thunk is the target itself.
     ///
     /// # Examples
     ///
@@ -82,7 +83,7 @@ impl<O> Thunk<O> {
         self.code.as_ref()
     }
 
-    /// Returns the owner of the function that the thunk calls.
+    /// Returns the owner of the target.
     ///
     /// # Examples
     ///
@@ -91,7 +92,7 @@ impl<O> Thunk<O> {
         &self.target
     }
 
-    /// Drops the thunk and returns the owner of the function that it called.
+    /// Drops the thunk and returns the owner of the target.
     ///
     /// # Examples
     ///
@@ -109,7 +110,7 @@ impl<O> Thunk<O> {
     }
 }
 
-/// Shows the thunk's own code.
+/// Formats the code of the thunk.
 impl<O> fmt::Debug for Thunk<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Thunk").field("code", &self.code).finish_non_exhaustive()
@@ -117,11 +118,12 @@ impl<O> fmt::Debug for Thunk<O> {
 }
 
 impl<F: FnPtr, O> Function<F, O> {
-    /// Makes a plain C function pointer for the function, for third parties. The thunk borrows this handle.
+    /// Makes a thunk with the C convention of this target, for APIs that take a C function pointer. The thunk borrows
+    /// this handle.
     ///
     /// # Errors
     ///
-    /// Those of [`ExecPool::publish`].
+    /// The errors of [`ExecPool::publish`].
     ///
     /// # Examples
     ///
@@ -133,10 +135,10 @@ impl<F: FnPtr, O> Function<F, O> {
     ///     0x8d, 0x04, 0x11, // lea eax, [rcx + rdx]
     ///     0xc3, //             ret
     /// ])?;
-    /// // SAFETY: The bytes are a function with Win64's convention that adds two integers.
+    /// // SAFETY: The bytes are a Win64 function that adds two integers.
     /// let add = unsafe { buffer.function::<extern "win64" fn(u32, u32) -> u32>() };
     /// let thunk = add.to_native()?;
-    /// // SAFETY: The pointer is not used after the thunk.
+    /// // SAFETY: The pointer is not used after the thunk is dropped.
     /// let pointer: extern "C" fn(u32, u32) -> u32 = unsafe { thunk.as_fn() };
     /// assert_eq!(pointer(40, 2), 42);
     /// # }
@@ -147,11 +149,12 @@ impl<F: FnPtr, O> Function<F, O> {
         self.by_ref().into_native()
     }
 
-    /// Makes a plain C function pointer for the function, for third parties. The thunk owns this handle's owner.
+    /// Makes a thunk with the C convention of this target, for APIs that take a C function pointer. The thunk owns this
+    /// handle's owner.
     ///
     /// # Errors
     ///
-    /// Those of [`ExecPool::publish`]. The owner is dropped.
+    /// The errors of [`ExecPool::publish`]. On failure, the owner is dropped.
     ///
     /// # Examples
     ///
@@ -176,11 +179,11 @@ impl<F: FnPtr, O> Function<F, O> {
         self.into_abi()
     }
 
-    /// Does what [`into_native`](Self::into_native) does, in a pool of yours: near the code that calls it, for example.
+    /// Makes a thunk like [`into_native`](Self::into_native), in the given pool.
     ///
     /// # Errors
     ///
-    /// Those of [`ExecPool::publish`]. The owner is dropped.
+    /// The errors of [`ExecPool::publish`]. On failure, the owner is dropped.
     ///
     /// # Examples
     ///
@@ -190,12 +193,11 @@ impl<F: FnPtr, O> Function<F, O> {
         self.into_abi_in(pool)
     }
 
-    /// Makes a function pointer of another ABI for the function. `G` is the function's type but for the ABI. The thunk
-    /// borrows this handle.
+    /// Makes a thunk with another ABI. `G` is the function's type with that ABI. The thunk borrows this handle.
     ///
     /// # Errors
     ///
-    /// Those of [`ExecPool::publish`].
+    /// The errors of [`ExecPool::publish`].
     ///
     /// # Examples
     ///
@@ -214,12 +216,11 @@ impl<F: FnPtr, O> Function<F, O> {
         self.by_ref().into_abi()
     }
 
-    /// Makes a function pointer of another ABI for the function. `G` is the function's type but for the ABI. The thunk
-    /// owns this handle's owner.
+    /// Makes a thunk with another ABI. `G` is the function's type with that ABI. The thunk owns this handle's owner.
     ///
     /// # Errors
     ///
-    /// Those of [`ExecPool::publish`]. The owner is dropped.
+    /// The errors of [`ExecPool::publish`]. On failure, the owner is dropped.
     ///
     /// # Examples
     ///
@@ -229,12 +230,12 @@ impl<F: FnPtr, O> Function<F, O> {
         self.cross(None)
     }
 
-    /// Does what [`into_abi`](Self::into_abi) does, in a pool of yours: near the code that calls it, for example. Use
-    /// [`by_ref`](Self::by_ref) first if the thunk is to borrow this handle.
+    /// Makes a thunk like [`into_abi`](Self::into_abi), in the given pool, such as a pool near the code that calls the
+    /// thunk. To make a thunk that borrows this handle, call it on [`by_ref`](Self::by_ref).
     ///
     /// # Errors
     ///
-    /// Those of [`ExecPool::publish`]. The owner is dropped.
+    /// The errors of [`ExecPool::publish`]. On failure, the owner is dropped.
     ///
     /// # Examples
     ///
@@ -267,9 +268,9 @@ impl<F: FnPtr, O> Function<F, O> {
         let code = code(pool, G::RAW_SIGNATURE, G::ABI, F::ABI, target)?;
         let entry = code.as_ref().map_or(target, ExecBuffer::as_ptr);
         let owner = Thunk { code, target: self.into_owner() };
-        // SAFETY: At the entry is a thunk of type `G`, or the function itself if the ABIs are the same. The signatures are
-        // the same, or the types would have different `Native`s. The owner keeps both alive. Threads that may have the
-        // owner may have `O`, and so may call the function.
+        // SAFETY: At the entry is a thunk of type `G`, or the function itself if the ABIs are the same. The signatures
+        // are the same, or the types would have different `Native`s. The owner keeps both alive. Threads that may have
+        // the owner may have `O`, and so may call the function.
         Ok(unsafe { Function::from_parts(entry, owner) })
     }
 }
@@ -288,8 +289,8 @@ pub(crate) fn code(
     }
     let (caller_abi, callee_abi) = (caller_abi.raw(), callee_abi.raw());
     let pool = pool.map_or(ptr::null_mut(), ExecPool::as_raw);
-    // SAFETY: The handle and the report can be written, and the pool lives or is null. The target is only stored. Nobody
-    // else has what was just published.
+    // SAFETY: The handle and the report are writable, and the pool exists or is null. The target is only stored.
+    // Nobody else has what was just published.
     let code = unsafe {
         ExecBuffer::made_by(|raw, error| {
             ffi::execbuf_thunk_new(pool, raw, signature, caller_abi, callee_abi, target.cast(), error)

@@ -1,6 +1,6 @@
-//! Code does not change while it is in use.
+//! Code cannot be changed while it is in use.
 //!
-//! It is not rewritten while a function borrows it:
+//! A buffer cannot be rewritten while a function borrows it:
 //!
 //! ```compile_fail,E0502
 //! let mut buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -9,14 +9,14 @@
 //! function.call();
 //! ```
 //!
-//! nor while a function owns it:
+//! A buffer cannot be rewritten while a function owns it:
 //!
 //! ```compile_fail,E0596
 //! let mut owned = unsafe { execbuf::ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>() };
 //! owned.owner().rewrite(0, &[0xcc]).unwrap();
 //! ```
 //!
-//! nor while functions share it:
+//! A buffer cannot be rewritten while functions share it:
 //!
 //! ```compile_fail,E0596
 //! let mut buffer = std::sync::Arc::new(execbuf::ExecBuffer::new(&[0xc3]).unwrap());
@@ -24,7 +24,7 @@
 //! buffer.rewrite(0, &[0xcc]).unwrap();
 //! ```
 //!
-//! nor while somebody reads its bytes:
+//! A buffer cannot be rewritten while its bytes are borrowed:
 //!
 //! ```compile_fail,E0502
 //! let mut buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();

@@ -1,6 +1,6 @@
-//! A function does not outlive its code.
+//! A function cannot outlive its code.
 //!
-//! It does not outlive the scope of its buffer:
+//! A function cannot outlive the scope of its buffer:
 //!
 //! ```compile_fail,E0597
 //! # use execbuf::{ExecBuffer, Function};
@@ -12,7 +12,7 @@
 //! function.call();
 //! ```
 //!
-//! The buffer is not dropped while a function borrows it:
+//! A buffer cannot be dropped while a function borrows it:
 //!
 //! ```compile_fail,E0505
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -21,7 +21,7 @@
 //! function.call();
 //! ```
 //!
-//! nor moved:
+//! A buffer cannot be moved while a function borrows it:
 //!
 //! ```compile_fail,E0505
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -30,7 +30,7 @@
 //! function.call();
 //! ```
 //!
-//! nor turned into an owned function:
+//! A buffer cannot become an owned function while a function borrows it:
 //!
 //! ```compile_fail,E0505
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -39,7 +39,7 @@
 //! function.call();
 //! ```
 //!
-//! at whatever offset the function begins:
+//! A function at an offset also borrows the buffer:
 //!
 //! ```compile_fail,E0505
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -48,7 +48,7 @@
 //! function.call();
 //! ```
 //!
-//! A copy borrows, too:
+//! A copy of a function also borrows the buffer:
 //!
 //! ```compile_fail,E0505
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -58,7 +58,7 @@
 //! copy.call();
 //! ```
 //!
-//! and a function that borrows the buffer of an owned one:
+//! A function that borrows the buffer of an owned function cannot outlive the owned function:
 //!
 //! ```compile_fail,E0505
 //! let owned = unsafe { execbuf::ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>() };
@@ -67,7 +67,7 @@
 //! function.call();
 //! ```
 //!
-//! `by_ref`:
+//! `by_ref` borrows the handle:
 //!
 //! ```compile_fail,E0505
 //! let owned = unsafe { execbuf::ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>() };
@@ -76,7 +76,7 @@
 //! function.call();
 //! ```
 //!
-//! `by_dyn`:
+//! `by_dyn` borrows the handle:
 //!
 //! ```compile_fail,E0505
 //! let owned = unsafe { execbuf::ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>() };
@@ -85,7 +85,7 @@
 //! function.call();
 //! ```
 //!
-//! `into_owner` takes the handle:
+//! `into_owner` consumes the handle:
 //!
 //! ```compile_fail,E0382
 //! let owned = unsafe { execbuf::ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>() };
@@ -93,7 +93,7 @@
 //! owned.call();
 //! ```
 //!
-//! `and` keeps the first loan:
+//! `and` keeps the borrow of the first owner:
 //!
 //! ```compile_fail,E0505
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -102,7 +102,7 @@
 //! function.call();
 //! ```
 //!
-//! and the second:
+//! `and` keeps the borrow of what it adds:
 //!
 //! ```compile_fail,E0505
 //! let data = vec![1];
@@ -112,7 +112,7 @@
 //! function.call();
 //! ```
 //!
-//! `boxed` keeps the loan:
+//! `boxed` keeps the borrow:
 //!
 //! ```compile_fail,E0505
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -121,14 +121,14 @@
 //! function.call();
 //! ```
 //!
-//! `shared` wants an owner, not a loan:
+//! `shared` requires an owner without borrows:
 //!
 //! ```compile_fail,E0597
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
 //! let function = unsafe { buffer.function::<extern "C" fn()>() }.shared();
 //! ```
 //!
-//! `into_native` keeps the loan:
+//! `into_native` keeps the borrow:
 //!
 //! ```compile_fail,E0505
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -146,7 +146,7 @@
 //! thunk.call();
 //! ```
 //!
-//! `to_abi`:
+//! `to_abi` borrows the handle:
 //!
 //! ```compile_fail,E0505
 //! let owned = unsafe { execbuf::ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>() };
@@ -155,7 +155,7 @@
 //! thunk.call();
 //! ```
 //!
-//! `into_target` takes the thunk:
+//! `into_target` consumes the thunk:
 //!
 //! ```compile_fail,E0382
 //! let owned = unsafe { execbuf::ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>() };
@@ -164,7 +164,7 @@
 //! thunk.call();
 //! ```
 //!
-//! A function of a [`DynThunk`](crate::dynamic::DynThunk) does not outlive the thunk:
+//! A function of a [`DynThunk`](crate::dynamic::DynThunk) cannot outlive the thunk:
 //!
 //! ```compile_fail,E0505
 //! extern "C" fn nothing() {}
@@ -175,7 +175,7 @@
 //! function.call();
 //! ```
 //!
-//! nor what the thunk borrows:
+//! A [`DynThunk`](crate::dynamic::DynThunk) cannot outlive what its owner borrows:
 //!
 //! ```compile_fail,E0505
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -186,7 +186,7 @@
 //! function.call();
 //! ```
 //!
-//! The builder of a thunk does not outlive the pool:
+//! The builder of a thunk cannot outlive its pool:
 //!
 //! ```compile_fail,E0505
 //! extern "C" fn nothing() {}

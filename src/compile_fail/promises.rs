@@ -1,4 +1,4 @@
-//! Promises are `unsafe`.
+//! Methods whose conditions the compiler cannot check are `unsafe`.
 //!
 //! ```compile_fail,E0133
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -47,7 +47,7 @@
 //! let function = thunk.into_function::<extern "C" fn()>();
 //! ```
 //!
-//! An `unsafe` function type keeps its calls unsafe:
+//! Calls of an `unsafe` function type are `unsafe`:
 //!
 //! ```compile_fail,E0133
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();

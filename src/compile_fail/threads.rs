@@ -1,6 +1,6 @@
-//! Threads and clones follow the owner.
+//! Whether a function is `Send`, `Sync` and `Clone` depends on its owner.
 //!
-//! A function whose owner is not `Send` stays on its thread:
+//! A function whose owner is not `Send` cannot be sent to another thread:
 //!
 //! ```compile_fail,E0277
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -8,7 +8,7 @@
 //! std::thread::spawn(move || function.call());
 //! ```
 //!
-//! and so does its thunk:
+//! Nor can a thunk of such a function:
 //!
 //! ```compile_fail,E0277
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -17,7 +17,7 @@
 //! std::thread::spawn(move || thunk.call());
 //! ```
 //!
-//! A function whose owner is not `Sync` is not used by two threads:
+//! A function whose owner is not `Sync` cannot be used by two threads:
 //!
 //! ```compile_fail,E0277
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -27,14 +27,14 @@
 //! });
 //! ```
 //!
-//! nor shared:
+//! A function whose owner is not `Sync` cannot be shared:
 //!
 //! ```compile_fail,E0277
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
 //! let function = unsafe { buffer.into_function::<extern "C" fn()>() }.and(std::cell::Cell::new(1)).shared();
 //! ```
 //!
-//! A function is not cloned if the clone of its owner would keep something else alive:
+//! A function cannot be cloned if a clone of its owner keeps other data alive:
 //!
 //! ```compile_fail,E0599
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
@@ -42,7 +42,7 @@
 //! let clone = function.clone();
 //! ```
 //!
-//! nor if the owner can't be cloned:
+//! A function cannot be cloned if its owner cannot be cloned:
 //!
 //! ```compile_fail,E0599
 //! let function = unsafe { execbuf::ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>() };

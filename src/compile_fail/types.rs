@@ -1,33 +1,33 @@
-//! Types that code can't have.
+//! Types that published code cannot have.
 //!
-//! The Rust ABI is not stable:
+//! A function pointer with the Rust ABI, which is not stable:
 //!
 //! ```compile_fail,E0277
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
 //! let function = unsafe { buffer.function::<fn()>() };
 //! ```
 //!
-//! References make a function pointer type generic:
+//! A function pointer with a reference, which makes its type generic:
 //!
 //! ```compile_fail,E0277
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
 //! let function = unsafe { buffer.function::<extern "C" fn(&u8)>() };
 //! ```
 //!
-//! and are no arguments even with a lifetime:
+//! A function pointer with a reference that has a lifetime:
 //!
 //! ```compile_fail,E0277
 //! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
 //! let function = unsafe { buffer.function::<extern "C" fn(&'static u8)>() };
 //! ```
 //!
-//! A closure is not a function pointer:
+//! A closure, which is not a function pointer:
 //!
 //! ```compile_fail,E0277
 //! let function = execbuf::Function::from_fn(|| ());
 //! ```
 //!
-//! A thunk has the signature of its target:
+//! A thunk with another signature than its target:
 //!
 //! ```compile_fail,E0271
 //! extern "C" fn double(number: u64) -> u64 { 2 * number }
@@ -35,7 +35,7 @@
 //! let thunk = function.into_abi::<extern "C" fn(u32) -> u64>().unwrap();
 //! ```
 //!
-//! and stays `unsafe` if the target is:
+//! A safe thunk of an `unsafe` target:
 //!
 //! ```compile_fail,E0271
 //! unsafe extern "C" fn nothing() {}
@@ -43,7 +43,7 @@
 //! let thunk = function.into_abi::<extern "C" fn()>().unwrap();
 //! ```
 //!
-//! and unwinds only if the target's type says so:
+//! A thunk that may not unwind, of a target that may:
 //!
 //! ```compile_fail,E0271
 //! extern "C-unwind" fn panics() { panic!() }
@@ -51,7 +51,7 @@
 //! let thunk = function.into_abi::<extern "C" fn()>().unwrap();
 //! ```
 //!
-//! A type of one's own takes `unsafe` to be an argument:
+//! A user's type without an `unsafe impl` of `AbiType`:
 //!
 //! ```compile_fail,E0200
 //! #[derive(Clone, Copy)]
@@ -63,7 +63,7 @@
 //! ```
 
 #[cfg(not(target_arch = "x86_64"))]
-/// An ABI that the target lacks does not compile:
+/// A function pointer with an ABI that the target does not have:
 ///
 /// ```compile_fail,E0570
 /// type F = extern "sysv64" fn();
@@ -72,8 +72,8 @@
 struct Foreign;
 
 #[cfg(all(target_arch = "x86_64", not(windows)))]
-/// A safe call never unwinds through a Win64 frame where the unwinder does not restore that frame's registers
-/// (rust-lang/rust#144371):
+/// A safe call that unwinds through a Win64 frame, on systems whose unwinders do not restore the registers of that
+/// frame (rust-lang/rust#144371):
 ///
 /// ```compile_fail,E0277
 /// extern "sysv64-unwind" fn panics() { panic!() }

@@ -1,4 +1,4 @@
-//! Unit tests of errors.
+//! Unit tests of the error type and the conversions from C.
 
 use super::*;
 use crate::backend::Backend;
@@ -6,9 +6,9 @@ use alloc::format;
 use alloc::string::ToString;
 use core::ffi::CStr;
 
-/// An error as the C library reports it.
+/// Returns an error in the form of a C report.
 fn reported(status: execbuf_status) -> Error {
-    Error::of(status, c"somebody")
+    Error::of(status, c"culprit")
 }
 
 #[test]
@@ -39,18 +39,18 @@ fn every_status_has_its_kind() {
         (s::EXECBUF_E_TOO_MANY_POOLS, ErrorKind::NoMemory),
         (s::EXECBUF_E_NOT_FOUND, ErrorKind::InvalidHandle),
     ];
-    // The statuses are numbered without gaps, so this says that none is missing.
+    // The statuses are numbered without gaps, so this proves that the list is complete.
     for (number, (status, kind)) in (1..).zip(kinds) {
         assert_eq!(status.0, -number);
         assert_eq!(reported(status).kind(), kind);
     }
-    // SAFETY: The function takes any value, and returns a string.
+    // SAFETY: The function accepts any value and returns a static string.
     let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 23))) };
     assert_eq!((kinds.len(), after), (23, c"EXECBUF_E_?"));
 }
 
 #[test]
-fn errors_of_the_system_keep_their_code_and_become_io_errors() {
+fn errors_keep_the_os_code_and_convert_to_io_errors() {
     let Repr::Report(mut report) = reported(execbuf_status::EXECBUF_E_DENIED).0 else { unreachable!() };
     report.os_error = 13;
     report.attempt_count = 1;
@@ -60,7 +60,7 @@ fn errors_of_the_system_keep_their_code_and_become_io_errors() {
         call: c"self-test".as_ptr(),
     };
     let error = Error(Repr::Report(report));
-    assert_eq!((error.os_error(), error.culprit()), (Some(13), Some("somebody")));
+    assert_eq!((error.os_error(), error.culprit()), (Some(13), Some("culprit")));
     let attempts: alloc::vec::Vec<_> = error.attempts().collect();
     assert_eq!((attempts[0].backend(), attempts[0].call()), (Backend::MapJit, "self-test"));
     assert_eq!(attempts[0].os_error(), None);
@@ -95,8 +95,8 @@ fn backends_have_their_c_names() {
 }
 
 #[test]
-fn the_version_is_the_crates() {
-    // SAFETY: It returns a string.
+fn the_c_version_equals_the_crate_version() {
+    // SAFETY: The function returns a static string.
     let version = unsafe { CStr::from_ptr(ffi::execbuf_version()) };
     assert_eq!(version.to_str(), Ok(env!("CARGO_PKG_VERSION")));
     assert_eq!(ffi::EXECBUF_VERSION, version.to_bytes_with_nul());
