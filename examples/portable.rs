@@ -5,7 +5,8 @@
 mod portable {
     use execbuf::{Error, ExecBuffer, ExecPool, Function};
 
-    /// `scale * (a - b + c - d + e - f + g - h)`: six integers arrive in registers, two on the stack, the scale in xmm0.
+    /// `scale * (a - b + c - d + e - f + g - h)`: six integers arrive in registers, two on the stack, the scale in
+    /// xmm0.
     const ALTERNATE: [u8; 35] = [
         0x48, 0x29, 0xf7, //             sub rdi, rsi
         0x48, 0x01, 0xd7, //             add rdi, rdx
@@ -70,6 +71,6 @@ fn main() -> Result<(), execbuf::Error> {
     #[cfg(target_arch = "x86_64")]
     portable::main()?;
     #[cfg(not(target_arch = "x86_64"))]
-    println!("two conventions: only on x86-64");
+    println!("only x86-64 has two calling conventions");
     Ok(())
 }

@@ -62,6 +62,6 @@ fn main() -> Result<(), execbuf::Error> {
     #[cfg(target_arch = "x86_64")]
     sort::main()?;
     #[cfg(not(target_arch = "x86_64"))]
-    println!("two conventions: only on x86-64");
+    println!("only x86-64 has two calling conventions");
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The committed bindings are what bindgen makes of the header, on Linux and for Windows. With the feature `bindgen`.
+//! Compares the committed bindings with what bindgen generates from the header for each target. Needs the feature
+//! `bindgen`.
 
 #[cfg(feature = "bindgen")]
 #[test]
@@ -13,7 +14,7 @@ fn committed_bindings_are_current_for_every_target() {
     for (target, bindings) in generated {
         assert!(
             committed == bindings,
-            "src/bindings.rs is not what bindgen makes for {target}; after a change of csrc/include/execbuf.h, copy \
+            "src/bindings.rs differs from what bindgen generates for {target}; if csrc/include/execbuf.h has changed, copy \
              {}/bindings.rs to src/bindings.rs",
             env!("OUT_DIR"),
         );
@@ -24,5 +25,5 @@ fn committed_bindings_are_current_for_every_target() {
 #[test]
 fn committed_bindings_are_current_for_every_target() {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "SKIP: comparing the bindings takes libclang and `--features bindgen`");
+    let _ = writeln!(std::io::stderr(), "SKIP: comparing the bindings needs libclang and `--features bindgen`");
 }

@@ -1,4 +1,5 @@
-//! The compiler in `examples/brainfuck`: what it accepts, what it emits, and that machine code and interpreter agree.
+//! Tests of the compiler in `examples/brainfuck`: its parser, its machine code, and that the machine code agrees with
+//! the interpreter.
 
 #![allow(unreachable_pub, dead_code, reason = "the modules of the example")]
 
@@ -19,7 +20,7 @@ fn at(line: usize, column: usize) -> Position {
     Position { line, column }
 }
 
-/// What a program writes as machine code, and how it ends.
+/// Runs a program as machine code. Returns its output and its result.
 fn run(source: &str, input: &[u8]) -> (Vec<u8>, Result<(), Error>) {
     let program = Program::parse(source).unwrap();
     let mut output = Vec::new();
@@ -51,19 +52,18 @@ fn programs_write_and_read() {
     assert_eq!(run("++++++++[>++++++++<-]>+.", b""), (b"A".to_vec(), Ok(())));
 }
 
-/// Puts numbers into the callee-saved registers, calls a compiled program that uses all it has, and returns what is in
-/// them afterwards.
+/// Fills the callee-saved registers, calls a compiled program that uses all of them, and reads them afterwards.
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn machine_code_keeps_callee_saved_registers() {
+fn machine_code_preserves_callee_saved_registers() {
     use execbuf::ExecBuffer;
     let program = Program::parse("+.>,[-]<").unwrap();
     let buffer = ExecBuffer::new(&jit::compile(&program)).unwrap();
     let (mut tape, mut output) = ([0_u8; 2], Vec::new());
     let mut streams = Streams::new(b"a", &mut output);
     let mut kept = [11_u64, 12, 13, 14, 15, 16];
-    // SAFETY: The code is a System V function of these three arguments; all that it may change is declared, and the
-    // registers that it has to keep are saved here.
+    // SAFETY: The code is a System V function with these three arguments. All registers that it may change are
+    // declared, and those that it must preserve are saved here.
     unsafe {
         std::arch::asm!(
             "push rbx", "push rbp", "push r12", "push r13", "push r14", "push r15",
@@ -96,7 +96,7 @@ fn leaving_the_tape_is_an_error_with_its_position() {
 }
 
 #[test]
-fn output_that_fails_ends_the_program() {
+fn a_failed_write_ends_the_program() {
     struct Full;
     impl std::io::Write for Full {
         fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
@@ -111,7 +111,7 @@ fn output_that_fails_ends_the_program() {
     assert_eq!(result, Err(Error::Output("full".into())));
 }
 
-/// Random programs with balanced brackets.
+/// Generates random programs with balanced brackets.
 fn source() -> impl Strategy<Value = String> {
     let command =
         prop::sample::select(vec!["+", "-", ">", "<", ".", ",", "++++", "[-]", "\n"]).prop_map(String::from);
@@ -123,7 +123,7 @@ fn source() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn machine_code_does_what_the_interpreter_does(
+    fn machine_code_agrees_with_the_interpreter(
         commands in prop::collection::vec(source(), 0..30),
         input in prop::collection::vec(any::<u8>(), 0..20),
     ) {
@@ -131,7 +131,7 @@ proptest! {
         let program = Program::parse(&source).unwrap();
         let mut output = Vec::new();
         let result = interpret(&program, &mut Streams::new(&input, &mut output), 100_000);
-        // Programs that take longer may well never end.
+        // A program that takes longer may never end.
         if let Some(result) = result {
             prop_assert_eq!(run(&source, &input), (output, result));
         }

@@ -1,4 +1,4 @@
-//! The suite, on the system as it is.
+//! Runs `tests/suite` without restrictions on the process.
 
 mod suite;
 mod support;

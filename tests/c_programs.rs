@@ -1,4 +1,4 @@
-//! Builds and runs the C tests in `tests/c`, on a Unix system that compiles for itself. CI runs them for other systems.
+//! Builds and runs the C tests in `tests/c` on the host, if it is a Unix system. CI runs them for other systems.
 
 #[path = "support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
-//! `Function::call` compiles to the instructions of a call through a function pointer. Optimised builds on x86-64 only:
-//! `cargo test --release --test call_cost -- --nocapture` also prints them.
+//! Checks that `Function::call` compiles to the same instructions as a call through a function pointer. This needs an
+//! optimised build for x86-64: `cargo test --release --test call_cost -- --nocapture` also prints the instructions.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -31,10 +31,10 @@ mod disassembly {
         function.call(a, b)
     }
 
-    /// The instructions from an address to the first one that leaves the function.
+    /// Decodes the instructions from an address to the first one that leaves the function.
     fn instructions(address: usize) -> Vec<String> {
-        // SAFETY: A function of this program begins there, and ends with an instruction that the loop stops at; the
-        // compiler puts more code behind it, so that reading ahead stays in the program.
+        // SAFETY: A function of this program begins at the address. The compiler places more code after it, so 64 bytes
+        // are readable.
         let bytes = unsafe { std::slice::from_raw_parts(address as *const u8, 64) };
         let mut formatter = IntelFormatter::new();
         let mut lines = Vec::new();
@@ -52,7 +52,7 @@ mod disassembly {
     }
 
     #[test]
-    fn a_call_compiles_to_the_instructions_of_a_call_through_a_pointer() {
+    fn a_call_compiles_to_the_instructions_of_a_call_through_a_function_pointer() {
         let pointer = instructions(by_pointer as extern "C" fn(&F, u64, u64) -> u64 as usize);
         type Call<T> = extern "C" fn(&T, u64, u64) -> u64;
         let borrowed = instructions(by_function as Call<Function<F, &ExecBuffer>> as usize);
@@ -67,6 +67,6 @@ mod disassembly {
 
 #[cfg(not(all(target_arch = "x86_64", not(debug_assertions))))]
 #[test]
-fn a_call_compiles_to_the_instructions_of_a_call_through_a_pointer() {
-    support::skip("the instructions of a call: take an optimised build for x86-64");
+fn a_call_compiles_to_the_instructions_of_a_call_through_a_function_pointer() {
+    support::skip("the instructions of a call: they need an optimised build for x86-64");
 }

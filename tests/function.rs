@@ -1,4 +1,4 @@
-//! Typed handles: every ABI and number of arguments, constants, Send and Sync.
+//! Calls through typed handles: every ABI, number of arguments and result type, and the constants of `FnPtr`.
 
 mod support;
 
@@ -8,8 +8,8 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use support::jump_to;
 
-/// For one ABI and arguments of the given types, starting with all: publishes code that goes on in a Rust function of
-/// that ABI, which notes its arguments, and calls it.
+/// For one ABI and arguments of the given types: publishes code that jumps to a Rust function of that ABI, calls it,
+/// and checks the sum of the arguments that the function received.
 macro_rules! arguments_arrive {
     ($extern:literal, $($name:ident: $type:ty = $value:expr),*) => {{
         extern $extern fn target($($name: $type),*) -> f64 {
@@ -17,13 +17,13 @@ macro_rules! arguments_arrive {
         }
         type F = extern $extern fn($($type),*) -> f64;
         let buffer = ExecBuffer::new(&jump_to(target as F as *const u8)).unwrap();
-        // SAFETY: The code goes on in a function of this type.
+        // SAFETY: The code jumps to a function of this type.
         let function = unsafe { buffer.function::<F>() };
         let expected = 0.0 $(+ ($value as f64))*;
         assert_eq!(function.call($($value),*), expected, "{}", stringify!($extern $($type)*));
-        // SAFETY: As above; an unsafe function type takes the same code.
+        // SAFETY: As above. The same code also implements the `unsafe` type.
         let function = unsafe { buffer.function::<unsafe extern $extern fn($($type),*) -> f64>() };
-        // SAFETY: The target demands nothing.
+        // SAFETY: The target has no conditions.
         assert_eq!(unsafe { function.call($($value),*) }, expected);
         // SAFETY: As above.
         let function = unsafe { buffer.into_function::<F>() };
@@ -33,7 +33,7 @@ macro_rules! arguments_arrive {
     }};
 }
 
-/// `arguments_arrive!` with all the given arguments, all but the first, and so on down to none.
+/// Invokes `arguments_arrive!` with all the given arguments, then without the first, and so on down to no arguments.
 macro_rules! with_fewer_and_fewer {
     ($extern:literal,) => { arguments_arrive!($extern,) };
     ($extern:literal, $name:ident: $type:ty = $value:expr $(, $names:ident: $types:ty = $values:expr)*) => {
@@ -48,7 +48,7 @@ macro_rules! every_argument_arrives {
         #[allow(clippy::cast_precision_loss, clippy::cast_lossless, clippy::unnecessary_cast, reason = "small numbers")]
         #[allow(clippy::too_many_arguments, clippy::float_cmp, reason = "twelve arguments, sums of powers of two")]
         fn $test() {
-            // Powers of two, so that every sum tells which arguments are in it.
+            // The values are powers of two, so that every subset of them has a different sum.
             with_fewer_and_fewer!($extern,
                 a: u64 = 1, b: f64 = 2.0, c: i32 = 4, d: f32 = 8.0, e: u16 = 16, f: i64 = 32,
                 g: f64 = 64.0, h: u8 = 128, i: f32 = 256.0, j: u32 = 512, k: f64 = 1024.0, l: i16 = 2048
@@ -75,7 +75,7 @@ every_argument_arrives!(
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn one_piece_of_code_runs_under_either_convention_on_every_system() {
+fn code_of_either_convention_can_be_called_on_every_system() {
     let sysv64 = ExecBuffer::new(&[
         0x48, 0x89, 0xf8, // mov rax, rdi
         0x48, 0x29, 0xf0, // sub rax, rsi
@@ -97,12 +97,12 @@ fn one_piece_of_code_runs_under_either_convention_on_every_system() {
 
 #[test]
 #[allow(clippy::float_cmp, reason = "the values are exact")]
-fn results_of_every_type_come_back() {
+fn results_of_every_type_are_returned() {
     macro_rules! comes_back {
         ($($type:ty: $value:expr),*) => {$({
             extern "C" fn target() -> $type { $value }
             let buffer = ExecBuffer::new(&jump_to(target as extern "C" fn() -> $type as *const u8)).unwrap();
-            // SAFETY: The code goes on in a function of this type.
+            // SAFETY: The code jumps to a function of this type.
             let function = unsafe { buffer.function::<extern "C" fn() -> $type>() };
             assert_eq!(function.call(), $value, "{}", stringify!($type));
         })*};
@@ -116,7 +116,7 @@ fn results_of_every_type_come_back() {
 }
 
 #[test]
-fn function_pointers_are_arguments() {
+fn function_pointers_can_be_arguments() {
     extern "C" fn twice(function: extern "C" fn(u64) -> u64, argument: u64) -> u64 {
         function(function(argument))
     }
@@ -125,7 +125,7 @@ fn function_pointers_are_arguments() {
     }
     type F = extern "C" fn(extern "C" fn(u64) -> u64, u64) -> u64;
     let buffer = ExecBuffer::new(&jump_to(twice as F as *const u8)).unwrap();
-    // SAFETY: The code goes on in a function of this type.
+    // SAFETY: The code jumps to a function of this type.
     assert_eq!(unsafe { buffer.function::<F>() }.call(triple, 5), 45);
     assert_eq!(F::SIGNATURE.to_string(), "L(pL)");
 }
@@ -167,7 +167,7 @@ fn equal_signatures_have_equal_hashes() {
 }
 
 #[test]
-fn only_types_without_invalid_values_take_any_bits() {
+fn any_bits_is_true_only_for_types_without_invalid_values() {
     assert_eq!(
         [u8::ANY_BITS, i64::ANY_BITS, usize::ANY_BITS, f32::ANY_BITS, f64::ANY_BITS, bool::ANY_BITS],
         [true; 6]

@@ -1,4 +1,5 @@
-//! Handles of functions: who owns the code, what a handle can do, how large it is, and which threads may have it.
+//! Function handles: ownership of the code, the methods of a handle, its size, and its `Send`, `Sync`, `Clone` and
+//! `Copy`.
 
 mod support;
 
@@ -11,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 type F = extern "C" fn() -> u32;
 
-/// Whether a type has a trait, as a constant: an associated constant hides that of a trait of the same name.
+/// Evaluates to whether a type implements a trait, as a constant. It relies on an inherent associated constant taking
+/// precedence over a trait's constant of the same name.
 macro_rules! has {
     ($trait:path: $type:ty) => {{
         #[allow(dead_code, reason = "only if the type lacks the trait")]
@@ -28,7 +30,7 @@ macro_rules! has {
     }};
 }
 
-/// Handles are sent, shared, cloned and copied as far as their owners are.
+/// Handles are `Send`, `Sync`, `Clone` and `Copy` if their owners allow it.
 const _: () = {
     type NotSync = (ExecBuffer, Cell<u8>);
     type Neither = (ExecBuffer, Rc<u8>);
@@ -56,7 +58,7 @@ const _: () = {
     assert!(has!(Send: DynThunk<NotSync>) && !has!(Sync: DynThunk<NotSync>) && !has!(Send: DynThunk<Neither>));
 };
 
-/// A handle is the function pointer and the owner.
+/// A handle contains only the function pointer and the owner.
 const _: () = {
     const WORD: usize = size_of::<usize>();
     assert!(size_of::<Function<F, ()>>() == WORD);
@@ -79,13 +81,13 @@ impl Drop for Drops {
 }
 
 #[test]
-fn functions_at_several_entries_share_one_buffer() {
+fn functions_at_several_offsets_share_one_buffer() {
     let mut code = support::returning(1);
     let second = code.len().next_multiple_of(16);
     code.resize(second, support::TRAP[0]);
     code.extend(support::returning(2));
     let buffer = Arc::new(ExecBuffer::new(&code).unwrap());
-    // SAFETY: There are such functions at both places.
+    // SAFETY: Such functions begin at both offsets.
     let (one, two) = unsafe {
         let one = buffer.shared_function_at::<extern "C" fn() -> u32>(0).unwrap();
         let two = buffer.shared_function_at::<unsafe extern "C" fn() -> u32>(second).unwrap();
@@ -95,7 +97,7 @@ fn functions_at_several_entries_share_one_buffer() {
     drop(buffer);
     assert_eq!(one.call(), 1);
     drop(one);
-    // SAFETY: The code demands nothing.
+    // SAFETY: The code has no conditions.
     assert_eq!(unsafe { two.call() }, 2);
     // SAFETY: Nothing is called.
     let error = unsafe { two.owner().shared_function_at::<extern "C" fn()>(code.len()) }.unwrap_err();
@@ -103,11 +105,11 @@ fn functions_at_several_entries_share_one_buffer() {
 }
 
 #[test]
-fn an_owned_function_begins_at_any_offset_of_its_buffer() {
+fn an_owned_function_can_begin_at_any_offset_of_its_buffer() {
     let mut code = support::TRAP.repeat(4);
     code.extend(support::returning(3));
     let publish = || ExecBuffer::new(&code).unwrap();
-    // SAFETY: Such a function begins there.
+    // SAFETY: Such a function begins at this offset.
     let function = unsafe { publish().into_function_at::<F>(16) }.unwrap();
     assert_eq!((function.call(), function.as_ptr()), (3, function.owner().as_ptr().wrapping_add(16)));
     for offset in [code.len(), usize::MAX] {
@@ -118,7 +120,7 @@ fn an_owned_function_begins_at_any_offset_of_its_buffer() {
 }
 
 #[test]
-fn function_pointers_are_the_functions() {
+fn plain_function_pointers_call_the_code() {
     let buffer = support::publish(9);
     // SAFETY: The code is such a function, and the buffer outlives the calls.
     unsafe {
@@ -127,7 +129,7 @@ fn function_pointers_are_the_functions() {
         assert_eq!(owned.as_fn()(), 9);
         let shared = Arc::new(owned.into_owner()).shared_function_at::<F>(0).unwrap();
         let clone = shared.clone();
-        let shared = Arc::try_unwrap(shared.into_owner()).expect_err("the clone owns it, too");
+        let shared = Arc::try_unwrap(shared.into_owner()).expect_err("the clone also owns it");
         drop(clone);
         assert_eq!(support::call(&Arc::try_unwrap(shared).unwrap()), 9);
     }
@@ -164,7 +166,7 @@ fn every_handle_of_a_function_calls_it() {
 }
 
 #[test]
-fn what_and_adds_is_dropped_with_the_last_handle() {
+fn a_value_added_with_and_is_dropped_with_the_last_handle() {
     let count = Arc::new(AtomicUsize::new(0));
     let drops = || count.load(Ordering::Relaxed);
     // SAFETY: The code is such a function.
@@ -179,12 +181,12 @@ fn what_and_adds_is_dropped_with_the_last_handle() {
 }
 
 #[test]
-fn a_module_is_an_owner() {
+fn a_module_can_be_the_owner() {
     struct Module {
         pieces: Vec<ExecBuffer>,
     }
     let module = Arc::new(Module { pieces: (0..3).map(support::publish).collect() });
-    // SAFETY: The pieces are such functions, and the module never drops one.
+    // SAFETY: The pieces are such functions, and the module never drops a piece.
     let function =
         |n: usize| unsafe { Function::<F, _>::from_parts(module.pieces[n].as_ptr(), Arc::clone(&module)) };
     let functions: Vec<_> = (0..3).map(function).collect();
@@ -203,19 +205,19 @@ fn a_module_is_an_owner() {
 }
 
 #[test]
-fn functions_of_the_program_need_no_owner() {
+fn a_function_of_the_program_needs_no_owner() {
     extern "C" fn five() -> u32 {
         5
     }
     let function = Function::from_fn(five as F);
     assert_eq!((function.call(), function.as_ptr()), (5, five as *const u8));
-    // SAFETY: The function lives for ever.
+    // SAFETY: A function of the program is never freed.
     assert_eq!(unsafe { function.as_fn() }(), 5);
     assert_eq!(function.into_native().unwrap().call(), 5);
 }
 
 #[test]
-fn handles_show_addresses_and_never_bytes() {
+fn debug_output_shows_addresses_and_never_bytes() {
     let buffer = support::publish(0x1234);
     let address = format!("{:?}", buffer.as_ptr());
     let length = buffer.len();

@@ -1,4 +1,5 @@
-//! The suite in children that have given up rights, and what happens where no right is left. Linux only.
+//! Runs `tests/suite` in child processes that have given up rights, and tests what happens if no way to make memory
+//! executable is left. Linux only.
 
 #[cfg(target_os = "linux")]
 #[path = "suite/pool/mod.rs"]
@@ -10,7 +11,7 @@ mod support;
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    eprintln!("SKIP: the hardenings are Linux's");
+    eprintln!("SKIP: the hardening tests are for Linux");
 }
 
 #[cfg(target_os = "linux")]
@@ -30,12 +31,12 @@ mod linux {
     /// A way to give up rights.
     struct Hardening {
         name: &'static str,
-        /// Gives them up in this process, or says why it can't.
+        /// Gives up the rights in this process, or returns the reason why it cannot.
         apply: fn() -> Result<(), String>,
-        /// What the mappings of published code are of, and so which backend made them: "" for private anonymous
-        /// memory, "/dev/zero" for shared.
+        /// The file name of the mappings of dedicated buffers, which shows the backend: "" for private anonymous
+        /// memory, "/dev/zero" for shared anonymous memory.
         mappings: &'static str,
-        /// How a pool makes its regions.
+        /// The backend that pools use.
         pool: Backend,
     }
 
@@ -93,24 +94,24 @@ mod linux {
                 buffer.rewrite(0, &returning(2)).unwrap();
                 assert_eq!((maps::name_at(buffer.as_ptr()).as_str(), call(&buffer)), (hardening.mappings, 2));
             });
-            failed += report(hardening.name, "the expected backend is used", end);
+            failed += report(hardening.name, "buffers use the expected backend", end);
             if end == child::End::Exited(SKIPPED) {
                 continue;
             }
             let end = hardened(hardening.apply, || expected_regions(hardening));
             failed += report(hardening.name, "pools use the expected backend", end);
             for (name, test) in suite::ALL.iter().copied().flatten() {
-                let own = hardened(hardening.apply, || test(&suite::Maker::Own));
-                failed += report(hardening.name, name, own);
+                let dedicated = hardened(hardening.apply, || test(&suite::Maker::Dedicated));
+                failed += report(hardening.name, name, dedicated);
                 let pooled = hardened(hardening.apply, || test(&suite::Maker::pool()));
-                failed += report(hardening.name, &format!("in a pool {name}"), pooled);
+                failed += report(hardening.name, &format!("in a pool: {name}"), pooled);
             }
             for (name, test) in pool::ALL.iter().copied().flatten() {
                 failed += report(hardening.name, name, hardened(hardening.apply, test));
             }
         }
         for (name, test) in OTHERS {
-            failed += report("alone", name, child::forked(test));
+            failed += report("other", name, child::forked(test));
         }
         println!("test result: {}", if failed == 0 { "ok" } else { "FAILED" });
         std::process::exit(i32::from(failed > 0));
@@ -133,7 +134,7 @@ mod linux {
         assert_eq!(maps::name_at(buffer.as_ptr()), mappings);
         buffer.rewrite(0, &returning(2)).unwrap();
         assert_eq!((maps::name_at(buffer.as_ptr()).as_str(), call(&buffer)), (mappings, 2));
-        // One mapping to execute, one to write, none for both.
+        // There is one executable mapping and one writable mapping.
         let mapped = maps::of(mappings);
         let mut rights: Vec<_> = mapped.iter().map(|mapping| (mapping.writable, mapping.executable)).collect();
         rights.sort_unstable();
@@ -158,21 +159,21 @@ mod linux {
         failed
     }
 
-    /// Tests that harden themselves, each in a child of its own.
+    /// Tests that apply their own restrictions. Each runs in its own child process.
     const OTHERS: &[(&str, fn())] = &[
-        ("where all is refused the error lists every attempt", all_refused),
-        ("rights that are lost later are noticed", lost_later),
-        ("sealed code can't be made writable", sealed),
-        ("the child of a fork asks anew what it may do", fork_forgets),
-        ("code over RLIMIT_FSIZE takes another way", file_size),
-        ("a lack of descriptors is no refusal", no_descriptors),
-        ("refused staging is no lack of memory", refused_staging),
-        ("a policy that is imposed later leaves old code as it was", old_code_under_a_new_policy),
-        ("under READ_IMPLIES_EXEC new is refused", read_implies_exec),
-        ("under READ_IMPLIES_EXEC after the first use nothing is writable and executable", read_implies_exec_late),
-        ("an exhausted address space is an error, and passes", no_address_space),
+        ("if every backend is refused, the error lists every attempt", all_refused),
+        ("a backend that is refused later is replaced by another one", lost_later),
+        ("sealed code cannot become writable", sealed),
+        ("the child of a fork checks the personality again", fork_forgets),
+        ("code larger than RLIMIT_FSIZE uses another backend", file_size),
+        ("no descriptors left is reported as NoMemory, not Denied", no_descriptors),
+        ("a refused mmap is reported as Denied, not NoMemory", refused_staging),
+        ("existing code still runs after a rewrite is refused by a new policy", old_code_under_a_new_policy),
+        ("publishing is refused under READ_IMPLIES_EXEC", read_implies_exec),
+        ("READ_IMPLIES_EXEC after the first use makes no mapping writable and executable", read_implies_exec_late),
+        ("an exhausted address space is an error until memory is freed", no_address_space),
         ("an exhausted address space is an error under MDWE", no_address_space_under_mdwe),
-        ("exhausted mappings are an error, and pass", no_mappings),
+        ("exhausted mappings are an error until mappings are freed", no_mappings),
     ];
 
     fn all_refused() {
@@ -213,7 +214,7 @@ mod linux {
         buffer.rewrite(0, &returning(2)).unwrap();
         let page = buffer.as_ptr().wrapping_sub(16).cast_mut().cast();
         for protection in [libc::PROT_WRITE, libc::PROT_READ | libc::PROT_WRITE] {
-            // SAFETY: The page is the buffer's, and is not written.
+            // SAFETY: The page belongs to the buffer, and nothing writes it.
             let result = unsafe { libc::mprotect(page, 1, protection) };
             let refused = result == -1 && Error::last_os_error().raw_os_error() == Some(libc::EACCES);
             if !refused && !kernel_maps_sealed_files_shared() {
@@ -224,9 +225,10 @@ mod linux {
         assert_eq!(call(&buffer), 2);
     }
 
-    /// Whether this kernel is new enough (6.7): asked by a sealed file of our own.
+    /// Returns whether the kernel (6.7 or later) can map a file sealed against writing as shared, by mapping such a
+    /// file.
     fn kernel_maps_sealed_files_shared() -> bool {
-        // SAFETY: Makes a file and a mapping of its own, and touches neither.
+        // SAFETY: This makes a new file and a new mapping, and accesses neither.
         unsafe {
             let fd = libc::memfd_create(c"control".as_ptr(), libc::MFD_ALLOW_SEALING);
             libc::ftruncate(fd, 1);
@@ -254,7 +256,7 @@ mod linux {
         must(&harden::keep_maps_open());
         must(&harden::limit(libc::RLIMIT_FSIZE, 8192));
         assert_eq!(maps::name_at(publish(1).as_ptr()), MEMFD);
-        // The kernel would kill this process for writing a larger file.
+        // Writing a file beyond RLIMIT_FSIZE would kill this process.
         let mut code = returning(2);
         code.resize(100_000, TRAP[0]);
         let buffer = ExecBuffer::new(&code).unwrap();
@@ -309,7 +311,7 @@ mod linux {
         let mut buffer = publish(1);
         must(&harden::read_implies_exec());
         let not_both = |address: *const u8| {
-            let mapping = maps::at(address).expect("it is mapped");
+            let mapping = maps::at(address).expect("the address is mapped");
             assert!(!(mapping.writable && mapping.executable), "{mapping:x?}");
         };
         buffer.rewrite(0, &returning(2)).unwrap();
@@ -347,25 +349,25 @@ mod linux {
     }
 
     fn no_mappings() {
-        // An emulator needs mappings of its own.
+        // An emulator also needs mappings.
         must(&harden::keep_maps_open());
         let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
         if most.trim().parse().is_ok_and(|most: usize| most > 200_000) {
-            must(&Err("exhausted mappings: vm.max_map_count is too large for a test".to_owned()));
+            must(&Err("exhausted mappings: vm.max_map_count is too large for this test".to_owned()));
         }
         let mut buffers: Vec<ExecBuffer> = (0..20).map(publish).collect();
         let mut taken = Vec::with_capacity(1 << 20);
         loop {
-            // Pages with protections in turn, so that the kernel can't merge them.
+            // Adjacent pages have different protections, so the kernel cannot merge their mappings.
             let protection = if taken.len() % 2 == 0 { libc::PROT_READ } else { libc::PROT_NONE };
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-            // SAFETY: A new mapping touches no other.
+            // SAFETY: A new mapping affects no other mapping.
             let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
             if page == libc::MAP_FAILED {
                 break;
             }
             if taken.len() == 1_000_000 {
-                must(&Err("exhausted mappings: there is no end of them".to_owned()));
+                must(&Err("exhausted mappings: the system allows a million".to_owned()));
             }
             taken.push(page);
         }
@@ -375,9 +377,9 @@ mod linux {
         assert_eq!(buffers[5].rewrite(0, &returning(50)).unwrap_err().kind(), ErrorKind::NoMemory);
         assert!((0..20).zip(&buffers).all(|(value, buffer)| call(buffer) == value));
         let end = buffers[19].as_ptr();
-        buffers.truncate(10); // unmapped now or later, but gone
+        buffers.truncate(10); // the memory is unmapped now, or by a later call
         for page in taken {
-            // SAFETY: The page is ours.
+            // SAFETY: This test mapped the page.
             unsafe { libc::munmap(page, 4096) };
         }
         drop(publish(1));

@@ -1,27 +1,27 @@
-//! What allocates and what does not, by an allocator that counts.
+//! Counts heap allocations, to check which operations allocate.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use execbuf::{ExecBuffer, ExecPool};
 
-/// Counts the allocations of each thread.
+/// An allocator that counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: It is the system's allocator. Counting allocates nothing.
+// SAFETY: All calls go to the system's allocator. Counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: The caller keeps the conditions.
+        // SAFETY: The caller meets the conditions.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: The caller keeps the conditions, and the memory is the system's.
+        // SAFETY: The caller meets the conditions, and the memory comes from the system's allocator.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -29,7 +29,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often this thread allocates while a function runs, and what it returns.
+/// Runs a function. Returns the number of allocations on this thread meanwhile, and the function's result.
 fn allocations<T>(body: impl FnOnce() -> T) -> (usize, T) {
     let before = COUNT.get();
     let result = body();
@@ -44,12 +44,12 @@ const NINE: [u8; 8] = [0x20, 0x01, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6]; // mov w
 type F = extern "C" fn() -> u32;
 
 #[test]
-fn the_allocator_counts() {
+fn the_allocator_counts_allocations() {
     assert_eq!(allocations(|| Box::new(1)).0, 1);
 }
 
 #[test]
-fn an_owned_function_costs_no_allocation() {
+fn an_owned_function_allocates_nothing() {
     let pool = ExecPool::new().unwrap();
     drop(pool.publish(&NINE).unwrap());
     let (count, result) = allocations(|| {
@@ -66,7 +66,7 @@ fn an_owned_function_costs_no_allocation() {
 }
 
 #[test]
-fn a_borrowed_function_costs_no_allocation() {
+fn a_borrowed_function_allocates_nothing() {
     let buffer = ExecBuffer::new(&NINE).unwrap();
     // SAFETY: The code is such a function.
     let (count, result) = allocations(|| unsafe { buffer.function::<F>() }.call());
@@ -74,7 +74,7 @@ fn a_borrowed_function_costs_no_allocation() {
 }
 
 #[test]
-fn a_shared_function_costs_one_allocation_and_its_clones_none() {
+fn a_shared_function_allocates_once_and_its_clones_nothing() {
     let buffer = ExecBuffer::new(&NINE).unwrap();
     // SAFETY: The code is such a function.
     let (count, shared) = allocations(|| unsafe { buffer.into_function::<F>() }.shared());
@@ -85,7 +85,7 @@ fn a_shared_function_costs_one_allocation_and_its_clones_none() {
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn a_thunk_costs_no_allocation() {
+fn a_thunk_allocates_nothing_in_rust() {
     extern "win64" fn increment(number: u64) -> u64 {
         number + 1
     }

@@ -1,4 +1,4 @@
-//! What pools do that other buffers do not, on the system as it is.
+//! Runs `tests/suite/pool` without restrictions on the process.
 
 #[path = "suite/pool/mod.rs"]
 mod pool;

@@ -1,4 +1,4 @@
-//! Pools in the child of a raw `clone`, which runs no fork handlers. Linux only.
+//! Pools in the child of a raw `clone` system call, which runs no fork handlers. Linux only.
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 mod support;
@@ -12,11 +12,11 @@ use support::{alone, call, function, is_cross, publish, rename, reserve, returni
 const FINE: End = End::Exited(0);
 
 #[test]
-fn the_child_of_a_raw_clone_notices() {
+fn the_child_of_a_raw_clone_freezes_regions() {
     let _alone = alone();
     let pool = pool();
     let mut old: Vec<Numbered> = (0..100).map(|n| numbered(&pool, n, 100)).collect();
-    // SAFETY: A copy of this process with this thread alone, which goes on as the child of a fork would.
+    // SAFETY: The child is a copy of this process with only this thread, and continues like the child of a fork.
     let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
     let child = child::started_as(libc::pid_t::try_from(child).unwrap(), || {
         check(&old);
@@ -46,11 +46,11 @@ fn the_child_of_a_raw_clone_notices() {
     check(&new);
 }
 
-/// Another thread of the parent has the library's lock most of the time.
+/// In the parent, another thread holds the library's lock most of the time.
 #[test]
-fn the_child_of_a_raw_clone_waits_for_no_thread_of_its_parent() {
+fn the_child_of_a_raw_clone_does_not_wait_for_a_lock_of_its_parent() {
     if is_cross() {
-        return skip("a raw clone beside a thread: emulators have locks of their own");
+        return skip("a raw clone while another thread runs: the emulator itself may deadlock");
     }
     let _alone = alone();
     let pool = pool();
@@ -59,16 +59,16 @@ fn the_child_of_a_raw_clone_waits_for_no_thread_of_its_parent() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !ends.load(Ordering::Relaxed) {
-                // SAFETY: It only asks.
+                // SAFETY: The function has no conditions.
                 unsafe { execbuf::ffi::execbuf_stale_count() };
             }
         });
         let mut fine = 0;
         for _ in 0..40 {
-            // SAFETY: As above. The child does nothing that another thread might have been about to do but for execbuf.
+            // SAFETY: As above. The child calls only execbuf and async-signal-safe functions.
             let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
             if child == 0 {
-                // SAFETY: It ends the child if it hangs; else it ends by itself.
+                // SAFETY: The alarm kills the child if it hangs; otherwise `_exit` ends it.
                 unsafe {
                     libc::alarm(10);
                     let found = pool.lookup(buffer.as_ptr()).is_some();
@@ -76,7 +76,7 @@ fn the_child_of_a_raw_clone_waits_for_no_thread_of_its_parent() {
                 }
             }
             let mut status = 0;
-            // SAFETY: The child is ours, and `status` can be written.
+            // SAFETY: This process made the child, and `status` is writable.
             unsafe { libc::waitpid(libc::pid_t::try_from(child).unwrap(), &raw mut status, 0) };
             fine += i32::from(status == 0);
             if status != 0 {
@@ -88,18 +88,18 @@ fn the_child_of_a_raw_clone_waits_for_no_thread_of_its_parent() {
     });
 }
 
-/// Each first use in such a child, since each has to notice.
+/// Every operation checks the fork mark, so each one must work as the first operation in such a child.
 #[test]
-fn every_first_use_in_the_child_of_a_raw_clone_notices() {
+fn every_operation_can_be_the_first_in_the_child_of_a_raw_clone() {
     let _alone = alone();
     let pool = pool();
-    for use_ in 0..9 {
+    for operation in 0..9 {
         let mut old: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
         let regions = has_regions();
         // SAFETY: As above.
         let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
         let child = child::started_as(libc::pid_t::try_from(child).unwrap(), || {
-            match use_ {
+            match operation {
                 0 => drop(numbered(&pool, 50, 100)),
                 1 => drop(old.pop()),
                 2 => {
@@ -123,7 +123,7 @@ fn every_first_use_in_the_child_of_a_raw_clone_notices() {
             let new = numbered(&pool, 60, 100);
             assert_eq!(call(&new.1), 60);
         });
-        assert_eq!(child.wait(), FINE, "use {use_}");
+        assert_eq!(child.wait(), FINE, "operation {operation}");
         check(&old);
     }
 }

@@ -1,4 +1,4 @@
-//! Pools and fork: both processes go on with the code that there was, and neither sees what the other does.
+//! Pools and fork: both processes can still call the existing code, and neither sees the changes of the other.
 
 #[cfg(unix)]
 mod support;
@@ -6,7 +6,7 @@ mod support;
 #[cfg(not(unix))]
 #[test]
 fn forks() {
-    eprintln!("SKIP: pools and fork: this system has none");
+    eprintln!("SKIP: pools and fork: this system does not fork");
 }
 
 #[cfg(unix)]
@@ -23,7 +23,7 @@ mod unix {
     const FINE: End = End::Exited(0);
 
     #[test]
-    fn both_processes_drop_and_publish_for_ten_thousand_rounds() {
+    fn both_processes_can_publish_and_drop_after_each_of_ten_thousand_forks() {
         let _alone = alone();
         let pool = pool();
         let rounds = if is_cross() || !has_regions() { 300 } else { 10_000 };
@@ -39,7 +39,7 @@ mod unix {
                 rename_last(&mut live, 7);
                 check(&live);
             });
-            // Meanwhile here:
+            // The parent publishes and drops at the same time.
             for n in 0..3 {
                 drop(live.swap_remove(random.of(0..live.len())));
                 live.push(numbered(&pool, 3 * round + n, random.of(SHORTEST..200)));
@@ -52,7 +52,7 @@ mod unix {
         }
         let stats = pool.stats();
         assert_eq!((stats.live(), stats.dedicated() == 0), (10, has_regions()));
-        // Each live function may keep a frozen region; those without one are gone.
+        // Each live function may keep one frozen region; frozen regions without live code are unmapped.
         assert!(stats.regions() <= 11 && stats.frozen() <= 10, "{stats:?}");
         maps::look();
         drop(live);
@@ -84,7 +84,7 @@ mod unix {
                     check(&live);
                 });
             }
-            // The other threads have to end even if this one does not get to the end.
+            // The other threads must stop even if this one panics.
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 for round in 0..rounds {
                     let end = child::forked(|| {
@@ -116,7 +116,7 @@ mod unix {
     }
 
     #[test]
-    fn frozen_code_can_not_be_rewritten_in_either_process() {
+    fn frozen_code_cannot_be_rewritten_in_either_process() {
         let _alone = alone();
         let pool = pool();
         let mut old = numbered(&pool, 1, 100);
@@ -133,7 +133,7 @@ mod unix {
                 result.unwrap();
                 buffer.rewrite(0, &function(1, 100)).unwrap();
             }
-            // What is wrong besides is said as it is for other code.
+            // Other errors take precedence, as for code that is not frozen.
             assert_eq!(buffer.rewrite(0, &[]).unwrap_err().kind(), ErrorKind::Empty);
             assert_eq!(buffer.rewrite(99, &[0; 2]).unwrap_err().kind(), ErrorKind::OutOfBounds);
         };
@@ -142,7 +142,7 @@ mod unix {
             frozen(&mut old.1);
             let mut new = numbered(&pool, 3, 100);
             new.1.rewrite(0, &returning(4)).unwrap();
-            // Code with pages of its own is not shared.
+            // A dedicated mapping is not shared.
             large.1.rewrite(0, &returning(5)).unwrap();
             go.wait();
             assert_eq!((call(&old.1), call(&new.1), call(&large.1)), (1, 4, 5));
@@ -157,14 +157,14 @@ mod unix {
     }
 
     #[test]
-    fn code_is_the_same_in_the_child_whatever_the_parent_does() {
+    fn the_childs_code_does_not_change_when_the_parent_frees_and_publishes() {
         let _alone = alone();
         let pool = pool();
         let count = if has_regions() { 3000 } else { 300 };
         let mut random = Random(2);
         let old: Vec<Numbered> = (0..count).map(|n| numbered(&pool, n, random.of(SHORTEST..1000))).collect();
         let lengths: Vec<usize> = old.iter().map(|(_, buffer)| buffer.len()).collect();
-        let old = ManuallyDrop::new(old); // a child that fails does not drop what it has
+        let old = ManuallyDrop::new(old); // a child that panics must not drop it
         let (go, stop) = (child::Shared::new(), child::Shared::new());
         let child = child::started(|| {
             go.wait();
@@ -191,7 +191,7 @@ mod unix {
     }
 
     #[test]
-    fn code_is_the_same_in_the_parent_whatever_the_child_does() {
+    fn the_parents_code_does_not_change_when_the_child_frees_and_publishes() {
         let _alone = alone();
         let pool = pool();
         let mut old: Vec<Numbered> = (0..300).map(|n| numbered(&pool, n, 100)).collect();
@@ -214,14 +214,14 @@ mod unix {
         let _kept = numbered(&pool, 1, 100);
         let freed = numbered(&pool, 2, 100).1.as_ptr();
         if !has_regions() {
-            return skip("freed code in the child: this system has no regions, so it is unmapped");
+            return skip("freed code in the child: without regions it is unmapped");
         }
         for _ in 0..2 {
             let end = child::forked(|| {
-                // SAFETY: The region is readable.
+                // SAFETY: `_kept` keeps the region mapped, and it is readable.
                 assert!(unsafe { std::slice::from_raw_parts(freed, 112) }.chunks(4).all(|bytes| bytes == TRAP));
                 let _new: Vec<Numbered> = (0..1000).map(|n| numbered(&pool, n, 100)).collect();
-                // SAFETY: It is a function in as far as it is executable; it traps.
+                // SAFETY: None. The call traps, which ends this process.
                 unsafe { std::mem::transmute::<*const u8, extern "C" fn()>(freed)() };
             });
             assert!(end.is_trap(), "{end:?}");
@@ -229,12 +229,12 @@ mod unix {
     }
 
     #[test]
-    fn a_frozen_region_goes_with_its_last_code() {
+    fn a_frozen_region_is_unmapped_with_its_last_code() {
         let _alone = alone();
         let pool = ExecPool::builder().name("frozen").build().unwrap();
         let mut old: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
         if !has_regions() {
-            return skip("frozen regions: this system has none");
+            return skip("frozen regions: pools have none on this system");
         }
         let regions = || (pool.stats().regions(), pool.stats().frozen());
         #[cfg(target_os = "linux")]
@@ -261,20 +261,20 @@ mod unix {
         assert_eq!(regions(), (1, 0));
         mappings(1);
         assert_eq!((call(&new.1), maps::look().executable_bytes), (100, before));
-        // A region that was empty already goes when the pool needs room.
+        // A frozen region that was already empty is unmapped when the pool needs memory.
         drop(new);
         assert_eq!(regions(), (1, 0));
         assert_eq!(child::forked(|| ()), FINE);
         let new = numbered(&pool, 101, 100);
         assert_eq!((regions(), call(&new.1)), ((1, 0), 101));
         mappings(1);
-        // A pool that is gone does not keep it, either.
+        // Nor does a dropped pool keep a frozen region.
         drop(pool);
         assert_eq!(child::forked(|| drop(new)), FINE);
     }
 
     #[test]
-    fn a_pool_is_gone_in_both_processes_when_both_have_dropped_it() {
+    fn each_process_unmaps_a_pool_when_it_drops_it() {
         let _alone = alone();
         drop(numbered(&pool(), 1, 100));
         let before = maps::look().executable_bytes;
@@ -288,12 +288,12 @@ mod unix {
             assert_eq!(maps::look().executable_bytes, before);
         });
         assert_eq!(end, FINE);
-        // `forked` has dropped them here with the closure.
+        // In this process, the pool and its code were dropped with the closure.
         assert_eq!(maps::look().executable_bytes, before);
     }
 
     #[test]
-    fn children_of_children_have_code_of_their_own() {
+    fn children_of_children_have_independent_code() {
         fn generation(pool: &ExecPool, live: &mut Vec<Numbered>, number: u32) {
             let Some(next) = number.checked_sub(1) else { return };
             let child = child::started(|| {
@@ -326,7 +326,7 @@ mod unix {
             assert!(std::process::Command::new("true").status().unwrap().success());
         }
         if !cfg!(all(target_os = "linux", target_env = "gnu")) {
-            return skip("spawning a program: here it may be a fork");
+            return skip("spawning a program: here it may use fork");
         }
         assert_eq!(pool.stats().frozen(), 0);
         old.1.rewrite(0, &returning(2)).unwrap();
@@ -345,11 +345,11 @@ mod unix {
             (mappings.len() - writable, writable)
         };
         if mapped() == (0, 0) {
-            return skip("the writable view: no memfd here");
+            return skip("the writable view: pools do not use memfd here");
         }
         assert_eq!(mapped(), (1, 1));
         assert_eq!(child::forked(|| assert_eq!(mapped(), (1, 0))), FINE);
-        // SAFETY: As above.
+        // SAFETY: The child is a copy of this process with only this thread, and continues like the child of a fork.
         let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
         let child = child::started_as(libc::pid_t::try_from(child).unwrap(), || assert_eq!(mapped(), (1, 0)));
         assert_eq!(child.wait(), FINE);

@@ -1,4 +1,4 @@
-//! A fork while code is being assembled, or after memory was reserved for it.
+//! Forks between the reservation of memory and the publication of code in it.
 #![cfg(unix)]
 
 mod support;
@@ -33,7 +33,7 @@ fn a_fork_during_a_reservation_freezes_it_in_the_child() {
                 Err(error) => shared && error.kind() == ErrorKind::Frozen,
             };
             let fine = fine && pool.stats().live() == usize::from(!shared) && call(&other) == 1;
-            // SAFETY: The child of a fork ends this way.
+            // SAFETY: The child of a fork must not run the parent's exit handlers.
             unsafe { libc::_exit(i32::from(!fine)) };
         }
         assert_eq!(call(&result.unwrap()), 77);
@@ -42,7 +42,7 @@ fn a_fork_during_a_reservation_freezes_it_in_the_child() {
 }
 
 #[test]
-fn a_fork_in_a_closure_that_assembles_code_freezes_it_in_the_child() {
+fn a_fork_in_the_closure_of_assemble_freezes_the_reservation_in_the_child() {
     let _alone = alone();
     let pool = pool();
     for length in [SHORTEST, 50, 10_000] {
@@ -60,14 +60,14 @@ fn a_fork_in_a_closure_that_assembles_code_freezes_it_in_the_child() {
             Ok::<_, std::convert::Infallible>(function(77, length))
         });
         if in_child {
-            // A child that has to ask for more memory gets new memory, which is not frozen.
+            // If the code does not fit, the child makes a new reservation, which is not frozen.
             let frozen = shared && length <= 64;
             let fine = match &result {
                 Ok(buffer) => !frozen && call(buffer) == 77,
                 Err(error) => frozen && error.kind() == ErrorKind::Frozen,
             };
             let fine = fine && pool.stats().live() == usize::from(!frozen);
-            // SAFETY: The child of a fork ends this way.
+            // SAFETY: The child of a fork must not run the parent's exit handlers.
             unsafe { libc::_exit(i32::from(!fine)) };
         }
         assert_eq!(call(&result.unwrap()), 77);

@@ -1,6 +1,6 @@
-//! Pools against a plain model: random operations, after which every live function returns its own number.
+//! Compares pools with a simple model: after random operations, every live function returns its own number.
 //!
-//! `EXECBUF_MODEL_OPS` says how many operations, `EXECBUF_MODEL_SEED` which.
+//! `EXECBUF_MODEL_OPS` sets the number of operations, `EXECBUF_MODEL_SEED` the seed of the random numbers.
 
 mod support;
 
@@ -33,7 +33,7 @@ fn random_operations_of_threads_in_one_pool_follow_their_models() {
 #[test]
 fn random_operations_of_threads_that_fork_follow_their_models() {
     if !cfg!(unix) || support::is_cross() {
-        return support::skip("the model with threads that fork: this system has no fork, or emulates it");
+        return support::skip("the model with threads that fork: this system does not fork, or emulates it");
     }
     let _alone = support::alone();
     let pool = pool();
@@ -41,7 +41,7 @@ fn random_operations_of_threads_that_fork_follow_their_models() {
     threads(&pool, seed("four threads that fork"), operations, Some((operations / 50).max(20)));
 }
 
-/// Four threads with a model each use a pool.
+/// Runs four threads, each with its own model, in one pool.
 fn threads(pool: &ExecPool, seed: u64, operations: usize, fork_every: Option<usize>) {
     let live = Mutex::new((0, 0));
     std::thread::scope(|scope| {
@@ -69,7 +69,7 @@ fn threads(pool: &ExecPool, seed: u64, operations: usize, fork_every: Option<usi
 #[test]
 fn random_operations_with_forks_follow_a_model() {
     if !cfg!(unix) {
-        return support::skip("the model with forks: this system has none");
+        return support::skip("the model with forks: this system does not fork");
     }
     let _alone = support::alone();
     let pool = pool();
@@ -83,18 +83,19 @@ fn random_operations_with_forks_follow_a_model() {
     assert_eq!((stats.live(), stats.bytes(), stats.frozen()), (0, 0, 0));
 }
 
-/// How many forks have begun, and how many have ended, in this process and those that it comes from. There is one at a time.
+/// How many forks have begun, and how many have returned, in this process and its ancestors. Only one runs at a time.
 static BEGUN: AtomicUsize = AtomicUsize::new(0);
 static ENDED: AtomicUsize = AtomicUsize::new(0);
 #[cfg(unix)]
 static FORK: Mutex<()> = Mutex::new(());
 
-/// A function that is published.
+/// A published function.
 struct Live {
     number: u32,
     length: usize,
-    /// How many forks had ended when it was about to be published, and had begun when it was.
+    /// How many forks had ended before the function was published.
     before: usize,
+    /// How many forks had begun after the function was published.
     after: usize,
     buffer: ExecBuffer,
 }
@@ -110,11 +111,11 @@ struct Model<'a> {
     pool: &'a ExecPool,
     random: Random,
     live: Vec<Live>,
-    /// Of the next function; they are never used again.
+    /// The number of the newest function. Numbers are never reused.
     number: u32,
     operations: usize,
     fork_every: Option<usize>,
-    /// No other thread uses the pool.
+    /// Whether no other thread uses the pool.
     alone: bool,
     regions: bool,
 }
@@ -146,7 +147,7 @@ impl<'a> Model<'a> {
     }
 
     fn step(&mut self) {
-        // There is a random end to the number of functions, so that all memory is given back now and then.
+        // At random times all functions are dropped, so that the pool returns all of its memory.
         let most = if self.regions { 3000 } else { 300 };
         match self.random.of(0..100) {
             0..3 => self.batch(),
@@ -187,23 +188,23 @@ impl<'a> Model<'a> {
 
     fn build(&mut self) {
         let (number, length, before) = (self.next(), self.length(), ended());
-        let room = self.random.of(0..200);
-        let mut told = 0;
-        let buffer = if room < 100 {
+        let spare = self.random.of(0..200);
+        let mut expected = 0;
+        let buffer = if spare < 100 {
             let assembled = self.pool.assemble(|address| {
-                told = address;
+                expected = address;
                 Ok::<_, Infallible>(function(number, length))
             });
             assembled.unwrap()
         } else {
-            let reserved = reserve(Some(self.pool), length + room, |address, code| {
-                told = address;
+            let reserved = reserve(Some(self.pool), length + spare, |address, code| {
+                expected = address;
                 code[..length].copy_from_slice(&function(number, length));
                 length
             });
             reserved.unwrap()
         };
-        assert_eq!((buffer.as_ptr().addr(), buffer.len()), (told, length));
+        assert_eq!((buffer.as_ptr().addr(), buffer.len()), (expected, length));
         self.live.push(Live { number, length, before, after: begun(), buffer });
     }
 
@@ -225,11 +226,12 @@ impl<'a> Model<'a> {
         let Some(chosen) = self.any() else { return };
         let number = self.next();
         let live = &mut self.live[chosen];
-        // The whole, or the beginning.
+        // Rewrite all of the code, or only its beginning.
         let length = [live.length, live.length.min(20)][self.random.of(0..2)];
         let mut code = live.buffer.as_ref()[..length].to_vec();
         rename(&mut code, number);
-        // Code of 256 KiB and more has pages of its own, which do not freeze; with what is built, so has some that is less.
+        // Code of 256 KiB and more has a dedicated mapping, which is never frozen. A reservation of that size also has
+        // one, even if its code is up to 200 bytes shorter.
         let (large, small) = (live.length >= 256 << 10, live.length + 200 < 256 << 10);
         let must_be_frozen = self.regions && small && ended() > live.after;
         match live.buffer.rewrite(0, &code) {
@@ -244,7 +246,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// What is refused, or fails.
+    /// Makes calls that fail, and checks their errors.
     fn fail(&mut self) {
         let length = self.length();
         assert_eq!(self.pool.publish(&[]).unwrap_err().kind(), ErrorKind::Empty);
@@ -262,7 +264,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// The child checks everything, goes on by itself for a little, and ends.
+    /// Forks. The child checks all functions, makes some operations of its own, and exits.
     fn fork(&mut self) {
         #[cfg(unix)]
         {
@@ -286,7 +288,7 @@ impl<'a> Model<'a> {
         self.live.iter().map(|live| live.length).sum()
     }
 
-    /// Looks at every byte of everything.
+    /// Checks every byte of all live functions, and the pool's lookup and statistics.
     fn check(&self) {
         self.live.iter().for_each(Live::check);
         let mut places: Vec<(usize, usize)> =
@@ -335,7 +337,7 @@ fn operations(pool: &ExecPool) -> usize {
     number("EXECBUF_MODEL_OPS").map_or(usual, |number| usize::try_from(number).expect("it is not too large"))
 }
 
-/// The seed, which is printed.
+/// Returns the seed of the random numbers, and prints it.
 fn seed(what: &str) -> u64 {
     let seed = number("EXECBUF_MODEL_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     say(&format!("\nthe model, {what}: EXECBUF_MODEL_SEED={seed}"));

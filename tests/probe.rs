@@ -1,5 +1,5 @@
-//! What a probe says: that it agrees with what is used, names the reasons, and leaves nothing behind; and what the example
-//! `doctor` makes of it.
+//! Probes: they agree with the backends that are used, name the reasons of failures, and keep nothing. Also the output
+//! of the example `doctor`.
 
 mod support;
 
@@ -8,7 +8,7 @@ use execbuf::Backend;
 use execbuf::{ExecPool, Probe};
 use support::{alone, call, child, maps, publish, returning};
 
-/// Checks that what the probe says is what is used.
+/// Checks that buffers and pools use the backends that the probe reports.
 fn assert_agrees(probe: &Probe) {
     let buffer = execbuf::ExecBuffer::new(&returning(1));
     assert_eq!(buffer.is_ok(), probe.buffer_backend().is_some(), "{buffer:?}");
@@ -39,7 +39,7 @@ fn assert_agrees(probe: &Probe) {
 }
 
 #[test]
-fn probing_finds_a_way_on_this_system() {
+fn probing_finds_a_backend_on_this_system() {
     let _alone = alone();
     let probe = execbuf::probe();
     assert_eq!(probe.error(), None);
@@ -51,21 +51,21 @@ fn probing_finds_a_way_on_this_system() {
 }
 
 #[test]
-fn probing_agrees_with_what_is_used() {
+fn probing_agrees_with_the_backends_in_use() {
     let _alone = alone();
     assert_agrees(&execbuf::probe());
 }
 
 #[test]
-fn probing_leaves_nothing_behind() {
+fn probing_keeps_no_memory_and_no_descriptor() {
     let _alone = alone();
-    // Where no other test's thread starts meanwhile.
-    let end = child::crashing("probing_leaves_nothing_behind", || {
+    // In a child process, no thread of another test starts meanwhile.
+    let end = child::crashing("probing_keeps_no_memory_and_no_descriptor", || {
         let look = || {
             drop(execbuf::probe());
             (maps::look(), maps::descriptors())
         };
-        look(); // the heap grows for the looking, too
+        look(); // the first look may grow the heap
         let before = look();
         for _ in 0..100 {
             drop(execbuf::probe());
@@ -98,7 +98,7 @@ fn threads_may_probe_and_publish_at_once() {
 }
 
 #[test]
-fn facts_have_names_of_their_own_and_values() {
+fn facts_have_unique_names_and_values() {
     let _alone = alone();
     let probe = execbuf::probe();
     let mut names: Vec<&str> = probe.facts().map(|(name, _)| name).collect();
@@ -112,11 +112,11 @@ fn facts_have_names_of_their_own_and_values() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn facts_are_what_the_system_says() {
+fn facts_equal_the_values_of_the_system() {
     let _alone = alone();
     let probe = execbuf::probe();
     let file = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
-    // SAFETY: Asks.
+    // SAFETY: Reads a constant.
     let page_size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     assert_eq!(fact(&probe, "page size"), page_size.to_string());
     assert_eq!(fact(&probe, "kernel"), file("/proc/sys/kernel/osrelease").unwrap());
@@ -124,7 +124,7 @@ fn facts_are_what_the_system_says() {
     let noexec = file("/proc/sys/vm/memfd_noexec").unwrap_or("absent".to_owned());
     assert_eq!(fact(&probe, "vm.memfd_noexec"), noexec);
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: The limit can be written.
+    // SAFETY: The limit is writable.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     let unlimited = limit.rlim_cur == libc::RLIM_INFINITY;
     let expected = if unlimited { "unlimited".to_owned() } else { limit.rlim_cur.to_string() };
@@ -137,7 +137,7 @@ fn fact<'a>(probe: &'a Probe, wanted: &str) -> &'a str {
     found.unwrap_or_else(|| panic!("{wanted} is missing: {probe:?}")).1
 }
 
-/// In children that have given up rights.
+/// Probes in child processes that have given up rights.
 #[cfg(target_os = "linux")]
 mod hardened {
     use super::{Backend, alone, assert_agrees, fact, maps};
@@ -146,10 +146,10 @@ mod hardened {
     use execbuf::{BackendReport, ErrorKind, Probe};
     use libc::{EACCES, EFBIG, EMFILE, EPERM};
 
-    /// What is to fail, with which call and code.
+    /// The backends that fail, each with the call and its error code.
     type Failures = &'static [(Backend, &'static str, i32)];
 
-    /// Runs a test in a child that has given up rights, with a probe of the time before.
+    /// Runs a test in a child that has given up rights. The test receives a probe made before that.
     pub(super) fn hardened(apply: impl FnOnce() -> Result<(), String>, test: impl FnOnce(&Probe)) {
         let _alone = alone();
         let end = child::forked(|| {
@@ -170,7 +170,7 @@ mod hardened {
         }
     }
 
-    /// Checks that after a hardening just these fail, and that the probe is right.
+    /// Checks that after a hardening exactly these backends fail.
     fn fails(apply: fn() -> Result<(), String>, buffer: Failures, pool: Failures, look: fn(&Probe)) {
         hardened(apply, |before| {
             let now = execbuf::probe();
@@ -182,7 +182,7 @@ mod hardened {
     }
 
     #[test]
-    fn mdwe_is_named() {
+    fn mdwe_is_reported() {
         let flip = &[(Backend::Flip, "prctl(PR_GET_MDWE)", EACCES)];
         fails(harden::mdwe, flip, &[], |probe| {
             assert_eq!(fact(probe, "MDWE"), "on");
@@ -191,7 +191,7 @@ mod hardened {
     }
 
     #[test]
-    fn the_filter_of_systemd_is_named() {
+    fn the_filter_of_systemd_is_reported() {
         fails(harden::systemd_filter, &[(Backend::Flip, "mprotect", EPERM)], &[], |probe| {
             assert_eq!(fact(probe, "seccomp"), "filter");
             assert_agrees(probe);
@@ -199,13 +199,13 @@ mod hardened {
     }
 
     #[test]
-    fn a_refused_memfd_is_named() {
+    fn a_refused_memfd_is_reported() {
         let memfd = &[(Backend::Memfd, "memfd_create", EPERM)];
         fails(|| harden::deny(&[libc::SYS_memfd_create]), memfd, memfd, assert_agrees);
     }
 
     #[test]
-    fn a_lack_of_descriptors_is_named() {
+    fn exhausted_descriptors_are_reported() {
         let memfd = &[(Backend::Memfd, "memfd_create", EMFILE)];
         fails(
             || harden::limit(libc::RLIMIT_NOFILE, 0),
@@ -219,12 +219,12 @@ mod hardened {
     }
 
     #[test]
-    fn a_limit_of_file_sizes_is_named() {
+    fn a_limit_of_the_file_size_is_reported() {
         let memfd = &[(Backend::Memfd, "getrlimit(RLIMIT_FSIZE)", EFBIG)];
         let apply = || {
-            // An emulator writes a file when this process asks for its mappings.
+            // An emulator writes a file when this process reads its mappings.
             if !maps::keep_open() {
-                return Err("/proc/self/maps is a copy, as qemu-user's".to_owned());
+                return Err("/proc/self/maps is a copy, as in qemu-user".to_owned());
             }
             harden::limit(libc::RLIMIT_FSIZE, 0)
         };
@@ -235,18 +235,18 @@ mod hardened {
     }
 
     #[test]
-    fn refused_rewriting_is_named() {
+    fn a_refused_mremap_is_reported() {
         let mremap = |backend| (backend, "mremap", EPERM);
         let all = [mremap(Backend::Flip), mremap(Backend::Memfd), mremap(Backend::Alias)];
         hardened(
             || harden::deny(&[libc::SYS_mremap]),
             |before| {
                 let now = execbuf::probe();
-                let named = |probed: &BackendReport| {
+                let failure = |probed: &BackendReport| {
                     (probed.backend(), probed.call().unwrap(), probed.os_error().unwrap())
                 };
-                assert_eq!(now.buffer().iter().map(named).collect::<Vec<_>>(), all);
-                // The memory of a pool is never moved.
+                assert_eq!(now.buffer().iter().map(failure).collect::<Vec<_>>(), all);
+                // A pool with memfd never moves memory.
                 assert_failures(now.pool(), before.pool(), &[(Backend::Alias, "mremap", EPERM)]);
                 assert_agrees(&now);
             },
@@ -254,7 +254,7 @@ mod hardened {
     }
 
     #[test]
-    fn pools_without_regions_use_what_buffers_use() {
+    fn pools_without_regions_use_the_backend_of_buffers() {
         hardened(no_regions, |_| {
             let probe = execbuf::probe();
             assert_eq!((probe.pool_backend(), probe.buffer_backend()), (None, Some(Backend::Flip)));
@@ -262,13 +262,13 @@ mod hardened {
         });
     }
 
-    /// Regions are kept from the children of a fork with madvise.
+    /// Refuses memfd, and madvise, which keeps regions from being inherited by the child of a fork.
     pub(super) fn no_regions() -> Result<(), String> {
         harden::deny(&[libc::SYS_memfd_create, libc::SYS_madvise])
     }
 
     #[test]
-    fn where_all_is_refused_nothing_is_said_to_work() {
+    fn if_all_backends_are_refused_none_is_reported_to_work() {
         hardened(no_way, |_| {
             let probe = execbuf::probe();
             assert_eq!((probe.buffer_backend(), probe.pool_backend(), probe.error()), (None, None, None));
@@ -282,7 +282,7 @@ mod hardened {
     }
 
     #[test]
-    fn read_implies_exec_keeps_all_from_being_tried() {
+    fn no_backend_is_tried_under_read_implies_exec() {
         hardened(harden::read_implies_exec, |_| {
             let probe = execbuf::probe();
             assert_eq!(probe.error(), Some(ErrorKind::ReadImpliesExec));
@@ -292,7 +292,7 @@ mod hardened {
     }
 
     #[test]
-    fn read_implies_exec_is_noticed_after_the_first_use() {
+    fn read_implies_exec_is_detected_after_the_first_use() {
         hardened(
             || {
                 drop(super::publish(1));
@@ -303,7 +303,7 @@ mod hardened {
     }
 }
 
-/// The example. Its program is run as it is.
+/// Runs the example `doctor`.
 mod doctor {
     use crate::support::{is_cross, skip};
     use std::path::Path;
@@ -317,26 +317,27 @@ mod doctor {
         path.into_os_string().into_string().expect("a path in UTF-8")
     }
 
-    /// The exit status and the text. `None`, said aloud, in an emulator that can't start programs.
+    /// Runs the example and returns its exit status and output. In an emulator that cannot start programs, prints a
+    /// SKIP line and returns `None`.
     fn run() -> Option<(i32, String)> {
         match Command::new(doctor()).output() {
-            Ok(output) if !(is_cross() && output.status.code() == Some(127)) => Some(said(output)),
+            Ok(output) if !(is_cross() && output.status.code() == Some(127)) => Some(result(output)),
             Err(error) if !is_cross() => panic!("{}: {error}; `cargo build --examples` builds it", doctor()),
             _ => {
-                skip("the example doctor: it can't be started in an emulator");
+                skip("the example doctor: it cannot be started in an emulator");
                 None
             }
         }
     }
 
-    fn said(output: Output) -> (i32, String) {
+    fn result(output: Output) -> (i32, String) {
         assert!(output.stderr.is_empty(), "{output:?}");
         let text = String::from_utf8(output.stdout).expect("examples write UTF-8").replace("\r\n", "\n");
         (output.status.code().expect("it exits"), text)
     }
 
     #[test]
-    fn where_code_can_be_published_there_is_nothing_to_do() {
+    fn it_has_no_advice_if_code_can_be_published() {
         let Some((status, text)) = run() else { return };
         assert_eq!(status, 0, "{text}");
         assert!(text.contains("\n  nothing to do"), "{text}");
@@ -350,8 +351,8 @@ mod doctor {
         use crate::hardened::{hardened, no_regions, no_way};
         use crate::support::{harden, skip};
 
-        /// Checks the exit status, and that each of these is said.
-        fn says(apply: fn() -> Result<(), String>, expected: i32, parts: &[&str]) {
+        /// Checks the exit status, and that the output contains each part.
+        fn prints(apply: fn() -> Result<(), String>, expected: i32, parts: &[&str]) {
             hardened(apply, |_| {
                 let Some((status, text)) = run() else { return };
                 assert_eq!(status, expected, "{text}");
@@ -362,26 +363,30 @@ mod doctor {
         }
 
         #[test]
-        fn under_mdwe_there_is_nothing_to_do() {
-            says(harden::mdwe, 0, &["flip     fails    prctl(PR_GET_MDWE)", "memfd    used", "  nothing to do: "]);
+        fn it_has_no_advice_under_mdwe() {
+            prints(
+                harden::mdwe,
+                0,
+                &["flip     fails    prctl(PR_GET_MDWE)", "memfd    used", "  nothing to do: "],
+            );
         }
 
         #[test]
-        fn where_all_is_refused_every_remedy_is_told() {
+        fn it_prints_a_remedy_for_each_refused_backend() {
             let remedies = ["MemoryDenyWriteExecute=no", "allow memfd_create in", "allow mremap in"];
-            says(no_way, 1, &remedies);
+            prints(no_way, 1, &remedies);
         }
 
         #[test]
-        fn where_pools_have_no_regions_it_says_what_they_cost() {
-            says(no_regions, 0, &["each function gets pages of its own", "allow memfd_create in"]);
+        fn it_says_that_pools_without_regions_use_dedicated_mappings() {
+            prints(no_regions, 0, &["each function gets a dedicated mapping", "allow memfd_create in"]);
         }
 
         #[test]
-        fn nothing_is_asked_to_be_writable_and_executable() {
+        fn it_never_requests_memory_that_is_writable_and_executable() {
             let works = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
             if crate::support::is_cross() || !works.is_ok_and(|status| status.success()) {
-                return skip("what the doctor asks for: no strace here that works");
+                return skip("the system calls of doctor: no strace that works here");
             }
             let output = Command::new("strace").args(["-f", &doctor()]).output().expect("strace runs");
             let trace = String::from_utf8(output.stderr).expect("strace writes ASCII");

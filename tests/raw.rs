@@ -1,4 +1,4 @@
-//! From the safe types to the C API and back.
+//! Conversions between the safe types and the C API.
 
 mod support;
 
@@ -9,13 +9,13 @@ use std::ptr;
 use support::{call, function, reserve, returning};
 
 #[test]
-fn a_buffer_is_the_same_on_the_way_to_c_and_back() {
+fn a_buffer_is_unchanged_after_a_round_trip_through_c() {
     let pool = ExecPool::new().unwrap();
     for buffer in [ExecBuffer::new(&returning(3)).unwrap(), pool.publish(&returning(3)).unwrap()] {
         let (address, length) = (buffer.as_ptr(), buffer.len());
         let raw = buffer.into_raw();
         assert_eq!((raw.entry.cast(), raw.length), (address, length));
-        // SAFETY: The handle came from a buffer, and is used once.
+        // SAFETY: The handle came from a buffer, and is not used again.
         let mut buffer = unsafe { ExecBuffer::from_raw(raw) };
         assert_eq!((buffer.as_ptr(), buffer.len(), call(&buffer)), (address, length, 3));
         buffer.rewrite(0, &returning(4)).unwrap();
@@ -25,21 +25,21 @@ fn a_buffer_is_the_same_on_the_way_to_c_and_back() {
 }
 
 #[test]
-fn a_buffer_that_went_to_c_is_freed_by_c() {
+fn c_can_free_a_buffer_from_rust() {
     let pool = ExecPool::new().unwrap();
     let mut raw = pool.publish(&returning(3)).unwrap().into_raw();
     assert_eq!(pool.stats().live(), 1);
-    // SAFETY: The handle can be written, and nobody calls its code.
+    // SAFETY: The handle is writable, and nobody calls its code.
     assert_eq!(unsafe { ffi::execbuf_free(&raw mut raw) }, execbuf_status::EXECBUF_OK);
     assert_eq!(pool.stats().live(), 0);
 }
 
 #[test]
-fn a_buffer_that_c_published_is_dropped_by_rust() {
+fn rust_can_drop_a_buffer_from_c() {
     let pool = ExecPool::new().unwrap();
     let code = function(7, 100);
     let mut raw = MaybeUninit::uninit();
-    // SAFETY: The pool lives, the handle can be written, and the code is readable for its length. Nobody else has the
+    // SAFETY: The pool exists, the handle is writable, and the code is readable for its length. Nobody else has the
     // handle.
     let buffer = unsafe {
         let (bytes, length) = (code.as_ptr().cast(), code.len());
@@ -53,16 +53,16 @@ fn a_buffer_that_c_published_is_dropped_by_rust() {
 }
 
 #[test]
-fn a_pool_is_the_same_on_the_way_to_c_and_back() {
+fn a_pool_is_unchanged_after_a_round_trip_through_c() {
     let pool = ExecPool::builder().name("raw").build().unwrap();
     let buffer = pool.publish(&returning(5)).unwrap();
     let (address, clone) = (pool.as_raw(), pool.clone());
-    let pool = pool.try_into_raw().expect_err("the clone has it, too");
+    let pool = pool.try_into_raw().expect_err("there is a clone");
     assert_eq!((pool.as_raw(), clone.as_raw()), (address, address));
     drop(clone);
     let raw = pool.try_into_raw().expect("there is no clone");
     assert_eq!(raw, address);
-    // SAFETY: It came from a pool, and is used once.
+    // SAFETY: It came from a pool, and is not used again.
     let pool = unsafe { ExecPool::from_raw(raw) };
     assert_eq!((pool.name(), pool.stats().live(), call(&buffer)), ("raw", 1, 5));
     drop(pool);
@@ -70,7 +70,7 @@ fn a_pool_is_the_same_on_the_way_to_c_and_back() {
 }
 
 #[test]
-fn a_report_of_c_becomes_an_error() {
+fn an_error_report_of_c_becomes_an_error() {
     for (capacity, kind) in [(0, ErrorKind::Empty), (usize::MAX, ErrorKind::TooLarge)] {
         let error: Error = reserve(None, capacity, |_, _| unreachable!()).unwrap_err();
         assert_eq!((error.kind(), error.culprit(), error.os_error()), (kind, Some("capacity"), None));

@@ -1,5 +1,5 @@
-//! What README.md shows is what happens: its examples' output, and its C program with its command line. (Its Rust code is
-//! compiled and run as documentation tests.)
+//! Compares README.md with the output of the examples, and compiles and runs its C program with its command line. (Its
+//! Rust code is compiled and run as documentation tests.)
 
 #[path = "support/mod.rs"]
 mod support;
@@ -11,29 +11,30 @@ use support::skip;
 
 const README: &str = include_str!("../README.md");
 
-/// The fenced block of a language that contains a text.
+/// Returns the fenced block of a language that contains a text.
 fn block(language: &str, containing: &str) -> &'static str {
     README
         .split("\n```")
         .skip(1)
-        .step_by(2) // every other piece stands between blocks
+        .step_by(2) // every second piece is the text between two blocks
         .filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'))
         .find(|block| block.contains(containing))
         .unwrap_or_else(|| panic!("README.md has no {language} block with {containing:?}"))
 }
 
-/// What a console block shows: the command of its first line, and the output.
+/// Returns the command in the first line of a console block, and the output in the other lines.
 fn console(containing: &str) -> (&'static str, &'static str) {
     let (command, output) = block("console", containing).split_once('\n').expect("a command and its output");
     (command.strip_prefix("$ ").expect("a command begins with a dollar sign"), output.trim_end())
 }
 
-/// Runs an example with arguments; what it wrote, with Unix' line ends. `None`, said aloud, if the system can't.
+/// Runs an example with arguments and returns its output, with Unix line ends. If the system cannot start it, prints a
+/// SKIP line and returns `None`.
 fn example(name: &str, arguments: &[&str], directory: &Path) -> Option<String> {
     example_with_input(name, arguments, directory, "")
 }
 
-/// The same, with something to read.
+/// Does the same as [`example`], and writes to the example's standard input.
 fn example_with_input(name: &str, arguments: &[&str], directory: &Path, input: &str) -> Option<String> {
     let program = std::env::current_exe().expect("the path of the test program");
     let programs = program.parent().and_then(Path::parent).expect("the test program is in deps").join("examples");
@@ -46,10 +47,10 @@ fn example_with_input(name: &str, arguments: &[&str], directory: &Path, input: &
         child.wait_with_output()
     });
     match output {
-        // A program for another architecture, in an emulator that can't start one: its posix_spawn may find that out
-        // only in the child.
+        // In an emulator that cannot start programs of the emulated architecture, posix_spawn may report that only as
+        // the child's exit status.
         Ok(output) if support::is_cross() && cfg!(unix) && output.status.code() == Some(127) => {
-            skip(&format!("the example {name}: it can't be started in an emulator"));
+            skip(&format!("the example {name}: it cannot be started in an emulator"));
             None
         }
         Err(error) if support::is_cross() && cfg!(unix) => {
@@ -65,7 +66,8 @@ fn example_with_input(name: &str, arguments: &[&str], directory: &Path, input: &
     }
 }
 
-/// Text without what differs from run to run: words with a digit in them are numbers and times.
+/// Splits a text into words, and replaces the words that contain digits, which are numbers and times and differ between
+/// runs.
 fn without_numbers(text: &str) -> Vec<Vec<&str>> {
     let word = |word| if str::contains(word, |c: char| c.is_ascii_digit()) { "#" } else { word };
     text.lines().map(|line| line.split_whitespace().map(word).collect()).collect()
@@ -83,21 +85,21 @@ fn rdtsc_prints_what_the_readme_shows() {
         let numbers: Vec<u64> =
             text.lines().map(|line| line.split_whitespace().last().unwrap().parse().unwrap()).collect();
         assert_eq!(numbers[1] - numbers[0], numbers[2]);
-        // It is the processor's counter that it reads.
+        // The example reads the processor's counter, so its readings lie between ours.
         let [first, second, _] = numbers[..] else { panic!("{text}") };
         assert!(text == shown || (before <= first && second <= after), "{before} {text} {after}");
     }
 }
 
-/// The counter that the example reads.
+/// Reads the counter that the example reads.
 fn counter() -> u64 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: Every x86-64 processor has it.
+    // SAFETY: Every x86-64 processor has this counter.
     return unsafe { std::arch::x86_64::_rdtsc() };
     #[cfg(target_arch = "aarch64")]
     {
         let counter: u64;
-        // SAFETY: Linux lets programs read it.
+        // SAFETY: Linux lets programs read this counter.
         unsafe { std::arch::asm!("mrs {}, cntvct_el0", out(reg) counter) };
         return counter;
     }
@@ -108,18 +110,18 @@ fn add_prints_what_the_readme_shows() {
     let (command, shown) = console("example add");
     assert_eq!(command, "cargo run --example add");
     let Some(output) = example("add", &[], Path::new(".")) else { return };
-    // Other architectures have only the first line.
+    // Other architectures print only the first line.
     let lines = if cfg!(target_arch = "x86_64") { 3 } else { 1 };
     assert_eq!(output, shown.lines().take(lines).collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
-fn the_examples_of_thunks_print_what_the_readme_shows() {
+fn the_thunk_examples_print_what_the_readme_shows() {
     for name in ["portable", "qsort"] {
         let (command, shown) = console(&format!("example {name}"));
         assert_eq!(command, format!("cargo run --example {name}"));
         let Some(output) = example(name, &[], Path::new(".")) else { return };
-        let other = "two conventions: only on x86-64";
+        let other = "only x86-64 has two calling conventions";
         assert_eq!(output, if cfg!(target_arch = "x86_64") { shown } else { other });
     }
 }
@@ -133,7 +135,7 @@ fn brainfuck_prints_what_the_readme_shows() {
 }
 
 #[test]
-fn brainfuck_reports_mistakes_as_the_readme_shows() {
+fn brainfuck_reports_errors_as_the_readme_shows() {
     let (command, shown) = console("unclosed.bf");
     let source = command.strip_prefix("echo '").and_then(|rest| rest.split_once('\'')).expect("a program").0;
     let directory = temporary("unclosed");
@@ -158,7 +160,7 @@ fn brainfuck_runs_a_file_and_reads_input() {
 }
 
 #[test]
-fn the_c_example_compiles_by_its_one_line_and_runs() {
+fn the_c_example_compiles_with_its_command_line_and_runs() {
     if !support::can_compile("the C example") {
         return;
     }
@@ -177,7 +179,7 @@ fn the_c_example_compiles_by_its_one_line_and_runs() {
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), shown);
 }
 
-/// A directory for a test's files.
+/// Creates a directory for the files of a test.
 fn temporary(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme").join(name);
     std::fs::create_dir_all(&directory).unwrap();

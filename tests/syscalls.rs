@@ -1,5 +1,5 @@
-//! What strace sees: how many system calls a buffer costs, and that none ever asks for W and X together. x86-64 Linux;
-//! AArch64 has its barriers besides.
+//! Traces system calls with strace: how many calls each operation makes, and that none requests memory that is writable
+//! and executable. Only for Linux on x86-64; AArch64 makes additional membarrier calls.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Command;
 #[path = "support/mod.rs"]
 mod support;
 
-/// In the traced child: what to do.
+/// The environment variable with the task of the traced child.
 const VARIABLE: &str = "EXECBUF_TRACED";
 
 fn main() {
@@ -15,22 +15,22 @@ fn main() {
         return traced(&task);
     }
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return support::skip("the counts are for x86-64 Linux");
+        return support::skip("the numbers of system calls are for Linux on x86-64");
     }
     if Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
-        new_makes_two_system_calls_and_drop_one();
+        new_makes_two_system_calls_and_drop_makes_one();
         rewrite_makes_four_system_calls();
-        nothing_asks_for_write_and_execute();
-        the_memfd_backend_closes_on_exec_and_seals_all();
-        a_pool_makes_a_few_system_calls_in_all_its_life();
-        a_pools_memfd_closes_on_exec_and_takes_no_more_writable_views();
+        no_call_requests_writable_and_executable_memory();
+        the_memfd_of_a_buffer_closes_on_exec_and_is_fully_sealed();
+        a_pool_makes_at_most_twenty_system_calls();
+        the_memfd_of_a_pool_closes_on_exec_and_is_sealed_against_writable_views();
         println!("test result: ok. 6 passed; 0 failed");
     } else {
-        support::skip("no strace here that works");
+        support::skip("no strace that works here");
     }
 }
 
-fn new_makes_two_system_calls_and_drop_one() {
+fn new_makes_two_system_calls_and_drop_makes_one() {
     let calls = difference("new");
     assert_eq!(calls, ["mmap", "mprotect", "munmap"].map(|name| (name.to_owned(), 100)));
 }
@@ -42,11 +42,11 @@ fn rewrite_makes_four_system_calls() {
     if trace("rewrite 1").lines().any(|line| line.starts_with("membarrier(") && line.ends_with(" = 0")) {
         assert_eq!(barriers, [("membarrier".to_owned(), 100)]);
     } else {
-        support::skip("the barrier of a rewrite: this system has no membarrier");
+        support::skip("the barrier of a rewrite: this system does not have membarrier");
     }
 }
 
-fn nothing_asks_for_write_and_execute() {
+fn no_call_requests_writable_and_executable_memory() {
     for what in ["new", "rewrite", "build", "pool"] {
         for backend in ["", "memfd ", "alias "] {
             for line in trace(&format!("{backend}{what} 10")).lines() {
@@ -56,10 +56,10 @@ fn nothing_asks_for_write_and_execute() {
     }
 }
 
-fn the_memfd_backend_closes_on_exec_and_seals_all() {
+fn the_memfd_of_a_buffer_closes_on_exec_and_is_fully_sealed() {
     let trace = trace("memfd new 10");
     if !trace.contains("memfd_create(\"execbuf\"") {
-        return support::skip("the memfd backend: the others can't be refused here");
+        return support::skip("the memfd backend: the filter that selects it cannot be installed here");
     }
     let lines = |call: &str| trace.lines().filter(|line| line.starts_with(call)).collect::<Vec<_>>();
     let memfds = lines("memfd_create(\"execbuf\"");
@@ -70,9 +70,8 @@ fn the_memfd_backend_closes_on_exec_and_seals_all() {
     assert!(seals.len() > 10 && seals.iter().all(|line| all.iter().all(|seal| line.contains(seal))), "{seals:?}");
 }
 
-fn a_pool_makes_a_few_system_calls_in_all_its_life() {
-    // All that the one does and the other does not: the pool is made, 20,000 pieces of code are published and dropped in
-    // it, and it is dropped.
+fn a_pool_makes_at_most_twenty_system_calls() {
+    // The difference between the two tasks: one creates a pool, publishes 20,000 pieces of code in it, and drops all.
     let count =
         |task: &str| trace(task).lines().filter(|line| line.contains('(') && !line.starts_with("+++")).count();
     for backend in ["", "memfd ", "alias "] {
@@ -81,22 +80,23 @@ fn a_pool_makes_a_few_system_calls_in_all_its_life() {
     }
 }
 
-fn a_pools_memfd_closes_on_exec_and_takes_no_more_writable_views() {
+fn the_memfd_of_a_pool_closes_on_exec_and_is_sealed_against_writable_views() {
     let trace = trace("pool 10");
     let line = |call: &str| trace.lines().find(|line| line.starts_with(call));
     let Some(memfd) = line("memfd_create(\"pool\"") else {
-        return support::skip("the memfd of a pool: there is none here");
+        return support::skip("the memfd of a pool: pools do not use memfd here");
     };
     assert!(memfd.contains("MFD_CLOEXEC") && memfd.contains("MFD_ALLOW_SEALING"), "{memfd}");
     let seals = trace.lines().find(|line| line.starts_with("fcntl(") && line.contains("F_ADD_SEALS")).unwrap();
     for seal in ["F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW"] {
         assert!(seals.contains(seal), "{seals}");
     }
-    // strace may know F_SEAL_FUTURE_WRITE only by its number.
+    // Older versions of strace print F_SEAL_FUTURE_WRITE as a number.
     assert!(seals.contains("F_SEAL_FUTURE_WRITE") || seals.contains("0x10"), "{seals}");
 }
 
-/// Which system calls a task makes more often if it is done 200 times instead of 100 times.
+/// Runs a task 100 times and 200 times. Returns the system calls that the longer run makes more often, with the
+/// difference.
 fn difference(task: &str) -> Vec<(String, usize)> {
     let counts = |times| {
         let mut counts = std::collections::BTreeMap::<String, usize>::new();
@@ -123,7 +123,7 @@ fn trace(task: &str) -> String {
     String::from_utf8(output.stderr).expect("strace writes ASCII")
 }
 
-/// `task` is what to do and how often, with the backend before it if it is not the usual one.
+/// Runs in the traced child. `task` is an operation and its number of repetitions, optionally preceded by a backend.
 fn traced(task: &str) {
     let task = hardened(task);
     let (what, times) = task.split_once(' ').expect("what, and how often");
@@ -147,7 +147,7 @@ fn traced(task: &str) {
     assert!(log.ends_with(&format!("{} ", times - 1)));
 }
 
-/// Makes a pool, publishes so many pieces of code of 256 bytes in it, and drops all. Without code no pool is made.
+/// Creates a pool, publishes `count` pieces of code of 256 bytes in it, and drops all. Creates no pool if `count` is 0.
 fn pooled(count: u32) {
     let mut buffers = Vec::with_capacity(20_000);
     if count > 0 {
@@ -156,7 +156,7 @@ fn pooled(count: u32) {
         let mut code = support::function(0, 256);
         for number in 0..count {
             support::rename(&mut code, number);
-            buffers.push(pool.publish(&code).expect("there is room"));
+            buffers.push(pool.publish(&code).expect("this system allows executable memory"));
         }
         let numbers = buffers.iter().map(support::call);
         assert!(numbers.eq(0..count));
@@ -164,11 +164,11 @@ fn pooled(count: u32) {
     buffers.clear();
 }
 
-/// Gives up what keeps the given backend from being used, and returns the rest of the task.
+/// Gives up rights so that the given backend is used. Returns the rest of the task.
 fn hardened(task: &str) -> &str {
     #[cfg(target_os = "linux")]
     if let Some((backend @ ("memfd" | "alias"), rest)) = task.split_once(' ') {
-        // Without seccomp this is the usual backend once more.
+        // If seccomp is not available, the default backend is used.
         let _ = support::harden::systemd_filter();
         if backend == "alias" {
             support::harden::limit(libc::RLIMIT_NOFILE, 0).expect("limits can be lowered");

@@ -1,4 +1,4 @@
-//! Signatures, and thunks as bytes: what a decoder says of them. `EXECBUF_SEED` is where the random numbers begin.
+//! Signatures, and the code of thunks, which the tests decode. `EXECBUF_SEED` sets the seed of the random numbers.
 #![cfg(target_arch = "x86_64")]
 
 #[path = "support/mod.rs"]
@@ -16,58 +16,59 @@ use crate::support::signatures::{number, random_signature};
 const SYSV64: execbuf_abi = execbuf_abi::EXECBUF_ABI_SYSV64;
 const WIN64: execbuf_abi = execbuf_abi::EXECBUF_ABI_WIN64;
 
-/// A signature as the C library parses it.
+/// A signature parsed by the C library.
 struct Parsed(*mut ffi::execbuf_signature);
 
 impl Drop for Parsed {
     fn drop(&mut self) {
-        // SAFETY: `parse` made it, and nobody else frees it.
+        // SAFETY: `parse` made the signature, and nobody else frees it.
         unsafe { ffi::execbuf_signature_free(self.0) };
     }
 }
 
 fn parse(text: &str) -> Parsed {
-    let text = std::ffi::CString::new(text).expect("no zero");
+    let text = std::ffi::CString::new(text).expect("the text has no zero byte");
     let mut signature = ptr::null_mut();
-    // SAFETY: The pointer can be written, and the text ends with a zero.
+    // SAFETY: The pointer is writable, and the text ends with a zero byte.
     let status = unsafe { ffi::execbuf_signature_parse(&raw mut signature, text.as_ptr(), ptr::null_mut()) };
     assert_eq!(status, execbuf_status::EXECBUF_OK, "{text:?}");
     Parsed(signature)
 }
 
-/// Somewhere.
+/// An arbitrary address, which is never called.
 const TARGET: u64 = 0x1234_5678_9abc_def0;
 
-fn emit(text: &str, entered: execbuf_abi, abi: execbuf_abi) -> Vec<u8> {
+fn emit(text: &str, caller_abi: execbuf_abi, callee_abi: execbuf_abi) -> Vec<u8> {
     let signature = parse(text);
     let target = ptr::without_provenance(usize::try_from(TARGET).expect("64 bits"));
     let emit = |out: &mut [u8]| {
         let mut length = 0;
-        let (room, capacity) = (out.as_mut_ptr().cast(), out.len());
+        let (bytes, capacity) = (out.as_mut_ptr().cast(), out.len());
         let (length_out, signature, error) = (&raw mut length, signature.0, ptr::null_mut());
-        // SAFETY: All that is written is there, and the signature is one.
-        let status =
-            unsafe { ffi::execbuf_thunk_emit(signature, room, capacity, length_out, entered, abi, target, error) };
+        // SAFETY: `out` is writable for its length, `length` is writable, and the signature is valid.
+        let status = unsafe {
+            ffi::execbuf_thunk_emit(signature, bytes, capacity, length_out, caller_abi, callee_abi, target, error)
+        };
         (status, length)
     };
     let (status, length) = emit(&mut []);
     assert_eq!(status, execbuf_status::EXECBUF_E_CAPACITY);
     let mut code = vec![0; length + 1];
     assert_eq!(emit(&mut code), (execbuf_status::EXECBUF_OK, length));
-    assert_eq!(code.pop(), Some(0), "nothing is written behind the end");
+    assert_eq!(code.pop(), Some(0), "nothing is written after the end");
     let mut short = vec![0; length - 1];
     assert_eq!(emit(&mut short), (execbuf_status::EXECBUF_E_CAPACITY, length));
-    assert!(short.iter().all(|&byte| byte == 0), "nothing is written if not all fits");
+    assert!(short.iter().all(|&byte| byte == 0), "nothing is written if the code does not fit");
     code
 }
 
 #[test]
-fn every_instruction_decodes_and_none_depends_on_its_address() {
+fn every_instruction_decodes_and_is_position_independent() {
     let mut random = Random(number("EXECBUF_SEED", 1));
     for _ in 0..2000 {
         let text = random_signature(&mut random);
-        for (entered, abi) in [(SYSV64, WIN64), (WIN64, SYSV64), (SYSV64, SYSV64), (WIN64, WIN64)] {
-            check_instructions(&text, &emit(&text, entered, abi), entered == abi);
+        for (caller_abi, callee_abi) in [(SYSV64, WIN64), (WIN64, SYSV64), (SYSV64, SYSV64), (WIN64, WIN64)] {
+            check_instructions(&text, &emit(&text, caller_abi, callee_abi), caller_abi == callee_abi);
         }
     }
 }
@@ -75,7 +76,7 @@ fn every_instruction_decodes_and_none_depends_on_its_address() {
 fn check_instructions(text: &str, code: &[u8], is_jump: bool) {
     let instructions: Vec<Instruction> = Decoder::with_ip(64, code, 0x1000, DecoderOptions::NONE).iter().collect();
     assert_eq!(instructions.iter().map(Instruction::len).sum::<usize>(), code.len(), "{text}");
-    let mut depth = 8; // of the return address
+    let mut depth = 8; // the return address
     for (index, instruction) in instructions.iter().enumerate() {
         assert!(!instruction.is_invalid() && !instruction.is_ip_rel_memory_operand(), "{text}: {instruction:?}");
         match instruction.flow_control() {
@@ -100,7 +101,7 @@ fn check_instructions(text: &str, code: &[u8], is_jump: bool) {
             }
             _ => {}
         }
-        assert!((0..4096).contains(&depth), "{text}: a frame is less than a page");
+        assert!((0..4096).contains(&depth), "{text}: the frame must be smaller than a page");
         let aligned = matches!(instruction.code(), Code::Movaps_xmm_xmmm128 | Code::Movaps_xmmm128_xmm);
         if aligned && (instruction.op0_kind() == OpKind::Memory || instruction.op1_kind() == OpKind::Memory) {
             let from_entry = i64::try_from(instruction.memory_displacement64()).expect("it is small") - depth;
@@ -117,16 +118,16 @@ struct Pool(*mut ffi::execbuf_pool);
 impl Pool {
     fn new() -> Self {
         let mut pool = ptr::null_mut();
-        // SAFETY: The pool can be written.
+        // SAFETY: The pool is writable; the options and the report may be null.
         let status = unsafe { ffi::execbuf_pool_new(&raw mut pool, ptr::null(), ptr::null_mut()) };
         assert_eq!(status, execbuf_status::EXECBUF_OK);
         Self(pool)
     }
 
     fn publish(&self, code: &[u8]) -> ffi::execbuf {
-        // SAFETY: A handle is plain numbers.
+        // SAFETY: All zero is a valid handle.
         let mut buffer = unsafe { mem::zeroed() };
-        // SAFETY: The pool lives, and the handle can be written.
+        // SAFETY: The pool exists, the handle is writable, and the code is readable for its length.
         let status = unsafe {
             ffi::execbuf_pool_publish(self.0, &raw mut buffer, code.as_ptr().cast(), code.len(), ptr::null_mut())
         };
@@ -134,47 +135,55 @@ impl Pool {
         buffer
     }
 
-    fn thunk(&self, text: &str, entered: execbuf_abi, abi: execbuf_abi, target: u64) -> ffi::execbuf {
+    fn thunk(&self, text: &str, caller_abi: execbuf_abi, callee_abi: execbuf_abi, target: u64) -> ffi::execbuf {
         let (signature, target) =
             (parse(text), ptr::without_provenance(usize::try_from(target).expect("64 bits")));
-        // SAFETY: A handle is plain numbers.
+        // SAFETY: All zero is a valid handle.
         let mut thunk = unsafe { mem::zeroed() };
-        // SAFETY: The pool lives, the handle can be written, and the signature is one.
+        // SAFETY: The pool exists, the handle is writable, and the signature is valid.
         let status = unsafe {
-            ffi::execbuf_thunk_new(self.0, &raw mut thunk, signature.0, entered, abi, target, ptr::null_mut())
+            ffi::execbuf_thunk_new(
+                self.0,
+                &raw mut thunk,
+                signature.0,
+                caller_abi,
+                callee_abi,
+                target,
+                ptr::null_mut(),
+            )
         };
         assert_eq!(status, execbuf_status::EXECBUF_OK);
         thunk
     }
 
-    /// The code that is published at an address, from there on.
+    /// Returns the published code from an address to the end of its buffer.
     fn code_at(&self, address: u64) -> &[u8] {
         let address: *const u8 = ptr::with_exposed_provenance(usize::try_from(address).expect("64 bits"));
-        // SAFETY: A place is plain numbers.
+        // SAFETY: All zero is a valid place.
         let mut place: ffi::execbuf_place = unsafe { mem::zeroed() };
         place.size = mem::size_of_val(&place);
-        // SAFETY: The pool lives, and the place can be written.
+        // SAFETY: The pool exists, and the place is writable.
         let status = unsafe { ffi::execbuf_pool_lookup(self.0, &raw mut place, address.cast()) };
         assert_eq!(status, execbuf_status::EXECBUF_OK);
-        let behind = address as usize - place.entry as usize;
-        // SAFETY: The code is there, and nobody changes it.
-        unsafe { std::slice::from_raw_parts(address, place.length - behind) }
+        let offset = address as usize - place.entry as usize;
+        // SAFETY: The code is published, and nobody changes it.
+        unsafe { std::slice::from_raw_parts(address, place.length - offset) }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: It is not used any more.
+        // SAFETY: Only this value has the pool.
         unsafe { ffi::execbuf_pool_free(self.0) };
     }
 }
 
 fn free(mut buffer: ffi::execbuf) {
-    // SAFETY: Nobody calls it.
+    // SAFETY: The handle is writable, and nobody calls the code.
     assert_eq!(unsafe { ffi::execbuf_free(&raw mut buffer) }, execbuf_status::EXECBUF_OK);
 }
 
-/// Follows a thunk by its instructions, as a processor would. Returns the target that it loads, and what follows then.
+/// Decodes a thunk and follows its jumps. Returns the target that it loads into r11, and the code after that.
 fn follow(pool: &Pool, thunk: &ffi::execbuf) -> (u64, Vec<u8>) {
     let mut address = thunk.entry as u64;
     let mut loaded = [0; 16];
@@ -204,27 +213,28 @@ fn follow(pool: &Pool, thunk: &ffi::execbuf) -> (u64, Vec<u8>) {
     }
 }
 
-/// A leaf and its body do what a whole thunk does, wherever they and the target are.
+/// A stub and its adapter together are equivalent to the code of `execbuf_thunk_emit`, wherever they and the target
+/// are.
 #[test]
-fn leaves_lead_to_bodies_that_are_the_rest_of_a_thunk() {
+fn a_stub_leads_to_an_adapter_that_is_the_rest_of_an_emitted_thunk() {
     let pool = Pool::new();
     let near = pool.publish(&[0xc3]); // ret
     let mut random = Random(number("EXECBUF_SEED", 3));
     let mut live = Vec::new();
     for index in 0..1000 {
         let text = random_signature(&mut random);
-        for (entered, abi) in [(SYSV64, WIN64), (WIN64, SYSV64), (SYSV64, SYSV64), (WIN64, WIN64)] {
+        for (caller_abi, callee_abi) in [(SYSV64, WIN64), (WIN64, SYSV64), (SYSV64, SYSV64), (WIN64, WIN64)] {
             for target in [near.entry as u64, TARGET] {
-                let thunk = pool.thunk(&text, entered, abi, target);
+                let thunk = pool.thunk(&text, caller_abi, callee_abi, target);
                 let (reached, rest) = follow(&pool, &thunk);
-                let whole = emit(&text, entered, abi);
+                let whole = emit(&text, caller_abi, callee_abi);
                 let start = 4 + 10; // endbr64 and mov r11, target
                 assert_eq!(reached, target, "{text}");
                 assert!(rest.starts_with(&whole[start..]), "{text}: {rest:x?}");
                 live.push(thunk);
             }
         }
-        // Some go, so that later ones come to other places.
+        // Free some thunks, so that later ones reuse their addresses.
         if index % 3 == 0 {
             let middle = live.len() / 2;
             free(live.swap_remove(middle));
@@ -234,37 +244,37 @@ fn leaves_lead_to_bodies_that_are_the_rest_of_a_thunk() {
     free(near);
 }
 
-/// The length of thunks for functions of so many integers.
+/// Counts the instructions of thunks for functions with 0 to 4 integers.
 #[test]
-fn thunks_are_as_short_as_what_compilers_make() {
-    let count = |text: &str, entered, abi| {
-        let code = emit(text, entered, abi);
+fn thunks_have_as_many_instructions_as_compiled_code() {
+    let count = |text: &str, caller_abi, callee_abi| {
+        let code = emit(text, caller_abi, callee_abi);
         Decoder::new(64, &code, DecoderOptions::NONE).iter().count()
     };
     for (integers, text) in ["v()", "v(l)", "v(ll)", "v(lll)", "v(llll)"].iter().enumerate() {
-        // Compilers make 4 and 28 instructions and one for each argument; endbr64 and the load of r11 are ours.
+        // Compilers emit 4 and 28 instructions, and one for each argument. A thunk adds endbr64 and the load of r11.
         assert_eq!(count(text, SYSV64, WIN64), 4 + integers + 2);
         assert_eq!(count(text, WIN64, SYSV64), 28 + integers + 2);
     }
 }
 
 #[test]
-fn signatures_are_what_their_text_says() {
+fn a_parsed_signature_formats_as_its_text() {
     let mut random = Random(number("EXECBUF_SEED", 2));
     for _ in 0..2000 {
         let text = random_signature(&mut random);
         let signature: Signature = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(signature.to_string(), text);
-        assert_eq!(signature.result().letter(), text.chars().next().expect("it is not empty"));
+        assert_eq!(signature.result().letter(), text.chars().next().expect("the text is not empty"));
     }
-    let signature: Signature = "d(p.id)".parse().expect("it is right");
+    let signature: Signature = "d(p.id)".parse().expect("the text is valid");
     assert_eq!((signature.result(), signature.fixed()), (&Type::F64, Some(1)));
     assert_eq!(signature.arguments(), [Type::Pointer, Type::I32, Type::F64]);
-    assert_eq!("v(.)".parse::<Signature>().expect("it is right").to_string(), "v(.)");
+    assert_eq!("v(.)".parse::<Signature>().expect("the text is valid").to_string(), "v(.)");
 }
 
 #[test]
-fn wrong_text_is_an_error_that_says_where_and_why() {
+fn malformed_text_is_an_error_with_a_position_and_a_reason() {
     let wrong = [
         ("", "at byte 0: the text ends here; a type is missing"),
         ("i", "at byte 1: '(' is missing"),
@@ -292,6 +302,6 @@ fn wrong_text_is_an_error_that_says_where_and_why() {
         assert!(error.to_string().ends_with(&format!("({message})")), "{text}: {error}");
     }
     let many = |count| format!("v({})", "i".repeat(count));
-    assert_eq!(many(127).parse::<Signature>().expect("it is right").arguments().len(), 127);
+    assert_eq!(many(127).parse::<Signature>().expect("the text is valid").arguments().len(), 127);
     assert_eq!(many(128).parse::<Signature>().expect_err("too many").kind(), execbuf::ErrorKind::Signature);
 }

@@ -1,22 +1,23 @@
-//! Thunks between the two conventions, with Rust at both ends: arguments and results arrive.
+//! Thunks between the two conventions, with Rust functions as callers and targets: arguments and results arrive.
 
 mod support;
 
 #[cfg(not(target_arch = "x86_64"))]
 #[test]
-fn thunks_cross() {
-    support::skip("thunks that cross: there are none on this architecture");
+fn arguments_and_results_cross() {
+    support::skip("thunks between two conventions: this architecture has only one");
 }
 
 #[cfg(target_arch = "x86_64")]
-#[allow(clippy::float_cmp, reason = "the numbers are passed on, not computed")]
+#[allow(clippy::float_cmp, reason = "the numbers are passed on unchanged")]
 mod crossing {
     use execbuf::Function;
     use execbuf::dynamic::DynThunk;
     #[cfg(unix)]
     use execbuf::{Abi, ErrorKind};
 
-    /// A function of one ABI is called through a thunk of the other: its arguments arrive, and its result comes back.
+    /// Calls a function of one ABI through a thunk of the other. The function checks its arguments, the caller the
+    /// result.
     macro_rules! crosses {
     ($(($($name:ident: $type:ty = $value:expr),*) -> $result_type:ty = $result:expr;)*) => {$(
         crosses!(@one "sysv64", "win64", ($($name: $type = $value),*) -> $result_type = $result);
@@ -33,16 +34,16 @@ mod crossing {
         type G = extern $callee fn($($type),*) -> $result_type;
         let thunk = Function::from_fn(target as G).into_abi::<F>().unwrap();
         assert_eq!(thunk.call($(std::hint::black_box($value)),*), $result);
-        // And back.
+        // A thunk of the thunk, with the target's ABI.
         let back = thunk.to_abi::<G>().unwrap();
         assert_eq!(back.call($(std::hint::black_box($value)),*), $result);
-        // The same by the signature's text.
+        // The same with the text of the signature.
         let text = <F as execbuf::FnPtr>::SIGNATURE.to_string();
         let (caller_abi, callee_abi) = (<F as execbuf::FnPtr>::ABI, <G as execbuf::FnPtr>::ABI);
         let signature = text.parse().unwrap();
         let builder = DynThunk::builder(&signature).caller_abi(caller_abi).callee_abi(callee_abi);
         let dynamic = builder.build(target as G as *const u8).unwrap();
-        // SAFETY: The target has this type, but for the ABI.
+        // SAFETY: The target has this signature.
         let function = unsafe { dynamic.function::<F>() }.unwrap();
         assert_eq!(function.call($(std::hint::black_box($value)),*), $result);
     }};
@@ -76,7 +77,7 @@ mod crossing {
         }
     }
 
-    /// The C library's `snprintf`, called as by Windows with an integer and a float.
+    /// Calls the C library's `snprintf` with the Win64 convention, an integer and a float.
     #[cfg(unix)]
     #[test]
     fn a_variadic_function_is_called_with_the_arguments_of_the_signature() {
@@ -85,7 +86,7 @@ mod crossing {
         let builder = DynThunk::builder(&signature);
         let thunk =
             builder.caller_abi(Abi::Win64).callee_abi(Abi::SysV64).build(libc::snprintf as *const u8).unwrap();
-        // SAFETY: With these types, the function has this signature.
+        // SAFETY: With these arguments, `snprintf` has this signature.
         let format = unsafe { thunk.function::<Format>() }.unwrap();
         let mut text = [0_u8; 32];
         let native = builder.build(libc::snprintf as *const u8).unwrap();

@@ -1,4 +1,4 @@
-//! Handles of thunks: who owns what, in which pool, and what is an error.
+//! Handles of thunks: ownership, pools and errors.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use support::function;
 
 #[test]
-fn of_the_same_abi_a_thunk_is_the_function() {
+fn a_thunk_between_equal_abis_is_the_function_itself() {
     let buffer = ExecBuffer::new(&function(42, 16)).unwrap();
     // SAFETY: The bytes are such a function.
     let function = unsafe { buffer.function::<extern "C" fn() -> u32>() };
@@ -39,7 +39,7 @@ fn a_thunk_keeps_its_function_alive() {
     let thunk = owned.clone().into_native().unwrap();
     let dynamic = DynThunk::builder(&"I()".parse().unwrap()).build(owned.as_ptr()).unwrap();
     let dynamic = dynamic.with_owner(owned.clone());
-    let owned = Arc::try_unwrap(owned.into_owner()).expect_err("the thunks own it, too");
+    let owned = Arc::try_unwrap(owned.into_owner()).expect_err("the thunks also own it");
     drop(owned);
     assert_eq!((pool.stats().live(), thunk.call()), (1, 42));
     drop(thunk);
@@ -51,7 +51,7 @@ fn a_thunk_keeps_its_function_alive() {
 }
 
 #[test]
-fn wrong_use_is_an_error() {
+fn a_null_target_and_a_mismatched_type_are_errors() {
     let signature: Signature = "I(i)".parse().unwrap();
     let error = DynThunk::builder(&signature).build(std::ptr::null()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Null);
@@ -67,7 +67,7 @@ fn wrong_use_is_an_error() {
         assert!(thunk.function::<extern "C" fn(i32) -> u32>().is_ok());
     }
 
-    // Elsewhere, neither of the two is there.
+    // Other architectures have neither of the two ABIs.
     for (caller_abi, callee_abi) in [(Abi::SysV64, Abi::Win64), (Abi::Win64, Abi::SysV64)] {
         let builder = DynThunk::builder(&signature).caller_abi(caller_abi).callee_abi(callee_abi);
         let thunk = builder.build(buffer.as_ptr());
@@ -84,7 +84,7 @@ fn wrong_use_is_an_error() {
 }
 
 #[test]
-fn the_builder_says_which_abi_is_whose() {
+fn a_dynamic_thunk_returns_the_values_it_was_built_with() {
     extern "C" fn answer() -> u32 {
         42
     }
@@ -133,7 +133,7 @@ fn a_thunk_of_published_code_owns_it() {
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn a_thunk_lies_in_the_pool_it_is_given() {
+fn a_thunk_is_in_the_given_pool() {
     extern "win64" fn increment(number: u64) -> u64 {
         number + 1
     }
@@ -145,14 +145,14 @@ fn a_thunk_lies_in_the_pool_it_is_given() {
     let signature = "L(L)".parse().unwrap();
     let builder = DynThunk::builder(&signature).caller_abi(Abi::SysV64).callee_abi(Abi::Win64);
     let dynamic = builder.pool(&pool).build(increment as *const u8).unwrap();
-    // Elsewhere they are in a pool of execbuf's.
+    // Without a pool, they are in the pool of the library.
     let elsewhere = (target.into_abi::<SysV64>().unwrap(), builder.build(increment as *const u8).unwrap());
     for address in [thunk.as_ptr(), dynamic.as_ptr()] {
         assert!(pool.lookup(address).is_some() && other.lookup(address).is_none());
     }
     assert!(pool.lookup(elsewhere.0.as_ptr()).is_none() && pool.lookup(elsewhere.1.as_ptr()).is_none());
     assert!(thunk.owner().code().is_some_and(|code| code.as_ptr() == thunk.as_ptr()));
-    // They live on without the pool.
+    // They outlive the pool.
     drop(pool);
     // SAFETY: The function has this signature.
     let dynamic = unsafe { dynamic.function::<SysV64>() }.unwrap();
@@ -161,7 +161,7 @@ fn a_thunk_lies_in_the_pool_it_is_given() {
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn a_native_thunk_lies_in_the_pool_it_is_given() {
+fn a_native_thunk_is_in_the_given_pool() {
     #[cfg(not(windows))]
     type Foreign = extern "win64" fn(u64) -> u64;
     #[cfg(windows)]
@@ -178,6 +178,6 @@ fn a_native_thunk_lies_in_the_pool_it_is_given() {
     );
     assert_eq!(native.call(41), 42);
     drop(native);
-    // The adapters that thunks share may stay.
+    // The pool still works.
     assert!(pool.publish(&function(1, 16)).is_ok());
 }

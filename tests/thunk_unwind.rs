@@ -1,6 +1,6 @@
-//! What passes through thunks, and what a debugger sees.
+//! Panics and backtraces through thunks, registers that thunks preserve, and thunks in gdb.
 #![cfg(target_arch = "x86_64")]
-#![allow(clippy::float_cmp, reason = "the numbers are passed on, not computed")]
+#![allow(clippy::float_cmp, reason = "the numbers are passed on unchanged")]
 
 mod support;
 
@@ -10,13 +10,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use execbuf::{ExecBuffer, Function};
 use support::skip;
 
-/// Values that are in registers across a panic: more than there are that are preserved, which the compiler does not
-/// know. (Without optimisation they are in memory.)
+/// Makes the compiler keep values in registers across a panic: more values than there are preserved registers. (Without
+/// optimisation the values are in memory.)
 macro_rules! in_registers {
     ($floats:ident, $integers:ident) => {
         let [a, b, c, d, e, f, g, h] = &mut $floats;
         let [i, j, k, l, m] = &mut $integers;
-        // SAFETY: It does nothing.
+        // SAFETY: The assembly consists only of comments.
         unsafe {
             asm!(
                 "/* {} {} {} {} {} {} {} {} */",
@@ -41,7 +41,7 @@ macro_rules! in_registers {
     };
 }
 
-/// Counts what is dropped while a panic passes.
+/// Counts drops, to check that unwinding runs destructors.
 struct Guard<'a>(&'a std::cell::Cell<u32>);
 
 impl Drop for Guard<'_> {
@@ -51,7 +51,7 @@ impl Drop for Guard<'_> {
 }
 
 type Native = unsafe extern "C-unwind" fn(u64, f64);
-// Outside of Windows, no safe function of this convention unwinds.
+// Outside of Windows, only `unsafe` "win64-unwind" types implement `FnPtr`.
 #[cfg(not(windows))]
 type Foreign = unsafe extern "win64-unwind" fn(u64, f64);
 #[cfg(windows)]
@@ -61,13 +61,14 @@ extern "C-unwind" fn panics(number: u64, other: f64) {
     panic_any((number, other));
 }
 
-/// From a function of the system's convention to one of the other, and from there back to one that panics. The functions
-/// between are machine code without a frame, since no compiler's function of the other convention unwinds properly.
+/// Calls from the native convention to the foreign one, and from there back to a native function that panics. The
+/// function in between is machine code without a frame, because compilers emit no correct unwind tables for functions
+/// of the foreign convention.
 #[test]
 fn panics_pass_through_thunks() {
     let back = Function::from_fn(panics as Native).into_abi::<Foreign>().unwrap();
     let buffer = ExecBuffer::new(&support::jump_to(back.as_ptr())).unwrap();
-    // SAFETY: It goes on in a function of this type.
+    // SAFETY: The code jumps to a function of this type.
     let there = unsafe { buffer.function::<Foreign>() }.into_native().unwrap();
     let dropped = std::cell::Cell::new(0);
     for number in 1..=3 {
@@ -76,27 +77,27 @@ fn panics_pass_through_thunks() {
         in_registers!(floats, integers);
         let caught = catch_unwind(AssertUnwindSafe(|| {
             let _guard = Guard(&dropped);
-            // SAFETY: No frame that makes a Win64 call catches the panic or drops anything on its way.
+            // SAFETY: No frame that makes a Win64 call catches the panic, or drops values while it passes.
             unsafe { there.call(number.into(), 0.5) };
         }));
-        let payload = caught.unwrap_err().downcast::<(u64, f64)>().expect("it is the payload");
+        let payload = caught.unwrap_err().downcast::<(u64, f64)>().expect("the payload has this type");
         in_registers!(floats, integers);
         assert_eq!((*payload, dropped.get()), ((number.into(), 0.5), number));
         assert_eq!((floats, integers), ([1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5], [1, 2, 3, 4, 5]));
     }
 }
 
-/// Where two functions stand in a backtrace.
+/// Takes a backtrace and checks that it contains the caller of the thunks.
 #[inline(never)]
 extern "C" fn innermost(number: u64) -> u64 {
     let trace = std::backtrace::Backtrace::force_capture().to_string();
     // A program without symbols has no names.
-    let known = trace.contains("thunk_unwind::innermost");
-    let seen = trace.contains("thunk_unwind::behind_the_thunks");
-    if !known {
-        skip("names in a backtrace: there are none here");
+    let has_names = trace.contains("thunk_unwind::innermost");
+    let has_caller = trace.contains("thunk_unwind::caller_of_the_thunks");
+    if !has_names {
+        skip("names in a backtrace: this program is without symbols");
     }
-    assert!(seen || !known, "{trace}");
+    assert!(has_caller || !has_names, "{trace}");
     std::hint::black_box(number + 1)
 }
 
@@ -106,7 +107,7 @@ type ForeignU64 = extern "win64" fn(u64) -> u64;
 type ForeignU64 = extern "sysv64" fn(u64) -> u64;
 
 #[inline(never)]
-fn behind_the_thunks<O>(thunk: &Function<extern "C" fn(u64) -> u64, O>) -> u64 {
+fn caller_of_the_thunks<O>(thunk: &Function<extern "C" fn(u64) -> u64, O>) -> u64 {
     std::hint::black_box(thunk.call(41))
 }
 
@@ -114,10 +115,10 @@ fn behind_the_thunks<O>(thunk: &Function<extern "C" fn(u64) -> u64, O>) -> u64 {
 fn backtraces_pass_through_thunks() {
     let back = Function::from_fn(innermost as extern "C" fn(u64) -> u64).into_abi::<ForeignU64>().unwrap();
     let there = back.to_native().unwrap();
-    assert_eq!(behind_the_thunks(&there), 42);
+    assert_eq!(caller_of_the_thunks(&there), 42);
 }
 
-/// What a thunk calls whose caller has Win64's convention, and preserved registers that only Win64 has.
+/// The target of a thunk with the Win64 convention.
 #[cfg(not(windows))]
 #[inline(never)]
 extern "C" fn add_one(number: u64) -> u64 {
@@ -126,13 +127,13 @@ extern "C" fn add_one(number: u64) -> u64 {
 
 #[cfg(not(windows))]
 #[test]
-fn a_win64_caller_finds_its_registers() {
+fn a_thunk_preserves_the_registers_of_a_win64_caller() {
     let thunk = Function::from_fn(add_one as extern "C" fn(u64) -> u64);
     let thunk = thunk.into_abi::<extern "win64" fn(u64) -> u64>().unwrap();
     let result: u64;
     let (mut rdi, mut rsi, mut xmm6, mut xmm15) = (0x1d1_u64, 0x151_u64, 6.5, 15.5);
-    // SAFETY: It is a call by Win64's convention, for which the stack is aligned; the thunk does not use the room for
-    // arguments that it would have.
+    // SAFETY: This is a call with the Win64 convention: the stack is aligned, and all registers that the callee may
+    // change are declared. There is no shadow space, but the thunk does not use it.
     unsafe {
         asm!("call {}", in(reg) thunk.as_ptr(), inout("rcx") 41_u64 => _, inout("rdi") rdi, inout("rsi") rsi,
             inout("xmm6") xmm6, inout("xmm15") xmm15, out("rax") result, out("rdx") _, out("r8") _, out("r9") _,
@@ -142,11 +143,11 @@ fn a_win64_caller_finds_its_registers() {
     assert_eq!((result, rdi, rsi, xmm6, xmm15), (42, 0x1d1, 0x151, 6.5, 15.5));
 }
 
-/// Runs a test above in gdb, which stops in a function, and returns what gdb writes to these commands.
-/// `None`, said aloud: there is no gdb that works.
+/// Runs a test of this file in gdb, stops in a function, and returns the output of gdb's commands. If gdb does not work
+/// here, prints a SKIP line and returns `None`.
 fn in_gdb(test: &str, function: &str, commands: &[&str]) -> Option<String> {
     if cfg!(not(target_os = "linux")) || support::is_cross() {
-        skip("gdb: only on Linux, where it runs itself");
+        skip("gdb: only for native programs on Linux");
         return None;
     }
     let program = std::env::current_exe().unwrap();
@@ -159,7 +160,7 @@ fn in_gdb(test: &str, function: &str, commands: &[&str]) -> Option<String> {
         .args(["--exact", test])
         .output();
     let Ok(output) = output else {
-        skip("gdb: there is none");
+        skip("gdb: it is not installed");
         return None;
     };
     let written = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -177,7 +178,7 @@ fn gdb_finds_the_registers_of_a_win64_caller() {
     let frame = "frame function execbuf_thunk_win64_to_sysv64";
     let commands =
         [frame, "up", "print/x $rdi", "print/x $rsi", "print $xmm6.v2_double[0]", "print $xmm15.v2_double[0]"];
-    let Some(text) = in_gdb("a_win64_caller_finds_its_registers", "add_one", &commands) else {
+    let Some(text) = in_gdb("a_thunk_preserves_the_registers_of_a_win64_caller", "add_one", &commands) else {
         return;
     };
     for value in ["$1 = 0x1d1", "$2 = 0x151", "$3 = 6.5", "$4 = 15.5"] {
@@ -186,7 +187,7 @@ fn gdb_finds_the_registers_of_a_win64_caller() {
 }
 
 #[test]
-fn gdb_knows_thunks() {
+fn gdb_shows_the_names_of_thunks() {
     let Some(text) = in_gdb("backtraces_pass_through_thunks", "innermost", &[]) else { return };
     let (_, frames) = text.split_once("#0 ").expect("a backtrace");
     let place = |name| frames.find(name).unwrap_or_else(|| panic!("no {name}: {text}"));
@@ -194,7 +195,7 @@ fn gdb_knows_thunks() {
         place("thunk_unwind::innermost"),
         place("execbuf_thunk_win64_to_sysv64"),
         place("execbuf_thunk_sysv64_to_win64"),
-        place("thunk_unwind::behind_the_thunks"),
+        place("thunk_unwind::caller_of_the_thunks"),
         place("thunk_unwind::backtraces_pass_through_thunks"),
     ];
     assert!(places.is_sorted(), "{text}");

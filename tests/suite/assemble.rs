@@ -3,25 +3,25 @@
 use super::*;
 
 suite! {
-    fn assemble_tells_the_final_address(m) {
-        // Code that fits at once, and code for which memory is reserved again.
+    fn assemble_passes_the_final_address(m) {
+        // Code that fits into the first reservation, and code that needs a second one.
         for length in [SHORTEST, 64, 65, 1000, 5000, 100_000, 3 << 20] {
-            let mut told = Vec::new();
+            let mut addresses = Vec::new();
             let buffer = m.assemble(|address| {
-                told.push(address);
+                addresses.push(address);
                 maps::look();
                 Ok::<_, Infallible>(function(9, length))
             }).unwrap();
             maps::look();
-            assert_eq!(Some(&buffer.as_ptr().addr()), told.last());
-            assert!(told.len() <= 2 && (told.len() == 1 || length > 64), "{length}: {told:x?}");
+            assert_eq!(Some(&buffer.as_ptr().addr()), addresses.last());
+            assert!(addresses.len() <= 2 && (addresses.len() == 1 || length > 64), "{length}: {addresses:x?}");
             assert_eq!(buffer.as_ref(), function(9, length));
             assert_eq!(call(&buffer), 9);
         }
     }
 
-    fn assemble_goes_on_until_the_code_fits(m) {
-        // Longer each time, by less and less; and shorter in the end.
+    fn assemble_repeats_until_the_code_fits(m) {
+        // The code grows with each call, or becomes shorter in the end.
         for lengths in [&[5000, 6000, 6500, 6501, 6501][..], &[10_000, 5000], &[5000, 7000, 100]] {
             let mut calls = lengths.iter();
             let buffer = m.assemble(|_| {
@@ -31,7 +31,7 @@ suite! {
         }
     }
 
-    fn code_that_is_longer_at_each_address_is_an_error(m) {
+    fn code_that_never_fits_is_an_error(m) {
         let before = maps::look().executable_bytes;
         let mut calls = 0;
         let error = m.assemble(|_| {
@@ -41,12 +41,12 @@ suite! {
         assert_eq!((error.kind(), calls), (ErrorKind::Unsettled, 8));
         assert_eq!((error.os_error(), error.culprit(), error.attempts().count()), (None, None, 0));
         assert!(error.to_string().starts_with("the code was longer at each address"), "{error}");
-        if let Maker::Own = m {
+        if let Maker::Dedicated = m {
             assert_eq!(maps::look().executable_bytes, before);
         }
     }
 
-    fn an_error_of_the_assembling_closure_is_the_source(m) {
+    fn an_error_of_the_closure_is_the_source_of_the_error(m) {
         let error = m.assemble(|_| Err::<[u8; 1], _>("unbalanced")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AssembleFailed);
         assert_eq!(error.to_string(), "the closure that assembles the code failed: unbalanced");
@@ -55,9 +55,9 @@ suite! {
     }
 
     fn a_reservation_has_the_final_address(m) {
-        let mut told = 0;
+        let mut reserved = 0;
         let buffer = m.reserve(64, |address, bytes| {
-            told = address;
+            reserved = address;
             assert_eq!(bytes, [0; 64]);
             let code = returning(9);
             bytes[..code.len()].copy_from_slice(&code);
@@ -65,14 +65,14 @@ suite! {
             code.len()
         }).unwrap();
         maps::look();
-        assert_eq!(buffer.as_ptr().addr(), told);
+        assert_eq!(buffer.as_ptr().addr(), reserved);
         assert_eq!(buffer.as_ref(), returning(9));
         assert_eq!(call(&buffer), 9);
     }
 
-    fn a_reservation_gives_back_what_the_code_did_not_need(m) {
+    fn publishing_unmaps_the_unused_pages_of_a_reservation(m) {
         if let Maker::Pool(_) = m {
-            return; // its room stays
+            return; // a slot keeps the size of its reservation
         }
         let bytes = |written: usize| {
             let before = maps::look().executable_bytes;
@@ -84,12 +84,12 @@ suite! {
             drop(buffer);
             after - before
         };
-        bytes(8); // the heap for the scratch memory is there
+        bytes(8); // grows the heap for the scratch memory
         assert_eq!(bytes(8), 4096.max(page_size()));
         assert_eq!(bytes(1 << 20), (1 << 20) + page_size());
     }
 
-    fn a_reservation_touches_only_what_is_published(m) {
+    fn the_unused_part_of_a_reservation_is_never_resident(m) {
         let before = peak_memory();
         let buffer = m.reserve(128 << 20, |_, bytes| {
             let code = returning(1);
@@ -101,12 +101,12 @@ suite! {
     }
 }
 
-/// The most memory that this process ever had at once, in bytes; 0 where nobody counts.
+/// Returns the peak resident memory of this process in bytes, or 0 where the system does not report it.
 fn peak_memory() -> usize {
     #[cfg(target_os = "linux")]
     {
         let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: `usage` can be written, and zeros are a valid value of it.
+        // SAFETY: `usage` is writable, and all zero is a valid value.
         let usage = unsafe {
             libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
             usage.assume_init()
@@ -119,7 +119,7 @@ fn peak_memory() -> usize {
 
 fn page_size() -> usize {
     #[cfg(unix)]
-    // SAFETY: Asks for a constant.
+    // SAFETY: Reads a constant.
     return usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).expect("pages have a size");
     #[cfg(windows)]
     4096

@@ -1,9 +1,9 @@
-//! Errors, and that they leave nothing behind.
+//! Errors, and that failed operations keep no memory.
 
 use super::*;
 
 suite! {
-    fn bad_lengths_and_offsets_are_refused(m) {
+    fn invalid_lengths_and_offsets_are_errors(m) {
         let kind = |result: Result<ExecBuffer, execbuf::Error>| {
             let error = result.unwrap_err();
             assert_eq!((error.os_error(), error.attempts().count()), (None, 0));
@@ -38,7 +38,7 @@ suite! {
         }
     }
 
-    fn more_than_there_is_is_out_of_memory(m) {
+    fn more_memory_than_the_address_space_is_no_memory(m) {
         let error = m.reserve(isize::MAX.unsigned_abs() - (1 << 20), |_, _| 1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoMemory);
         assert!(error.culprit().is_some());
@@ -46,7 +46,7 @@ suite! {
         assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::OutOfMemory);
     }
 
-    fn nothing_is_left_of_what_failed(m) {
+    fn failed_operations_keep_no_memory_and_no_descriptor(m) {
         let fail = || {
             let _ = m.take(&[]).unwrap_err();
             let _ = m.assemble(|_| Err::<[u8; 1], _>("no")).unwrap_err();
@@ -70,8 +70,8 @@ suite! {
         let after = (maps::look(), maps::descriptors());
         assert_eq!(after.0.executable_bytes, before.0.executable_bytes);
         assert_eq!(after.1, before.1);
-        // Each way to fail would leave a megabyte in each of the 50 rounds. Less than half of that may be the heap, or the
-        // stacks of other tests' threads, which start meanwhile and wait.
+        // A leak would keep a megabyte in each of the 50 rounds. The limit of less than half of that leaves space for
+        // the heap, and for the stacks of other tests' threads, which start meanwhile and wait.
         assert!(after.0.bytes < before.0.bytes + (24 << 20), "{before:?}, {after:?}");
         for (value, buffer) in (0..10).zip(&kept) {
             assert_eq!(call(buffer), value);

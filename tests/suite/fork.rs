@@ -1,9 +1,9 @@
-//! Forks.
+//! Forks: both processes have independent code.
 
 use super::*;
 
 suite! {
-    fn fork_leaves_both_processes_with_their_own_code(m) {
+    fn both_processes_can_call_rewrite_and_publish_after_a_fork(m) {
         #[cfg(unix)]
         {
             let mut kept = m.publish(1);
@@ -18,7 +18,7 @@ suite! {
                 assert!((100..110).zip(&new).all(|(value, buffer)| call(buffer) == value));
             });
             assert_eq!(end, child::End::Exited(0));
-            // `freed` was moved into the child's closure; in this process it was dropped with the closure.
+            // In this process, `freed` was dropped with the child's closure.
             assert_eq!((call(&kept), call(&rewritten)), (1, 2));
             let expected = m.rewrite_after_fork(&mut kept, 1, 10);
             assert_eq!(call(&kept), expected);
@@ -27,7 +27,7 @@ suite! {
         m.skip_fork();
     }
 
-    fn a_childs_code_does_not_change_when_the_parent_rewrites_and_frees(m) {
+    fn the_childs_code_does_not_change_when_the_parent_rewrites_and_frees(m) {
         #[cfg(unix)]
         {
             let mut rewritten = m.publish(2);
@@ -49,7 +49,7 @@ suite! {
             let _new: Vec<ExecBuffer> = (100..110).map(|value| m.publish(value)).collect();
             go.set();
             let mut status = 0;
-            // SAFETY: The child is ours; `status` can be written.
+            // SAFETY: This process made the child, and `status` is writable.
             unsafe { libc::waitpid(child, &raw mut status, 0) };
             assert_eq!(status, 0);
             assert_eq!(call(&rewritten), expected);

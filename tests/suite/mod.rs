@@ -1,8 +1,8 @@
-//! The public API's tests, to be run as they are (`tests/buffer.rs`) and in children that have given up rights
-//! (`tests/hardened.rs`).
+//! Tests of the public API. Each test runs with dedicated buffers and with a pool. `tests/buffer.rs` runs them without
+//! restrictions, `tests/hardened.rs` in child processes that have given up rights.
 
-#![allow(dead_code, unreachable_pub, reason = "the list is for one of the two")]
-#![allow(clippy::wildcard_imports, reason = "each file needs nearly all of this one")]
+#![allow(dead_code, unreachable_pub, reason = "only one of the two programs uses the lists of tests")]
+#![allow(clippy::wildcard_imports, reason = "each file needs nearly all of these imports")]
 
 use crate::support::{SHORTEST, TRAP, call, child, function, maps, reserve, returning};
 use execbuf::{Error, ErrorKind, ExecBuffer, ExecPool};
@@ -10,11 +10,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::convert::Infallible;
 
-/// Where a test gets its buffers from.
+/// How a test makes its buffers.
 pub enum Maker {
-    /// Each has pages of its own.
-    Own,
-    /// They are published in a pool.
+    /// Each buffer has a dedicated mapping.
+    Dedicated,
+    /// All buffers are in a pool.
     Pool(ExecPool),
 }
 
@@ -25,14 +25,14 @@ impl Maker {
 
     fn take(&self, code: &[u8]) -> Result<ExecBuffer, Error> {
         match self {
-            Self::Own => ExecBuffer::new(code),
+            Self::Dedicated => ExecBuffer::new(code),
             Self::Pool(pool) => pool.publish(code),
         }
     }
 
     fn reserve(&self, capacity: usize, fill: impl FnOnce(usize, &mut [u8]) -> usize) -> Result<ExecBuffer, Error> {
         match self {
-            Self::Own => reserve(None, capacity, fill),
+            Self::Dedicated => reserve(None, capacity, fill),
             Self::Pool(pool) => reserve(Some(pool), capacity, fill),
         }
     }
@@ -42,7 +42,7 @@ impl Maker {
         assemble: impl FnMut(usize) -> Result<B, E>,
     ) -> Result<ExecBuffer, Error> {
         match self {
-            Self::Own => ExecBuffer::assemble(assemble),
+            Self::Dedicated => ExecBuffer::assemble(assemble),
             Self::Pool(pool) => pool.assemble(assemble),
         }
     }
@@ -51,14 +51,15 @@ impl Maker {
         self.take(&returning(value)).expect("this system allows executable memory")
     }
 
-    /// [`child::crashing`] for a test of a module.
+    /// Calls [`child::crashing`] for a test of a module.
     fn crashing(&self, module: &str, test: &str, body: impl FnOnce()) -> child::End {
-        let group = if let Self::Own = self { "tests" } else { "pooled" };
-        let (_, module) = module.split_once("::").expect("the name of the program, and that of the module");
+        let group = if let Self::Dedicated = self { "tests" } else { "pooled" };
+        let (_, module) = module.split_once("::").expect("the path has the program and the module");
         child::crashing(&format!("{module}::{group}::{test}"), body)
     }
 
-    /// Rewrites code that returned `old` before a fork. Returns what it is to return now: in a pool's region it is frozen.
+    /// Rewrites code that returned `old` before a fork. Returns what it must return now: code in a pool's region is
+    /// frozen.
     fn rewrite_after_fork(&self, buffer: &mut ExecBuffer, old: u32, new: u32) -> u32 {
         let result = buffer.rewrite(0, &returning(new));
         match self {
@@ -75,12 +76,12 @@ impl Maker {
 
     #[cfg(not(unix))]
     fn skip_fork(&self) {
-        let group = if let Self::Own = self { "" } else { " of a pool" };
-        crate::support::skip(&format!("fork{group}: this system has none"));
+        let group = if let Self::Dedicated = self { "" } else { " of a pool" };
+        crate::support::skip(&format!("fork{group}: this system does not fork"));
     }
 
-    /// Whether there is no code at an address any more.
-    fn is_gone(&self, address: *const u8) -> bool {
+    /// Returns whether the code at an address was freed.
+    fn is_freed(&self, address: *const u8) -> bool {
         match self {
             Self::Pool(pool) if pool.stats().regions() > 0 => pool.lookup(address).is_none(),
             _ => maps::at(address).is_none_or(|mapping| !mapping.executable),
@@ -92,14 +93,14 @@ macro_rules! suite {
     ($(fn $name:ident($maker:ident) $body:block)*) => {
         $(pub fn $name($maker: &Maker) $body)*
 
-        /// Every test of this file by name.
+        /// The name and function of every test in this file.
         pub const ALL: &[(&str, fn(&Maker))] = &[$((stringify!($name), $name)),*];
 
         mod tests {
             $(#[test] fn $name() {
-                // One at a time: they count the process's mappings.
+                // Only one test runs at a time, because tests count the mappings of the process.
                 let _alone = crate::support::alone();
-                super::$name(&super::Maker::Own)
+                super::$name(&super::Maker::Dedicated)
             })*
         }
 
@@ -119,8 +120,8 @@ mod publish;
 mod rewrite;
 mod threads;
 
-/// The tests of a file by name.
+/// The names and functions of the tests in a file.
 type Tests = &'static [(&'static str, fn(&Maker))];
 
-/// Every test by name, file by file.
+/// All tests, by file.
 pub const ALL: &[Tests] = &[publish::ALL, assemble::ALL, rewrite::ALL, errors::ALL, threads::ALL, fork::ALL];

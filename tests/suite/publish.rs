@@ -1,4 +1,4 @@
-//! Publishing, and what is around the code.
+//! Publishing, the memory around the code, and its protection.
 
 use super::*;
 
@@ -12,7 +12,7 @@ suite! {
         assert_eq!(buffer.as_ptr().addr() % 16, 0);
     }
 
-    fn published_code_is_mapped_readable_and_executable_and_nothing_else(m) {
+    fn published_code_is_executable_and_not_writable(m) {
         let buffer = m.publish(7);
         let mapping = maps::at(buffer.as_ptr()).expect("the code is mapped");
         assert!(mapping.executable && !mapping.writable);
@@ -22,8 +22,8 @@ suite! {
         let buffer = m.publish(7);
         let entry = buffer.as_ptr();
         let before = entry.wrapping_sub(16);
-        // SAFETY: The 16 bytes before the entry, and those behind the code up to the end of the page, are
-        // readable, as ExecBuffer's documentation promises.
+        // SAFETY: The 16 bytes before the entry and the bytes up to the end of the page are readable: a dedicated
+        // mapping has them, and this buffer is alone in its pool.
         let (before, page) = unsafe {
             (std::slice::from_raw_parts(before, 16), std::slice::from_raw_parts(entry, 4096 - 16))
         };
@@ -32,11 +32,11 @@ suite! {
         }
     }
 
-    fn running_over_the_end_traps(m) {
+    fn running_past_the_end_traps(m) {
         let mut code = returning(7);
         code.truncate(code.len() - if cfg!(target_arch = "x86_64") { 1 } else { 4 }); // no ret
         let buffer = m.take(&code).unwrap();
-        let end = m.crashing(module_path!(), "running_over_the_end_traps", || { call(&buffer); });
+        let end = m.crashing(module_path!(), "running_past_the_end_traps", || { call(&buffer); });
         assert!(end.is_trap(), "{end:?}");
     }
 
@@ -44,19 +44,19 @@ suite! {
         let buffer = m.publish(7);
         let end = m.crashing(module_path!(), "running_into_the_bytes_before_the_entry_traps", || {
             let before = buffer.as_ptr().wrapping_sub(16);
-            // SAFETY: It is a function in as far as it is executable; it traps.
+            // SAFETY: None. The call traps, which ends this process.
             let function = unsafe { std::mem::transmute::<*const u8, extern "C" fn()>(before) };
             function();
         });
         assert!(end.is_trap(), "{end:?}");
     }
 
-    fn writing_to_published_code_dies(m) {
+    fn writing_to_published_code_crashes(m) {
         let mut buffer = m.publish(7);
         buffer.rewrite(0, &returning(8)).unwrap();
         for target in [buffer.as_ptr(), buffer.as_ptr().wrapping_sub(16)] {
-            let end = m.crashing(module_path!(), "writing_to_published_code_dies", || {
-                // SAFETY: None; it dies, which is the test.
+            let end = m.crashing(module_path!(), "writing_to_published_code_crashes", || {
+                // SAFETY: None. The write faults, which ends this process.
                 unsafe { target.cast_mut().write_volatile(0) };
             });
             assert!(end.is_access_violation(), "{end:?}");

@@ -1,4 +1,4 @@
-//! Rewriting.
+//! Rewriting published code.
 
 use super::*;
 
@@ -14,8 +14,8 @@ suite! {
         assert_eq!(buffer.as_ptr(), address);
     }
 
-    fn rewrite_follows_a_model(m) {
-        // A buffer of a few pages, rewritten here and there, against a plain vector.
+    fn random_rewrites_follow_a_model(m) {
+        // A buffer of up to a few pages, compared with a vector after each rewrite.
         let mut runner = TestRunner::new(Config { failure_persistence: None, cases: 40, ..Config::default() });
         let lengths = prop_oneof![1..64_usize, 4000..4200_usize, 8000..8300_usize];
         let rewrites = prop::collection::vec((any::<prop::sample::Index>(), 1..5000_usize, any::<u8>()), 1..8);
@@ -46,7 +46,7 @@ suite! {
         code[size - 16..][..function.len()].copy_from_slice(&function);
         let mut buffer = m.take(&code).unwrap();
         let last = |buffer: &ExecBuffer| {
-            // SAFETY: There is such a function at that offset.
+            // SAFETY: Such a function begins at this offset.
             unsafe { buffer.function_at::<extern "C" fn() -> u32>(size - 16) }.unwrap().call()
         };
         assert_eq!(last(&buffer), 3);

@@ -1,9 +1,9 @@
-//! Threads.
+//! Buffers and functions used by several threads.
 
 use super::*;
 
 suite! {
-    fn owned_functions_share_their_buffer_across_threads(m) {
+    fn functions_share_their_buffer_across_threads(m) {
         let buffer = std::sync::Arc::new(m.publish(6));
         // SAFETY: The code is such a function.
         let function = unsafe { buffer.shared_function_at::<extern "C" fn() -> u32>(0) }.unwrap();
@@ -18,10 +18,10 @@ suite! {
         for thread in threads {
             assert_eq!(thread.join().unwrap(), 6000);
         }
-        assert!(m.is_gone(address), "it goes with the last owner");
+        assert!(m.is_freed(address), "the last owner frees the code");
     }
 
-    fn threads_publish_rewrite_and_drop_at_once(m) {
+    fn threads_can_publish_rewrite_and_drop_concurrently(m) {
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 scope.spawn(move || {

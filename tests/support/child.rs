@@ -1,16 +1,16 @@
-//! Children: to die in, to lose rights in, to fork.
+//! Child processes, for tests that crash, give up rights, or fork.
 
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It returned, or panicked (with a code that is not 0).
+    /// It exited with this status, which is not 0 after a panic.
     Exited(i32),
-    /// It was killed: by this signal on Unix, by this exception on Windows.
+    /// It was killed by this signal on Unix, or by this exception on Windows.
     Crashed(i32),
 }
 
 impl End {
-    /// Whether it died of touching memory in a way that the memory's protection forbids.
+    /// Returns whether the child died of an access that the memory's protection forbids.
     pub fn is_access_violation(self) -> bool {
         #[cfg(unix)]
         let expected = [libc::SIGSEGV, libc::SIGBUS];
@@ -19,7 +19,7 @@ impl End {
         matches!(self, End::Crashed(code) if expected.contains(&code))
     }
 
-    /// Whether it died of a trap instruction.
+    /// Returns whether the child died of a trap instruction.
     pub fn is_trap(self) -> bool {
         #[cfg(unix)]
         let expected = [libc::SIGTRAP];
@@ -29,23 +29,23 @@ impl End {
     }
 }
 
-/// Runs `body` in a fork of this process. A panic in it is printed and makes it exit with 101.
+/// Runs `body` in a fork of this process and waits for it. If `body` panics, the child prints that and exits with 101.
 #[cfg(unix)]
 pub fn forked(body: impl FnOnce()) -> End {
     started(body).wait()
 }
 
-/// A child that may still run.
+/// A child that may still be running.
 #[cfg(unix)]
 #[must_use = "a child that nobody waits for stays as a zombie"]
 pub struct Started(libc::pid_t);
 
 #[cfg(unix)]
 impl Started {
-    /// How it ended.
+    /// Waits for the child, and returns how it ended.
     pub fn wait(self) -> End {
         let mut status = 0;
-        // SAFETY: The child is ours, and `status` can be written.
+        // SAFETY: This process made the child, and `status` is writable.
         let got = unsafe { libc::waitpid(self.0, &raw mut status, 0) };
         assert_eq!(got, self.0, "waitpid: {}", std::io::Error::last_os_error());
         let crashed = libc::WIFSIGNALED(status);
@@ -53,26 +53,26 @@ impl Started {
     }
 }
 
-/// [`forked`] without waiting for the end.
+/// Runs `body` in a fork of this process, without waiting for it.
 #[cfg(unix)]
 pub fn started(body: impl FnOnce()) -> Started {
-    // SAFETY: Only one thread is left in the child; the C library's own locks are usable there, which is all that the
-    // tests' code needs.
+    // SAFETY: The child has only this thread. The C library keeps its own locks usable there, and the tests need no
+    // other.
     let child = unsafe { libc::fork() };
     started_as(child, body)
 }
 
-/// Goes on after a system call that made a child: in the child, by running `body` and nothing after it.
+/// Continues after a system call that made a child, which returned `child`. The child runs `body` and exits.
 #[cfg(unix)]
 pub fn started_as(child: libc::pid_t, body: impl FnOnce()) -> Started {
     assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
     if child == 0 { run(body) } else { Started(child) }
 }
 
-/// What a child does.
+/// Runs `body` in the child, and exits.
 #[cfg(unix)]
 fn run(body: impl FnOnce()) -> ! {
-    // SAFETY: Changes nothing but this child. It is a guard against deadlocks; no core is to be dumped.
+    // SAFETY: This affects only the child. The alarm ends a deadlock, and the limit prevents a core dump.
     unsafe {
         libc::alarm(120);
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -83,38 +83,38 @@ fn run(body: impl FnOnce()) -> ! {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
         let line = format!("in the child: {text}\n");
-        // SAFETY: `line` is readable for its length. Rust's own stderr may be locked by a thread that is not in this
-        // process.
+        // SAFETY: `line` is readable for its length. This does not use Rust's stderr, which a thread of the parent may
+        // have locked.
         unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
     }
     // SAFETY: The child of a fork must not run the parent's exit handlers.
     unsafe { libc::_exit(if result.is_ok() { 0 } else { 101 }) }
 }
 
-/// Forks. In the child it returns `None`; in the parent, after the child has ended, how that was. The child must not
+/// Forks. Returns `None` in the child. In the parent, waits for the child and returns how it ended. The child must not
 /// return from the test.
 #[cfg(unix)]
 pub fn forked_and_returned() -> Option<End> {
-    // SAFETY: Only one thread is left in the child; the C library's own locks are usable there, which is all that the
-    // tests' code needs.
+    // SAFETY: The child has only this thread. The C library keeps its own locks usable there, and the tests need no
+    // other.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
     if child == 0 { None } else { Some(Started(child).wait()) }
 }
 
-/// Runs `body`, which may crash, in a child process. `test` is the full name of the calling test: on Windows it is
-/// run again in a new process.
+/// Runs `body`, which may crash, in a child process. `test` is the full name of the calling test, which Windows runs
+/// again in a new process.
 #[cfg(unix)]
 pub fn crashing(_test: &str, body: impl FnOnce()) -> End {
     forked(body)
 }
 
-/// Runs `body`, which may crash, in a child process. `test` is the full name of the calling test: on Windows it is
-/// run again in a new process.
+/// Runs `body`, which may crash, in a child process. `test` is the full name of the calling test, which Windows runs
+/// again in a new process.
 #[cfg(windows)]
 pub fn crashing(test: &str, body: impl FnOnce()) -> End {
     const VARIABLE: &str = "EXECBUF_TEST_CHILD";
-    /// Ends the process with the exception's code, without a debugger or a dialog.
+    /// Ends the process with the exception's code, without starting a debugger or showing a dialog.
     unsafe extern "system" fn end(_: *const std::ffi::c_void) -> i32 {
         1 // EXCEPTION_EXECUTE_HANDLER
     }
@@ -124,7 +124,7 @@ pub fn crashing(test: &str, body: impl FnOnce()) -> End {
         ) -> *const std::ffi::c_void;
     }
     if std::env::var_os(VARIABLE).is_some() {
-        // SAFETY: The filter touches nothing.
+        // SAFETY: The filter accesses nothing.
         unsafe { SetUnhandledExceptionFilter(end) };
         body();
         std::process::exit(0);
@@ -147,7 +147,7 @@ pub struct Shared(&'static std::sync::atomic::AtomicBool);
 impl Shared {
     pub fn new() -> Self {
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: A new mapping touches no other.
+        // SAFETY: A new mapping affects no other mapping.
         let page = unsafe { libc::mmap(std::ptr::null_mut(), 1, protection, flags, -1, 0) };
         assert_ne!(page, libc::MAP_FAILED);
         // SAFETY: The mapping holds zeros, is large enough, and is never unmapped.

@@ -1,21 +1,21 @@
-//! Ways for a child to give up rights, on Linux. Each says why if the system does not let it.
+//! Ways for a child to give up rights on Linux. Each returns the reason if the system does not support it.
 
 use super::maps;
 use std::io::Error;
 
-/// Memory that was writable or is can't become executable any more (Linux 6.3, prctl(2)).
+/// Sets MDWE: memory that is or was writable can no longer become executable (Linux 6.3, prctl(2)).
 pub fn mdwe() -> Result<(), String> {
     const PR_SET_MDWE: libc::c_int = 65;
-    // SAFETY: Takes rights from this process, a child.
+    // SAFETY: This only restricts this process, which is a child.
     ok("PR_SET_MDWE", unsafe { libc::prctl(PR_SET_MDWE, 1_u64, 0_u64, 0_u64, 0_u64) })
 }
 
-/// Sets the `READ_IMPLIES_EXEC` personality, under which the kernel makes executable what is readable.
+/// Sets the `READ_IMPLIES_EXEC` personality, under which the kernel makes readable memory executable.
 pub fn read_implies_exec() -> Result<(), String> {
     const READ_IMPLIES_EXEC: libc::c_ulong = 0x040_0000;
-    // SAFETY: Concerns mappings that are made from now on, in a child.
+    // SAFETY: This affects only new mappings of this process, which is a child.
     ok("personality", unsafe { libc::personality(READ_IMPLIES_EXEC) })?;
-    // SAFETY: Asks.
+    // SAFETY: This value only queries the personality.
     let now = unsafe { libc::personality(0xffff_ffff) };
     let set = libc::c_ulong::from(now.unsigned_abs()) & READ_IMPLIES_EXEC != 0;
     let page = set.then(|| vec![0_u8; 1 << 20]).map(|memory| maps::at(memory.as_ptr()));
@@ -25,7 +25,7 @@ pub fn read_implies_exec() -> Result<(), String> {
     }
 }
 
-/// What the C library has for the first argument of setrlimit.
+/// The type of the first argument of setrlimit.
 #[cfg(target_env = "gnu")]
 type Resource = libc::__rlimit_resource_t;
 #[cfg(not(target_env = "gnu"))]
@@ -33,7 +33,7 @@ type Resource = libc::c_int;
 
 pub fn limit(resource: Resource, most: u64) -> Result<(), String> {
     let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
-    // SAFETY: The limit is readable; it concerns this process, a child.
+    // SAFETY: The limit is readable, and affects only this process, which is a child.
     ok("setrlimit", unsafe { libc::setrlimit(resource, &raw const limit) })
 }
 
@@ -45,13 +45,13 @@ pub fn limited_address_space(size: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// The result of a system call.
+/// Converts the result of a system call.
 pub fn ok(what: &str, result: libc::c_int) -> Result<(), String> {
     if result < 0 { Err(format!("{what}: {}", Error::last_os_error())) } else { Ok(()) }
 }
 
-/// The filter that systemd installs for `MemoryDenyWriteExecute=`: EPERM for mmap with W and X, mprotect and
-/// `pkey_mprotect` with X, shmat with `SHM_EXEC`.
+/// Installs the filter that systemd installs for `MemoryDenyWriteExecute=`: EPERM for mmap with W and X, mprotect and
+/// `pkey_mprotect` with X, and shmat with `SHM_EXEC`.
 pub fn systemd_filter() -> Result<(), String> {
     let x = libc::PROT_EXEC.unsigned_abs();
     let wx = x | libc::PROT_WRITE.unsigned_abs();
@@ -63,12 +63,13 @@ pub fn systemd_filter() -> Result<(), String> {
     install(filter)
 }
 
-/// A filter that answers EPERM to the given system calls.
+/// Installs a filter that makes the given system calls fail with EPERM.
 pub fn deny(calls: &[libc::c_long]) -> Result<(), String> {
     install(calls.iter().flat_map(|&call| deny_if_all_set(call, 0, 0)).collect())
 }
 
-/// EPERM for a system call if its argument of that index has all the given bits.
+/// Returns the instructions of a filter that make a system call fail with EPERM if the argument at `index` has all the
+/// given bits.
 fn deny_if_all_set(call: libc::c_long, index: u32, bits: u32) -> [libc::sock_filter; 6] {
     let argument = 16 + 8 * index; // seccomp_data.args, low half
     [
@@ -89,7 +90,7 @@ fn install(mut filter: Vec<libc::sock_filter>) -> Result<(), String> {
     filter.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
     let length = u16::try_from(filter.len()).expect("a short filter");
     let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
-    // SAFETY: Takes rights from this process, a child.
+    // SAFETY: This only restricts this process, which is a child.
     let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) };
     ok("PR_SET_NO_NEW_PRIVS", result)?;
     let mode = libc::c_ulong::from(libc::SECCOMP_MODE_FILTER);
@@ -97,14 +98,14 @@ fn install(mut filter: Vec<libc::sock_filter>) -> Result<(), String> {
     ok("seccomp", unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) })
 }
 
-/// How a child exits that could not be hardened.
+/// The exit status of a child that could not be hardened.
 pub const SKIPPED: i32 = 77;
 
-/// Goes on if the right could be given up, else ends the child as skipped.
+/// Ends the child as skipped if a right could not be given up.
 pub fn must(result: &Result<(), String>) {
     if let Err(why) = result {
         super::skip(why);
-        // SAFETY: The child of a fork ends this way.
+        // SAFETY: The child of a fork must not run the parent's exit handlers.
         unsafe { libc::_exit(SKIPPED) };
     }
 }
@@ -139,20 +140,21 @@ pub fn no_file_sizes() -> Result<(), String> {
     limit(libc::RLIMIT_FSIZE, 0)
 }
 
-/// The tests go on looking at the mappings when no file can be opened or written.
+/// Keeps `/proc/self/maps` open, so that tests can read it when no file can be opened.
 pub fn keep_maps_open() -> Result<(), String> {
-    if super::maps::keep_open() { Ok(()) } else { Err("/proc/self/maps is a copy, as qemu-user's".to_owned()) }
+    if super::maps::keep_open() { Ok(()) } else { Err("/proc/self/maps is a copy, as in qemu-user".to_owned()) }
 }
 
-/// The setting belongs to a PID namespace, so this makes one, whose first process goes on with the test.
+/// Sets MDWE and `vm.memfd_noexec=2`. The latter belongs to a PID namespace, so this creates one, whose first process
+/// continues the test.
 pub fn mdwe_and_noexec() -> Result<(), String> {
-    // SAFETY: Concerns only the children of this process.
+    // SAFETY: This affects only the children of this process.
     ok("a PID namespace for vm.memfd_noexec", unsafe { libc::unshare(libc::CLONE_NEWPID) })?;
     let end = super::child::forked_and_returned();
     if let Some(end) = end {
-        // The outer process ends as the inner one did.
+        // The outer process exits with the status of the inner one.
         let code = if let super::child::End::Exited(code) = end { code } else { 102 };
-        // SAFETY: The child of a fork ends this way.
+        // SAFETY: The child of a fork must not run the parent's exit handlers.
         unsafe { libc::_exit(code) };
     }
     std::fs::write("/proc/sys/vm/memfd_noexec", "2").map_err(|error| format!("vm.memfd_noexec: {error}"))?;

@@ -1,6 +1,6 @@
-//! A look at the process's mappings.
+//! Inspects the mappings of the process.
 
-/// The mappings and the bytes in them, but for those that grow by themselves, to be compared with those of another look.
+/// The number and size of the mappings, except those that grow by themselves. Tests compare two of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
     pub mappings: usize,
@@ -9,20 +9,20 @@ pub struct Snapshot {
 }
 
 /// One mapping.
-#[allow(clippy::struct_excessive_bools, reason = "so are the system's lists")]
+#[allow(clippy::struct_excessive_bools, reason = "the flags of a mapping are independent")]
 #[derive(Debug, Clone, Copy)]
 pub struct Mapping {
     pub start: usize,
     pub end: usize,
     pub writable: bool,
     pub executable: bool,
-    /// Of the same memory there may be another mapping.
+    /// The same memory may be mapped elsewhere, too.
     pub shared: bool,
-    /// Memory that grows and shrinks by itself: the heap, the stack.
+    /// The mapping grows and shrinks by itself: the heap, the stack.
     pub elastic: bool,
 }
 
-/// Looks, and checks that nothing is writable and executable at once.
+/// Reads the mappings, and checks that no mapping is writable and executable.
 pub fn look() -> Snapshot {
     let mut snapshot = Snapshot { mappings: 0, bytes: 0, executable_bytes: 0 };
     for mapping in all() {
@@ -35,16 +35,16 @@ pub fn look() -> Snapshot {
     snapshot
 }
 
-/// How many of the first descriptors are open, found without opening one. 0 where there are none.
+/// Counts the open descriptors below 256 without opening one. Returns 0 on Windows.
 pub fn descriptors() -> usize {
     #[cfg(unix)]
-    // SAFETY: Asks whether a descriptor is open.
+    // SAFETY: F_GETFD only reads flags.
     return (0..256).filter(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1).count();
     #[cfg(windows)]
     0
 }
 
-/// The mapping that an address is in.
+/// Returns the mapping that contains an address.
 pub fn at(address: *const u8) -> Option<Mapping> {
     all().into_iter().find(|mapping| (mapping.start..mapping.end).contains(&address.addr()))
 }
@@ -59,18 +59,18 @@ mod linux {
 
     static KEPT: AtomicI32 = AtomicI32::new(-1);
 
-    /// Opens the process's list of mappings, for the time when no file can be opened any more. Whether that is of use:
-    /// qemu-user gives out a copy, made when it is opened.
+    /// Opens the list of mappings and keeps it open, for tests in which no file can be opened. Returns whether it shows
+    /// later changes: qemu-user provides a copy made when the file is opened.
     pub fn keep_open() -> bool {
         let kept = open();
         let before = text(kept);
-        // SAFETY: A new mapping touches no other.
+        // SAFETY: A new mapping affects no other mapping.
         let page = unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
             libc::mmap(std::ptr::null_mut(), 1 << 20, libc::PROT_READ, flags, -1, 0)
         };
         let live = page != libc::MAP_FAILED && text(kept) != before;
-        // SAFETY: The mapping and the descriptor are ours.
+        // SAFETY: This function made the mapping and the descriptor.
         unsafe {
             libc::munmap(page, 1 << 20);
             if live {
@@ -82,7 +82,7 @@ mod linux {
         live
     }
 
-    /// The list of mappings as it is now.
+    /// Reads the current list of mappings.
     fn current() -> String {
         let kept = KEPT.load(Ordering::Relaxed);
         if kept >= 0 {
@@ -90,13 +90,13 @@ mod linux {
         }
         let fd = open();
         let text = text(fd);
-        // SAFETY: `fd` is ours.
+        // SAFETY: This function opened `fd`.
         unsafe { libc::close(fd) };
         text
     }
 
     fn open() -> i32 {
-        // SAFETY: The path is a string that ends with a zero.
+        // SAFETY: The path ends with a zero byte.
         let fd = unsafe { libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
         assert!(fd >= 0, "/proc/self/maps: {}", std::io::Error::last_os_error());
         fd
@@ -106,7 +106,7 @@ mod linux {
         current().lines().map(parse).collect()
     }
 
-    /// The file that the mapping at an address is of; empty for private anonymous memory.
+    /// Returns the file name of the mapping that contains an address, which is empty for private anonymous memory.
     pub fn name_at(address: *const u8) -> String {
         let text = current();
         let line = text.lines().find(|line| {
@@ -116,20 +116,20 @@ mod linux {
         line.expect("the address is mapped").splitn(6, ' ').nth(5).unwrap_or_default().trim().to_owned()
     }
 
-    /// The mappings of a file.
+    /// Returns the mappings of a file.
     pub fn of(name: &str) -> Vec<Mapping> {
         let of_it = |line: &&str| line.splitn(6, ' ').nth(5).unwrap_or_default().trim() == name;
         current().lines().filter(of_it).map(parse).collect()
     }
 
     fn text(fd: i32) -> String {
-        // Not so much that malloc maps it, which would be in the list, unless the list is long.
+        // The buffer is so small that malloc does not map it, which would change the list.
         let mut text = vec![0_u8; 1 << 16];
         let mut length = 0;
         loop {
             let rest = &mut text[length..];
             let offset = length.try_into().expect("the list is short");
-            // SAFETY: `rest` can be written for its length.
+            // SAFETY: `rest` is writable for its length.
             let got = unsafe { libc::pread(fd, rest.as_mut_ptr().cast(), rest.len(), offset) };
             assert!(got >= 0, "/proc/self/maps: {}", std::io::Error::last_os_error());
             if got == 0 && length < text.len() {
@@ -137,7 +137,7 @@ mod linux {
             }
             length += got.unsigned_abs();
             if length == text.len() {
-                // All over again: more memory may change the list.
+                // Start again, because allocating more memory may change the list.
                 text = vec![0; 4 * text.len()];
                 length = 0;
             }
@@ -146,7 +146,7 @@ mod linux {
         String::from_utf8(text).expect("the kernel writes ASCII here")
     }
 
-    /// "7f12-7f34 r-xp …"
+    /// Parses a line such as "7f12-7f34 r-xp …".
     fn parse(line: &str) -> Mapping {
         let (range, rest) = line.split_once(' ').expect("a range, then a space");
         let (start, end) = range.split_once('-').expect("two addresses");
@@ -191,18 +191,18 @@ pub fn all() -> Vec<Mapping> {
     let mut address = 0_usize;
     loop {
         let mut info = Information::default();
-        // SAFETY: `info` can be written for the size that is given; any address may be asked for.
+        // SAFETY: `info` is writable for the given size. Any address may be queried.
         let got = unsafe { VirtualQuery(address as *const c_void, &raw mut info, size_of::<Information>()) };
         if got == 0 {
             return mappings;
         }
-        // What the loader maps is not ours to judge.
+        // Ignore what the loader maps (MEM_IMAGE).
         if info.state == MEM_COMMIT && (info.kind == MEM_PRIVATE || info.kind == MEM_MAPPED) {
             mappings.push(Mapping {
                 start: info.base,
                 end: info.base + info.region_size,
                 writable: info.protect & 0xcc != 0, // READWRITE, WRITECOPY, EXECUTE_READWRITE, EXECUTE_WRITECOPY
-                executable: info.protect & 0xf0 != 0, // EXECUTE and everything that begins with it
+                executable: info.protect & 0xf0 != 0, // EXECUTE, EXECUTE_READ, EXECUTE_READWRITE, EXECUTE_WRITECOPY
                 shared: info.kind == MEM_MAPPED,
                 elastic: false,
             });

@@ -1,6 +1,6 @@
-//! What the tests share: machine code to publish, a look at the process's mappings, and children that may die.
+//! Helpers for the tests: machine code to publish, the mappings of the process, and child processes.
 
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "every test program uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test program uses only a part of this module")]
 
 pub mod child;
 #[cfg(target_os = "linux")]
@@ -14,38 +14,38 @@ pub use reserve::reserve;
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Says that something was not tested, past the test harness's capture.
+/// Prints that something was not tested. The test harness does not capture this output.
 pub fn skip(why: &str) {
     say(&format!("\nSKIP: {why}")); // libtest may be in the middle of a line
 }
 
-/// Whether this is compiled on another system than it runs on.
+/// Returns whether the tests were cross-compiled, and may run in an emulator.
 pub fn is_cross() -> bool {
     let [target, host] = [env!("EXECBUF_TARGET"), env!("EXECBUF_HOST")];
     target != host
 }
 
-/// Whether C programs for this system can be built and run here by `sh` and `cc`; if not, says so.
+/// Returns whether `sh` and `cc` can build and run C programs for this system. If not, prints a SKIP line.
 pub fn can_compile(what: &str) -> bool {
     let can = cfg!(unix) && !is_cross();
     if !can {
-        skip(&format!("{what}: only where a Unix system compiles for itself"));
+        skip(&format!("{what}: only native builds on Unix can run them"));
     }
     can
 }
 
-/// Keeps the other tests of this program from running.
+/// Blocks the other tests of this program that call it, until the guard is dropped.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes a line past the test harness's capture.
+/// Prints a line that the test harness does not capture.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Code for `extern "C" fn() -> u32` that returns `value`, which is less than 65,536.
+/// Returns the code of an `extern "C" fn() -> u32` that returns `value`, which is less than 65,536.
 #[cfg(target_arch = "x86_64")]
 pub fn returning(value: u32) -> Vec<u8> {
     let [a, b, c, d] = value.to_le_bytes();
@@ -55,7 +55,7 @@ pub fn returning(value: u32) -> Vec<u8> {
     ]
 }
 
-/// Code for `extern "C" fn() -> u32` that returns `value`, which is less than 65,536.
+/// Returns the code of an `extern "C" fn() -> u32` that returns `value`, which is less than 65,536.
 #[cfg(target_arch = "aarch64")]
 pub fn returning(value: u32) -> Vec<u8> {
     let words = [
@@ -65,7 +65,8 @@ pub fn returning(value: u32) -> Vec<u8> {
     words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect()
 }
 
-/// Code of any length from [`SHORTEST`] on for `extern "C" fn() -> u32` that returns `number`; behind it are traps.
+/// Returns the code of an `extern "C" fn() -> u32` that returns `number`, followed by traps. `length` is the total
+/// length, at least [`SHORTEST`].
 pub fn function(number: u32, length: usize) -> Vec<u8> {
     let mut code = TRAP.repeat(length.div_ceil(4));
     code.truncate(length);
@@ -73,7 +74,7 @@ pub fn function(number: u32, length: usize) -> Vec<u8> {
     code
 }
 
-/// The shortest [`function`].
+/// The minimum length of a [`function`].
 pub const SHORTEST: usize = if cfg!(target_arch = "x86_64") { 6 } else { 12 };
 
 /// Makes a [`function`] return another number.
@@ -92,7 +93,7 @@ pub fn rename(code: &mut [u8], number: u32) {
     code[..head.len()].copy_from_slice(&head);
 }
 
-/// Random numbers, always the same ones for a seed (`SplitMix64`).
+/// A generator of random numbers that depend only on the seed (`SplitMix64`).
 pub struct Random(pub u64);
 
 impl Random {
@@ -104,14 +105,14 @@ impl Random {
         z ^ z >> 31
     }
 
-    /// A number of a range that is not empty.
+    /// Returns a number in a range, which must not be empty.
     pub fn of(&mut self, range: std::ops::Range<usize>) -> usize {
         let count = (range.end - range.start) as u64;
         range.start + usize::try_from(self.next() % count).expect("it is less than a usize")
     }
 }
 
-/// Code for a function of any type that goes on at `target`, with all arguments in place.
+/// Returns the code of a function that jumps to `target`, and therefore has the type of `target`.
 #[cfg(target_arch = "x86_64")]
 pub fn jump_to(target: *const u8) -> Vec<u8> {
     let mut code = vec![0x48, 0xb8]; //               mov rax, target
@@ -120,11 +121,11 @@ pub fn jump_to(target: *const u8) -> Vec<u8> {
     code
 }
 
-/// Code for a function of any type that goes on at `target`, with all arguments in place.
+/// Returns the code of a function that jumps to `target`, and therefore has the type of `target`.
 #[cfg(target_arch = "aarch64")]
 pub fn jump_to(target: *const u8) -> Vec<u8> {
     let mut code: Vec<u8> = [
-        0x5800_0050_u32, // ldr x16, 8 bytes on
+        0x5800_0050_u32, // ldr x16, #8
         0xd61f_0200,     // br x16
     ]
     .iter()
@@ -134,19 +135,19 @@ pub fn jump_to(target: *const u8) -> Vec<u8> {
     code
 }
 
-/// The trap instruction that surrounds published code.
+/// The trap instructions around published code.
 #[cfg(target_arch = "x86_64")]
 pub const TRAP: [u8; 4] = [0xcc; 4]; // int3
-/// The trap instruction that surrounds published code.
+/// The trap instructions around published code.
 #[cfg(target_arch = "aarch64")]
 pub const TRAP: [u8; 4] = [0x00, 0x00, 0x20, 0xd4]; // brk #0
 
-/// Publishes [`returning`].
+/// Publishes the code of [`returning`].
 pub fn publish(value: u32) -> execbuf::ExecBuffer {
     execbuf::ExecBuffer::new(&returning(value)).expect("this system allows executable memory")
 }
 
-/// Calls a buffer that holds [`returning`] at its start.
+/// Calls a buffer that begins with the code of [`returning`] or [`function`].
 pub fn call(buffer: &execbuf::ExecBuffer) -> u32 {
     // SAFETY: The test published such a function.
     unsafe { buffer.function::<extern "C" fn() -> u32>() }.call()

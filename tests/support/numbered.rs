@@ -1,4 +1,4 @@
-//! Pieces of code with the numbers that they return.
+//! Pieces of code in a pool, with the numbers that they return.
 
 use super::{call, function, publish, rename, returning};
 use execbuf::{ExecBuffer, ExecPool};
@@ -10,7 +10,7 @@ pub fn pool() -> ExecPool {
     ExecPool::new().expect("this system allows executable memory")
 }
 
-/// Whether pools have regions here.
+/// Returns whether pools have regions on this system.
 pub fn has_regions() -> bool {
     let pool = pool();
     let _buffer = numbered(&pool, 1, 100);
@@ -27,9 +27,9 @@ pub fn check(live: &[Numbered]) {
     }
 }
 
-/// Rewrites what was published last, which is not frozen.
+/// Rewrites the last function of the list, which must not be frozen.
 pub fn rename_last(live: &mut [Numbered], new: u32) {
-    let (number, buffer) = live.last_mut().expect("there is one");
+    let (number, buffer) = live.last_mut().expect("the list is not empty");
     let mut code = buffer.as_ref().to_vec();
     rename(&mut code, new);
     buffer.rewrite(0, &code).expect("it was published after the fork");

@@ -1,13 +1,14 @@
-//! Random signatures of functions, as text.
+//! Random signatures as text.
 
 use super::Random;
 
-/// A number in a variable of the environment, or the usual one.
-pub fn number(variable: &str, usual: u64) -> u64 {
-    std::env::var(variable).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+/// Returns the number in an environment variable, or a default.
+pub fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")))
 }
 
-/// A random signature; `variadic` ones have the types that C passes there.
+/// Returns a random signature. The variadic arguments have types that C does not promote.
 pub fn random_signature(random: &mut Random) -> String {
     const SCALARS: &[u8] = b"?bBhHiIlLpfd";
     let count = match random.of(0..20) {
@@ -15,7 +16,7 @@ pub fn random_signature(random: &mut Random) -> String {
         1..=4 => random.of(9..25),
         _ => random.of(0..9),
     };
-    // Some with few kinds of types, so that one kind of register runs out.
+    // Some signatures use few types, so that one kind of register runs out.
     let types = match random.of(0..6) {
         0 => &SCALARS[10..],
         1 => &SCALARS[..7],

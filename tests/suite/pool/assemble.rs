@@ -1,9 +1,9 @@
-//! Code that depends on its address.
+//! Assembling code in a pool.
 
 use super::*;
 
 suite! {
-    fn closures_that_assemble_code_may_use_the_pool() {
+    fn the_closure_of_assemble_may_use_the_pool() {
         let pool = pool();
         let mut inner = Vec::new();
         let outer = pool.assemble(|outer| {
@@ -19,7 +19,7 @@ suite! {
         assert_eq!((call(&outer), inner.len(), pool.stats().live()), (99, 51, 52));
     }
 
-    fn what_could_not_be_assembled_is_not_there() {
+    fn failed_assembly_leaves_no_code_in_the_pool() {
         let pool = pool();
         let kept = publish(&pool, 3);
         let fail = || for capacity in [16, 1000, 50_000, 3 << 20] {

@@ -1,23 +1,23 @@
-//! Handles of the C API: what is stale is refused.
+//! Handles of the C API: stale and altered handles are refused.
 
 use super::raw::*;
 use super::*;
 
 suite! {
-    fn a_handle_is_freed_once() {
+    fn a_handle_can_be_freed_once() {
         let raw = RawPool::new();
         for size in [SHORTEST, 2000, 40 << 10, 3 << 20] {
             let mut handle = raw.publish(&function(1, size));
             let mut copy = twin(&handle);
             assert_eq!(free(&mut handle), OK);
             assert_eq!((handle.entry.is_null(), handle.length, handle.id), (true, 0, 0));
-            assert_eq!(free(&mut handle), OK); // of nothing
+            assert_eq!(free(&mut handle), OK); // an all-zero handle
             is_stale(&mut copy);
         }
         assert_eq!(raw.live(), 0);
     }
 
-    fn handles_of_other_addresses_are_refused() {
+    fn handles_with_an_altered_address_are_refused() {
         let raw = RawPool::new();
         let other = RawPool::new();
         let mut kept: Vec<ffi::execbuf> = (0..100).map(|n| raw.publish(&function(n, 64))).collect();
@@ -29,7 +29,7 @@ suite! {
         let around = [1, 16, 64, 4096, 1 << 20, 1 << 32].map(|offset| handle.entry.wrapping_byte_sub(offset));
         let flipped = (0..usize::BITS).map(|bit| ptr::without_provenance(handle.entry.addr() ^ 1 << bit));
         for entry in elsewhere.into_iter().chain(within).chain(around).chain(flipped) {
-            // With the address of another live buffer it may be that one's handle.
+            // With the address of another live buffer, the handle could be valid for that buffer.
             if kept.iter().all(|other| other.entry != entry) {
                 is_stale(&mut ffi::execbuf { entry, ..handle });
             }
@@ -44,7 +44,7 @@ suite! {
     fn handles_with_an_altered_id_are_refused() {
         let (raw, other) = (RawPool::new(), RawPool::new());
         for size in [SHORTEST, 2000, 40 << 10, 3 << 20] {
-            // A slot that was used before has a tag that is not the first.
+            // Reuse the slot, so that its tag differs from the first one.
             for _ in 0..5 {
                 free(&mut raw.publish(&function(1, size)));
             }
@@ -55,7 +55,7 @@ suite! {
             }
             is_stale(&mut ffi::execbuf { id: 0, ..handle });
             is_stale(&mut ffi::execbuf { id: u64::MAX, ..handle });
-            // A handle of one pool for code of another.
+            // A handle with the id of one pool and the address of another.
             is_stale(&mut ffi::execbuf { id: others.id, ..handle });
             is_stale(&mut ffi::execbuf { id: handle.id, ..others });
             assert_eq!((run(&handle), run(&others)), (1, 2));
@@ -64,7 +64,7 @@ suite! {
         assert_eq!((raw.live(), other.live()), (0, 0));
     }
 
-    fn a_stale_handle_does_not_free_what_took_its_place() {
+    fn a_stale_handle_does_not_free_new_code_at_its_address() {
         let raw = RawPool::new();
         let mut kept = raw.publish(&function(0, 1000));
         let code = function(1, 1000);
@@ -77,15 +77,15 @@ suite! {
             if handle.entry == copy.entry {
                 return Some((n, handle));
             }
-            // Some stay, so that the place is needed; the others wait in quarantine until there are enough.
+            // Some stay live, so that the pool needs the slot again. The others fill the quarantine.
             if filler.len() < 200 { filler.push(handle) } else { free(&mut handle); }
             None
         });
         let Some((n, mut new)) = reused else {
-            assert!(!has_regions(), "a place is used again");
+            assert!(!has_regions(), "a slot is reused");
             drop_all(&mut filler);
             free(&mut kept);
-            return skip("a stale handle: the place was not used again");
+            return skip("a stale handle: its address was not reused");
         };
         is_stale(&mut copy);
         assert_eq!(run(&new), n);
@@ -94,14 +94,14 @@ suite! {
         assert_eq!(raw.live(), 0);
     }
 
-    fn handles_of_a_pool_that_is_gone_are_refused() {
+    fn handles_of_a_freed_pool_are_refused() {
         let raw = RawPool::new();
         let mut handle = raw.publish(&function(1, 100));
         let mut copy = twin(&handle);
         drop(raw);
         assert_eq!((run(&handle), free(&mut handle)), (1, OK));
         is_stale(&mut copy);
-        // The pool's number is used again.
+        // The next pool reuses the number of the freed pool.
         let raw = RawPool::new();
         let mut handle = raw.publish(&function(2, 100));
         is_stale(&mut copy);
@@ -109,13 +109,13 @@ suite! {
         assert_eq!((run(&handle), free(&mut handle)), (2, OK));
     }
 
-    fn reserved_handles_are_published_once() {
+    fn a_reservation_can_be_published_once() {
         let raw = RawPool::new();
         for capacity in [100, 2000, 40 << 10, 3 << 20] {
             let mut handle = NOTHING;
             let code = function(3, SHORTEST);
             let bytes = code.as_ptr().cast();
-            // SAFETY: The pool lives, the handle can be written, and the code is readable for its length.
+            // SAFETY: The pool exists, the handle is writable, and the code is readable for its length.
             unsafe {
                 let none = ptr::null_mut();
                 assert_eq!(ffi::execbuf_pool_reserve(raw.0, &raw mut handle, capacity, none), OK);

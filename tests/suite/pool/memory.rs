@@ -1,18 +1,18 @@
-//! The pool's memory: who may write it, what is in it, and that it goes back.
+//! The memory of a pool: its protection, its contents, and its return to the system.
 
 use super::*;
 
 suite! {
-    fn the_executable_view_can_not_be_made_writable() {
+    fn the_executable_view_cannot_become_writable() {
         let pool = pool();
         let buffer = publish(&pool, 1);
         match pool.stats().backend() {
-            _ if !has_regions() => skip("the executable view: this system has no regions"),
+            _ if !has_regions() => skip("the executable view: pools are without regions here"),
             #[cfg(unix)]
             Some(Backend::Memfd) => {
                 let page = maps::at(buffer.as_ptr()).unwrap().start as *mut libc::c_void;
                 for protection in [libc::PROT_WRITE, libc::PROT_READ | libc::PROT_WRITE, libc::PROT_WRITE | libc::PROT_EXEC] {
-                    // SAFETY: The page is the pool's, and is not written.
+                    // SAFETY: The page belongs to the pool, and nothing writes it.
                     let result = unsafe { libc::mprotect(page, 1, protection) };
                     let code = std::io::Error::last_os_error().raw_os_error();
                     // EPERM comes from a filter that refuses before the kernel does.
@@ -28,7 +28,7 @@ suite! {
                 for protection in [0x04, 0x40] { // PAGE_READWRITE, PAGE_EXECUTE_READWRITE
                     let mut old = 0;
                     let page = buffer.as_ptr().cast_mut().cast();
-                    // SAFETY: The page is the pool's, and is not written; `old` can be written.
+                    // SAFETY: The page belongs to the pool, and nothing writes it; `old` is writable.
                     assert_eq!(unsafe { VirtualProtect(page, 1, protection, &raw mut old) }, 0);
                 }
             }
@@ -38,7 +38,7 @@ suite! {
         maps::look();
     }
 
-    fn nobody_can_guess_where_the_writable_view_is() {
+    fn the_writable_view_is_at_a_random_distance() {
         let mut distances = std::collections::HashSet::new();
         for _ in 0..10 {
             let writable = || maps::all().into_iter().filter(|mapping| mapping.writable && mapping.shared);
@@ -46,19 +46,19 @@ suite! {
             let pool = pool();
             let buffer = publish(&pool, 1);
             if !has_regions() {
-                return skip("the writable view: there are no regions here");
+                return skip("the writable view: pools are without regions here");
             }
             let view = writable().find(|mapping| !before.contains(&mapping.start)).unwrap();
             let code = maps::at(buffer.as_ptr()).unwrap();
             let distance = view.start.wrapping_sub(code.start);
-            // Left to itself, the kernel puts one right beside the other.
+            // Without a random address, the kernel places the two views next to each other.
             let apart = view.start.abs_diff(code.start);
             assert!(apart > 16 * (code.end - code.start), "{apart:#x}");
-            assert!(distances.insert(distance), "{distance:#x} once more");
+            assert!(distances.insert(distance), "the distance {distance:#x} occurs twice");
         }
     }
 
-    fn freed_code_is_traps_until_its_place_is_used_again() {
+    fn freed_code_is_overwritten_with_traps_and_quarantined() {
         let pool = pool();
         let _kept = publish(&pool, 1);
         let length = 64 + SHORTEST;
@@ -66,10 +66,10 @@ suite! {
         let entry = freed.as_ptr();
         drop(freed);
         if !has_regions() {
-            return skip("freed code: this system has no regions, so it is unmapped");
+            return skip("freed code: without regions it is unmapped");
         }
         let is_trap = |entry: *const u8| {
-            // SAFETY: `_kept` keeps the region, which is readable.
+            // SAFETY: `_kept` keeps the region mapped, and it is readable.
             let bytes = unsafe { std::slice::from_raw_parts(entry, length.next_multiple_of(16)) };
             bytes.chunks(4).all(|bytes| bytes == TRAP)
         };
@@ -77,13 +77,15 @@ suite! {
         let others: Vec<ExecBuffer> = (0..1000).map(|n| pool.publish(&function(n, length)).unwrap()).collect();
         assert!(others.iter().all(|buffer| buffer.as_ptr() != entry));
         assert!(is_trap(entry));
-        let end = child::crashing("pool::memory::tests::freed_code_is_traps_until_its_place_is_used_again", || {
-            // SAFETY: It is a function in as far as it is executable; it traps.
+        let test = "pool::memory::tests::freed_code_is_overwritten_with_traps_and_quarantined";
+        let end = child::crashing(test, || {
+            // SAFETY: None. The call traps, which ends this process.
             unsafe { std::mem::transmute::<*const u8, extern "C" fn()>(entry)() };
         });
         assert!(end.is_trap(), "{end:?}");
         drop(others);
-        // What is dropped is overwritten, all of it, and nothing else. (New code: the child's fork froze the old.)
+        // Dropping overwrites all of the code and nothing else. (This needs new code: the fork of the child froze the
+        // old.)
         let others: Vec<ExecBuffer> = (0..1000).map(|n| pool.publish(&function(n, length)).unwrap()).collect();
         let _kept = publish(&pool, 1);
         for (n, buffer) in (0..).zip(others) {
@@ -94,12 +96,12 @@ suite! {
         }
     }
 
-    fn between_pieces_of_code_are_traps() {
+    fn traps_fill_the_gaps_between_pieces_of_code() {
         let pool = pool();
         let mut random = Random(2);
         let mut buffers = Vec::new();
         for _ in 0..3 {
-            // Longer code leaves nothing of itself behind in places that shorter code gets.
+            // Shorter code reuses slots of longer code, of which no byte must remain.
             buffers.extend((0..2000).map(|n| pool.publish(&vec![TRAP[0] ^ 0xff; 1 + (n * 7) % 300]).unwrap()));
             buffers.retain(|_| random.of(0..4) == 0);
         }
@@ -107,13 +109,13 @@ suite! {
         for buffer in &buffers {
             assert!(buffer.as_ref().iter().all(|&byte| byte == TRAP[0] ^ 0xff));
             let (start, end) = (buffer.len().next_multiple_of(4), buffer.len().next_multiple_of(16));
-            // SAFETY: Up to the next multiple of 16 nothing else begins, and it is readable.
+            // SAFETY: The bytes up to the next multiple of 16 belong to the same slot, and are readable.
             let bytes = unsafe { std::slice::from_raw_parts(buffer.as_ptr().add(start), end - start) };
             assert!(bytes.chunks(4).all(|bytes| bytes == TRAP), "{}: {bytes:?}", buffer.len());
         }
     }
 
-    fn buffers_live_on_without_their_pool_and_its_memory_goes_with_the_last() {
+    fn buffers_outlive_their_pool_and_the_last_one_frees_its_memory() {
         let round = || {
             let pool = pool();
             let mut buffers: Vec<ExecBuffer> = (0..3000).map(|n| pool.publish(&function(n, 1000)).unwrap()).collect();
@@ -134,7 +136,7 @@ suite! {
             round();
             let after = maps::look();
             assert_eq!(after.executable_bytes, before.executable_bytes);
-            // A writable view that was left would be some MiB.
+            // A leaked writable view would have a size of some MiB.
             assert!(after.bytes < before.bytes + (1 << 20), "{before:?}, {after:?}");
         }
         let before = maps::look().executable_bytes;
@@ -146,7 +148,7 @@ suite! {
         assert_eq!(maps::look().executable_bytes, before);
     }
 
-    fn memory_that_is_empty_goes_back() {
+    fn empty_regions_are_unmapped() {
         let pool = pool();
         let count = if has_regions() { 20_000 } else { 1000 };
         let before = maps::look().executable_bytes;

@@ -1,8 +1,8 @@
-//! What pools do that other buffers do not, to be run as it is (`tests/pool.rs`) and in children that have given up
-//! rights (`tests/hardened.rs`). Where the system has no regions, buffers of pools have pages of their own.
+//! Tests of pools. `tests/pool.rs` runs them without restrictions, `tests/hardened.rs` in child processes that have
+//! given up rights. Where pools have no regions, each buffer has a dedicated mapping.
 
-#![allow(dead_code, unreachable_pub, reason = "the list is for one of the two")]
-#![allow(clippy::wildcard_imports, reason = "each file needs nearly all of this one")]
+#![allow(dead_code, unreachable_pub, reason = "only one of the two programs uses the lists of tests")]
+#![allow(clippy::wildcard_imports, reason = "each file needs nearly all of these imports")]
 
 use crate::support::{Random, SHORTEST, TRAP, call, child, function, maps, rename, reserve, returning, skip};
 use execbuf::{Backend, ErrorKind, ExecBuffer, ExecPool, Place, ffi};
@@ -14,12 +14,12 @@ macro_rules! suite {
     ($(fn $name:ident() $body:block)*) => {
         $(pub fn $name() $body)*
 
-        /// Every test of this file by name.
+        /// The name and function of every test in this file.
         pub const ALL: &[(&str, fn())] = &[$((stringify!($name), $name)),*];
 
         mod tests {
             $(#[test] fn $name() {
-                // One at a time: they count the process's mappings.
+                // Only one test runs at a time, because tests count the mappings of the process.
                 let _alone = crate::support::alone();
                 super::$name()
             })*
@@ -36,10 +36,10 @@ mod query;
 mod raw;
 mod sharing;
 
-/// The tests of a file by name.
+/// The names and functions of the tests in a file.
 type Tests = &'static [(&'static str, fn())];
 
-/// Every test by name, file by file.
+/// All tests, by file.
 pub const ALL: &[Tests] =
     &[publish::ALL, memory::ALL, query::ALL, assemble::ALL, near::ALL, sharing::ALL, handles::ALL];
 
@@ -51,7 +51,7 @@ fn publish(pool: &ExecPool, value: u32) -> ExecBuffer {
     pool.publish(&returning(value)).expect("this system allows executable memory")
 }
 
-/// Whether pools have regions here.
+/// Returns whether pools have regions on this system.
 fn has_regions() -> bool {
     let pool = pool();
     let _buffer = publish(&pool, 1);

@@ -1,9 +1,9 @@
-//! Code near an address.
+//! Pools whose code is near an address.
 
 use super::*;
 
 suite! {
-    fn all_code_lies_near_the_given_address() {
+    fn all_code_is_near_the_given_address() {
         let heap = Box::new(7);
         for near in [call as *const u8, (&raw const *heap).cast()] {
             let pool = ExecPool::builder().near(near).build().unwrap();
@@ -24,12 +24,12 @@ suite! {
         }
     }
 
-    fn where_nothing_is_free_near_the_address_the_error_says_so() {
-        // No address space but for this: 2 GiB to both sides.
+    fn no_free_address_range_near_the_address_is_too_far() {
+        // Take more than the 2 GiB on both sides of the address.
         let size = (4 << 30) + (256 << 20);
         let taken = take(size);
         if taken.is_null() {
-            return skip("address space that is too far: there are no 4 GiB");
+            return skip("address space that is too far: the system does not allow 4 GiB");
         }
         let pool = ExecPool::builder().near(taken.wrapping_add(size / 2)).build().unwrap();
         let before = maps::look().executable_bytes;
@@ -53,7 +53,7 @@ suite! {
     }
 }
 
-/// Whether a relative call of 32 bits reaches from the one to the other.
+/// Returns whether a 32-bit relative call reaches from one address to the other.
 fn is_near(one: *const u8, other: *const u8) -> bool {
     one.addr().abs_diff(other.addr()) < 1 << 31
 }
@@ -64,10 +64,10 @@ unsafe extern "system" {
     fn VirtualFree(address: *mut u8, size: usize, how: u32) -> i32;
 }
 
-/// Takes address space, and no memory; null if there is not so much.
+/// Reserves address space without memory. Returns null if that fails.
 fn take(size: usize) -> *mut u8 {
     #[cfg(unix)]
-    // SAFETY: A new mapping touches no other.
+    // SAFETY: A new mapping affects no other mapping.
     unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         let base = libc::mmap(ptr::null_mut(), size, libc::PROT_NONE, flags, -1, 0);
@@ -80,15 +80,15 @@ fn take(size: usize) -> *mut u8 {
     }
 }
 
-/// Gives it back.
+/// Returns address space from [`take`] to the system.
 fn give(base: *mut u8, size: usize) {
     #[cfg(unix)]
-    // SAFETY: It is ours, and nobody has anything in it.
+    // SAFETY: The range came from `take`, and nobody uses it.
     unsafe {
         libc::munmap(base.cast(), size);
     }
     #[cfg(windows)]
-    // SAFETY: As above. MEM_RELEASE takes no size.
+    // SAFETY: As above. MEM_RELEASE requires the size 0.
     unsafe {
         let _ = size;
         VirtualFree(base, 0, 0x8000);

@@ -1,10 +1,10 @@
-//! Publishing many pieces of code, of every size.
+//! Publishing many pieces of code of all sizes.
 
 use super::raw::*;
 use super::*;
 
 suite! {
-    fn a_hundred_thousand_functions_lie_in_a_few_mappings() {
+    fn a_hundred_thousand_functions_fit_in_a_few_mappings() {
         let pool = pool();
         let count = if has_regions() { 100_000 } else { 2000 };
         let mut random = Random(1);
@@ -41,11 +41,11 @@ suite! {
         if has_regions() {
             let after = maps::look();
             assert_eq!(stats.dedicated(), 0);
-            // The heap for the book-keeping has a few, too.
+            // The heap for the pool's bookkeeping also adds a few mappings.
             assert!(after.mappings <= before.mappings + 3 * stats.regions() + 8, "{before:?}, {after:?}, {stats:?}");
             assert!(stats.waste() < stats.bytes() / 5, "{stats:?}");
         }
-        // Every second one makes room for others.
+        // Drop every second function, and publish others.
         let mut keep = false;
         functions.retain(|_| { keep = !keep; keep });
         check(&functions);
@@ -59,7 +59,7 @@ suite! {
         assert_eq!((pool.stats().live(), pool.stats().bytes()), (functions.len(), bytes));
     }
 
-    fn code_of_every_size_is_published_and_rewritten() {
+    fn code_of_every_size_can_be_published_and_rewritten() {
         let pool = pool();
         let mut sizes: Vec<usize> = (0..25).flat_map(|power| [(1 << power) - 1, 1 << power, (1 << power) + 1]).collect();
         sizes.extend([40 << 10, 3 << 20, 3000, 5000, 100_000]);
@@ -115,7 +115,7 @@ suite! {
             assert_eq!((error.kind(), error.culprit()), (ErrorKind::Empty, Some("length")));
             assert_eq!((pool.stats().live(), pool.stats().bytes()), (1, kept.len()));
         }
-        // SAFETY: The last piece is refused for its length, before a byte of it is read.
+        // SAFETY: The last piece is refused because of its length, before any of its bytes is read.
         unsafe {
             let raw = RawPool::new();
             let good = returning(1);
@@ -129,10 +129,10 @@ suite! {
         }
     }
 
-    fn publishing_in_a_warm_pool_takes_no_memory() {
+    fn repeated_publishing_requests_no_more_memory() {
         let pool = pool();
         if !has_regions() {
-            return skip("a warm pool: this system has no regions");
+            return skip("repeated publishing: pools are without regions here");
         }
         let cycles = || (0..10_000).for_each(|n| drop(pool.publish(&function(n, 100)).unwrap()));
         let _kept = publish(&pool, 1);

@@ -1,4 +1,4 @@
-//! What a pool says: lookup, name, statistics.
+//! Lookup, name and statistics of a pool.
 
 use super::*;
 
@@ -14,7 +14,7 @@ suite! {
         };
         let mut buffers: Vec<ExecBuffer> =
             (0..count).map(|_| pool.publish(&vec![TRAP[0]; lengths(&mut random)]).unwrap()).collect();
-        let gone: Vec<(usize, usize)> = buffers.iter().skip(1).step_by(2).map(|b| (b.as_ptr().addr(), b.len())).collect();
+        let freed: Vec<(usize, usize)> = buffers.iter().skip(1).step_by(2).map(|b| (b.as_ptr().addr(), b.len())).collect();
         let mut keep = false;
         buffers.retain(|_| { keep = !keep; keep });
         buffers.push(pool.publish(&vec![TRAP[0]; 3 << 20]).unwrap());
@@ -32,7 +32,7 @@ suite! {
                 check(address);
             }
         }
-        for (entry, length) in gone {
+        for (entry, length) in freed {
             (entry..entry + length).step_by(7).for_each(check);
         }
         let local = 0_u8;
@@ -63,7 +63,7 @@ suite! {
         assert_eq!((pool.stats().live(), pool.stats().bytes()), (0, 0));
     }
 
-    fn the_pools_name_is_in_the_list_of_mappings() {
+    fn the_name_of_a_pool_is_in_the_list_of_mappings() {
         let longest = "x".repeat(63);
         for name in ["jit", "a name: 100%", &longest, "", "äöü"] {
             let pool = ExecPool::builder().name(name).build().unwrap();
@@ -78,7 +78,7 @@ suite! {
         assert_eq!(pool().name(), "execbuf");
     }
 
-    fn names_that_are_too_long_or_hold_a_zero_are_refused() {
+    fn names_that_are_too_long_or_contain_a_zero_byte_are_errors() {
         for name in ["x".repeat(64), "x".repeat(1000)] {
             let error = ExecPool::builder().name(&name).build().unwrap_err();
             assert_eq!((error.kind(), error.culprit()), (ErrorKind::TooLarge, Some("name")));
@@ -91,7 +91,7 @@ suite! {
         }
     }
 
-    fn stats_tell_how_the_pool_is_made() {
+    fn stats_describe_the_memory_of_the_pool() {
         let pool = pool();
         let stats = pool.stats();
         let numbers = (stats.live(), stats.bytes(), stats.mapped(), stats.resident(), stats.regions(), stats.dedicated());
@@ -117,7 +117,7 @@ suite! {
     }
 }
 
-/// A place as a pair.
+/// Converts a place into a pair.
 fn place(place: Place) -> (*const u8, usize) {
     (place.entry(), place.len())
 }

@@ -1,4 +1,4 @@
-//! Pools and handles of the C API.
+//! Helpers for pools and handles of the C API.
 
 use super::*;
 
@@ -11,7 +11,7 @@ pub(super) struct RawPool(pub(super) *mut ffi::execbuf_pool);
 impl RawPool {
     pub(super) fn new() -> Self {
         let mut pool = ptr::null_mut();
-        // SAFETY: `pool` can be written; the options and the report may be null.
+        // SAFETY: `pool` is writable; the options and the report may be null.
         let status = unsafe { ffi::execbuf_pool_new(&raw mut pool, ptr::null(), ptr::null_mut()) };
         assert_eq!(status, OK);
         Self(pool)
@@ -20,17 +20,17 @@ impl RawPool {
     pub(super) fn publish(&self, code: &[u8]) -> ffi::execbuf {
         let mut handle = NOTHING;
         let (bytes, length) = (code.as_ptr().cast(), code.len());
-        // SAFETY: The pool lives, the handle can be written, and the code is readable for its length.
+        // SAFETY: The pool exists, the handle is writable, and the code is readable for its length.
         let status = unsafe { ffi::execbuf_pool_publish(self.0, &raw mut handle, bytes, length, ptr::null_mut()) };
         assert_eq!(status, OK);
         handle
     }
 
     pub(super) fn live(&self) -> usize {
-        // SAFETY: Statistics are plain numbers and null pointers.
+        // SAFETY: All zero is a valid value: numbers and null pointers.
         let mut stats: ffi::execbuf_pool_stats = unsafe { std::mem::zeroed() };
         stats.size = std::mem::size_of_val(&stats);
-        // SAFETY: The pool lives, and `stats` can be written.
+        // SAFETY: The pool exists, and `stats` is writable.
         assert_eq!(unsafe { ffi::execbuf_pool_get_stats(self.0, &raw mut stats) }, OK);
         stats.live
     }
@@ -38,17 +38,18 @@ impl RawPool {
 
 impl Drop for RawPool {
     fn drop(&mut self) {
-        // SAFETY: The pool is ours alone.
+        // SAFETY: Only this value has the pool.
         unsafe { ffi::execbuf_pool_free(self.0) };
     }
 }
 
+/// Copies a handle.
 pub(super) fn twin(handle: &ffi::execbuf) -> ffi::execbuf {
     ffi::execbuf { ..*handle }
 }
 
 pub(super) fn free(handle: &mut ffi::execbuf) -> ffi::execbuf_status {
-    // SAFETY: The handle can be written. No code of its is running.
+    // SAFETY: The handle is writable, and nobody runs its code.
     unsafe { ffi::execbuf_free(handle) }
 }
 
@@ -60,17 +61,17 @@ pub(super) fn drop_all(handles: &mut [ffi::execbuf]) {
 
 /// Calls a published [`function`].
 pub(super) fn run(handle: &ffi::execbuf) -> u32 {
-    // SAFETY: The test published such a function, and did not free it.
+    // SAFETY: The test published such a function and has not freed it.
     unsafe { std::mem::transmute::<*const std::ffi::c_void, extern "C" fn() -> u32>(handle.entry)() }
 }
 
-/// Checks that nothing can be done with a handle, that it stays as it was, and that each refusal is counted.
+/// Checks that every function refuses a handle and leaves it unchanged, and that each refusal is counted.
 pub(super) fn is_stale(handle: &mut ffi::execbuf) {
     let stale = ffi::execbuf_status::EXECBUF_E_STALE;
     let before = twin(handle);
     let code = returning(9);
     let bytes = code.as_ptr().cast();
-    // SAFETY: The handle can be written, the code is readable for its length, and the report may be null.
+    // SAFETY: The handle is writable, the code is readable for its length, and the report may be null.
     unsafe {
         let count = ffi::execbuf_stale_count();
         assert_eq!(

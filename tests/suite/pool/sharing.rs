@@ -1,9 +1,9 @@
-//! Several handles, threads and pools.
+//! Pools with several handles and threads, and several pools.
 
 use super::*;
 
 suite! {
-    fn clones_are_the_same_pool() {
+    fn clones_are_handles_of_the_same_pool() {
         let pool = pool();
         let clone = pool.clone();
         let buffer = publish(&clone, 5);
@@ -28,7 +28,7 @@ suite! {
         assert_eq!((one.stats().live(), two.stats().live()), (1, 1));
         drop((two, second));
         assert_eq!((call(&first), one.stats().live()), (1, 1));
-        // The number of a pool that is gone is used again, and means nothing else by that.
+        // New pools reuse the number of a freed pool, which does not affect other pools.
         for n in 0..100 {
             let pool = pool();
             let buffer = publish(&pool, n);
@@ -36,7 +36,7 @@ suite! {
         }
     }
 
-    fn threads_publish_rewrite_and_drop_in_one_pool() {
+    fn threads_can_publish_rewrite_and_drop_in_one_pool() {
         let pool = pool();
         let count = if has_regions() { 3000 } else { 200 };
         std::thread::scope(|scope| {
@@ -68,7 +68,7 @@ suite! {
         assert_eq!((pool.stats().live(), pool.stats().bytes()), (0, 0));
     }
 
-    fn buffers_are_dropped_by_other_threads_than_their_publisher() {
+    fn another_thread_can_drop_a_buffer() {
         let pool = pool();
         let (sender, receiver) = std::sync::mpsc::channel();
         let count = if has_regions() { 10_000 } else { 300 };
