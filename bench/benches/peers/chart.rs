@@ -1,4 +1,4 @@
-//! Two charts in one picture.
+//! Draws the two charts into one picture.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,12 +15,12 @@ use crate::speed::Bar;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 const WIDTH: i32 = 860;
-/// Where the charts begin and end; left of that is room for names, and right of it for names and figures.
+/// The left and right edges of the charts. Names are to the left of them, names and figures to the right.
 const LEFT: i32 = 140;
 const RIGHT: i32 = 620;
-/// The height of a bar, with the gap to the next.
+/// The height of a bar, including the gap to the next one.
 const BAR: i32 = 30;
-/// The height of the chart with lines, and of a name beside it.
+/// The height of the line chart, and of a name beside it.
 const LINES: i32 = 240;
 const NAME: i32 = 20;
 
@@ -29,7 +29,7 @@ const FAINT: RGBColor = RGBColor(216, 222, 228);
 const OURS: RGBColor = RGBColor(9, 105, 218);
 const THEIRS: RGBColor = RGBColor(110, 119, 129);
 
-/// Draws bars for the times by library, and lines for the times by the number of live pieces of code.
+/// Draws a bar for the time of each library, and lines for the times by the number of live pieces of code.
 pub(crate) fn draw(file: &Path, bars: &[Bar], lines: &[Line]) -> Result<()> {
     let bars_end = 60 + BAR * i32::try_from(bars.len())?;
     let height = bars_end + 100 + LINES + 50;
@@ -61,7 +61,11 @@ fn draw_bars(area: &Area<'_>, top: i32, bars: &[Bar]) -> Result<()> {
 }
 
 fn draw_lines(area: &Area<'_>, top: i32, lines: &[Line]) -> Result<()> {
-    title(area, top, "Free one of so many pieces of code and publish another (lower is better)")?;
+    title(
+        area,
+        top,
+        "Free one of many pieces of code and publish another (lower is better)",
+    )?;
     let bottom = top + LINES;
     let points = || lines.iter().flat_map(|line| &line.points);
     let (low, high) = range(points().map(|&(live, _)| live as f64));
@@ -87,7 +91,7 @@ fn draw_lines(area: &Area<'_>, top: i32, lines: &[Line]) -> Result<()> {
         }
         names.extend(points.last().map(|point| (place(point).1, name)));
     }
-    // Names stand beside the ends of their lines, but not upon one another.
+    // Each name is beside the end of its line, moved down if it would overlap another name.
     names.sort_unstable();
     let mut free = top;
     for (y, name) in names {
@@ -98,36 +102,36 @@ fn draw_lines(area: &Area<'_>, top: i32, lines: &[Line]) -> Result<()> {
     Ok(())
 }
 
-/// A chart's title, above it.
+/// Draws the title above a chart.
 fn title(area: &Area<'_>, top: i32, title: &str) -> Result<()> {
     let style = ("sans-serif", 20).into_font().style(FontStyle::Bold).color(&INK);
     area.draw(&Text::new(title, (20, top - 40), style))?;
     Ok(())
 }
 
-/// Other text.
+/// Draws other text.
 fn text(area: &Area<'_>, place: (i32, i32), h: HPos, v: VPos, color: RGBColor, text: &str) -> Result<()> {
     let style = ("sans-serif", 16).into_font().color(&color).pos(Pos::new(h, v));
     area.draw(&Text::new(text, place, style))?;
     Ok(())
 }
 
-/// A round time.
+/// Formats a round time.
 fn tick(time: f64) -> String {
     Time(time).to_string().replace(".00", "").replace(".0", "")
 }
 
-/// execbuf's own stand out.
+/// Returns the color of a library. Those of execbuf are highlighted.
 fn color(library: &str) -> RGBColor {
     if library.starts_with("Exec") { OURS } else { THEIRS }
 }
 
-/// The least and the greatest.
+/// Returns the smallest and the largest value.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::INFINITY, 0.0), |(low, high), value| (value.min(low), value.max(high)))
 }
 
-/// A logarithmic scale: values, and the pixels where they are.
+/// A logarithmic scale from values to pixels.
 struct Axis {
     low: f64,
     high: f64,
@@ -136,13 +140,14 @@ struct Axis {
 }
 
 impl Axis {
-    #[expect(clippy::cast_possible_truncation, reason = "a place in the picture")]
+    /// Returns the pixel of a value.
+    #[expect(clippy::cast_possible_truncation, reason = "the picture is small")]
     fn place(&self, value: f64) -> i32 {
         let fraction = (value / self.low).ln() / (self.high / self.low).ln();
         self.from + (fraction * f64::from(self.to - self.from)).round() as i32
     }
 
-    /// The powers of ten, times each of the steps, that are on the scale.
+    /// Returns the products of a power of ten and a step that are on the scale.
     fn ticks(&self, steps: &[f64]) -> Vec<f64> {
         let powers = (0..12).map(|power| 10_f64.powi(power));
         let all = powers.flat_map(|power| steps.iter().map(move |step| step * power));

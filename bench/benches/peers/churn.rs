@@ -1,4 +1,4 @@
-//! Many live pieces of code, some of which go while others come.
+//! Many live pieces of code, which are freed and replaced in random order.
 
 use std::ops::Range;
 
@@ -11,15 +11,15 @@ use crate::libraries::{Library, Malloc};
 use crate::report::{Report, thousands};
 use crate::speed::repeat;
 
-/// Lengths of code: any in the range, one as likely as the other.
+/// A range of lengths. Each length in it is equally likely.
 pub(crate) type Lengths = Range<usize>;
 pub(crate) const MIXED: Lengths = 8..1032;
 const EQUAL: Lengths = 64..65;
 
-/// Code of the largest size.
-const CODE: [u8; MIXED.end] = [0xc3; MIXED.end]; // ret, over and over
+/// The code that is published, up to a length.
+const CODE: [u8; MIXED.end] = [0xc3; MIXED.end]; // ret, repeated
 
-/// A library with so many pieces of code, and what is to happen to them. It happens alike in each run.
+/// A library with its live pieces of code. The random operations are the same in each run.
 pub(crate) struct Churn<L: Library> {
     pub(crate) library: L,
     slots: Vec<Option<(L::Code, usize)>>,
@@ -28,14 +28,15 @@ pub(crate) struct Churn<L: Library> {
 }
 
 impl<L: Library> Churn<L> {
-    /// Nothing is live yet, but the room for the handles is touched, so that it does not count as the library's.
+    /// Creates a library without live code. The memory of the handles is touched here, so that it does not count as
+    /// memory of the library.
     pub(crate) fn new(live: usize, lengths: &Lengths) -> Result<Self> {
         let mut slots = Vec::new();
         slots.resize_with(live, || None);
         Ok(Self { library: L::new()?, slots, lengths: lengths.clone(), random: 0x9e37_79b9_7f4a_7c15 })
     }
 
-    /// Puts a piece of code into each slot.
+    /// Publishes a piece of code for each slot.
     pub(crate) fn filled(mut self) -> Result<Self> {
         (0..self.slots.len()).try_for_each(|slot| self.replace(slot))?;
         Ok(self)
@@ -56,9 +57,9 @@ impl<L: Library> Churn<L> {
         Ok(())
     }
 
-    /// Sees whether the library keeps pieces of code of such lengths apart. The figures of one that does not would mean
-    /// nothing, and it may crash.
-    pub(crate) fn prove(lengths: &Lengths) -> Result<()> {
+    /// Checks that live pieces of code with these lengths do not overlap. The figures of a library that lets them
+    /// overlap would be meaningless.
+    pub(crate) fn check(lengths: &Lengths) -> Result<()> {
         let mut churn = Self::new(100, lengths)?.filled()?;
         for _ in 0..1000 {
             churn.turn()?;
@@ -72,29 +73,29 @@ impl<L: Library> Churn<L> {
         Ok(())
     }
 
-    /// The sum of the lengths.
+    /// Returns the sum of the lengths of all live pieces.
     pub(crate) fn requested(&self) -> usize {
         self.slots.iter().flatten().map(|(_, length)| length).sum()
     }
 
-    /// Marsaglia's xorshift64.
+    /// Returns a random number below `end`, by Marsaglia's xorshift64.
     fn random_below(&mut self, end: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        // The upper half, which is the better one, as a fraction of `end`.
+        // Scales the upper half, whose bits are of better quality, to `end`.
         ((self.random >> 32) as usize * end) >> 32
     }
 }
 
-/// How many instructions a turn takes, on average, with those of this program.
+/// Returns the average number of instructions of a turn, including those of this program.
 fn instructions<L: Library>(mut churn: Churn<L>) -> Result<u64> {
     const TURNS: u64 = 1000;
     let (result, count) = count(|| (0..TURNS).try_for_each(|_| churn.turn()))?;
     result.map(|()| count / TURNS)
 }
 
-/// How long a turn takes, by the number of live pieces of code.
+/// The times of a turn, by the number of live pieces of code.
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) points: Vec<(usize, f64)>,
@@ -120,7 +121,7 @@ fn line<L: Library>(report: &mut Report, counts: &[usize], lengths: &Lengths) ->
     let mut points = Vec::new();
     for &live in counts {
         let mut churn =
-            Churn::<L>::prove(lengths).and_then(|()| Churn::<L>::new(live, lengths)).and_then(Churn::filled);
+            Churn::<L>::check(lengths).and_then(|()| Churn::<L>::new(live, lengths)).and_then(Churn::filled);
         let row = format!("free one, publish another, {bytes}, {} live", thousands(live));
         let time = report.time(&row, L::NAME, |turns| {
             let churn = churn.as_mut().map_err(|error| error.to_string())?;

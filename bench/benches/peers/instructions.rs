@@ -1,4 +1,4 @@
-//! How many instructions something takes, which is the same on every processor.
+//! Counts instructions. Unlike times, these numbers do not depend on the processor.
 
 use std::arch::asm;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +12,10 @@ extern "C" fn on_trap(_: i32) {
     TRAPS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// What the work returns, and how many instructions the processor executes for it: by its trap flag, with which Linux sends
-/// a signal after each. There are a few around the work.
+/// Runs `work`. Returns its result and the number of instructions that it executes, with a few for the counting itself.
+/// The processor's trap flag makes Linux send a signal after each instruction.
 pub(crate) fn count<T>(work: impl FnOnce() -> T) -> Result<(T, u64)> {
-    // SAFETY: All zero is a valid value, and the handler only counts.
+    // SAFETY: All zero is a valid value, and the handler only increments an atomic counter.
     unsafe {
         let mut action: libc::sigaction = mem::zeroed();
         action.sa_sigaction = on_trap as extern "C" fn(i32) as usize;

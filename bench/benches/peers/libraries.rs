@@ -1,4 +1,4 @@
-//! What is compared: each library does the same, by the calls that its documentation shows.
+//! The libraries that are compared. Each does the same work, with the calls that its documentation shows.
 
 use std::hint::black_box;
 use std::ptr;
@@ -12,7 +12,7 @@ use region::Protection;
 
 use crate::Result;
 
-/// The function that all publish.
+/// The function that all libraries publish.
 pub(crate) const RDTSC: [u8; 10] = [
     0x0f, 0x31, //             rdtsc          edx:eax = counter
     0x48, 0xc1, 0xe2, 0x20, // shl rdx, 32
@@ -20,12 +20,12 @@ pub(crate) const RDTSC: [u8; 10] = [
     0xc3, //                   ret
 ];
 
-/// The name of the pool, by which its mappings are found.
+/// The name of the pool, which identifies its mappings.
 pub(crate) const POOL: &str = "benchpool";
 
-/// Something that makes code executable.
+/// A library that makes code executable.
 pub(crate) trait Library: Sized {
-    /// As the table shows it.
+    /// The name in the table.
     const NAME: &str;
     /// Owns a piece of published code.
     type Code;
@@ -36,7 +36,7 @@ pub(crate) trait Library: Sized {
         drop(code);
         Ok(())
     }
-    /// What the library says itself: memory set aside for code, and memory for its book-keeping.
+    /// Returns the library's own figures, if it has any: resident memory for code, and memory for its bookkeeping.
     fn own_figures(&self) -> Option<(usize, usize)> {
         None
     }
@@ -64,7 +64,7 @@ impl Library for ExecPool {
     }
 }
 
-/// No bytes, but a thunk for a function of the other convention. One with the same signature exists already.
+/// Publishes a thunk instead of bytes. Another thunk with the same signature exists, so the adapter is shared.
 pub(crate) struct Thunks {
     _first: <Self as Library>::Code,
 }
@@ -93,8 +93,8 @@ fn thunk() -> Result<<Thunks as Library>::Code> {
     Ok(Function::from_fn(answer as extern "win64" fn() -> u64).into_abi()?)
 }
 
-/// No code at all: the same bytes in memory from `malloc`, overwritten when they are released as a pool does it. What a
-/// general allocator and the processor's caches take for it.
+/// Writes the same bytes to memory from `malloc`, and overwrites them when they are released, as a pool does. This
+/// shows the cost of a general allocator and of the processor's caches. Nothing is executable.
 pub(crate) struct Malloc;
 
 impl Library for Malloc {
@@ -120,7 +120,7 @@ impl Library for Malloc {
     }
 }
 
-/// Its default options: two mappings of the same memory.
+/// With default options: two mappings of the same memory.
 impl Library for Box<JitAllocator> {
     const NAME: &str = "jit-allocator2";
     type Code = *const u8;
@@ -131,7 +131,7 @@ impl Library for Box<JitAllocator> {
 
     fn publish(&mut self, code: &[u8]) -> Result<*const u8> {
         let (executable, writable) = self.alloc(code.len()).map_err(|error| format!("{error:?}"))?;
-        // SAFETY: So many bytes behind `writable` were just allocated, and nobody else has them.
+        // SAFETY: `code.len()` bytes at `writable` were just allocated, and nobody else has them.
         unsafe { ptr::copy_nonoverlapping(code.as_ptr(), writable, code.len()) };
         jit_allocator2::flush_instruction_cache(executable, code.len());
         Ok(executable)
@@ -142,12 +142,12 @@ impl Library for Box<JitAllocator> {
     }
 
     fn release(&mut self, code: *const u8) -> Result<()> {
-        // SAFETY: The code is this allocator's, is not released before, and nobody runs it.
+        // SAFETY: The code came from this allocator, was not released before, and nobody runs it.
         unsafe { JitAllocator::release(self, code) }.map_err(|error| format!("{error:?}").into())
     }
 }
 
-/// A library that keeps nothing between one piece of code and the next: how it publishes, and where the code is.
+/// Defines a library without state: its name, its type of code, how it publishes, and how to get the address.
 macro_rules! owner {
     ($library:ident, $name:literal, $code:ty, $publish:expr, $entry:expr) => {
         pub(crate) struct $library;
@@ -175,7 +175,7 @@ owner!(Single, "ExecBuffer", ExecBuffer, |code| Ok(ExecBuffer::new(code)?), Exec
 owner!(Memmap, "memmap2", Mmap, memmap2, |map: &Mmap| map.as_ptr());
 owner!(Region, "region", region::Allocation, region, region::Allocation::as_ptr);
 owner!(Dynasm, "dynasmrt", ExecutableBuffer, dynasmrt, |code: &ExecutableBuffer| code.as_ptr());
-// No bytes, but a function that calls a Rust closure, which is what these two are for.
+// These two publish a function that calls a Rust closure, which is their purpose, instead of bytes.
 owner!(ClosureFfi, "closure-ffi", BareClosure, closure, |code: &BareClosure| code.bare() as _);
 #[cfg(feature = "libffi")]
 owner!(LibFfi, "libffi", FfiClosure, libffi, |code: &FfiClosure| *code.code_ptr() as _);
@@ -188,14 +188,14 @@ fn memmap2(code: &[u8]) -> Result<Mmap> {
 
 fn region(code: &[u8]) -> Result<region::Allocation> {
     let mut memory = region::alloc(code.len(), Protection::READ_WRITE)?;
-    // SAFETY: The memory is at least as large as was asked for, and nobody else has it.
+    // SAFETY: The memory has at least the requested size, and nobody else has it.
     unsafe { ptr::copy_nonoverlapping(code.as_ptr(), memory.as_mut_ptr(), code.len()) };
-    // SAFETY: Nobody else has the memory, and only reads and calls are to come.
+    // SAFETY: Nobody else has the memory, and nothing writes it from here on.
     unsafe { region::protect(memory.as_ptr::<u8>(), memory.len(), Protection::READ_EXECUTE) }?;
     Ok(memory)
 }
 
-/// The assembler, given finished bytes.
+/// Passes finished bytes to the assembler.
 fn dynasmrt(code: &[u8]) -> Result<ExecutableBuffer> {
     let mut assembler = dynasmrt::x64::Assembler::new()?;
     assembler.extend(code);
@@ -205,9 +205,9 @@ fn dynasmrt(code: &[u8]) -> Result<ExecutableBuffer> {
 
 type BareClosure = BareFn<'static, unsafe extern "C" fn() -> u64>;
 
-#[expect(clippy::unnecessary_wraps, reason = "others fail")]
+#[expect(clippy::unnecessary_wraps, reason = "the macro expects a `Result`")]
 fn closure(code: &[u8]) -> Result<BareClosure> {
-    // A closure that captures nothing would take no code.
+    // The closure captures a value, because it would need no code otherwise.
     let length = code.len() as u64;
     Ok(BareFn::new_c(move || length))
 }

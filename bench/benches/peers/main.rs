@@ -1,8 +1,8 @@
-//! execbuf side by side with what else makes code executable.
+//! Benchmarks of execbuf and of other libraries that make code executable.
 //!
-//! `cargo bench -p execbuf-bench` takes some minutes, prints a table, and writes it to `bench/results.md` and the charts
-//! to `bench/chart.svg`. With `EXECBUF_BENCH_QUICK=1` it takes seconds, shows only that everything works, and writes both
-//! to the target directory.
+//! `cargo bench -p execbuf-bench` runs for some minutes and prints a table. It writes the table to `bench/results.md`
+//! and the charts to `bench/chart.svg`. With `EXECBUF_BENCH_QUICK=1` it runs for seconds, only to check that everything
+//! works, and writes both files to the target directory.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("the machine code is for x86-64, and the memory figures come from Linux' /proc");
@@ -28,38 +28,38 @@ use speed::Bar;
 
 type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
-/// How much to do.
+/// The number of live pieces of code in each benchmark.
 struct Plan {
     quick: bool,
-    /// How many pieces of code are live while some are freed and others allocated.
+    /// For the times of freeing one piece of code and publishing another.
     churn: &'static [usize],
-    /// The same where memory is measured, after ten turns for each.
+    /// For the memory after ten such operations for each piece.
     memory: &'static [usize],
-    /// How many 10-byte functions are live where their memory is measured.
-    stubs: &'static [usize],
+    /// For the memory of 10-byte functions.
+    small: &'static [usize],
 }
 
 impl Plan {
     fn new() -> Self {
         if env::var_os("EXECBUF_BENCH_QUICK").is_some() {
-            Self { quick: true, churn: &[1_000, 20_000], memory: &[1_000], stubs: &[10_000] }
+            Self { quick: true, churn: &[1_000, 20_000], memory: &[1_000], small: &[10_000] }
         } else {
             Self {
                 quick: false,
                 churn: &[1_000, 20_000, 100_000, 400_000],
                 memory: &[1_000, 20_000, 100_000],
-                stubs: &[10_000, 1_000_000],
+                small: &[10_000, 1_000_000],
             }
         }
     }
 
-    /// Where the table and the charts go.
+    /// Returns the directory for the table and the charts.
     fn output(&self) -> PathBuf {
         PathBuf::from(if self.quick { env!("CARGO_TARGET_TMPDIR") } else { env!("CARGO_MANIFEST_DIR") })
     }
 }
 
-/// A library's measurements that all have.
+/// The measurements that every library has.
 struct Peer {
     name: &'static str,
     publish: fn(&mut Report) -> Option<Bar>,
@@ -88,7 +88,7 @@ fn main() -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     if let [memory::CHILD, task, library, count] = arguments[..] {
         return memory::child(task, library, count).inspect_err(|error| {
-            // The parent shows the first line.
+            // The parent puts the first line into the table.
             eprintln!("{error}");
         });
     }

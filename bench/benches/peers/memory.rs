@@ -1,4 +1,4 @@
-//! How much memory things take. Each figure comes from a process of its own.
+//! Measures memory. Each figure comes from a separate process.
 
 use std::env;
 use std::fs::File;
@@ -13,25 +13,26 @@ use crate::libraries::{ClosureFfi, Library, POOL, Thunks};
 use crate::report::{Report, thousands};
 use crate::{PEERS, Plan, Result};
 
-/// The argument that makes the program such a process.
+/// The first argument of such a process.
 pub(crate) const CHILD: &str = "measure-memory";
 
-/// Measures a library by one of the two tasks, for so many pieces of code. Gives rows of the table and their figures.
+/// Measures a library with one of the two tasks and a number of pieces of code. Returns rows of the table with their
+/// figures.
 pub(crate) type Measure = fn(&str, usize) -> Result<Vec<(String, String)>>;
 
 /// The task of publishing functions of 10 bytes.
-const STUBS: &str = "a function of 10 bytes";
-/// The task of publishing code of all sizes, then freeing and publishing ten times as many pieces.
+const SMALL: &str = "a function of 10 bytes";
+/// The task of publishing code of mixed lengths, then freeing and replacing pieces ten times as often.
 const CHURN: &str = "a byte of code after 10 turns for each piece";
 
-/// The libraries that put many functions into a page.
-const SMALL: [&str; 4] = [ExecPool::NAME, Thunks::NAME, <Box<JitAllocator>>::NAME, ClosureFfi::NAME];
+/// The libraries that place many functions in a page.
+const DENSE: [&str; 4] = [ExecPool::NAME, Thunks::NAME, <Box<JitAllocator>>::NAME, ClosureFfi::NAME];
 
 pub(crate) fn all(report: &mut Report, plan: &Plan) -> Result<()> {
-    for &count in plan.stubs {
-        // A million of those that take a page each would take 4 GiB.
-        for peer in PEERS.iter().filter(|peer| count <= 10_000 || SMALL.contains(&peer.name)) {
-            start(report, STUBS, peer.name, count)?;
+    for &count in plan.small {
+        // With the other libraries, a million functions would need 4 GiB.
+        for peer in PEERS.iter().filter(|peer| count <= 10_000 || DENSE.contains(&peer.name)) {
+            start(report, SMALL, peer.name, count)?;
         }
     }
     for &count in plan.memory {
@@ -41,7 +42,7 @@ pub(crate) fn all(report: &mut Report, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Starts a process that measures, and puts its figures into the table.
+/// Starts a process that measures, and adds its figures to the table.
 fn start(report: &mut Report, task: &str, library: &'static str, count: usize) -> Result<()> {
     let child = Command::new(env::current_exe()?).args([CHILD, task, library, &count.to_string()]).output()?;
     if child.status.success() {
@@ -60,7 +61,7 @@ fn memory_row(task: &str, count: usize) -> String {
     format!("memory for {task}, {} live", thousands(count))
 }
 
-/// In that process: measures, and prints the rows and their figures.
+/// Runs in the child process: measures, and prints the rows and their figures.
 pub(crate) fn child(task: &str, library: &str, count: &str) -> Result<()> {
     let peer = PEERS.iter().find(|peer| peer.name == library).ok_or("no such library")?;
     for (row, figure) in (peer.memory)(task, count.parse()?)? {
@@ -70,8 +71,8 @@ pub(crate) fn child(task: &str, library: &str, count: &str) -> Result<()> {
 }
 
 pub(crate) fn measure<L: Library>(task: &str, count: usize) -> Result<Vec<(String, String)>> {
-    let (lengths, turns) = if task == STUBS { (10..11, 0) } else { (MIXED, 10 * count) };
-    Churn::<L>::prove(&lengths)?;
+    let (lengths, turns) = if task == SMALL { (10..11, 0) } else { (MIXED, 10 * count) };
+    Churn::<L>::check(&lengths)?;
     let churn = Churn::<L>::new(count, &lengths)?;
     let before = Snapshot::take()?;
     let mut churn = churn.filled()?;
@@ -83,37 +84,39 @@ pub(crate) fn measure<L: Library>(task: &str, count: usize) -> Result<Vec<(Strin
     let live = format!("{} live", thousands(count));
     let memory = after.memory.saturating_sub(before.memory) as f64;
     let own = churn.library.own_figures();
-    if task == STUBS {
+    if task == SMALL {
         let each = |memory: f64| format!("{:.0} bytes", memory / count as f64);
         let mappings = thousands(after.mappings.saturating_sub(before.mappings));
         let own = own.map(|(_, bookkeeping)| {
-            let row = format!("the same by the mappings of the pool's name and `bookkeeping`, {live}");
+            let row = format!("the same, from the pool's mappings and `bookkeeping`, {live}");
             (row, each((after.pool + bookkeeping) as f64))
         });
-        let rows =
-            [(memory_row(task, count), each(memory)), (format!("mappings of the process more, {live}"), mappings)];
+        let rows = [
+            (memory_row(task, count), each(memory)),
+            (format!("additional mappings of the process, {live}"), mappings),
+        ];
         Ok(rows.into_iter().chain(own).collect())
     } else {
         let each = |memory: f64| format!("{:.2} bytes", memory / churn.requested() as f64);
-        let reserved = after.executable.saturating_sub(before.executable) as f64;
-        let own = own.map(|(committed, _)| (format!("the same by `committed`, {live}"), each(committed as f64)));
+        let mapped = after.executable.saturating_sub(before.executable) as f64;
+        let own = own.map(|(resident, _)| (format!("the same, from `resident`, {live}"), each(resident as f64)));
         let rows = [
             (memory_row(task, count), each(memory)),
-            (format!("executable address space for it, {live}"), each(reserved)),
+            (format!("executable address space for it, {live}"), each(mapped)),
         ];
         Ok(rows.into_iter().chain(own).collect())
     }
 }
 
-/// What /proc/self/smaps says of the process. Sizes are in bytes.
+/// Figures of the process from /proc/self/smaps. Sizes are in bytes.
 #[derive(Default)]
 struct Snapshot {
     mappings: usize,
-    /// Address space that is executable.
+    /// The size of executable mappings.
     executable: usize,
-    /// Memory, where a page that is mapped twice counts once.
+    /// Resident memory. A page that is mapped twice counts once.
     memory: usize,
-    /// The same of the mappings that bear the pool's name.
+    /// Resident memory of the mappings with the pool's name.
     pool: usize,
 }
 
@@ -132,7 +135,7 @@ impl Snapshot {
                     snapshot.memory += size()?;
                     snapshot.pool += if pool { size()? } else { 0 };
                 }
-                // The first line of a mapping is an address range and its rights.
+                // The first line of a mapping has its address range and its protection.
                 _ if !first.ends_with(':') => {
                     snapshot.mappings += 1;
                     executable = second.contains('x');

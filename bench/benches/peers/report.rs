@@ -1,4 +1,4 @@
-//! The table of all figures, and criterion's clock for those that are times.
+//! The table of all figures. Criterion measures the times.
 
 use std::fmt::{self, Display, Formatter};
 use std::fs;
@@ -9,7 +9,7 @@ use criterion::{BenchmarkId, Criterion};
 
 use crate::Result;
 
-/// A row for each figure, a column for each library, both in the order in which they come.
+/// The table: a row for each measurement, a column for each library, both in the order of their first figures.
 pub(crate) struct Report {
     criterion: Criterion,
     directory: PathBuf,
@@ -20,7 +20,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(quick: bool) -> Result<Self> {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion");
-        // No figure of an earlier run can be taken for one of this run, or be compared with it.
+        // Removes the figures of earlier runs, so that none is mistaken for one of this run, or compared with it.
         if directory.exists() {
             fs::remove_dir_all(&directory)?;
         }
@@ -33,7 +33,7 @@ impl Report {
         Ok(Self { criterion, directory, columns: Vec::new(), rows: Vec::new() })
     }
 
-    /// Puts a figure into the table, or why there is none.
+    /// Adds a figure to the table, or the reason why there is none.
     pub(crate) fn set(&mut self, row: &str, library: &'static str, figure: Result<impl Display>) {
         let text = figure.map_or_else(|error| error.to_string(), |figure| figure.to_string());
         if !self.columns.contains(&library) {
@@ -46,7 +46,8 @@ impl Report {
         }
     }
 
-    /// Measures a time and puts it into the table. The closure takes so many turns, and says how long they took.
+    /// Measures a time and adds it to the table. The closure runs the given number of turns, and returns how long they
+    /// took.
     pub(crate) fn time(
         &mut self,
         row: &str,
@@ -59,7 +60,7 @@ impl Report {
         given
     }
 
-    /// The median of the nanoseconds that a turn takes.
+    /// Returns the median time of a turn in nanoseconds.
     fn measure(&mut self, row: &str, library: &str, mut take: impl FnMut(u64) -> Result<Duration>) -> Result<f64> {
         take(1)?;
         let mut failure = None;
@@ -67,7 +68,7 @@ impl Report {
             bencher.iter_custom(|turns| {
                 take(turns).unwrap_or_else(|error| {
                     failure = Some(error);
-                    // Criterion can't be stopped, and can't divide by zero.
+                    // Criterion cannot be stopped, and divides by this time.
                     Duration::from_nanos(turns)
                 })
             });
@@ -81,7 +82,7 @@ impl Report {
     }
 }
 
-/// The table and what belongs to it, as Markdown.
+/// Formats the machine, the table and the notes as Markdown.
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n\n| |", machine().unwrap_or_else(|error| error.to_string()))?;
@@ -101,7 +102,7 @@ impl Display for Report {
     }
 }
 
-/// A peer with the version that Cargo chose for it.
+/// Returns the name of a library with its version in Cargo.lock.
 fn with_version(library: &str) -> String {
     let lock = include_str!("../../../Cargo.lock");
     let (_, package) = lock.split_once(&format!("name = \"{library}\"\nversion = \"")).unwrap_or_default();
@@ -109,23 +110,23 @@ fn with_version(library: &str) -> String {
     format!("{library} {version}").trim_end().to_string()
 }
 
-/// Nanoseconds.
+/// A time in nanoseconds.
 pub(crate) struct Time(pub(crate) f64);
 
-/// What one should know about the figures.
+/// Explains the figures.
 const NOTES: &str = "\
-- Times are criterion's medians, per piece of code or call. Two threads: the time that each of them sees.
-- Memory is what the process has grown by (`Pss` in /proc/self/smaps), with all book-keeping, without the handles.
-- `jit-allocator2` has no lock of its own: it is used without one by one thread, and in a `Mutex` by two.
-- `Thunk`: one of many with the same signature. `rustc` crosses by the code that the compiler makes for calls of a function of the
-  other convention; `libffi` by `ffi_call`, and from Win64 by a closure.
-- Instructions are what the processor executes from one call to the next, by its trap flag.
+- Times are criterion's medians, per piece of code or per call. With two threads, they are the times of each thread.
+- Memory is the growth of the process (`Pss` in /proc/self/smaps), including all bookkeeping but not the handles.
+- `jit-allocator2` has no lock: one thread uses it directly, two threads use it in a `Mutex`.
+- `Thunk`: one of many thunks with the same signature. `rustc`: the code that the compiler emits to call a function of the
+  other convention. `libffi`: `ffi_call`, and from Win64 a closure.
+- Instructions are those between one call and the next, counted with the processor's trap flag.
 - `closure-ffi` and `libffi` publish a function that calls a Rust closure, instead of bytes.
-- `malloc` stands for what the same writes take in ordinary memory, on this machine's caches: nothing is executable.
-- \"live code overlaps\": in a test before the measurement, two pieces of code got the same memory.
+- `malloc` shows the cost of the same writes in ordinary memory, including cache misses. Nothing is executable.
+- \"live code overlaps\": in a check before the measurement, two live pieces of code shared memory.
 ";
 
-/// With three digits.
+/// Formats the time with three digits.
 impl Display for Time {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (number, unit) = match self.0 {
@@ -138,12 +139,12 @@ impl Display for Time {
     }
 }
 
-/// 1000000 as 1,000,000.
+/// Formats a number with separators: 1000000 as 1,000,000.
 pub(crate) fn thousands(number: usize) -> String {
     if number < 1000 { number.to_string() } else { format!("{},{:03}", thousands(number / 1000), number % 1000) }
 }
 
-/// What all this was measured on.
+/// Describes the machine.
 fn machine() -> Result<String> {
     let processors = fs::read_to_string("/proc/cpuinfo")?;
     let models: Vec<&str> = processors.lines().filter(|line| line.starts_with("model name")).collect();

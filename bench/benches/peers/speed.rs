@@ -1,4 +1,4 @@
-//! How long things take.
+//! Measures times.
 
 use std::hint::black_box;
 use std::sync::{Barrier, Mutex};
@@ -12,7 +12,7 @@ use crate::Result;
 use crate::libraries::{Library, RDTSC, Single};
 use crate::report::Report;
 
-/// A library, and how long it takes.
+/// The name of a library, and its time in nanoseconds.
 pub(crate) type Bar = (&'static str, f64);
 
 /// Publishes and releases one function at a time, by one thread.
@@ -29,18 +29,18 @@ pub(crate) fn publish<L: Library>(report: &mut Report) -> Option<Bar> {
     time.map(|time| (L::NAME, time))
 }
 
-/// Sees that what the library publishes can be called.
+/// Checks that code published by the library can be called.
 fn called_once<L: Library>(mut library: L) -> Result<L> {
     let code = library.publish(&RDTSC)?;
-    // SAFETY: A function of this type begins there: that of the bytes, or one that calls a closure without arguments
-    // and with such a result.
+    // SAFETY: A function of this type begins at the address: the published bytes, or a function that calls a closure of
+    // this type.
     let function: extern "C" fn() -> u64 = unsafe { mem::transmute(L::entry(&code)) };
     black_box(function());
     library.release(code)?;
     Ok(library)
 }
 
-/// How long so many turns take, with dropping what they make.
+/// Returns how long a number of turns takes, including dropping their results.
 pub(crate) fn repeat<T>(turns: u64, mut turn: impl FnMut() -> Result<T>) -> Result<Duration> {
     let start = Instant::now();
     for _ in 0..turns {
@@ -49,7 +49,7 @@ pub(crate) fn repeat<T>(turns: u64, mut turn: impl FnMut() -> Result<T>) -> Resu
     Ok(start.elapsed())
 }
 
-/// Publishes and releases functions by two threads at once.
+/// Publishes and releases functions in two threads at the same time.
 pub(crate) fn threads(report: &mut Report) -> Result<()> {
     let pools = [ExecPool::new()?, ExecPool::new()?];
     let pool = |index: usize| Ok(pools[index].publish(&RDTSC)?);
@@ -70,7 +70,7 @@ pub(crate) fn threads(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// How long two threads take for so many turns each.
+/// Returns how long two threads take for a number of turns each.
 fn together<T>(turns: u64, turn: impl Fn(usize) -> Result<T> + Sync) -> Result<Duration> {
     let barrier = Barrier::new(2);
     let work = |thread| {
@@ -84,9 +84,9 @@ fn together<T>(turns: u64, turn: impl Fn(usize) -> Result<T> + Sync) -> Result<D
     })
 }
 
-/// Publishes many pieces of code, by as many calls or by one, and releases them.
+/// Publishes many pieces of code, with one call for each or with one call for all, and releases them.
 pub(crate) fn batch(report: &mut Report) -> Result<()> {
-    let codes: [&[u8]; 1000] = [&[0xc3; 64]; 1000]; // ret, over and over
+    let codes: [&[u8]; 1000] = [&[0xc3; 64]; 1000]; // ret, repeated
     let pool = ExecPool::new()?;
     report.time("publish and release 1,000 × 64 bytes, per piece", ExecPool::NAME, |turns| {
         let time = repeat(turns, || {
@@ -104,7 +104,7 @@ pub(crate) fn batch(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Calls of the same machine code. Each needs the result of the one before.
+/// Calls the same machine code in several ways. Each call depends on the result of the previous one.
 pub(crate) fn call(report: &mut Report) -> Result<()> {
     type Add = extern "sysv64" fn(u64, u64) -> u64;
 
@@ -113,11 +113,11 @@ pub(crate) fn call(report: &mut Report) -> Result<()> {
         0xc3, //                   ret
     ];
     let pool = ExecPool::new()?;
-    // SAFETY: The bytes are such a function, for any arguments.
+    // SAFETY: The bytes are such a function, which accepts any arguments.
     let owned = unsafe { pool.publish(&add)?.into_function::<Add>() };
     // SAFETY: As above.
     let function = unsafe { owned.owner().function::<Add>() };
-    // SAFETY: `owned` lives as long as the pointer.
+    // SAFETY: `owned` outlives the pointer.
     let pointer = unsafe { function.as_fn() };
 
     let mut row = |row, calls: &dyn Fn(u64) -> u64| {
