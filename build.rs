@@ -1,4 +1,4 @@
-//! Compiles the C core, and with the `bindgen` feature generates its bindings anew.
+//! Compiles the C library, and with the feature `bindgen` generates its bindings.
 
 use std::env;
 use std::path::Path;
@@ -8,11 +8,11 @@ fn main() {
     println!("cargo::rerun-if-changed=csrc");
     println!("cargo::rerun-if-env-changed=DOCS_RS");
     println!("cargo::metadata=include={}", csrc.join("include").display());
-    // For the tests, which build C programs for the same target.
+    // The tests build C programs for the same target.
     println!("cargo::rustc-env=EXECBUF_TARGET={}", variable("TARGET"));
     println!("cargo::rustc-env=EXECBUF_HOST={}", variable("HOST"));
 
-    // docs.rs and Miri run nothing that is linked, and may have no C compiler for the target.
+    // docs.rs and Miri do not link, and may not have a C compiler for the target.
     let linked = env::var_os("DOCS_RS").is_none() && env::var("CARGO_CFG_MIRI").is_err();
     if linked {
         compile(&csrc);
@@ -28,11 +28,11 @@ fn variable(name: &str) -> String {
 fn compile(csrc: &Path) {
     let mut build = cc::Build::new();
     build.std("c11").include(csrc.join("include"));
-    // Calls within the library need no detour. Rust finds the symbols all the same.
+    // Calls within the library then avoid the PLT. Rust still links to hidden symbols.
     build.flag_if_supported("-fvisibility=hidden");
     build.file(csrc.join("execbuf.c"));
     build.compile("execbuf");
-    // glibc before 2.34 and the BSDs keep pthread_atfork in a library of its own; others ignore the option.
+    // In glibc before 2.34 and on the BSDs, pthread_atfork is in a separate library; other systems ignore the option.
     let unix = env::var_os("CARGO_CFG_UNIX").is_some();
     if unix && variable("CARGO_CFG_TARGET_OS") != "android" {
         println!("cargo::rustc-link-lib=pthread");
@@ -45,8 +45,7 @@ mod bindings {
 
     use super::variable;
 
-    /// Writes `OUT_DIR/bindings.rs` for the target, and one more for every other target whose bindings the tests
-    /// compare.
+    /// Writes `OUT_DIR/bindings.rs` for the target, and another file for each target whose bindings the tests compare.
     pub(super) fn generate(csrc: &Path) {
         let out = PathBuf::from(variable("OUT_DIR"));
         write(csrc, &variable("TARGET"), &out.join("bindings.rs"));
@@ -58,8 +57,8 @@ mod bindings {
     fn write(csrc: &Path, target: &str, file: &Path) {
         let header = csrc.join("include/execbuf.h");
         bindgen::Builder::default()
-            .header(header.to_str().expect("a path in UTF-8"))
-            // Freestanding headers are enough, and libclang has them for every target.
+            .header(header.to_str().expect("the path is UTF-8"))
+            // libclang has the freestanding headers for every target, and the header needs no others.
             .clang_args(["-ffreestanding", "-fparse-all-comments", "-target", target])
             .allowlist_type("execbuf.*")
             .allowlist_function("execbuf_.*")

@@ -1,5 +1,4 @@
-//! Calls published code with arguments: by the system's own C convention, and on x86-64 by both conventions there are,
-//! whatever the system.
+//! Calls published code with arguments: with the C convention of the system and, on x86-64, with both conventions.
 
 use execbuf::ExecBuffer;
 
@@ -29,14 +28,14 @@ const ADD: [u8; 8] = [
 
 fn main() -> Result<(), execbuf::Error> {
     let native = ExecBuffer::new(&ADD)?;
-    // SAFETY: The bytes are a function of the system's C convention that adds two integers.
+    // SAFETY: The bytes are a function with the C convention of the system that adds two integers.
     let add = unsafe { native.function::<extern "C" fn(u64, u64) -> u64>() };
     println!("extern \"C\"       40 + 2 = {}", add.call(40, 2));
 
     #[cfg(target_arch = "x86_64")]
     {
         let (sysv64, win64) = (ExecBuffer::new(&ADD_SYSV64)?, ExecBuffer::new(&ADD_WIN64)?);
-        // SAFETY: The bytes are functions of these conventions that add two integers.
+        // SAFETY: The bytes are functions with these conventions that add two integers.
         let (add_sysv64, add_win64) = unsafe {
             (
                 sysv64.function::<extern "sysv64" fn(u64, u64) -> u64>(),

@@ -1,5 +1,5 @@
-//! Prints what this machine and this process allow, which backend execbuf uses, and what to tell an administrator if that
-//! is not enough. Exits with 0 if code can be published.
+//! Prints which backends work on this machine and in this process, which one execbuf uses, and what to change if none
+//! works. The exit status is 0 if code can be published.
 
 use std::io;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     println!("\nExecPool");
     print_backends(probe.pool(), probe.pool_backend());
     if probe.pool_backend().is_none() && probe.buffer_backend().is_some() {
-        println!("  each function gets pages of its own, as an ExecBuffer");
+        println!("  each function gets a dedicated mapping, as with ExecBuffer");
     }
 
     println!("\nSystem and process");
@@ -48,7 +48,7 @@ fn failure(call: &str, os_error: Option<i32>) -> String {
     }
 }
 
-/// What to do, if there is something to do.
+/// Returns the lines of the advice.
 fn advice(probe: &Probe) -> Vec<String> {
     match probe.error() {
         Some(ErrorKind::ReadImpliesExec) => {
@@ -58,15 +58,15 @@ fn advice(probe: &Probe) -> Vec<String> {
             ];
         }
         Some(ErrorKind::Unsupported) => {
-            return vec!["execbuf can't publish code on this platform.".to_owned()];
+            return vec!["execbuf does not support this platform.".to_owned()];
         }
-        Some(_) => return vec!["There is no memory for what execbuf needs at forks.".to_owned()],
+        Some(_) => return vec!["No memory is left for the fork handlers.".to_owned()],
         None => {}
     }
     let (situation, failed) = match (probe.buffer_backend(), probe.pool_backend()) {
-        (None, _) => ("ExecBuffer can't publish code. What each way lacks:", probe.buffer()),
+        (None, _) => ("ExecBuffer cannot publish code. To make a backend work:", probe.buffer()),
         (Some(_), None) if !probe.pool().is_empty() => {
-            ("It works, but each function of a pool takes pages of its own. What regions lack:", probe.pool())
+            ("Pools use a dedicated mapping for each function. To make a backend of regions work:", probe.pool())
         }
         _ => return vec![nothing_to_do(probe).to_owned()],
     };
@@ -81,35 +81,35 @@ fn nothing_to_do(probe: &Probe) -> &'static str {
     if probe.buffer().iter().chain(probe.pool()).all(BackendReport::works) {
         "nothing to do"
     } else {
-        "nothing to do: what fails is not needed"
+        "nothing to do: the backends that fail are not needed"
     }
 }
 
-/// What an administrator, or who starts the program, can do about a failure.
+/// Returns what an administrator or the user can do about a failure.
 #[cfg(unix)]
 fn remedy(probe: &Probe, call: &str, code: i32) -> String {
     let fact = |wanted| probe.facts().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value);
     let refused = [libc::EPERM, libc::EACCES].contains(&code);
-    // In a container the mode is not to be seen, but the label may be.
+    // In a container the mode is hidden, but the label may be visible.
     let (label, mode) = (fact("security label"), fact("SELinux"));
     let is_selinux = mode == "enforcing" || (mode == "unknown" && label.contains(':'));
     match call {
         "prctl(PR_GET_MDWE)" => "MDWE is on. systemd: MemoryDenyWriteExecute=no".to_owned(),
         "getrlimit(RLIMIT_FSIZE)" => {
-            "raise the limit of file sizes. systemd: LimitFSIZE=; shell: ulimit -f".to_owned()
+            "raise the limit of the file size. systemd: LimitFSIZE=; shell: ulimit -f".to_owned()
         }
         _ if call.starts_with("self-test") => {
-            "new code was not noticed: an emulator? For valgrind use --smc-check=all".to_owned()
+            "stale code was executed, perhaps by an emulator. valgrind needs --smc-check=all".to_owned()
         }
         _ if code == libc::EMFILE => {
             "raise the limit of open files. systemd: LimitNOFILE=; shell: ulimit -n".to_owned()
         }
         _ if code == libc::ENFILE => "the whole system has too many open files: raise fs.file-max".to_owned(),
         "mremap" if [libc::EINVAL, libc::ENOMEM].contains(&code) => {
-            "an emulator that can't map memory twice, or too many mappings: vm.max_map_count".to_owned()
+            "raise vm.max_map_count; or this is an emulator that cannot map memory twice".to_owned()
         }
-        _ if code == libc::ENOMEM => "more memory, address space or mappings: RLIMIT_AS, RLIMIT_DATA, \
-             the cgroup's limit, vm.max_map_count"
+        _ if code == libc::ENOMEM => "allow more memory, address space or mappings: RLIMIT_AS, RLIMIT_DATA, \
+             the limit of the cgroup, vm.max_map_count"
             .to_owned(),
         _ if code == libc::ENOSYS => format!("allow {call} in the seccomp filter, or use a newer kernel"),
         _ if cfg!(target_os = "macos") && refused => {
@@ -129,11 +129,11 @@ fn remedy(probe: &Probe, call: &str, code: i32) -> String {
             format!("allow {call} in the seccomp filter. systemd: SystemCallFilter=; containers: the profile")
         }
         _ if refused => format!("a policy of this system refuses {call}"),
-        _ => format!("{} is not expected", failure(call, Some(code).filter(|code| *code != 0))),
+        _ => format!("unexpected failure: {}", failure(call, Some(code).filter(|code| *code != 0))),
     }
 }
 
-/// What an administrator, or who starts the program, can do about a failure.
+/// Returns what an administrator or the user can do about a failure.
 #[cfg(windows)]
 fn remedy(probe: &Probe, call: &str, code: i32) -> String {
     const ERROR_DYNAMIC_CODE_BLOCKED: i32 = 1655;
@@ -142,7 +142,7 @@ fn remedy(probe: &Probe, call: &str, code: i32) -> String {
         return "turn off Arbitrary Code Guard for this program: Windows Security, Exploit protection".to_owned();
     }
     match io::Error::from_raw_os_error(code).kind() {
-        io::ErrorKind::OutOfMemory => "more memory, or a larger paging file".to_owned(),
-        _ => format!("{} is not expected", failure(call, Some(code).filter(|code| *code != 0))),
+        io::ErrorKind::OutOfMemory => "add memory, or enlarge the paging file".to_owned(),
+        _ => format!("unexpected failure: {}", failure(call, Some(code).filter(|code| *code != 0))),
     }
 }

@@ -1,12 +1,12 @@
-//! Machine code written once, for System V's convention, and the same program on Linux and on Windows: Rust calls the
-//! code, C can call it through a pointer of its own convention, and the code calls the C library.
+//! Uses the same System V machine code on Linux and Windows: Rust calls the code directly, C can call it through a
+//! thunk, and the code calls the C library through another thunk.
 
 #[cfg(target_arch = "x86_64")]
 mod portable {
     use execbuf::{Error, ExecBuffer, ExecPool, Function};
 
-    /// `scale * (a - b + c - d + e - f + g - h)`: six integers arrive in registers, two on the stack, the scale in
-    /// xmm0.
+    /// Returns `scale * (a - b + c - d + e - f + g - h)`. Six integers arrive in registers, two on the stack, and the
+    /// scale in xmm0.
     const ALTERNATE: [u8; 35] = [
         0x48, 0x29, 0xf7, //             sub rdi, rsi
         0x48, 0x01, 0xd7, //             add rdi, rdx
@@ -21,15 +21,15 @@ mod portable {
     ];
 
     type Alternate = extern "sysv64" fn(i64, i64, i64, i64, i64, i64, i64, i64, f64) -> f64;
-    /// The same for C: a plain function pointer, by whichever convention the system has.
+    /// The same type with the C convention of the system.
     type PlainAlternate = extern "C" fn(i64, i64, i64, i64, i64, i64, i64, i64, f64) -> f64;
 
     unsafe extern "C" {
-        /// `number` times 2 to the `exponent`. The C library's.
+        /// Returns `number` times 2 to the power of `exponent`. This is a function of the C library.
         safe fn ldexp(number: f64, exponent: i32) -> f64;
     }
 
-    /// Passes its argument and 5 on to a function.
+    /// Publishes code that calls `ldexp` with its own argument and 5.
     fn times_32(pool: &ExecPool, ldexp: extern "sysv64" fn(f64, i32) -> f64) -> Result<ExecBuffer, Error> {
         let mut code = [
             0xbf, 5, 0, 0, 0, //                       mov edi, 5
@@ -43,22 +43,22 @@ mod portable {
     pub(super) fn main() -> Result<(), Error> {
         let pool = ExecPool::new()?;
 
-        // Rust needs no thunk: the type says by which convention it is to call.
+        // Rust needs no thunk: the type determines the convention of the call.
         let buffer = pool.publish(&ALTERNATE)?;
         // SAFETY: The bytes are such a function.
         let alternate = unsafe { buffer.function::<Alternate>() };
         println!("called by Rust:    {}", alternate.call(128, 64, 32, 16, 8, 4, 2, 1, 0.5));
 
-        // Others need one. On Linux this is the function itself.
+        // Other callers need a thunk. On Linux the thunk is the function itself.
         let thunk = alternate.to_native()?;
-        // SAFETY: It is called while the thunk lives.
+        // SAFETY: The pointer is called while the thunk exists.
         let plain: PlainAlternate = unsafe { thunk.as_fn() };
         println!("called as by C:    {}", plain(128, 64, 32, 16, 8, 4, 2, 1, 0.5));
 
-        // And the code needs one for what it calls.
+        // The code needs a thunk for the function that it calls.
         let ldexp = Function::from_fn(ldexp as extern "C" fn(f64, i32) -> f64);
         let ldexp = ldexp.into_abi::<extern "sysv64" fn(f64, i32) -> f64>()?;
-        // SAFETY: The code is called while the thunk lives.
+        // SAFETY: The code is called while the thunk exists.
         let buffer = times_32(&pool, unsafe { ldexp.as_fn() })?;
         // SAFETY: The bytes are such a function.
         let times_32 = unsafe { buffer.function::<extern "sysv64" fn(f64) -> f64>() };

@@ -1,5 +1,5 @@
-//! The C library's `qsort` with a comparison whose machine code is written for the other convention: Windows' on Linux,
-//! System V's on Windows.
+//! Calls the C library's `qsort` with a comparison function whose machine code has the foreign convention: Win64 on
+//! Linux, System V on Windows.
 
 #[cfg(target_arch = "x86_64")]
 mod sort {
@@ -7,7 +7,7 @@ mod sort {
 
     use execbuf::ExecBuffer;
 
-    /// Compares two 32-bit integers, as `qsort` demands it: the result is negative, 0 or positive.
+    /// Compares two 32-bit integers for `qsort`: the result is negative, 0 or positive.
     #[cfg(not(windows))]
     const COMPARE: [u8; 19] = [
         0x8b, 0x01, //       mov eax, [rcx]
@@ -50,7 +50,7 @@ mod sort {
         // SAFETY: The bytes are such a function.
         let compare = unsafe { buffer.function::<Compare>() }.into_native()?;
         let mut numbers = [31, -41, 59, i32::MIN, 26, -53, 58, i32::MAX, 97, -93];
-        // SAFETY: All the numbers are there and have this size; the thunk lives until qsort returns.
+        // SAFETY: The array has this length and element size, and the thunk exists until qsort returns.
         unsafe { qsort(numbers.as_mut_ptr().cast(), numbers.len(), size_of::<i32>(), compare.as_fn()) };
         println!("{numbers:?}");
         assert!(numbers.is_sorted());

@@ -1,4 +1,5 @@
-//! Reads the processor's time-stamp counter with machine code that it publishes. On AArch64, the virtual counter.
+//! Publishes machine code that reads the processor's time-stamp counter (on AArch64, the virtual counter), and calls
+//! it.
 
 use execbuf::ExecBuffer;
 

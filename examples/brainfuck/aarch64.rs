@@ -1,4 +1,4 @@
-//! AArch64 machine code, to be called by the C convention (AAPCS64).
+//! Emits AArch64 machine code with the C convention (AAPCS64).
 //!
 //! | register | holds |
 //! |---|---|
@@ -7,15 +7,15 @@
 //! | x21 | the tape's length |
 //! | x22 | the pointer for the callbacks |
 //!
-//! All four are callee-saved, so the callbacks leave them alone, and the prologue saves them. w9 is scratch.
+//! All four are callee-saved: the callbacks preserve them, and the prologue saves them. w9 is a scratch register.
 
 pub struct Code {
     words: Vec<u32>,
     put: u64,
     get: u64,
-    /// The `[` that wait for their `]`: where their jump stands.
+    /// For each `[` without its `]` so far: the position of its jump.
     open: Vec<usize>,
-    /// Jumps to where the function ends early: where they stand, and what it is to return.
+    /// Jumps that end the function early: their positions, and the results of the function.
     stops: Vec<(usize, u32)>,
 }
 
@@ -49,7 +49,7 @@ impl Code {
             self.emit(0x8b09_0294); //                    add x20, x20, x9
         }
         self.emit(0xeb15_029f); //                        cmp x20, x21
-        self.emit(0x5400_0043); //                        b.lo over the next    below 0 is no less than the length
+        self.emit(0x5400_0043); //                        b.lo over the next    unsigned: negative is out of range
         self.stop(stop);
     }
 
@@ -75,15 +75,15 @@ impl Code {
         self.load();
         self.emit(0x3500_0049); //                        cbnz w9, over the next
         self.open.push(self.position());
-        self.emit(0); //                                  b behind the ]
+        self.emit(0); //                                  b after the ]
     }
 
     pub fn end(&mut self, begin: usize) {
-        const TEST: usize = 3; // the length of what `begin` emits
+        const TEST: usize = 3; // the length of the code that `begin` emits
         self.load();
         self.emit(0x3400_0049); //                        cbz w9, over the next
         let at = self.position();
-        self.emit(0); //                                  b behind the [
+        self.emit(0); //                                  b after the [
         self.patch(at, begin + TEST);
         let open = self.open.pop().expect("the parser pairs brackets");
         self.patch(open, self.position());
@@ -125,13 +125,13 @@ impl Code {
         self.words.push(word);
     }
 
-    /// Leaves room for a jump that ends the function early.
+    /// Emits a placeholder of a jump that ends the function early.
     fn stop(&mut self, result: u32) {
         self.stops.push((self.position(), result));
         self.emit(0); //                                  b stop
     }
 
-    /// Fills in a jump, whose distance counts in instructions from its own place.
+    /// Fills in a jump. Its distance is in instructions, relative to the jump itself.
     fn patch(&mut self, at: usize, target: usize) {
         let distance = target.wrapping_sub(at);
         assert!(distance.wrapping_add(1 << 25) < 1 << 26, "programs are smaller than 128 MiB");

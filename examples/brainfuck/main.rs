@@ -1,7 +1,7 @@
-//! A Brainfuck compiler: from source to machine code that calls back into Rust for input and output.
+//! A Brainfuck compiler. The machine code calls back into Rust for input and output.
 //!
-//! `cargo run --example brainfuck [--interpret] [FILE]`: without a file it runs a program of its own. With
-//! `--interpret` it also runs the program without machine code and says how much longer that takes.
+//! `cargo run --example brainfuck [--interpret] [FILE]`: without a file, it runs a built-in program. With
+//! `--interpret`, it also interprets the program, and prints how much longer that takes.
 
 #![allow(unreachable_pub, reason = "the modules of one program")]
 
@@ -13,7 +13,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// A triangle of stars. Then it counts a while, so that there is a time to measure.
+/// Prints a triangle of stars. Then it counts, to run long enough for a measurement.
 const BUILT_IN: &str = "
     ++++++++++++++++            sixteen rows
     >>> +++++++[<++++++>-]<     a star in cell 2 (forty two)
@@ -59,7 +59,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     };
     let program = Program::parse(&source)?;
 
-    // All input beforehand, so that two runs read the same; none if nobody sends any.
+    // Reads all input first, so that both runs get the same. Reads nothing from a terminal.
     let mut input = Vec::new();
     if source.contains(',') && !std::io::stdin().is_terminal() {
         std::io::stdin().read_to_end(&mut input)?;
@@ -80,7 +80,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         let mut interpreted = Vec::new();
         interpret(&program, &mut Streams::new(&input, &mut interpreted), u64::MAX).transpose()?;
         let interpreting = start.elapsed();
-        assert_eq!(interpreted, output, "both ways write the same");
+        assert_eq!(interpreted, output, "the interpreter writes what the machine code writes");
         println!("compiled to {} bytes in {compiling:.1?}", jit.len());
         println!("machine code  {running:>10.1?}");
         println!("interpreter   {interpreting:>10.1?}");

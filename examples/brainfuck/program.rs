@@ -1,11 +1,11 @@
-//! Brainfuck programs: parsed, with equal commands folded.
+//! Parses and interprets Brainfuck programs. The parser combines consecutive equal commands.
 
 use std::fmt;
 
-/// How many cells a program has.
+/// The number of cells on the tape.
 pub const TAPE: usize = 30_000;
 
-/// A place in the source, both counted from 1.
+/// A position in the source. Lines and columns start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     pub line: usize,
@@ -18,37 +18,37 @@ impl fmt::Display for Position {
     }
 }
 
-/// What a program does at one place.
+/// An operation of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    /// `>` and `<`: moves by so many cells.
+    /// `>` and `<`: moves by this number of cells.
     Move(i32),
     /// `+` and `-`: adds to the cell, modulo 256.
     Add(u8),
-    /// `.`
+    /// `.`: writes the cell.
     Output,
-    /// `,`: 0 at the end of the input.
+    /// `,`: reads into the cell; 0 at the end of the input.
     Input,
-    /// `[`: the index of the `]` that belongs to it.
+    /// `[`, with the index of its `]`.
     Begin(usize),
-    /// `]`: the index of the `[` that belongs to it.
+    /// `]`, with the index of its `[`.
     End(usize),
 }
 
-/// A parsed program: each operation with the place where it stands.
+/// A parsed program: its operations with their positions in the source.
 #[derive(Debug)]
 pub struct Program {
     pub ops: Vec<(Op, Position)>,
 }
 
-/// Why a program stopped.
+/// Why a program was rejected or stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Error {
     /// A `]` without a `[`.
     NothingToClose(Position),
     /// A `[` without a `]`.
     NeverClosed(Position),
-    /// A move to before the first or behind the last cell.
+    /// A move to before the first cell or beyond the last.
     OffTheTape(Position),
     /// The output could not be written.
     Output(String),
@@ -60,7 +60,7 @@ impl fmt::Display for Error {
             Self::NothingToClose(at) => write!(f, "{at}: this ']' has no '['"),
             Self::NeverClosed(at) => write!(f, "{at}: this '[' has no ']'"),
             Self::OffTheTape(at) => write!(f, "{at}: the move leaves the tape of {TAPE} cells"),
-            Self::Output(why) => write!(f, "the output can't be written: {why}"),
+            Self::Output(why) => write!(f, "cannot write the output: {why}"),
         }
     }
 }
@@ -110,7 +110,7 @@ impl Program {
 pub struct Streams<'a> {
     pub input: &'a [u8],
     pub output: &'a mut dyn std::io::Write,
-    /// Why writing failed, if it did.
+    /// The error of a failed write.
     pub error: Option<std::io::Error>,
 }
 
@@ -119,7 +119,7 @@ impl<'a> Streams<'a> {
         Self { input, output, error: None }
     }
 
-    /// Writes a byte; whether that worked.
+    /// Writes a byte. Returns whether that succeeded.
     pub fn put(&mut self, byte: u8) -> bool {
         if let Err(error) = self.output.write_all(&[byte]) {
             self.error = Some(error);
@@ -127,20 +127,20 @@ impl<'a> Streams<'a> {
         self.error.is_none()
     }
 
-    /// The next byte, or 0 at the end.
+    /// Reads the next byte, or returns 0 at the end of the input.
     pub fn get(&mut self) -> u8 {
         let Some((&first, rest)) = self.input.split_first() else { return 0 };
         self.input = rest;
         first
     }
 
-    /// What `put` noted.
+    /// Returns the error of the failed write.
     pub fn write_error(&mut self) -> Error {
         Error::Output(self.error.take().map_or_else(String::new, |error| error.to_string()))
     }
 }
 
-/// Runs a program without machine code. `steps` is how many operations it may take at most; `None` if it takes more.
+/// Interprets a program. Returns `None` if it executes more than `steps` operations.
 pub fn interpret(program: &Program, streams: &mut Streams, steps: u64) -> Option<Result<(), Error>> {
     let mut tape = vec![0_u8; TAPE];
     let (mut cell, mut at) = (0_usize, 0);

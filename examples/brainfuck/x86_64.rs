@@ -1,4 +1,4 @@
-//! x86-64 machine code, to be called by the System V convention.
+//! Emits x86-64 machine code with the System V convention.
 //!
 //! | register | holds |
 //! |---|---|
@@ -7,15 +7,15 @@
 //! | r13 | the tape's length |
 //! | r14 | the pointer for the callbacks |
 //!
-//! All four are callee-saved, so the callbacks leave them alone, and the prologue saves them.
+//! All four are callee-saved: the callbacks preserve them, and the prologue saves them.
 
 pub struct Code {
     bytes: Vec<u8>,
     put: u64,
     get: u64,
-    /// The `[` that wait for their `]`: where the distance of their jump stands.
+    /// For each `[` without its `]` so far: the position of the distance in its jump.
     open: Vec<usize>,
-    /// Jumps to where the function ends early: where their distance stands, and what it is to return.
+    /// Jumps that end the function early: the positions of their distances, and the results of the function.
     stops: Vec<(usize, u32)>,
 }
 
@@ -33,7 +33,7 @@ impl Code {
         self.emit(&[0x41, 0x54]); //                   push r12
         self.emit(&[0x41, 0x55]); //                   push r13
         self.emit(&[0x41, 0x56]); //                   push r14
-        self.emit(&[0x48, 0x83, 0xec, 0x08]); //       sub rsp, 8          a multiple of 16 for the calls
+        self.emit(&[0x48, 0x83, 0xec, 0x08]); //       sub rsp, 8          aligns the stack to 16 for the calls
         self.emit(&[0x48, 0x89, 0xfb]); //             mov rbx, rdi
         self.emit(&[0x49, 0x89, 0xf5]); //             mov r13, rsi
         self.emit(&[0x49, 0x89, 0xd6]); //             mov r14, rdx
@@ -44,7 +44,7 @@ impl Code {
         self.emit(&[0x49, 0x81, 0xc4]); //             add r12, by
         self.emit(&by.to_le_bytes());
         self.emit(&[0x4d, 0x39, 0xec]); //             cmp r12, r13
-        self.emit(&[0x0f, 0x83]); //                   jae stop            also if it went below 0
+        self.emit(&[0x0f, 0x83]); //                   jae stop            unsigned: negative is out of range
         self.stop(stop);
     }
 
@@ -67,15 +67,15 @@ impl Code {
 
     pub fn begin(&mut self) {
         self.emit(&[0x42, 0x80, 0x3c, 0x23, 0x00]); // cmp byte [rbx + r12], 0
-        self.emit(&[0x0f, 0x84]); //                   je behind the ]
+        self.emit(&[0x0f, 0x84]); //                   je after the ]
         self.open.push(self.position());
         self.emit(&[0; 4]);
     }
 
     pub fn end(&mut self, begin: usize) {
-        const TEST: usize = 5 + 2 + 4; // the length of what `begin` emits
+        const TEST: usize = 5 + 2 + 4; // the length of the code that `begin` emits
         self.emit(&[0x42, 0x80, 0x3c, 0x23, 0x00]); // cmp byte [rbx + r12], 0
-        self.emit(&[0x0f, 0x85]); //                   jne behind the [
+        self.emit(&[0x0f, 0x85]); //                   jne after the [
         let at = self.position();
         self.emit(&[0; 4]);
         self.patch(at, begin + TEST);
@@ -115,13 +115,13 @@ impl Code {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Leaves room for the distance of a jump that ends the function early.
+    /// Emits a placeholder of the distance of a jump that ends the function early.
     fn stop(&mut self, result: u32) {
         self.stops.push((self.position(), result));
         self.emit(&[0; 4]);
     }
 
-    /// Fills in the distance of a jump, which counts from behind it.
+    /// Fills in the distance of a jump, which is relative to the end of the jump.
     fn patch(&mut self, at: usize, target: usize) {
         let distance = i64::try_from(target).and_then(|to| Ok(to - i64::try_from(at + 4)?));
         let distance = distance.ok().and_then(|distance| i32::try_from(distance).ok());

@@ -1,19 +1,19 @@
-//! Programs in C.
+//! Generates programs in C.
 
 use std::fmt::Write as _;
 
-use super::{Entered, Signature};
+use super::{CallerAbi, Signature};
 
 pub(crate) fn program(signatures: &[Signature]) -> String {
-    // gcc takes several times as long if the conventions of functions alternate.
+    // gcc takes several times as long if functions of the two conventions alternate.
     let [mut of_sysv64, mut of_win64, mut calls, mut main] = [const { String::new() }; 4];
     for (index, signature) in signatures.iter().enumerate() {
-        for (entered, suffix, targets) in
-            [(Entered::SysV64, "s", &mut of_win64), (Entered::Win64, "w", &mut of_sysv64)]
+        for (caller_abi, suffix, targets) in
+            [(CallerAbi::SysV64, "s", &mut of_win64), (CallerAbi::Win64, "w", &mut of_sysv64)]
         {
             let name = format!("{index}{suffix}");
-            write_target(targets, &name, signature, entered)
-                .and_then(|()| write_call(&mut calls, &name, signature, entered))
+            write_target(targets, &name, signature, caller_abi)
+                .and_then(|()| write_call(&mut calls, &name, signature, caller_abi))
                 .and_then(|()| writeln!(&mut main, "        call_{name}();"))
                 .expect("a string has room");
         }
@@ -22,9 +22,9 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
     format!("#include \"crossing.h\"\n\n{of_win64}{of_sysv64}{calls}int main(void) {{\n{main}\n}}\n")
 }
 
-/// The attributes of the convention by which the thunk is entered, and of the other one.
-fn attributes(entered: Entered) -> (&'static str, &'static str) {
-    if entered == Entered::SysV64 { ("SYSV64", "WIN64") } else { ("WIN64", "SYSV64") }
+/// Returns the attributes of the caller's ABI and of the target's ABI.
+fn attributes(caller_abi: CallerAbi) -> (&'static str, &'static str) {
+    if caller_abi == CallerAbi::SysV64 { ("SYSV64", "WIN64") } else { ("WIN64", "SYSV64") }
 }
 
 fn parameters(types: &[char]) -> String {
@@ -32,9 +32,14 @@ fn parameters(types: &[char]) -> String {
     if named.is_empty() { "void".to_owned() } else { named.join(", ") }
 }
 
-/// The target of a thunk.
-fn write_target(program: &mut String, name: &str, signature: &Signature, entered: Entered) -> std::fmt::Result {
-    let (_, other) = attributes(entered);
+/// Writes the target of a thunk.
+fn write_target(
+    program: &mut String,
+    name: &str,
+    signature: &Signature,
+    caller_abi: CallerAbi,
+) -> std::fmt::Result {
+    let (_, other) = attributes(caller_abi);
     let Signature { result, arguments, fixed, .. } = signature;
     let dots = if signature.is_variadic() { ", ..." } else { "" };
     let named = parameters(&arguments[..*fixed]);
@@ -56,16 +61,16 @@ fn write_target(program: &mut String, name: &str, signature: &Signature, entered
     writeln!(program, "}}\n")
 }
 
-/// A function that calls the target through a thunk.
-fn write_call(program: &mut String, name: &str, signature: &Signature, entered: Entered) -> std::fmt::Result {
-    let (attribute, _) = attributes(entered);
-    let Signature { text, moved, result, arguments, .. } = signature;
-    let (text, moved) = (text.replace('?', "\\?"), moved.replace('?', "\\?")); // else there are trigraphs
+/// Writes a function that calls the target through a thunk.
+fn write_call(program: &mut String, name: &str, signature: &Signature, caller_abi: CallerAbi) -> std::fmt::Result {
+    let (attribute, _) = attributes(caller_abi);
+    let Signature { text, declared, result, arguments, .. } = signature;
+    let (text, declared) = (text.replace('?', "\\?"), declared.replace('?', "\\?")); // prevents trigraphs
     writeln!(program, "static void call_{name}(void) {{")?;
     writeln!(program, "    typedef {attribute} {} (*function)({});", type_of(*result), parameters(arguments))?;
     writeln!(
         program,
-        "    function thunk = (function)prepare(\"{text}\", \"{moved}\", EXECBUF_ABI_{attribute}, \
+        "    function thunk = (function)prepare(\"{text}\", \"{declared}\", EXECBUF_ABI_{attribute}, \
          (void (*)(void))target_{name});"
     )?;
     let value = |(i, &letter)| from_bits(letter, &format!("sent[{i}]"));
@@ -96,7 +101,7 @@ fn type_of(letter: char) -> &'static str {
     }
 }
 
-/// A value of this type out of 64 bits, which may be dirty.
+/// Returns an expression that converts 64 bits, whose upper bits are arbitrary, to a value of this type.
 fn from_bits(letter: char, bits: &str) -> String {
     match letter {
         '?' => format!("(_Bool)({bits} & 1)"),
@@ -107,7 +112,7 @@ fn from_bits(letter: char, bits: &str) -> String {
     }
 }
 
-/// The bits of a value of this type, widened as its type says.
+/// Returns an expression that converts a value of this type to 64 bits, extended according to its signedness.
 fn to_bits(letter: char, value: &str) -> String {
     match letter {
         'f' => format!("bits_of_f32({value})"),

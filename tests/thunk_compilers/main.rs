@@ -1,9 +1,10 @@
-//! Thunks against what compilers make of both conventions, on random signatures. Programs are generated in which the
-//! compilers' own code is at both ends, compiled and run; `tests/c/crossing.h` says what they look at.
+//! Tests thunks with random signatures against compiled code. The tests generate programs in which the same compiler
+//! compiles the callers and the targets of thunks, and run them. `tests/c/crossing.h` documents what the programs
+//! check.
 //!
-//! `EXECBUF_THUNKS` is how many signatures there are to be (60), of which each compiler gets its share, and each signature is
-//! crossed in both directions. `EXECBUF_SEED` is where the random numbers begin (1). The compilers are cc, clang and rustc, or
-//! `EXECBUF_CC` instead, whose programs are run by `EXECBUF_RUNNER`.
+//! `EXECBUF_THUNKS` sets the number of signatures (default 60), which are divided among the compilers; each signature
+//! is tested in both directions. `EXECBUF_SEED` sets the seed of the random numbers (default 1). The compilers are cc,
+//! clang and rustc; `EXECBUF_CC` replaces them with one C compiler, and `EXECBUF_RUNNER` runs its programs.
 #![cfg(target_arch = "x86_64")]
 
 mod c;
@@ -19,8 +20,8 @@ use std::{env, fs, thread};
 use support::Random;
 use support::signatures::{number, random_signature};
 
-/// Signatures on which other libraries have failed: mixed integers and floats by place, floats on the stack, small
-/// integers, one more than there are registers of a kind.
+/// Signatures that other libraries handled incorrectly: alternating integers and floats, floats on the stack, small
+/// integers, one argument more than there are registers of its kind.
 const KNOWN: &[&str] = &[
     "v()",
     "d(dlldd)",
@@ -42,17 +43,17 @@ const KNOWN: &[&str] = &[
     "l(l.lllllllll)",
 ];
 
-/// So many signatures are in one program.
+/// The maximum number of random signatures in one program.
 const PROGRAM: usize = 250;
 
-/// A function that is called through a thunk.
+/// The signature of a function that is called through a thunk.
 struct Signature {
     text: String,
-    /// What the thunk is told.
-    moved: String,
+    /// The text from which the thunk is made. It differs from `text` only to show that a test can fail.
+    declared: String,
     result: char,
     arguments: Vec<char>,
-    /// How many arguments stand before `...`; all of them, if there is none.
+    /// The number of arguments before `...`; all of them if the function is not variadic.
     fixed: usize,
 }
 
@@ -62,7 +63,7 @@ impl Signature {
         let result = letters.next().expect("it has a result");
         let arguments: Vec<char> = letters.clone().filter(|letter| !"(.)".contains(*letter)).collect();
         let fixed = text.find('.').map_or(arguments.len(), |at| at - 2);
-        Self { text: text.to_owned(), moved: text.to_owned(), result, arguments, fixed }
+        Self { text: text.to_owned(), declared: text.to_owned(), result, arguments, fixed }
     }
 
     fn is_variadic(&self) -> bool {
@@ -70,18 +71,19 @@ impl Signature {
     }
 }
 
+/// The ABI of a thunk's callers. The target has the other one.
 #[derive(Clone, Copy, PartialEq)]
-enum Entered {
+enum CallerAbi {
     SysV64,
     Win64,
 }
 
-/// Something that compiles a program, in a certain way.
+/// A compiler with its options.
 #[derive(Clone)]
 struct Compiler {
     command: Vec<String>,
     is_rust: bool,
-    /// The library and `crossing.c`, compiled.
+    /// The object files of the library and of `crossing.c`.
     objects: Vec<PathBuf>,
 }
 
@@ -94,7 +96,7 @@ impl Compiler {
         if self.is_rust { rust::program(signatures) } else { c::program(signatures) }
     }
 
-    /// Compiles a program and runs it. What it has to say against a thunk is the error.
+    /// Compiles a program and runs it. If a thunk is wrong, the error contains the program's output.
     fn run(&self, name: &str, signatures: &[Signature]) -> Result<(), String> {
         let source = directory().join(name).with_extension(if self.is_rust { "rs" } else { "c" });
         let program = source.with_extension("exe");
@@ -128,7 +130,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("crossing")
 }
 
-/// The options by which C finds the headers.
+/// Returns the options with the include directories.
 fn includes() -> [String; 2] {
     let root = env!("CARGO_MANIFEST_DIR");
     [format!("-I{root}/csrc/include"), format!("-I{root}/tests/c")]
@@ -139,11 +141,11 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Compiles the library and `crossing.c`, for one test: others may run meanwhile.
+/// Compiles the library and `crossing.c` into a directory of this test, because other tests may run at the same time.
 fn objects(compiler: &[&str], seed: u64, test: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = directory().join(format!("{test}_{}", compiler.join("_").replace('/', "_")));
-    fs::create_dir_all(&out).expect("it can be made");
+    fs::create_dir_all(&out).expect("the directory can be created");
     let sources = ["csrc/execbuf.c", "tests/c/crossing.c"].map(|file| root.join(file));
     let mut command = Command::new(compiler[0]);
     command.args(&compiler[1..]).current_dir(&out).args(["-std=c11", "-w", "-O1", "-c"]);
@@ -152,7 +154,7 @@ fn objects(compiler: &[&str], seed: u64, test: &str) -> Vec<PathBuf> {
     sources.iter().map(object).collect()
 }
 
-/// All compilers there are, each without and with optimisation.
+/// Returns all available compilers, each without and with optimisation.
 fn compilers(seed: u64) -> Vec<Compiler> {
     let given = env::var("EXECBUF_CC").ok();
     let mut names = vec![given.as_deref().unwrap_or("cc")];
@@ -179,17 +181,17 @@ fn rustc(level: &str, objects: Vec<PathBuf>) -> Compiler {
     Compiler { command: vec![rustc, format!("-Copt-level={level}")], is_rust: true, objects }
 }
 
-/// Whether such programs can be compiled here; if not, says so.
+/// Returns whether these programs can be compiled here. If not, prints a SKIP line.
 fn can_compile() -> bool {
-    let what = "thunks against the compilers' code";
+    let what = "thunks against compiled code";
     if cfg!(target_vendor = "apple") {
-        support::skip(&format!("{what}: the assembler's names are others here"));
+        support::skip(&format!("{what}: assembler names differ on this system"));
     }
     support::can_compile(what) && cfg!(not(target_vendor = "apple"))
 }
 
 #[test]
-fn compilers_agree_with_thunks() {
+fn thunks_agree_with_compiled_code() {
     if !can_compile() {
         return;
     }
@@ -199,7 +201,7 @@ fn compilers_agree_with_thunks() {
     let names: Vec<_> = compilers.iter().map(Compiler::name).collect();
     support::say(&format!("{share} signatures for each of {}; EXECBUF_SEED={seed}", names.join(", ")));
 
-    // Each program has signatures of its own, and those that are known.
+    // Each program has the known signatures, and different random ones.
     let mut jobs = Vec::new();
     for (index, compiler) in compilers.iter().enumerate() {
         let mut random = Random(seed.wrapping_mul(1000) + index as u64);
@@ -225,19 +227,20 @@ fn compilers_agree_with_thunks() {
     });
 }
 
-/// So the extension of small integers is needed, and these programs notice if it is missing: here the thunk is told
-/// that they are integers of 32 bits.
+/// Shows that thunks must extend small integers, and that these programs detect a missing extension: here the thunk is
+/// made for 32-bit integers, which it does not extend.
 #[test]
-fn functions_of_rustc_get_wrong_integers_if_nobody_extends_them() {
+fn functions_of_rustc_read_wrong_integers_if_the_thunk_does_not_extend_them() {
     if env::var_os("EXECBUF_CC").is_some() || !can_compile() {
         return;
     }
     let rustc = rustc("2", objects(&["cc"], 1, "extend"));
-    for (text, moved) in [("i(b)", "i(i)"), ("I(B)", "I(I)"), ("i(h)", "i(i)"), ("I(H)", "I(I)"), ("?(?)", "?(I)")]
+    for (text, declared) in
+        [("i(b)", "i(i)"), ("I(B)", "I(I)"), ("i(h)", "i(i)"), ("I(H)", "I(I)"), ("?(?)", "?(I)")]
     {
         let mut signature = Signature::new(text);
-        rustc.run("extended", &[Signature::new(text)]).expect("so it is right");
-        moved.clone_into(&mut signature.moved);
+        rustc.run("extended", &[Signature::new(text)]).expect("with extension, the integers are right");
+        declared.clone_into(&mut signature.declared);
         let error = rustc.run("not_extended", &[signature]).expect_err(text);
         assert!(error.contains(&format!("{text} called by Win64: argument 1 is ")), "{error}");
     }

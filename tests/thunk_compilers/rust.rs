@@ -1,8 +1,9 @@
-//! Programs in Rust. It has no variadic functions, only calls of them: those signatures are taken as if they had no `...`.
+//! Generates programs in Rust. Rust cannot define variadic functions, so these programs ignore the `...` of a
+//! signature.
 
 use std::fmt::Write as _;
 
-use super::{Entered, Signature};
+use super::{CallerAbi, Signature};
 
 /// The counterpart of `crossing.h`.
 const HEAD: &str = r#"
@@ -17,7 +18,7 @@ unsafe extern "C" {
     static mut got_count: u32;
     static mut is_aligned: u32;
     static mut shares: i32;
-    fn prepare(text: *const i8, moved: *const i8, entered: i32, target: *const ()) -> *const ();
+    fn prepare(text: *const i8, declared: *const i8, caller_abi: i32, target: *const ()) -> *const ();
     fn conclude(result: u64);
 }
 
@@ -75,9 +76,9 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
     let mut program = HEAD.to_owned();
     let mut main = String::new();
     for (index, signature) in signatures.iter().enumerate() {
-        for (entered, suffix) in [(Entered::SysV64, "s"), (Entered::Win64, "w")] {
+        for (caller_abi, suffix) in [(CallerAbi::SysV64, "s"), (CallerAbi::Win64, "w")] {
             let name = format!("{index}{suffix}");
-            write_pair(&mut program, &name, signature, entered).expect("a string has room");
+            write_pair(&mut program, &name, signature, caller_abi).expect("a string has room");
             let _ = writeln!(main, "        call_{name}();");
         }
     }
@@ -87,12 +88,12 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
         + "        shares += 1;\n    }\n    }\n}\n"
 }
 
-/// The target of a thunk, and a function that calls it.
-fn write_pair(program: &mut String, name: &str, signature: &Signature, entered: Entered) -> std::fmt::Result {
+/// Writes the target of a thunk, and a function that calls it through the thunk.
+fn write_pair(program: &mut String, name: &str, signature: &Signature, caller_abi: CallerAbi) -> std::fmt::Result {
     let (abi, other, number) =
-        if entered == Entered::SysV64 { ("sysv64", "win64", 1) } else { ("win64", "sysv64", 2) };
-    let Signature { text, moved, result, arguments, .. } = signature;
-    let (text, moved) = (text.replace('.', ""), moved.replace('.', ""));
+        if caller_abi == CallerAbi::SysV64 { ("sysv64", "win64", 1) } else { ("win64", "sysv64", 2) };
+    let Signature { text, declared, result, arguments, .. } = signature;
+    let (text, declared) = (text.replace('.', ""), declared.replace('.', ""));
     let (result, result_type) = (*result, type_of(*result));
     let types: Vec<_> = arguments.iter().map(|&letter| type_of(letter)).collect();
     let parameters: Vec<_> = types.iter().enumerate().map(|(i, name)| format!("a{i}: {name}")).collect();
@@ -114,7 +115,7 @@ fn write_pair(program: &mut String, name: &str, signature: &Signature, entered: 
     writeln!(program, "        type F = unsafe extern \"{abi}\" fn({}) -> {result_type};", types.join(", "))?;
     writeln!(
         program,
-        "        let thunk: F = transmute(prepare(c\"{text}\".as_ptr(), c\"{moved}\".as_ptr(), {number}, \
+        "        let thunk: F = transmute(prepare(c\"{text}\".as_ptr(), c\"{declared}\".as_ptr(), {number}, \
          target_{name} as *const ()));"
     )?;
     let values: Vec<_> =
@@ -142,7 +143,7 @@ fn type_of(letter: char) -> &'static str {
     }
 }
 
-/// A value of this type out of 64 bits, which may be dirty.
+/// Returns an expression that converts 64 bits, whose upper bits are arbitrary, to a value of this type.
 fn from_bits(letter: char, bits: &str) -> String {
     match letter {
         'v' => "()".to_owned(),
@@ -154,7 +155,7 @@ fn from_bits(letter: char, bits: &str) -> String {
     }
 }
 
-/// The bits of a value of this type, widened as its type says.
+/// Returns an expression that converts a value of this type to 64 bits, extended according to its signedness.
 fn to_bits(letter: char, value: &str) -> String {
     match letter {
         'v' => "0".to_owned(),
