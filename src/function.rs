@@ -298,7 +298,7 @@ impl<F: FnPtr, O> Function<F, O> {
     /// let buffer = ExecBuffer::new(&code)?;
     /// // SAFETY: The bytes are such a function. They read only the box, which the handle borrows.
     /// let function = unsafe { buffer.function::<extern "C" fn() -> u64>() }.and(&limit);
-    /// assert_eq!(function.call(), 42); // `limit` can't be dropped before the last call
+    /// assert_eq!(function.call(), 42); // `limit` cannot be dropped before the last call
     /// # }
     /// # Ok::<(), execbuf::Error>(())
     /// ```

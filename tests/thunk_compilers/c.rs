@@ -15,7 +15,7 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
             write_target(targets, &name, signature, caller_abi)
                 .and_then(|()| write_call(&mut calls, &name, signature, caller_abi))
                 .and_then(|()| writeln!(&mut main, "        call_{name}();"))
-                .expect("a string has room");
+                .expect("writing to a string cannot fail");
         }
     }
     let main = format!("    for (; shares < 2; shares++) {{\n{main}    }}\n    return 0;");

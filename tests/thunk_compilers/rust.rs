@@ -78,7 +78,7 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
     for (index, signature) in signatures.iter().enumerate() {
         for (caller_abi, suffix) in [(CallerAbi::SysV64, "s"), (CallerAbi::Win64, "w")] {
             let name = format!("{index}{suffix}");
-            write_pair(&mut program, &name, signature, caller_abi).expect("a string has room");
+            write_pair(&mut program, &name, signature, caller_abi).expect("writing to a string cannot fail");
             let _ = writeln!(main, "        call_{name}();");
         }
     }

@@ -61,11 +61,7 @@ fn draw_bars(area: &Area<'_>, top: i32, bars: &[Bar]) -> Result<()> {
 }
 
 fn draw_lines(area: &Area<'_>, top: i32, lines: &[Line]) -> Result<()> {
-    title(
-        area,
-        top,
-        "Free one of many pieces of code and publish another (lower is better)",
-    )?;
+    title(area, top, "Free one of many pieces of code and publish another (lower is better)")?;
     let bottom = top + LINES;
     let points = || lines.iter().flat_map(|line| &line.points);
     let (low, high) = range(points().map(|&(live, _)| live as f64));
