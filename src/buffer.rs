@@ -32,7 +32,7 @@ const ATTEMPTS: usize = 8;
 /// See the [crate's page](crate).
 #[must_use = "dropping the buffer frees the code"]
 #[repr(transparent)]
-#[doc(alias = "execbuf")]
+#[doc(alias("execbuf", "execbuf_free"))]
 pub struct ExecBuffer {
     /// The handle of a published buffer. Only this value frees it.
     raw: ffi::execbuf,

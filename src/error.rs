@@ -25,7 +25,7 @@ pub(crate) type BoxError = Box<dyn core::error::Error + Send + Sync>;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[doc(alias = "execbuf_status")]
+#[doc(alias("execbuf_status", "execbuf_status_message", "execbuf_status_name"))]
 pub enum ErrorKind {
     /// The code is empty.
     Empty,

@@ -57,7 +57,7 @@ use crate::stats::{Place, PoolStats};
 /// # Ok::<(), execbuf::Error>(())
 /// ```
 #[derive(Clone)]
-#[doc(alias = "execbuf_pool")]
+#[doc(alias("execbuf_pool", "execbuf_pool_free"))]
 pub struct ExecPool {
     raw: Arc<Raw>,
 }
