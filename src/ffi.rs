@@ -10,7 +10,7 @@
 //! - The number of stale handles that were refused: `execbuf_stale_count`.
 //!
 //! Structs with a member `size` have an `_INIT` macro in C. In Rust, set `size` to the struct's
-//! [`size_of`](core::mem::size_of).
+//! [`size_of`].
 //!
 //! These functions convert between the safe types and the C API: [`ExecBuffer::into_raw`](crate::ExecBuffer::into_raw),
 //! [`ExecBuffer::from_raw`](crate::ExecBuffer::from_raw), [`ExecPool::as_raw`](crate::ExecPool::as_raw),

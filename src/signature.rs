@@ -199,7 +199,7 @@ impl Signature {
         }
     }
 
-    /// Calls a function with the signature for C.
+    /// Calls a function with the signature in the form of the C library.
     pub(crate) fn with_raw<R>(&self, call: impl FnOnce(&ffi::execbuf_signature) -> R) -> R {
         let mut arguments = [Type::Void.raw(); MAX_ARGUMENTS];
         for (raw, argument) in arguments.iter_mut().zip(self.arguments()) {
@@ -208,7 +208,7 @@ impl Signature {
         call(&raw_signature(self.result(), &arguments[..self.arguments().len()], self.fixed()))
     }
 
-    /// The signature that C has parsed.
+    /// Converts a signature that the C library has parsed.
     ///
     /// # Safety
     ///
@@ -243,7 +243,7 @@ pub(crate) const fn raw_signature(
     }
 }
 
-/// Parses a signature.
+/// Parses the text of a signature.
 ///
 /// # Errors
 ///
@@ -262,7 +262,7 @@ impl FromStr for Signature {
 
     #[doc(alias = "execbuf_signature_parse")]
     fn from_str(text: &str) -> Result<Self, Error> {
-        // C's text ends at the first zero, Rust's does not. The parser refuses the byte 1 where the zero was.
+        // Text in C ends at the first zero byte. Passing the byte 1 instead makes the parser reject it at that position.
         let end = text.find('\0').unwrap_or(text.len());
         let (head, rest) = text.split_at(end);
         let more = if rest.is_empty() { "" } else { "\x01" };
@@ -272,12 +272,12 @@ impl FromStr for Signature {
         }
         bytes.extend_from_slice(head.as_bytes());
         bytes.extend_from_slice(more.as_bytes());
-        // SAFETY: `head` ends before the first zero, and `more` has none.
+        // SAFETY: Neither `head` nor `more` contains a zero byte.
         let text = unsafe { CString::from_vec_unchecked(bytes) };
         let mut raw = ptr::null_mut();
         // SAFETY: `raw` and the report are writable, and the text ends with a zero byte.
         check(|error| unsafe { ffi::execbuf_signature_parse(&raw mut raw, text.as_ptr(), error) })?;
-        // SAFETY: The function has made it, and it is freed once, when nothing borrows it.
+        // SAFETY: The call has made the signature. It is freed once, when nothing borrows it.
         unsafe {
             let signature = Self::from_raw(&*raw);
             ffi::execbuf_signature_free(raw);
