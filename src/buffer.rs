@@ -24,7 +24,7 @@ const ATTEMPTS: usize = 8;
 /// # Threads and fork
 ///
 /// An `ExecBuffer` is `Send` and `Sync`. Only [`rewrite`](Self::rewrite) changes the code, and it takes `&mut`. After
-/// `fork`, both processes can call and drop existing buffers, and can rewrite those outside of pools. Neither process
+/// `fork`, both processes can call and drop existing buffers, and can rewrite those with a dedicated mapping. Neither process
 /// sees the changes of the other.
 ///
 /// # Examples

@@ -41,6 +41,8 @@ pub enum ErrorKind {
     Unsettled,
     /// No memory, address space or mappings are left.
     NoMemory,
+    /// The process has 8191 pools, the most that are possible.
+    TooManyPools,
     /// The system refused every way to make memory executable. [`Error::attempts`] lists the failed attempts. If there
     /// are none, [`Error::culprit`] names the call that was refused.
     Denied,
@@ -278,7 +280,8 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_TOO_LARGE => ErrorKind::TooLarge,
         execbuf_status::EXECBUF_E_OUT_OF_BOUNDS => ErrorKind::OutOfBounds,
         execbuf_status::EXECBUF_E_CAPACITY => ErrorKind::Capacity,
-        execbuf_status::EXECBUF_E_NO_MEMORY | execbuf_status::EXECBUF_E_TOO_MANY_POOLS => ErrorKind::NoMemory,
+        execbuf_status::EXECBUF_E_NO_MEMORY => ErrorKind::NoMemory,
+        execbuf_status::EXECBUF_E_TOO_MANY_POOLS => ErrorKind::TooManyPools,
         execbuf_status::EXECBUF_E_DENIED => ErrorKind::Denied,
         execbuf_status::EXECBUF_E_READ_IMPLIES_EXEC => ErrorKind::ReadImpliesExec,
         execbuf_status::EXECBUF_E_UNSUPPORTED => ErrorKind::Unsupported,
@@ -343,7 +346,7 @@ impl core::error::Error for Error {
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         let kind = match error.kind() {
-            ErrorKind::NoMemory | ErrorKind::TooFar => std::io::ErrorKind::OutOfMemory,
+            ErrorKind::NoMemory | ErrorKind::TooManyPools | ErrorKind::TooFar => std::io::ErrorKind::OutOfMemory,
             ErrorKind::Denied | ErrorKind::ReadImpliesExec => std::io::ErrorKind::PermissionDenied,
             ErrorKind::Unsupported => std::io::ErrorKind::Unsupported,
             ErrorKind::Empty

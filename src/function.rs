@@ -27,7 +27,7 @@ use crate::abi::FnPtr;
 /// is. Moving a `Function` moves the owner, never the code. The owner is stored inline, so an owned function allocates
 /// nothing.
 ///
-/// `Function` is `Send`, `Sync` and `Copy` if `O` is, and `Clone` if `O` is a [`CloneOwner`]. [`as_fn`](Self::as_fn) is
+/// `Function` is `Send` and `Sync` if `O` is, `Clone` if `O` is a [`CloneOwner`], and `Copy` if `O` is also `Copy`. [`as_fn`](Self::as_fn) is
 /// `unsafe` because a plain function pointer can outlive the code.
 ///
 /// # Examples

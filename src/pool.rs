@@ -16,17 +16,16 @@ use crate::stats::{Place, PoolStats};
 
 /// A pool: many pieces of code in a few mappings. Publishing makes no system call unless the pool needs memory.
 ///
-/// A pool publishes ordinary [`ExecBuffer`]s. They can outlive the pool, whose memory is freed with the last of them.
-/// Clones of an `ExecPool` are handles of the same pool.
+/// It publishes ordinary [`ExecBuffer`]s, which can outlive it. A clone of an `ExecPool` is a handle of the same pool.
 ///
 /// Code starts at multiples of 16. Trap instructions fill the gaps between pieces of code, and overwrite dropped code.
 /// The space of dropped code is in quarantine, and not reused, until every processor has discarded the old instructions.
 ///
-/// Memory comes from the system in regions of some MiB, of which only used parts become resident. Each region has an
-/// executable mapping and a hidden writable mapping at a random address. On Linux (5.1 or later, with memfd) and
-/// Windows, the executable mapping can never become writable. Code gets a dedicated mapping, as with
-/// [`ExecBuffer::new`], if it is large (256 KiB or more on 64-bit Linux), or if the system cannot map memory twice.
-/// When its last buffer is dropped, a region returns to the system; a pool may keep one small empty region.
+/// Memory comes from the system in regions of some MiB; only pages that were ever used take memory. A region has an
+/// executable mapping and a hidden writable mapping at a random address. On Linux (5.1 or later, with memfd) and Windows,
+/// the executable mapping can never become writable. Code gets a dedicated mapping, as with [`ExecBuffer::new`], if it is
+/// larger than 256 KiB (on 64-bit Linux), or if the system cannot map memory twice. When its last buffer is dropped, a
+/// region returns to the system, unless it never used more than 1 MiB.
 ///
 /// # Threads and fork
 ///
@@ -82,7 +81,8 @@ impl ExecPool {
     ///
     /// # Errors
     ///
-    /// - [`NoMemory`](crate::ErrorKind::NoMemory): no memory is left for the pool itself, or 8191 pools exist.
+    /// - [`NoMemory`](crate::ErrorKind::NoMemory): no memory is left for the pool itself.
+    /// - [`TooManyPools`](crate::ErrorKind::TooManyPools): the process has 8191 pools.
     /// - [`Denied`](crate::ErrorKind::Denied), [`ReadImpliesExec`](crate::ErrorKind::ReadImpliesExec),
     ///   [`Unsupported`](crate::ErrorKind::Unsupported): see there.
     ///

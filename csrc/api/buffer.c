@@ -65,7 +65,7 @@ static execbuf_status publish_to_mapping(execbuf *buffer, const void *code, size
     xb_record record;
     execbuf_status status = xb_mapping_publish(buffer, code, length, &record, error);
     if (status == EXECBUF_OK && record.owner != 0) {
-        xb_large_published(&record);
+        xb_large_count_published(&record);
     }
     return status;
 }
@@ -114,7 +114,7 @@ XB_NOINLINE execbuf_status free_mapping(execbuf *buffer) {
     execbuf_status status = xb_mapping_free(buffer, &record);
     if (status == EXECBUF_OK) {
         if (record.owner != 0) {
-            xb_large_freed(&record);
+            xb_large_count_freed(&record);
         }
         *buffer = xb_no_buffer;
     }

@@ -33,8 +33,8 @@
  * threads free the same handle, exactly one succeeds and the other gets EXECBUF_E_STALE. A thread must not be
  * cancelled (pthread_cancel) inside a function of execbuf.
  *
- * Signals: no function is async-signal-safe. Calling published code is, with one exception: on macOS on
- * arm64, a handler that interrupted a function of execbuf must not call it.
+ * Signals: signal handlers must not call execbuf. They may call published code, except on macOS on arm64 in a
+ * handler that interrupted a function of execbuf.
  *
  * Published code may be called by every thread that learns of it through a lock or an atomic variable; the
  * library flushes instruction caches. On AArch64 this requires Linux 4.16, for membarrier(2): on older
@@ -54,9 +54,9 @@
  *
  * Unloading (dlclose, FreeLibrary): free all buffers and pools first. Code that is still live stays mapped
  * and can be called, but nothing can free it any more, not even another copy of the library. In any case some
- * memory remains allocated: the tables of handles and pools, the pool for thunks without a pool, and one page
- * that detects raw clones. glibc removes the library's fork handlers together with it, and musl never unloads
- * a library; on other systems with fork, do not unload it.
+ * memory remains allocated: the records of handles and pools, the pool for thunks without a pool, and one
+ * page that detects raw clones. glibc removes the library's fork handlers together with it, and musl never
+ * unloads a library; on other systems with fork, do not unload it.
  */
 #ifndef EXECBUF_H
 #define EXECBUF_H
@@ -121,7 +121,7 @@ EXECBUF_API uint32_t execbuf_version_number(void);
 
 /* ---- Status ------------------------------------------------------------------------------------------- */
 
-/* Every status: its name, its value and its message, which says what to do about it. */
+/* Every status: its name, its value and the message that describes it. */
 #define EXECBUF_STATUS_MAP(X)                                                                                \
     X(EXECBUF_OK, 0, "success")                                                                              \
     X(EXECBUF_E_NULL, -1, "a required pointer is NULL")                                                      \
@@ -258,7 +258,7 @@ typedef struct execbuf_error {
  *          more, the text was cut; 0 if error is NULL.
  * In:      error  the report; may be NULL
  * Out:     text   at most size - 1 bytes of text and a terminating zero; may be NULL if size is 0
- * In:      size   the room at text */
+ * In:      size   the size of the array at text */
 EXECBUF_API size_t execbuf_error_describe(const execbuf_error *error, char *text, size_t size);
 
 /* ---- Buffer ------------------------------------------------------------------------------------------- */
@@ -350,8 +350,8 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish(execbuf *buffer, co
  * In a region of a pool, the new bytes are copied in place through the region's writable mapping. Otherwise,
  * on Linux, new pages are completed elsewhere and take the place of the old ones by one mremap, which may
  * cost up to two more mappings (vm.max_map_count) each time; on other systems the pages become writable and
- * then executable again. If the system refuses the latter, the old bytes are restored and it is asked once
- * more.
+ * then executable again. If the system refuses to make them executable, the library restores
+ * the old bytes and tries once more.
  *
  * Returns: EXECBUF_OK               the bytes are replaced;
  *          EXECBUF_E_NULL           buffer or code is NULL;
@@ -406,8 +406,9 @@ EXECBUF_API execbuf_status execbuf_free(execbuf *buffer);
  *
  * The handle equals the one that the buffer was made with. It may be stale as soon as the call returns,
  * unless the caller prevents other threads from freeing the buffer. The call takes time in proportion to the
- * number of pools, regions and dedicated mappings of the process. It takes the lock of each pool, as another
- * thread that ends its bias (see "Pool"), so it is not for frequent use. It is not async-signal-safe.
+ * number of pools, regions and dedicated mappings of the process. It takes the lock of each pool. For a
+ * lock that is biased to another thread, this needs a system call and counts towards ending the bias (see
+ * "Pool"). So the function is not for frequent use. It is not async-signal-safe.
  *
  * Returns: EXECBUF_OK           out is the buffer;
  *          EXECBUF_E_NULL       out is NULL;
@@ -430,14 +431,15 @@ EXECBUF_API uint64_t execbuf_stale_count(void);
  * It publishes ordinary buffers: all functions on buffers apply. They outlive execbuf_pool_free, and their
  * memory is returned when the last of them is freed.
  *
- * Regions: a pool requests memory in regions of some MiB, of which only the parts in use take memory. A
- * region has an executable mapping and a writable one at a random address, which no function reveals. With
- * EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable mapping become
- * writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping, and
- * so does all code if no region can be made. An empty region is returned to the system, but if its resident
- * part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed code is reused but not
- * returned, because the kernel refuses to remove pages from a sealed memfd. Under vm.overcommit_memory=2
- * Linux charges the pages of a memfd when they are first written; if none are left then, it raises SIGBUS.
+ * Regions: a pool requests memory in regions of some MiB, of which only pages that were ever used take
+ * memory. A region has an executable mapping and a writable one at a random address, which no function
+ * reveals. With EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable
+ * mapping become writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a
+ * dedicated mapping, and so does all code if no region can be made. An empty region is returned to the
+ * system, but if its resident part never exceeded 1 MiB, it stays for later code. Within a region, memory of
+ * freed code is reused but not returned, because the kernel refuses to remove pages from a sealed memfd.
+ * Under vm.overcommit_memory=2 Linux charges the pages of a memfd when they are first written; if none are
+ * left then, it raises SIGBUS.
  *
  * Freed code is overwritten with traps at once, except in a frozen region. Its memory goes into quarantine,
  * and is reused after every processor has discarded the old instructions: one membarrier(2) releases all of
@@ -448,8 +450,9 @@ EXECBUF_API uint64_t execbuf_stale_count(void);
  * published. New code goes to new regions. A child inherits no writable mapping.
  *
  * Thread safety: every function may be called from any thread on any pool. The lock of a pool is biased to
- * the thread that uses it most: to that thread it costs no atomic instruction (Linux 4.14), to others a
- * system call. The bias ends when others have taken the lock 16 times. */
+ * the first thread that takes it eight times in a row: to that thread it costs no atomic instruction (Linux
+ * 4.14, for membarrier(2)), to others a system call. The bias ends when others have taken the lock 16 times.
+ */
 typedef struct execbuf_pool execbuf_pool;
 
 /* The greatest length of a pool's name. */
@@ -516,7 +519,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish(execbuf_pool *
                                                                   const void *code, size_t length,
                                                                   execbuf_error *error);
 
-/* What is to be known of a piece of code beside its bytes. This version of the library has no such struct. */
+/* A description of a piece of code, for later versions of the library. */
 typedef struct execbuf_info execbuf_info;
 
 /* A piece of machine code. */
@@ -608,7 +611,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_lookup(const execbuf_p
  * In:      pool  the pool; may be NULL */
 EXECBUF_API const char *execbuf_pool_name(const execbuf_pool *pool);
 
-/* What a pool has at the moment, to be initialised with EXECBUF_POOL_STATS_INIT. */
+/* Statistics of a pool, to be initialised with EXECBUF_POOL_STATS_INIT. */
 typedef struct execbuf_pool_stats {
     /* The size of the struct. */
     size_t size;
@@ -639,7 +642,7 @@ typedef struct execbuf_pool_stats {
     {sizeof(execbuf_pool_stats), 0, 0, 0, 0, 0, 0, 0, 0, EXECBUF_BACKEND_NONE, EXECBUF_ERROR_INIT}
 /* clang-format on */
 
-/* Returns the numbers of a pool. The call takes time in proportion to the number of its buffers, and other
+/* Returns statistics of a pool. The call takes time in proportion to the number of its buffers, and other
  * threads wait for it.
  *
  * Returns: EXECBUF_OK         stats is filled;
@@ -920,7 +923,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_layout_of(const execbuf_sig
  *                               capacity that it needs.
  * In:      signature   the signature of the thunk and of the target
  * Out:     out         the code; may be NULL if capacity is 0
- * In:      capacity    the room at out
+ * In:      capacity    the size of the array at out
  * Out:     length      the length of the code; 0 on failure other than EXECBUF_E_CAPACITY
  * In:      caller_abi  the convention by which the thunk is called
  *          callee_abi  the convention by which it calls the target

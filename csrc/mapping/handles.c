@@ -175,7 +175,7 @@ static void release_entry(void *owner) {
     xb_prim_unlock();
 }
 
-void xb_handles_retire(const xb_record *record) {
+void xb_handles_release(const xb_record *record) {
     xb_prim_lock();
     handle_entry *entry = entry_at(record->place);
     xb_prim_unlock();

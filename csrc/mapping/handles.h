@@ -40,7 +40,7 @@ typedef struct xb_record {
 /* Takes a free record for a new buffer. This is done before the buffer is mapped, because it may have to
  * allocate; registering and parking the mapping then cannot fail.
  *
- * The caller then calls one of xb_handles_add, xb_handles_retire and, if nothing is mapped,
+ * The caller then calls one of xb_handles_add, xb_handles_release and, if nothing is mapped,
  * xb_handles_cancel.
  * Returns: true, or false if there is no memory for a record.
  * Out: record: its place; the rest is unchanged. */
@@ -66,7 +66,7 @@ bool xb_handles_find(const execbuf *buffer, xb_record *record);
  * In: record: from xb_handles_find, with new values. */
 void xb_handles_update(const xb_record *record);
 
-/* Makes every copy of a handle stale. The caller then calls xb_handles_retire.
+/* Makes every copy of a handle stale. The caller then calls xb_handles_release.
  *
  * Returns and Out as for xb_handles_find: if two threads remove one buffer, exactly one gets true. */
 bool xb_handles_remove(const execbuf *buffer, xb_record *record);
@@ -75,7 +75,7 @@ bool xb_handles_remove(const execbuf *buffer, xb_record *record);
  * the record is free again.
  *
  * In: record: its base, size and place. */
-void xb_handles_retire(const xb_record *record);
+void xb_handles_release(const xb_record *record);
 
 /* Finds the published buffer of a pool that contains an address, by a linear search of all records.
  *

@@ -100,7 +100,7 @@ execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
     }
     status = publish_mapping(&record, code, length, error);
     if (status != EXECBUF_OK) {
-        xb_handles_retire(&record);
+        xb_handles_release(&record);
         return status;
     }
     return register_mapping(out, &record, error);
@@ -185,6 +185,6 @@ execbuf_status xb_mapping_free(const execbuf *buffer, xb_record *record) {
     if (!xb_handles_remove(buffer, record)) {
         return EXECBUF_E_STALE;
     }
-    xb_handles_retire(record);
+    xb_handles_release(record);
     return EXECBUF_OK;
 }

@@ -23,7 +23,7 @@ typedef struct xb_mapping_options {
     const uint8_t *link;
 } xb_mapping_options;
 
-/* The size of a mapping with room for capacity bytes of code. */
+/* The size of a mapping for capacity bytes of code. */
 size_t xb_mapping_size(size_t capacity);
 
 /* Maps pages, copies code to them, publishes them and registers the handle. *out is unchanged on failure. */

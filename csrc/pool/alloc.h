@@ -47,7 +47,7 @@ XB_INLINE uint8_t *xb_alloc_listed(execbuf_pool *pool, uint32_t class_, size_t l
     return xb_alloc_from_span(span, length, use, out);
 }
 
-/* Takes a slot, and makes room for it where needed: ends quarantine, adds a span or a region.
+/* Takes a slot. If none is free, ends quarantine, adds a span or a region.
  *
  * Preconditions: the pool is not locked.
  * Returns: as xb_alloc_from_span; NULL if there is no memory or the platform has no regions, and *out is

@@ -51,7 +51,7 @@ bool xb_index_grow(execbuf_pool *pool, uint32_t place_count) {
         places[i].u.next_unused = i + 1;
     }
     xb_pool_lock(pool);
-    if (pool->place_count == place_count) { /* else another thread has made room */
+    if (pool->place_count == place_count) { /* else another thread has added places */
         xb_span_place *old = pool->places;
         if (place_count > 0) {
             memcpy(places, old, place_count * sizeof *places);

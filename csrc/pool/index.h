@@ -72,10 +72,11 @@ void xb_index_add(execbuf_pool *pool, xb_span *span);
 /* Takes the number from a span: handles of its buffers become stale. */
 void xb_index_remove(execbuf_pool *pool, const xb_span *span);
 
-/* Makes room for more spans. The pool is not locked.
+/* Doubles the number of places for spans. The pool is not locked.
  *
- * Returns: whether there is room that was not there before; false: no memory, or no more numbers.
- * In: place_count: the pool's place_count when it had no room. If it has changed since, nothing is done. */
+ * Returns: whether there are more places than before; false: no memory, or no more numbers.
+ * In: place_count: the pool's place_count when all places were in use. If it has changed since, nothing is
+ * done. */
 bool xb_index_grow(execbuf_pool *pool, uint32_t place_count);
 
 /* Finds the slot that contains an address.

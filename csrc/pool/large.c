@@ -30,7 +30,7 @@ execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, 
     return status;
 }
 
-void xb_large_published(const xb_record *record) {
+void xb_large_count_published(const xb_record *record) {
     execbuf_pool *pool = xb_registry[record->owner];
     xb_pool_lock(pool);
     pool->large_bytes -= record->capacity - record->length;
@@ -38,10 +38,10 @@ void xb_large_published(const xb_record *record) {
     xb_pool_unlock(pool);
 }
 
-void xb_large_freed(const xb_record *record) {
+void xb_large_count_freed(const xb_record *record) {
     execbuf_pool *pool = xb_registry[record->owner];
     if (record->link != NULL) {
-        pool->links->release(pool, record->link); /* the pool is not over: this buffer is still counted */
+        pool->links->release(pool, record->link); /* the pool has not ended: this buffer still counts */
     }
     xb_pool_lock(pool);
     pool->large_bytes -= record->length > 0 ? record->length : record->capacity;
@@ -53,7 +53,7 @@ void xb_large_freed(const xb_record *record) {
 void xb_large_free(execbuf *buffer) {
     xb_record record;
     if (xb_mapping_free(buffer, &record) == EXECBUF_OK) {
-        xb_large_freed(&record);
+        xb_large_count_freed(&record);
     }
     *buffer = xb_no_buffer;
 }

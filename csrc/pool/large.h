@@ -28,11 +28,11 @@ execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, 
 void xb_large_free(execbuf *buffer);
 
 /* Updates the pool's counters after one of its dedicated mappings was published or freed. After
- * xb_large_freed the pool may be over. No lock is held.
+ * xb_large_count_freed the pool may have ended. No lock is held.
  *
  * In: record: from xb_mapping_publish or xb_mapping_free. Its owner is not 0. */
-void xb_large_published(const xb_record *record);
-void xb_large_freed(const xb_record *record);
+void xb_large_count_published(const xb_record *record);
+void xb_large_count_freed(const xb_record *record);
 
 XB_PRIVATE_END
 

@@ -65,7 +65,7 @@ void xb_reclaim_region(execbuf_pool *pool, xb_region *region);
  * Returns: the region; NULL: there is none. */
 xb_region *xb_reclaim_frozen(execbuf_pool *pool);
 
-/* Unlocks the pool and frees what was removed. If the pool is over, its memory goes to another pool: the
+/* Unlocks the pool and frees what was removed. If the pool has ended, its memory goes to another pool: the
  * caller does not use it any more unless it knows of something alive in it.
  *
  * In: regions: a list, by next.

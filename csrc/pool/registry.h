@@ -40,7 +40,7 @@ typedef enum xb_registry_added {
 xb_registry_added xb_registry_add(execbuf_pool **out, const void *near_to, const char *name,
                                   size_t name_length);
 
-/* Makes the memory of a pool that is over available for another pool.
+/* Makes the memory of a pool that has ended available for another pool.
  *
  * Preconditions: no lock is held. No other thread does the same. */
 void xb_registry_remove(execbuf_pool *pool);

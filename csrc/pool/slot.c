@@ -166,7 +166,7 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
         xb_pool_unlock(pool);
     }
     if (link != NULL) {
-        pool->links->release(pool, link); /* the pool is not over: the code at link is alive in it */
+        pool->links->release(pool, link); /* the pool has not ended: the code at link is live */
     }
     *buffer = xb_no_buffer;
     return EXECBUF_OK;

@@ -36,7 +36,7 @@ fn every_status_has_its_kind() {
         (s::EXECBUF_E_ABI, ErrorKind::Abi),
         (s::EXECBUF_E_THUNK, ErrorKind::InvalidHandle),
         (s::EXECBUF_E_VERSION, ErrorKind::InvalidHandle),
-        (s::EXECBUF_E_TOO_MANY_POOLS, ErrorKind::NoMemory),
+        (s::EXECBUF_E_TOO_MANY_POOLS, ErrorKind::TooManyPools),
         (s::EXECBUF_E_NOT_FOUND, ErrorKind::InvalidHandle),
     ];
     // The statuses are numbered without gaps, so this proves that the list is complete.
