@@ -66,7 +66,7 @@ int32_t xb_fault(const char *call) {
     return fails ? code_given : 0;
 }
 
-static void arm(const char *name, long number, bool all_after) {
+static inline void arm(const char *name, long number, bool all_after) {
     only = name;
     first = number;
     and_all_after = all_after;
@@ -74,13 +74,13 @@ static void arm(const char *name, long number, bool all_after) {
     failures = 0;
 }
 
-static void disarm(void) {
+static inline void disarm(void) {
     first = -1;
 }
 
 #if defined(__linux__)
 /* How many descriptors are open, found without opening one. */
-static int open_fds(void) {
+static inline int open_fds(void) {
     int count = 0;
     for (int fd = 0; fd < 256; fd++) {
         count += fcntl(fd, F_GETFD) != -1;
@@ -88,7 +88,7 @@ static int open_fds(void) {
     return count;
 }
 #else
-static int open_fds(void) {
+static inline int open_fds(void) {
     return 0;
 }
 #endif
@@ -106,7 +106,7 @@ typedef struct scenario {
     bool costly; /* run_all makes do with fewer variants */
 } scenario;
 
-static execbuf_status create(void) {
+static inline execbuf_status create(void) {
     code one = returning(1);
     return execbuf_new(&buffer, one.bytes, one.length, &error);
 }
@@ -114,7 +114,7 @@ static execbuf_status create(void) {
 static bool may_lose; /* whether all calls failed, from some one on */
 
 /* Makes the library forget which backend works, so that the next call climbs the whole ladder. */
-static void forget(void) {
+static inline void forget(void) {
     code one = returning(1);
     execbuf forgotten;
     int32_t code_before = code_given;
@@ -132,7 +132,7 @@ static void forget(void) {
 }
 
 /* A status is what the code means that calls failed with, or one of an allocation, or LOST. */
-static void check_status(execbuf_status status) {
+static inline void check_status(execbuf_status status) {
     CHECK(error.status == status);
     if (status == EXECBUF_OK || status == EXECBUF_E_LOST) {
         return;
@@ -148,7 +148,7 @@ static void check_status(execbuf_status status) {
 }
 
 /* Runs a scenario with one fault. Returns whether the fault was reached. */
-static bool run(const scenario *tested, long number, bool all_after, bool cold) {
+static inline bool run(const scenario *tested, long number, bool all_after, bool cold) {
     if (cold) {
         forget();
     }
@@ -180,7 +180,7 @@ static bool run(const scenario *tested, long number, bool all_after, bool cold) 
 /* How many variants run_all goes through: three codes, warm and cold, one fault and all from it on. */
 static int variants = 12;
 
-static long run_all(const scenario *tested) {
+static inline long run_all(const scenario *tested) {
     static const int32_t codes[] = {EXHAUSTED, REFUSED, INVALID};
     long faults = 0;
     for (int variant = 0; variant < (tested->costly ? 2 : variants); variant++) {

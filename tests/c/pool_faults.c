@@ -2,51 +2,11 @@
  * be had, a piece of code gets pages of its own, so most of these end in success; then the numbers of the
  * pool say what failed. */
 
-#include "faults.h"
+#include "pool_faults.h"
 
-#if defined(_WIN32)
-#define NO_REGION "CreateFileMapping"
-#else
-#define NO_REGION "madvise" /* both kinds of regions need it, and pages by the flip or a memfd don't */
-#endif
-
-static execbuf_pool *pool;
-/* A piece of code that was there before the fault, and what else the scenario needs to be there. */
-static execbuf old;
-static execbuf others[20];
-static size_t other_count;
 /* What calls fail in may publish three. */
 enum { BATCH = 3 };
 static execbuf batch[BATCH];
-
-static execbuf_pool_stats stats_of_pool(void) {
-    return stats_of(pool);
-}
-
-static execbuf_status publish_size(execbuf *out, uint32_t value, size_t size) {
-    static uint8_t bytes[5000];
-    code made = returning(value);
-    CHECK(made.length <= size && size <= sizeof bytes);
-    memcpy(bytes, made.bytes, made.length);
-    return execbuf_pool_publish(pool, out, bytes, size, &error);
-}
-
-static void make_pool(void) {
-    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
-    memset(&old, 0, sizeof old);
-    other_count = 0;
-}
-
-static void make_pool_with_code(void) {
-    make_pool();
-    CHECK(publish_size(&old, 3, 16) == EXECBUF_OK);
-}
-
-/* The size of code of which four pieces do not fit in a region with code. */
-static size_t quarter(void) {
-    execbuf_pool_stats stats = stats_of_pool();
-    return stats.regions > 0 ? stats.mapped / 4 : 10000;
-}
 
 static void make_pool_with_a_full_region(void) {
     make_pool_with_code();
@@ -73,27 +33,9 @@ static void make_pool_and_publish(void) {
     CHECK(publish_size(&buffer, 1, 5000) == EXECBUF_OK);
 }
 
-/* A region that took more than is kept, with one piece of code. */
-static void make_pool_with_one_large(void) {
-    make_pool();
-    CHECK(publish_size(&old, 3, 16) == EXECBUF_OK);
-    size_t size = quarter();
-    for (; other_count < 3; other_count++) {
-        CHECK(execbuf_pool_reserve(pool, &others[other_count], size, NULL) == EXECBUF_OK);
-    }
-    buffer = others[0];
-    CHECK(execbuf_free(&old) == EXECBUF_OK && execbuf_free(&others[1]) == EXECBUF_OK);
-    CHECK(execbuf_free(&others[2]) == EXECBUF_OK);
-    other_count = 0;
-}
-
 static void make_pool_with_empty_region(void) {
     make_pool_with_code();
     CHECK(execbuf_free(&old) == EXECBUF_OK);
-}
-
-static execbuf_status publish_first(void) {
-    return publish_size(&buffer, 1, 16);
 }
 
 static execbuf_status publish_another_size(void) {
@@ -139,21 +81,6 @@ static execbuf_status free_pool(void) {
     error.status = EXECBUF_OK;
     error.culprit = NULL;
     return EXECBUF_OK;
-}
-
-/* Frees all but the buffer that the scenario is about, which the caller frees. */
-static void clean_up(void) {
-    if (old.id != 0) {
-        CHECK(call(&old, 0) == 3);
-    }
-    execbuf_pool_free(pool);
-    if (old.id != 0) {
-        CHECK(call(&old, 0) == 3);
-    }
-    CHECK(execbuf_free(&old) == EXECBUF_OK);
-    for (size_t i = 0; i < other_count; i++) {
-        CHECK(execbuf_free(&others[i]) == EXECBUF_OK);
-    }
 }
 
 static void it_runs_or_a_retry_works(execbuf_status status) {
@@ -328,157 +255,9 @@ static void without_memory_there_is_no_pool(void) {
     execbuf_pool_free(pool);
 }
 
-/* After a failure there is a pause before a region is tried again, since each try may be a line in an audit
- * log. */
-static void a_region_is_tried_again_after_a_pause(void) {
-    make_pool_with_code();
-    bool regions = stats_of_pool().regions > 0;
-    clean_up();
-    if (!regions) {
-        return;
-    }
-    always[0] = NO_REGION;
-    make_pool_with_code();
-    always[0] = "";
-    execbuf_pool_stats stats = stats_of_pool();
-    CHECK(stats.regions == 0 && stats.dedicated == 1);
-    CHECK(stats.why.status == EXECBUF_E_DENIED && stats.why.attempt_count > 0);
-    CHECK(strncmp(stats.why.attempts[0].call, NO_REGION, strlen(NO_REGION)) == 0 &&
-          stats.why.attempts[0].os_error == REFUSED);
-    execbuf buffers[100];
-    size_t count = 0;
-    while (stats_of_pool().regions == 0) {
-        CHECK(count < 100 && publish_size(&buffers[count], 1, 16) == EXECBUF_OK);
-        count++;
-    }
-    CHECK(count > 32);
-    CHECK(stats_of_pool().dedicated == count && stats_of_pool().live == count + 1);
-    CHECK(stats_of_pool().why.status == EXECBUF_OK && stats_of_pool().why.attempt_count == 0);
-    for (size_t i = 0; i < count; i++) {
-        CHECK(call(&buffers[i], 0) == 1 && execbuf_free(&buffers[i]) == EXECBUF_OK);
-    }
-    clean_up();
-}
-
-static void a_region_that_runs_old_code_is_not_used(void) {
-    maps before = look_at_code();
-    make_pool();
-    arm("stale", 0, true);
-    bool unsupported = publish_first() == EXECBUF_OK && stats_of_pool().why.attempt_count == 0;
-    disarm();
-    execbuf_pool_stats stats = stats_of_pool();
-    CHECK(stats.regions == 0);
-    for (size_t i = 0; i < stats.why.attempt_count; i++) {
-        CHECK(strstr(stats.why.attempts[i].call, "self-test: old code") != NULL || under_valgrind() ||
-              stats.why.attempts[i].os_error != 0);
-    }
-    CHECK(unsupported || stats.why.attempt_count > 0);
-    execbuf_pool_free(pool);
-    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
-    CHECK(same(before, look_at_code()));
-}
-
-/* Pages that were taken for a span that then could not be made are filled like any other. */
-static void a_span_that_failed_leaves_traps(void) {
-    make_pool();
-    CHECK(execbuf_pool_reserve(pool, &others[other_count++], 40000, NULL) == EXECBUF_OK);
-    if (stats_of_pool().regions == 0) {
-        (void)fprintf(stderr, "SKIP: a span that failed: there are no regions here\n");
-        clean_up();
-        return;
-    }
-    arm("calloc", 0, false);
-    CHECK(publish_size(&old, 3, 16) == EXECBUF_OK); /* gets pages of its own, not page 1 of the region */
-    disarm();
-    for (; other_count < 4; other_count++) { /* one of them on pages 2 and 3 */
-        CHECK(execbuf_pool_reserve(pool, &others[other_count], 8192, NULL) == EXECBUF_OK);
-        CHECK(holds_traps((const uint8_t *)others[other_count].entry - 16, 16));
-    }
-    clean_up();
-}
-
-#if LADDER
-#include <sys/wait.h>
-
-/* While a thread makes a span: in a child of a fork, there is no such thread, and the region goes with its
- * code. Once, since the fork freezes the region, and the span is made again. */
-static void fork_and_free(const char *name) {
-    if (strcmp(name, "calloc") != 0) {
-        return;
-    }
-    watch = NULL;
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
-        CHECK(stats_of_pool().live == 0);
-        CHECK(publish_size(&old, 3, 500) == EXECBUF_OK); /* now the frozen ones go, too */
-        CHECK(stats_of_pool().frozen == 0 && stats_of_pool().live == 1);
-        _exit(0);
-    }
-    int status;
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
-}
-
-static void a_span_that_a_fork_cut_off_pins_nothing(void) {
-    make_pool_with_one_large();
-    if (stats_of_pool().regions == 0) {
-        (void)fprintf(stderr, "SKIP: a span that a fork cut off: there are no regions here\n");
-        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
-        clean_up();
-        return;
-    }
-    watch = fork_and_free;
-    CHECK(publish_size(&old, 3, 500) == EXECBUF_OK && watch == NULL);
-    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
-    clean_up();
-}
-
-/* While a region is made, and when it is there: no child of a fork has its writable mapping. */
-static int forks;
-
-static void watch_region(const char *name) {
-    if (strcmp(name, "fcntl") != 0 && strcmp(name, "mprotect") != 0 && strcmp(name, "mmap") != 0) {
-        return;
-    }
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        _exit(count_mappings("w-s") != 0);
-    }
-    int status;
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
-    forks++;
-}
-
-static void no_child_inherits_a_writable_view(void) {
-    make_pool_with_code();
-    bool regions = stats_of_pool().regions > 0;
-    clean_up();
-    /* qemu-user has none, and ignores MADV_DONTFORK. valgrind has a shared mapping of its own. */
-    if (!regions || under_valgrind()) {
-        (void)fprintf(stderr, "SKIP: writable views: there are no regions here, or valgrind's maps\n");
-        return;
-    }
-    make_pool();
-    watch = watch_region;
-    CHECK(publish_first() == EXECBUF_OK);
-    watch_region("mmap");
-    watch = NULL;
-    CHECK(forks > 1);
-    CHECK(call(&buffer, 0) == 1 && execbuf_free(&buffer) == EXECBUF_OK);
-    execbuf_pool_free(pool);
-}
-#endif
-
 int main(void) {
     RUN(without_memory_there_is_no_pool);
-    RUN(a_region_that_runs_old_code_is_not_used);
-    RUN(a_region_is_tried_again_after_a_pause);
-    RUN(a_span_that_failed_leaves_traps);
 #if LADDER
-    RUN(a_span_that_a_fork_cut_off_pins_nothing);
-    RUN(no_child_inherits_a_writable_view);
     all_scenarios("memfd", true);
     variants = 4; /* the codes make no difference here */
     always[0] = "memfd_create";

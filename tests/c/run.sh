@@ -103,7 +103,11 @@ suffix=${SUFFIX:-}
 variants="faults plain stub"
 list="program pool-faults$suffix faults pool_faults.c
 program faults$suffix faults faults.c
+program region-faults$suffix faults region_faults.c
 program pool-memory$suffix plain pool_memory.c
+program pool-footprint$suffix plain pool_footprint.c
+program pool-handles$suffix plain pool_handles.c
+program pool-publish$suffix plain pool_publish.c
 program pool$suffix plain pool.c
 program buffer$suffix plain buffer.c
 program stub$suffix stub stub.c
@@ -119,15 +123,23 @@ if [ -z "$suffix" ]; then
     variants="$variants unix unix-faults"
     list="program pool-threads plain pool_threads.c -D_GNU_SOURCE
 program pool-threads-unix unix pool_threads.c -D_GNU_SOURCE
+program pool-fork plain pool_fork.c -D_GNU_SOURCE
+program pool-fork-unix unix pool_fork.c -D_GNU_SOURCE
 $list
+program biased-lock plain biased_lock.c -D_GNU_SOURCE
+program biased-lock-unix unix biased_lock.c -D_GNU_SOURCE
 program thunk-fork plain thunk_fork.c -D_GNU_SOURCE
 program threads plain threads.c -D_GNU_SOURCE
 program buffer-unix unix buffer.c
 program faults-unix unix-faults faults.c
 program probe-unix unix probe.c
 program pool-unix unix pool.c
+program pool-publish-unix unix pool_publish.c
+program pool-handles-unix unix pool_handles.c
 program pool-memory-unix unix pool_memory.c
-program pool-faults-unix unix-faults pool_faults.c"
+program pool-footprint-unix unix pool_footprint.c
+program pool-faults-unix unix-faults pool_faults.c
+program region-faults-unix unix-faults region_faults.c"
 fi
 for variant in $variants; do
     echo "library $variant"

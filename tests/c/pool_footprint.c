@@ -1,0 +1,189 @@
+/* How much memory pools take, and that they give it back. */
+
+#include "pool_memory.h"
+
+/* With frees in between, so that slots, spans and regions are used again. */
+static void a_hundred_thousand_functions_live_together(void) {
+    enum { COUNT = 100000 };
+    static execbuf buffers[COUNT];
+    uint32_t count = some(COUNT, 1000);
+    execbuf_pool *pool = new_pool();
+    maps at_first = {0, 0};
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < count; i++) {
+            code made = returning(i % 2048);
+            uint8_t bytes[80];
+            size_t size = made.length + i % 64;
+            memset(bytes, 0x5a, sizeof bytes);
+            memcpy(bytes, made.bytes, made.length);
+            CHECK(execbuf_pool_publish(pool, &buffers[i], bytes, size, NULL) == EXECBUF_OK);
+        }
+        for (uint32_t i = 0; i < count; i += 3) {
+            release(&buffers[i]);
+        }
+        for (uint32_t i = 0; i < count; i += 3) {
+            code made = returning((i + 1) % 2048);
+            CHECK(execbuf_pool_publish(pool, &buffers[i], made.bytes, made.length, NULL) == EXECBUF_OK);
+        }
+        CHECK(stats_of(pool).live == count);
+        for (uint32_t i = 0; i < count; i++) {
+            CHECK(call(&buffers[i], 0) == (int)((i % 3 == 0 ? i + 1 : i) % 2048));
+        }
+        maps full = look_at_code();
+        execbuf_pool_stats stats = stats_of(pool);
+        CHECK(stats.resident < some(8, 300) * stats.bytes); /* of 16 to 80 bytes each */
+        for (uint32_t i = 0; i < count; i++) {
+            release(&buffers[i * (uint64_t)7 % count]); /* in another order */
+        }
+        stats = stats_of(pool);
+        CHECK(stats.live == 0 && stats.bytes == 0 && stats.dedicated == 0);
+        CHECK(stats.regions <= 1 && stats.resident <= MEBIBYTE);
+        maps empty = look_at_code();
+        CHECK(full.bytes == 0 || empty.bytes < full.bytes);
+        if (round == 0) {
+            at_first = empty;
+        } else {
+            /* One empty region may be there or not. */
+            CHECK(empty.count <= at_first.count + 2);
+        }
+    }
+    execbuf_pool_free(pool);
+}
+
+/* A slot of 16 bytes, and less than 4 for the book-keeping. */
+static void a_million_small_functions_take_twenty_bytes_each(void) {
+    enum { COUNT = 1000000 };
+    static execbuf buffers[COUNT];
+    if (some(COUNT, 0) == 0) {
+        return;
+    }
+    execbuf_pool *pool = new_pool();
+    const uint8_t bytes[10] = {0};
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK(execbuf_pool_publish(pool, &buffers[i], bytes, sizeof bytes, NULL) == EXECBUF_OK);
+    }
+    execbuf_pool_stats stats = stats_of(pool);
+    CHECK(stats.resident + stats.bookkeeping <= (size_t)20 * COUNT);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        release(&buffers[i]);
+    }
+    execbuf_pool_free(pool);
+}
+
+/* What code of mixed sizes takes beyond its own length, after each piece was replaced some times. */
+static void a_hundred_thousand_functions_waste_a_tenth(void) {
+    enum { COUNT = 100000 };
+    static execbuf buffers[COUNT];
+    static const uint8_t bytes[1031] = {0};
+    if (some(COUNT, 0) == 0) {
+        return;
+    }
+    execbuf_pool *pool = new_pool();
+    uint32_t random = 1;
+    for (uint32_t turn = 0; turn < 6 * COUNT; turn++) {
+        random = random * 1664525U + 1013904223U; /* Numerical Recipes */
+        uint32_t chosen = turn < COUNT ? turn : (uint32_t)((uint64_t)random * COUNT >> 32);
+        if (turn >= COUNT) {
+            release(&buffers[chosen]);
+        }
+        random = random * 1664525U + 1013904223U;
+        size_t length = 8 + (random >> 22);
+        CHECK(execbuf_pool_publish(pool, &buffers[chosen], bytes, length, NULL) == EXECBUF_OK);
+    }
+    execbuf_pool_stats stats = stats_of(pool);
+    CHECK(stats.live == COUNT && stats.resident <= stats.bytes + stats.bytes / 10);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        release(&buffers[i]);
+    }
+    execbuf_pool_free(pool);
+}
+
+static void empty_memory_is_given_back(void) {
+    enum { COUNT = 200 };
+    static execbuf buffers[COUNT];
+    const size_t size = 100000;
+    uint32_t count = some(COUNT, 20);
+    maps before = look_at_code();
+    execbuf_pool *pool = new_pool();
+    for (int round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < count; i++) {
+            CHECK(execbuf_pool_publish(pool, &buffers[i], code_of(i, size), size, NULL) == EXECBUF_OK);
+        }
+        execbuf_pool_stats full = stats_of(pool);
+        CHECK(full.live == count && full.bytes == count * size && full.resident >= count * size);
+        CHECK(full.resident <= count * size * 5 / 4 && full.resident <= full.mapped);
+        for (uint32_t i = 0; i < count; i++) {
+            CHECK(call(&buffers[i], 0) == (int)i);
+            release(&buffers[i]);
+        }
+        execbuf_pool_stats empty = stats_of(pool);
+        CHECK(empty.live == 0 && empty.bytes == 0 && empty.resident <= MEBIBYTE && empty.regions <= 1);
+        CHECK(empty.bookkeeping < full.bookkeeping || full.regions == 0);
+    }
+    execbuf_pool_free(pool);
+    CHECK(same(before, look_at_code()));
+}
+
+/* Two hundred pools at once, each with code of its own; all again, so that what is left after the first time
+ * would show after the second. */
+static void two_hundred_pools_live_and_leave_nothing(void) {
+    enum { COUNT = 200 };
+    static execbuf_pool *pools[COUNT];
+    static execbuf buffers[COUNT];
+    maps before = look_at_code();
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            char name[16];
+            (void)snprintf(name, sizeof name, "pool %u", (unsigned)i);
+            execbuf_pool_options options = options_of(NULL, name);
+            CHECK(execbuf_pool_new(&pools[i], &options, NULL) == EXECBUF_OK);
+            CHECK(strcmp(execbuf_pool_name(pools[i]), name) == 0);
+            size_t size = 16 + i;
+            CHECK(execbuf_pool_publish(pools[i], &buffers[i], code_of(i, size), size, NULL) == EXECBUF_OK);
+        }
+        for (uint32_t i = 0; i < COUNT; i++) {
+            CHECK(call(&buffers[i], 0) == (int)i && stats_of(pools[i]).live == 1);
+            CHECK(!finds(pools[(i + 1) % COUNT], buffers[i].entry, NULL));
+        }
+        for (uint32_t i = 0; i < COUNT; i++) {
+            if (i % 2 == 0) {
+                execbuf_pool_free(pools[i]);
+            }
+            release(&buffers[i]);
+            if (i % 2 != 0) {
+                execbuf_pool_free(pools[i]);
+            }
+        }
+        CHECK(same(before, look_at_code()));
+    }
+}
+
+static void pools_made_one_after_the_other_leave_nothing(void) {
+    maps before = look_at_code();
+    for (uint32_t i = 0; i < 300; i++) {
+        execbuf_pool *pool = new_pool();
+        execbuf buffers[2];
+        publish_of_size(pool, &buffers[0], i, 16 + i);
+        publish_of_size(pool, &buffers[1], i, 4000);
+        release(&buffers[i % 2]);
+        release(&buffers[1 - i % 2]);
+        execbuf_pool_free(pool);
+    }
+    CHECK(same(before, look_at_code()));
+    /* And some that were never used. */
+    for (int i = 0; i < 300; i++) {
+        execbuf_pool_free(new_pool());
+    }
+    CHECK(same(before, look_at_code()));
+}
+
+int main(void) {
+    RUN(a_hundred_thousand_functions_live_together);
+    RUN(a_million_small_functions_take_twenty_bytes_each);
+    RUN(a_hundred_thousand_functions_waste_a_tenth);
+    RUN(empty_memory_is_given_back);
+    RUN(two_hundred_pools_live_and_leave_nothing);
+    RUN(pools_made_one_after_the_other_leave_nothing);
+    (void)printf("ok\n");
+    return 0;
+}

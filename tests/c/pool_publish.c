@@ -1,0 +1,177 @@
+/* Reserving, publishing, rewriting, and publishing a batch in a pool. */
+
+#include "pool_helpers.h"
+
+static void reserved_code_knows_its_address(void) {
+    static const size_t capacities[] = {1, 15, 16, 100, 1024, 1025, 5000, 32768, 32769, 100000, 3U << 20};
+    static uint8_t bytes[(3U << 20) + 1];
+    code two = returning(2);
+    code three = returning(3);
+    memcpy(bytes, two.bytes, two.length);
+    execbuf_pool *pool = new_pool();
+    for (size_t i = 0; i < sizeof capacities / sizeof capacities[0]; i++) {
+        size_t capacity = capacities[i];
+        execbuf buffer;
+        CHECK(execbuf_pool_reserve(pool, &buffer, capacity, &error) == EXECBUF_OK);
+        CHECK(error.status == EXECBUF_OK && error.culprit == NULL);
+        const void *entry = buffer.entry;
+        CHECK(entry != NULL && (uintptr_t)entry % 16 == 0 && buffer.length == 0);
+        CHECK(execbuf_entry(&buffer, 0) == NULL && execbuf_length(&buffer) == 0);
+        CHECK(!finds(pool, entry, NULL));
+        CHECK(stats_of(pool).live == 1 && stats_of(pool).bytes == capacity);
+        expect(execbuf_rewrite(&buffer, 0, bytes, 1, &error), EXECBUF_E_NOT_PUBLISHED, "buffer");
+        expect(execbuf_publish(&buffer, bytes, 0, &error), EXECBUF_E_EMPTY, "length");
+        expect(execbuf_publish(&buffer, NULL, 1, &error), EXECBUF_E_NULL, "code");
+        expect(execbuf_publish(&buffer, bytes, capacity + 1, &error), EXECBUF_E_CAPACITY, "length");
+        CHECK(buffer.entry == entry && buffer.length == 0);
+        size_t length = i % 2 == 0 || capacity < two.length ? capacity : two.length;
+        CHECK(execbuf_publish(&buffer, bytes, length, &error) == EXECBUF_OK);
+        CHECK(buffer.entry == entry && buffer.length == length && memcmp(entry, bytes, length) == 0);
+        CHECK(stats_of(pool).live == 1 && stats_of(pool).bytes == length);
+        expect(execbuf_publish(&buffer, bytes, 1, &error), EXECBUF_E_PUBLISHED, "buffer");
+        execbuf_place place;
+        CHECK(finds(pool, (const uint8_t *)entry + length - 1, &place));
+        CHECK(place.entry == entry && place.length == length);
+        if (length >= two.length) {
+            CHECK(call(&buffer, 0) == 2);
+            CHECK(execbuf_rewrite(&buffer, 0, three.bytes, three.length, &error) == EXECBUF_OK);
+            CHECK(call(&buffer, 0) == 3);
+        }
+        release(&buffer);
+        CHECK(stats_of(pool).live == 0 && stats_of(pool).bytes == 0);
+        CHECK(execbuf_pool_reserve(pool, &buffer, capacity, NULL) == EXECBUF_OK);
+        release(&buffer); /* never published */
+    }
+    execbuf_pool_free(pool);
+}
+
+static void rewrite_stays_inside(void) {
+    code one = returning(1);
+    uint8_t two_functions[16 + 8] = {0};
+    memcpy(two_functions, one.bytes, one.length);
+    memcpy(two_functions + 16, one.bytes, one.length);
+    execbuf_pool *pool = new_pool();
+    execbuf buffer;
+    size_t length = 16 + one.length;
+    CHECK(execbuf_pool_publish(pool, &buffer, two_functions, length, NULL) == EXECBUF_OK);
+    const uint8_t zeros[32] = {0};
+    expect(execbuf_rewrite(&buffer, 0, zeros, length + 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
+    expect(execbuf_rewrite(&buffer, length, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
+    expect(execbuf_rewrite(&buffer, length + 1, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "offset");
+    expect(execbuf_rewrite(&buffer, SIZE_MAX, zeros, 1, &error), EXECBUF_E_OUT_OF_BOUNDS, "offset");
+    expect(execbuf_rewrite(&buffer, 1, zeros, SIZE_MAX, &error), EXECBUF_E_OUT_OF_BOUNDS, "length");
+    expect(execbuf_rewrite(&buffer, 0, zeros, 0, &error), EXECBUF_E_EMPTY, "length");
+    expect(execbuf_rewrite(&buffer, 0, NULL, 1, &error), EXECBUF_E_NULL, "code");
+    CHECK(call(&buffer, 0) == 1 && call(&buffer, 16) == 1);
+    code three = returning(3);
+    CHECK(execbuf_rewrite(&buffer, 16, three.bytes, three.length, &error) == EXECBUF_OK);
+    CHECK(call(&buffer, 0) == 1 && call(&buffer, 16) == 3);
+    CHECK(execbuf_entry(&buffer, length) == NULL);
+    release(&buffer);
+    execbuf_pool_free(pool);
+}
+
+/* New bytes may come from the buffer itself, or one beside it, by the executable address, which is not the
+ * one that is written to. */
+static void rewrite_copies_from_code_that_overlaps(void) {
+    static const size_t lengths[] = {100, 5000, 40000};
+    static uint8_t expected[40000];
+    execbuf_pool *pool = new_pool();
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        size_t length = lengths[i];
+        for (size_t at = 0; at < length; at++) {
+            expected[at] = (uint8_t)(at * 7 + at / 251);
+        }
+        execbuf buffer;
+        execbuf other;
+        CHECK(execbuf_pool_publish(pool, &buffer, expected, length, NULL) == EXECBUF_OK);
+        CHECK(execbuf_pool_publish(pool, &other, expected, length, NULL) == EXECBUF_OK);
+        const uint8_t *entry = (const uint8_t *)buffer.entry;
+        size_t part = length - 33;
+        CHECK(execbuf_rewrite(&buffer, 33, entry, part, NULL) == EXECBUF_OK); /* up */
+        memmove(expected + 33, expected, part);
+        CHECK(memcmp(entry, expected, length) == 0);
+        CHECK(execbuf_rewrite(&buffer, 0, entry + 33, part, NULL) == EXECBUF_OK); /* down */
+        memmove(expected, expected + 33, part);
+        CHECK(memcmp(entry, expected, length) == 0);
+        CHECK(execbuf_rewrite(&buffer, 0, entry, length, NULL) == EXECBUF_OK); /* onto itself */
+        CHECK(memcmp(entry, expected, length) == 0);
+        CHECK(execbuf_rewrite(&other, 1, entry + 1, length - 1, NULL) == EXECBUF_OK); /* beside */
+        CHECK(memcmp((const uint8_t *)other.entry + 1, expected + 1, length - 1) == 0);
+        /* And a new buffer's code may come from one, too. */
+        execbuf copy;
+        CHECK(execbuf_pool_publish(pool, &copy, entry, length, NULL) == EXECBUF_OK);
+        CHECK(memcmp(copy.entry, expected, length) == 0);
+        release(&copy);
+        release(&buffer);
+        release(&other);
+    }
+    execbuf_pool_free(pool);
+}
+
+static void a_batch_is_published_as_a_whole_or_not_at_all(void) {
+    enum { COUNT = 40 };
+    static uint8_t large[(2U << 20) + 5];
+    code made[COUNT];
+    execbuf_code codes[COUNT];
+    execbuf outs[COUNT];
+    execbuf_pool *pool = new_pool();
+    CHECK(execbuf_pool_publish_batch(pool, NULL, NULL, 0, &error) == EXECBUF_OK);
+    CHECK(error.status == EXECBUF_OK && error.culprit == NULL);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        made[i] = returning(i);
+        codes[i].bytes = made[i].bytes;
+        codes[i].length = made[i].length;
+        codes[i].info = NULL;
+    }
+    /* One that has pages of its own, and one of another size. */
+    memcpy(large, made[7].bytes, made[7].length);
+    codes[7].bytes = large;
+    codes[7].length = sizeof large;
+    codes[11].bytes = large;
+    codes[11].length = 777;
+    CHECK(execbuf_pool_publish_batch(pool, outs, codes, COUNT, &error) == EXECBUF_OK);
+    CHECK(error.status == EXECBUF_OK && error.culprit == NULL);
+    CHECK(stats_of(pool).live == COUNT);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK(outs[i].length == codes[i].length && call(&outs[i], 0) == (int)(i == 11 ? 7 : i));
+        CHECK(memcmp(outs[i].entry, codes[i].bytes, codes[i].length) == 0);
+        release(&outs[i]);
+    }
+    const struct {
+        execbuf_code code;
+        execbuf_status status;
+        const char *culprit;
+    } bad[] = {
+        {{NULL, 6, NULL}, EXECBUF_E_NULL, "code"},
+        {{NULL, 0, NULL}, EXECBUF_E_NULL, "code"},
+        {{large, 0, NULL}, EXECBUF_E_EMPTY, "length"},
+        {{large, SIZE_MAX, NULL}, EXECBUF_E_TOO_LARGE, "length"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        for (size_t position = 0; position < COUNT; position += COUNT / 2 - 1) {
+            execbuf_code before = codes[position];
+            codes[position] = bad[i].code;
+            for (size_t j = 0; j < COUNT; j++) {
+                outs[j] = filled();
+            }
+            expect(execbuf_pool_publish_batch(pool, outs, codes, COUNT, &error), bad[i].status,
+                   bad[i].culprit);
+            for (size_t j = 0; j < COUNT; j++) {
+                CHECK(is_zero(&outs[j]));
+            }
+            CHECK(stats_of(pool).live == 0 && stats_of(pool).bytes == 0);
+            codes[position] = before;
+        }
+    }
+    execbuf_pool_free(pool);
+}
+
+int main(void) {
+    RUN(reserved_code_knows_its_address);
+    RUN(rewrite_stays_inside);
+    RUN(rewrite_copies_from_code_that_overlaps);
+    RUN(a_batch_is_published_as_a_whole_or_not_at_all);
+    (void)printf("ok\n");
+    return 0;
+}
