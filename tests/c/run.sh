@@ -104,6 +104,7 @@ variants="faults plain stub"
 list="program pool-faults$suffix faults pool_faults.c
 program faults$suffix faults faults.c
 program region-faults$suffix faults region_faults.c
+program parking$suffix faults parking.c
 program pool-memory$suffix plain pool_memory.c
 program pool-footprint$suffix plain pool_footprint.c
 program pool-handles$suffix plain pool_handles.c
@@ -139,7 +140,8 @@ program pool-handles-unix unix pool_handles.c
 program pool-memory-unix unix pool_memory.c
 program pool-footprint-unix unix pool_footprint.c
 program pool-faults-unix unix-faults pool_faults.c
-program region-faults-unix unix-faults region_faults.c"
+program region-faults-unix unix-faults region_faults.c
+program parking-unix unix-faults parking.c"
 fi
 for variant in $variants; do
     echo "library $variant"
