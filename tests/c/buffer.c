@@ -1,8 +1,8 @@
-/* The C API, function by function. */
+/* The C API of buffers with a dedicated mapping, function by function, and of statuses and error reports. */
 
 #include "check.h"
 
-/* What the last call reported. */
+/* The report of the last call. */
 static execbuf_error error;
 
 static void new_publishes_code_that_runs(void) {
@@ -40,7 +40,7 @@ static void code_is_surrounded_by_traps(void) {
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
 }
 
-static void reserve_tells_the_address_before_publish(void) {
+static void reserve_returns_the_address_before_publish(void) {
     code two = returning(2);
     execbuf buffer;
     CHECK(execbuf_reserve(&buffer, 100000, NULL) == EXECBUF_OK);
@@ -66,7 +66,7 @@ static void a_reserved_buffer_can_be_freed_unpublished(void) {
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
 }
 
-static void rewrite_changes_only_what_it_is_given(void) {
+static void rewrite_changes_only_the_given_range(void) {
     code one = returning(1);
     code two = returning(2);
     code three = returning(3);
@@ -79,13 +79,13 @@ static void rewrite_changes_only_what_it_is_given(void) {
     CHECK(execbuf_rewrite(&buffer, 16, three.bytes, three.length, NULL) == EXECBUF_OK);
     CHECK(call(&buffer, 0) == 1 && call(&buffer, 16) == 3);
     (void)look();
-    /* From itself, overlapping nothing. */
+    /* The source is in the same buffer and does not overlap the target. */
     CHECK(execbuf_rewrite(&buffer, 0, (const uint8_t *)buffer.entry + 16, three.length, NULL) == EXECBUF_OK);
     CHECK(call(&buffer, 0) == 3 && call(&buffer, 16) == 3);
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
 }
 
-static void rewrite_crosses_pages(void) {
+static void rewrite_can_cross_pages(void) {
     static uint8_t big[5 * 4096];
     memset(big, 0, sizeof big);
     code one = returning(1);
@@ -107,7 +107,7 @@ static void expect(execbuf_status returned, execbuf_status wanted, const char *c
     CHECK(error.os_error == 0 && error.attempt_count == 0);
 }
 
-static void null_is_named(void) {
+static void null_arguments_are_reported(void) {
     code one = returning(1);
     execbuf buffer;
     expect(execbuf_new(NULL, one.bytes, 1, &error), EXECBUF_E_NULL, "out");
@@ -133,7 +133,8 @@ static void sizes_are_checked(void) {
     expect(execbuf_reserve(&buffer, SIZE_MAX, &error), EXECBUF_E_TOO_LARGE, "capacity");
     expect(execbuf_reserve(&buffer, PTRDIFF_MAX, &error), EXECBUF_E_TOO_LARGE, "capacity");
     expect(execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX + 1, &error), EXECBUF_E_TOO_LARGE, "capacity");
-    /* More than there is. 32-bit systems may have it, and valgrind has its own opinion. */
+    /* More memory than the address space has. 32-bit systems may have it, and valgrind reports its own
+     * errors. */
     if (sizeof(size_t) == 8 && !under_valgrind()) {
         CHECK(execbuf_reserve(&buffer, (size_t)PTRDIFF_MAX - (1 << 20), &error) == EXECBUF_E_NO_MEMORY);
         CHECK(error.culprit != NULL && error.os_error != 0);
@@ -148,7 +149,7 @@ static void sizes_are_checked(void) {
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
 }
 
-static void rewrite_stays_inside(void) {
+static void rewrite_checks_its_range(void) {
     code one = returning(1);
     execbuf buffer;
     CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
@@ -194,18 +195,18 @@ static void stale_foreign_and_altered_handles_are_refused(void) {
 
     execbuf copy = buffer;
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
-    CHECK(execbuf_free(&buffer) == EXECBUF_OK); /* all zero by now */
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK); /* a zeroed handle */
     CHECK(execbuf_free(&copy) == EXECBUF_E_STALE);
     expect(execbuf_rewrite(&copy, 0, one.bytes, 1, &error), EXECBUF_E_STALE, "buffer");
     expect(execbuf_publish(&copy, one.bytes, 1, &error), EXECBUF_E_STALE, "buffer");
-    /* A new buffer takes the record, and perhaps the address, of the one that was freed. */
+    /* A new buffer reuses the record, and possibly the address, of the freed one. */
     CHECK(execbuf_new(&buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
     CHECK(execbuf_free(&copy) == EXECBUF_E_STALE);
     CHECK(call(&buffer, 0) == 1 && call(&neighbour, 0) == 1);
     CHECK(execbuf_free(&buffer) == EXECBUF_OK && execbuf_free(&neighbour) == EXECBUF_OK);
 }
 
-static void thousands_of_buffers_live_and_leave_nothing(void) {
+static void thousands_of_buffers_leave_no_mappings(void) {
     enum { COUNT = 3000 };
     static execbuf buffers[COUNT];
     maps before = {0, 0};
@@ -218,11 +219,11 @@ static void thousands_of_buffers_live_and_leave_nothing(void) {
             CHECK(call(&buffers[i], 0) == (int)(i % 2048));
         }
         for (uint32_t i = 0; i < COUNT; i++) {
-            /* In another order than they were made. */
+            /* In another order than they were created. */
             CHECK(execbuf_free(&buffers[i * 7 % COUNT]) == EXECBUF_OK);
         }
         if (round == 0) {
-            before = look(); /* the table has its size by now */
+            before = look(); /* the table of handles has its final size */
         }
     }
     CHECK(same(before, look()));
@@ -246,7 +247,7 @@ static void names_and_messages_are_complete(void) {
     CHECK(strcmp(version, EXECBUF_VERSION) == 0);
 }
 
-static void describe_writes_like_snprintf(void) {
+static void describe_truncates_like_snprintf(void) {
     execbuf buffer;
     expect(execbuf_reserve(&buffer, 0, &error), EXECBUF_E_EMPTY, "capacity");
     error.culprit = "length";
@@ -271,18 +272,18 @@ static void describe_writes_like_snprintf(void) {
 int main(void) {
     RUN(new_publishes_code_that_runs);
     RUN(code_is_surrounded_by_traps);
-    RUN(reserve_tells_the_address_before_publish);
+    RUN(reserve_returns_the_address_before_publish);
     RUN(a_reserved_buffer_can_be_freed_unpublished);
-    RUN(rewrite_changes_only_what_it_is_given);
-    RUN(rewrite_crosses_pages);
-    RUN(null_is_named);
+    RUN(rewrite_changes_only_the_given_range);
+    RUN(rewrite_can_cross_pages);
+    RUN(null_arguments_are_reported);
     RUN(sizes_are_checked);
-    RUN(rewrite_stays_inside);
+    RUN(rewrite_checks_its_range);
     RUN(states_are_checked);
     RUN(stale_foreign_and_altered_handles_are_refused);
-    RUN(thousands_of_buffers_live_and_leave_nothing);
+    RUN(thousands_of_buffers_leave_no_mappings);
     RUN(names_and_messages_are_complete);
-    RUN(describe_writes_like_snprintf);
+    RUN(describe_truncates_like_snprintf);
     (void)printf("ok\n");
     return 0;
 }

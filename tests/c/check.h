@@ -1,4 +1,4 @@
-/* What the C tests share: a check that stops the program, machine code to publish, and a look at the maps. */
+/* Helpers for all C tests: CHECK, machine code to publish, and the list of mappings. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -9,6 +9,7 @@
 
 #include "execbuf.h"
 
+/* Ends the program with an error unless the condition is true. */
 #define CHECK(condition)                                                                                     \
     do {                                                                                                     \
         if (!(condition)) {                                                                                  \
@@ -17,7 +18,7 @@
         }                                                                                                    \
     } while (0)
 
-/* Names a test before it runs, so that a crash says where. */
+/* Prints the name of a test, then runs it: if the program crashes, the last name is that of the test. */
 #define RUN(test)                                                                                            \
     do {                                                                                                     \
         (void)printf("%s\n", #test);                                                                         \
@@ -27,13 +28,15 @@
 
 typedef int (*int_function)(void);
 
-/* Code for "int f(void) { return value; }", 0 <= value < 2048; every architecture's has CODE_LENGTH bytes or
- * fewer, and starts with bytes that hold the value. */
+/* Machine code of a function. */
 typedef struct code {
     uint8_t bytes[8];
     size_t length;
 } code;
 
+/* Machine code of "int f(void) { return value; }". The first bytes of the code contain the value.
+ *
+ * In: value: less than 2048. */
 static inline code returning(uint32_t value) {
     code made = {{0}, 0};
 #if defined(__x86_64__) || defined(__i386__)
@@ -54,20 +57,21 @@ static inline code returning(uint32_t value) {
         0x00, /* ret */
     };
 #else
-#error "the C tests know x86, AArch64 and RISC-V"
+#error "the C tests support x86, AArch64 and RISC-V"
 #endif
     memcpy(made.bytes, bytes, sizeof bytes);
     made.length = sizeof bytes;
     return made;
 }
 
+/* Calls the function at an offset in a buffer. */
 static inline int call(const execbuf *buffer, size_t offset) {
     int_function function = (int_function)execbuf_entry(buffer, offset);
     CHECK(function != NULL);
     return function();
 }
 
-/* Whether a range holds nothing but trap instructions, which begin at multiples of their size. */
+/* Whether a range contains only trap instructions, aligned to their size. */
 static inline int holds_traps(const void *start, size_t size) {
 #if defined(__x86_64__) || defined(__i386__)
     const uint8_t trap[4] = {0xcc, 0xcc, 0xcc, 0xcc}; /* int3 */
@@ -85,7 +89,8 @@ static inline int holds_traps(const void *start, size_t size) {
     return 1;
 }
 
-/* The numbers of a pool, of which every byte is filled. */
+/* The stats of a pool. The struct contains garbage before the call, so a member that the library does not
+ * write is noticed. */
 static inline execbuf_pool_stats stats_of(const execbuf_pool *pool) {
     execbuf_pool_stats stats;
     memset(&stats, 0xa5, sizeof stats);
@@ -94,7 +99,7 @@ static inline execbuf_pool_stats stats_of(const execbuf_pool *pool) {
     return stats;
 }
 
-/* Whether a pool has published code at an address. Fills place, which may be NULL. */
+/* Whether a pool has published code at an address. Fills place unless it is NULL. */
 static inline int finds(const execbuf_pool *pool, const void *address, execbuf_place *place) {
     if (place != NULL) {
         memset(place, 0xa5, sizeof *place);
@@ -107,7 +112,7 @@ static inline int finds(const execbuf_pool *pool, const void *address, execbuf_p
     return status == EXECBUF_OK;
 }
 
-/* The options of a pool. */
+/* Options for execbuf_pool_new. */
 static inline execbuf_pool_options options_of(const void *near_to, const char *name) {
     execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
     options.near_to = near_to;
@@ -115,7 +120,7 @@ static inline execbuf_pool_options options_of(const void *near_to, const char *n
     return options;
 }
 
-/* A signature, to be freed by the caller. */
+/* Parses a signature. The caller frees it. */
 static inline execbuf_signature *parsed(const char *text) {
     execbuf_signature *signature;
     CHECK(execbuf_signature_parse(&signature, text, NULL) == EXECBUF_OK && signature != NULL);
@@ -131,14 +136,13 @@ static inline int under_valgrind(void) {
     return preloaded != NULL && strstr(preloaded, "vgpreload") != NULL;
 }
 
-/* Counts this process's mappings and the bytes mapped, and checks that none is writable and executable.
- * Without a way to look, both counts are 0. */
+/* The mappings of this process: how many, and their size. Both are 0 if they cannot be listed. */
 typedef struct maps {
     size_t count;
     size_t bytes;
 } maps;
 
-/* Whether two looks saw the same. ThreadSanitizer maps memory of its own at any time. */
+/* Whether the mappings have not changed. Always true under ThreadSanitizer, which maps memory at any time. */
 static inline int same(maps one, maps other) {
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -150,6 +154,7 @@ static inline int same(maps one, maps other) {
     return one.count == other.count && one.bytes == other.bytes;
 }
 
+/* look counts the mappings of this process, and checks that none is writable and executable. */
 #if defined(_WIN32)
 #include <windows.h>
 static inline maps look(void) {
@@ -160,7 +165,7 @@ static inline maps look(void) {
         if (info.State == MEM_COMMIT) {
             CHECK((info.Protect & 0xff) != PAGE_EXECUTE_READWRITE);
             CHECK((info.Protect & 0xff) != PAGE_EXECUTE_WRITECOPY);
-            /* Only our kind of memory; the heap and stacks come and go. */
+            /* Counts only the kinds of memory that execbuf maps; heap and stacks grow and shrink. */
             DWORD protection = info.Protect & 0xff;
             if ((info.Type == MEM_PRIVATE && protection == PAGE_EXECUTE_READ) ||
                 (info.Type == MEM_MAPPED &&
@@ -176,7 +181,7 @@ static inline maps look(void) {
 #include <fcntl.h>
 #include <unistd.h>
 
-/* The process's list of mappings, as the kernel writes it. No stdio: its buffers would come and go. */
+/* The text of /proc/self/maps. It is not read with stdio, whose buffers would change the mappings. */
 static inline char *read_maps(void) {
     static char text[1 << 20];
     size_t length = 0;
@@ -191,7 +196,7 @@ static inline char *read_maps(void) {
     return text;
 }
 
-/* How many mappings have the given letters in their protection, "rwxp" or "rwxs". */
+/* The number of mappings whose protection ("rwxp" or "rwxs") contains the given letters. */
 static inline size_t count_mappings(const char *letters) {
     size_t count = 0;
     for (char *line = read_maps(); *line != '\0'; line = strchr(line, '\n') + 1) {
@@ -202,7 +207,7 @@ static inline size_t count_mappings(const char *letters) {
     return count;
 }
 
-/* Whether the maps are full of what valgrind or ThreadSanitizer has there, which grows with each region. */
+/* Whether the mappings of valgrind or ThreadSanitizer hide those of execbuf: they change with each region. */
 static inline int hides_maps(void) {
 #if defined(__SANITIZE_THREAD__)
     return 1;
@@ -219,8 +224,7 @@ static inline maps look(void) {
     if (hides_maps()) {
         static int said = 0;
         if (!said++) {
-            (void)fprintf(stderr,
-                          "SKIP: no look at the maps: they show valgrind's own, or the sanitizer's\n");
+            (void)fprintf(stderr, "SKIP: mappings are not compared under valgrind and ThreadSanitizer\n");
         }
         return seen;
     }
@@ -236,8 +240,8 @@ static inline maps look(void) {
     return seen;
 }
 
-/* Only the mappings that can be a buffer's or a region's: those that the heap has none of. So a test that
- * uses much of the heap can compare two looks. */
+/* As look, but counts only mappings that can belong to a buffer or a region: executable, shared, or writable
+ * but not readable. The heap has none of these, so a test that uses the heap can compare the results. */
 static inline maps look_at_code(void) {
     maps seen = {0, 0};
     if (hides_maps()) {

@@ -1,5 +1,5 @@
-/* The fixed part of the programs that tests/thunk_compilers generates; see crossing.h. SEED is where the
- * random numbers begin. */
+/* The part of the programs of tests/thunk_compilers that is not generated; see crossing.h. SEED is the seed
+ * of the random numbers. */
 
 #include "crossing.h"
 
@@ -12,8 +12,8 @@ unsigned got_count;
 unsigned is_aligned;
 int shares;
 
-/* The registers that both conventions preserve, then rdi and rsi, then xmm6 to xmm15: as they were before a
- * call, as they are set for it, and as they are after it. */
+/* Preserved registers: those of both conventions, then rdi and rsi, then xmm6 to xmm15, which only Win64
+ * preserves. The values before a call, those set for it, and those after it. */
 typedef struct registers {
     uint64_t general[8];
     uint64_t vector[10][2];
@@ -25,8 +25,8 @@ __attribute__((used)) registers registers_after;
 __attribute__((used)) void *wrapped;
 __attribute__((used)) void *wrapped_return;
 
-/* Functions of any type, which call wrapped with the stack as it is, the registers set: so the return address
- * is kept aside meanwhile. */
+/* Call wrapped with preserved registers set. The signature can be any: the stack is passed on unchanged, so
+ * the return address is kept in wrapped_return during the call. */
 void wrapper_sysv64(void);
 void wrapper_win64(void);
 
@@ -68,11 +68,11 @@ static uint64_t some_bits(void) {
 }
 
 static execbuf thunk;
-static execbuf_signature *signature; /* what its caller and its target say */
+static execbuf_signature *signature; /* that of caller and target */
 static const char *text_of_signature;
 static execbuf_abi caller_abi;
 
-/* The last thunks that share. */
+/* The last thunks made by execbuf_thunk_new. */
 static execbuf kept[64];
 static size_t next_kept;
 
@@ -123,7 +123,7 @@ void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*t
     return caller == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
 }
 
-/* The bits that stand for a value of this type, small integers widened, whose lowest bits are given. */
+/* Widens the low bits of a value as its type says. */
 static uint64_t widened(int32_t type, uint64_t bits) {
     switch (type) {
     case EXECBUF_TYPE_VOID: return 0;

@@ -1,6 +1,6 @@
-/* What the programs share that tests/thunk_compilers generates: calls through thunks, whose both ends are
- * what a compiler makes of its own support for the two conventions. crossing.c is the fixed part.
- */
+/* For the programs that tests/thunk_compilers generates. They make calls through thunks; the compiler's own
+ * support for the two conventions compiles both the caller and the target. crossing.c is the part of the
+ * program that is not generated. */
 #ifndef CROSSING_H
 #define CROSSING_H
 
@@ -13,7 +13,7 @@
 #define SYSV64 __attribute__((sysv_abi))
 #define WIN64 __attribute__((ms_abi))
 
-/* Compilers have builtins for the convention that is not the system's. */
+/* Compilers have builtins for variable arguments of the convention that is not the system's. */
 #if defined(_WIN32)
 #define WIN64_LIST va_list
 #define WIN64_START va_start
@@ -30,30 +30,33 @@
 #define WIN64_ARGUMENT __builtin_va_arg
 #endif
 
-/* What the current call's arguments and result are, all 64 bits of each: the upper bits of small integers are
- * dirty, and volatile keeps compilers from cleaning them. */
+/* The arguments and the result of the current call, 64 bits each. The upper bits of small integers are
+ * garbage, as the conventions allow; volatile keeps compilers from clearing them. */
 extern volatile uint64_t sent[EXECBUF_MAX_ARGUMENTS];
 extern volatile uint64_t sent_result;
 
-/* What the target reports: its arguments, small integers widened by its compiler, floats as their bits; how
- * many there are; and whether its stack is aligned. */
+/* What the target received: its arguments (small integers as its compiler widens them, floats as their bits),
+ * how many there were, and whether the stack was aligned. */
 extern uint64_t got[EXECBUF_MAX_ARGUMENTS];
 extern unsigned got_count;
 extern unsigned is_aligned;
 
-/* Whether thunks are made by execbuf_thunk_new, and some of them are kept meanwhile, so that they share code
- * if it is alike; else by execbuf_thunk_emit. */
+/* True: execbuf_thunk_new makes the thunks, and the last ones are kept, so that stubs share adapters. False:
+ * execbuf_thunk_emit makes them. */
 extern int shares;
 
-/* Publishes a thunk of a signature for a target, and chooses what is sent. The thunk is called by one
- * convention, the target is of the other.
+/* Publishes a thunk for a target, and chooses the arguments and the result at random. The target has the
+ * other convention than the caller.
  *
- * Returns: a function that is called instead of the thunk, and sees to the registers.
- * In: text:  the signature of both.
- *     moved: the signature by which the thunk moves the arguments. */
+ * Returns: a function to call instead of the thunk. It sets the preserved registers, calls the thunk and
+ *          stores the registers.
+ * In: text:   the signature of caller and target.
+ *     moved:  the signature that the thunk is made for.
+ *     caller: the convention of the caller.
+ *     target: the function that the thunk calls. */
 void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void);
 
-/* Looks at what the target got, at the bits of the result, widened by its type, and at the registers. */
+/* Checks what the target received, the result (widened as its type says) and the preserved registers. */
 void conclude(uint64_t result);
 
 static inline uint64_t bits_of_f64(double value) {
@@ -81,8 +84,8 @@ static inline float f32_of(uint64_t bits) {
     return value;
 }
 
-/* In a target, after it has stored its arguments: looks at the alignment of its stack, and overwrites what
- * its convention lets it overwrite. */
+/* For a target, after it has stored its arguments: checks the alignment of its stack. The macros below
+ * overwrite all registers that its convention does not preserve. */
 #define LOOK_AT_STACK(count)                                                                                 \
     do {                                                                                                     \
         _Alignas(16) volatile char probe[16] = {0};                                                          \

@@ -1,12 +1,12 @@
-/* Every system call and allocation that the library makes fails once, and then all from it on fail: each
- * public function copes, or returns an error that names the call; nothing leaks, and old code still runs.
- * The calls of pools are in pool_faults.c.
+/* Fault injection in buffers with a dedicated mapping. Each system call and allocation of a public function
+ * fails once; then it and all later ones fail. The function must succeed by other means or return an error
+ * that names the call. Nothing may leak, and old code must still run. pool_faults.c does the same for pools.
  *
  * Built with EXECBUF_FAULT_INJECTION, which makes the library ask xb_fault before each call. */
 
 #include "faults.h"
 
-/* Where the code of a scenario is. */
+/* The entry of the scenario's buffer. */
 static const void *entry;
 
 static execbuf_status publish_one(void) {
@@ -14,9 +14,9 @@ static execbuf_status publish_one(void) {
     return execbuf_publish(&buffer, one.bytes, one.length, &error);
 }
 
-static void nothing(void) {}
+static void do_nothing(void) {}
 
-static void one_runs_if_created(execbuf_status status) {
+static void check_created(execbuf_status status) {
     if (status == EXECBUF_OK) {
         CHECK(call(&buffer, 0) == 1);
     } else {
@@ -28,11 +28,11 @@ static execbuf_status reserve(void) {
     return execbuf_reserve(&buffer, 100000, &error);
 }
 
-static void publishing_works_if_reserved(execbuf_status status) {
+static void check_reserved(execbuf_status status) {
     if (status == EXECBUF_OK) {
         status = publish_one();
     }
-    one_runs_if_created(status);
+    check_created(status);
 }
 
 static void reserve_some(void) {
@@ -40,7 +40,7 @@ static void reserve_some(void) {
     entry = buffer.entry;
 }
 
-static void still_reserved_if_failed(execbuf_status status) {
+static void check_published_or_reserved(execbuf_status status) {
     CHECK(buffer.entry == entry);
     if (status != EXECBUF_OK) {
         CHECK(buffer.length == 0 && publish_one() == EXECBUF_OK);
@@ -48,7 +48,7 @@ static void still_reserved_if_failed(execbuf_status status) {
     CHECK(call(&buffer, 0) == 1);
 }
 
-/* Over three pages, with a function on the first and one on the second. */
+/* Publishes code of three pages, with a function on the first page and one on the second. */
 static void publish_three_pages(void) {
     static uint8_t bytes[3 * 4096 - 16];
     code one = returning(1);
@@ -57,8 +57,8 @@ static void publish_three_pages(void) {
     CHECK(execbuf_new(&buffer, bytes, sizeof bytes, NULL) == EXECBUF_OK);
 }
 
-/* A function, and so many zeros behind it that they have to be kept on the heap where the old bytes are kept.
- */
+/* Rewrites 100 bytes: too many for the stack buffer that keeps the old bytes on systems that rewrite in
+ * place, so that the library allocates memory for them. */
 static execbuf_status rewrite_second_page(void) {
     uint8_t bytes[100] = {0};
     code two = returning(2);
@@ -66,9 +66,9 @@ static execbuf_status rewrite_second_page(void) {
     return execbuf_rewrite(&buffer, 5000, bytes, sizeof bytes, &error);
 }
 
-static int lost; /* how often code was lost */
+static int lost; /* how many times code was lost */
 
-static void old_code_runs_if_failed(execbuf_status status) {
+static void check_rewritten(execbuf_status status) {
     if (status == EXECBUF_E_LOST) {
         CHECK(may_lose);
         lost++;
@@ -87,20 +87,20 @@ static execbuf_status release(void) {
     return error.status;
 }
 
-static void freed(execbuf_status status) {
+static void check_freed(execbuf_status status) {
     CHECK(status == EXECBUF_OK);
-    /* A mapping that could not be unmapped is tried again by any later call. */
+    /* Unmaps what the system refused to unmap before. */
     CHECK(execbuf_free(NULL) == EXECBUF_OK);
 }
 
-/* The very first use of the library, which also registers the fork handlers and allocates the table. */
-static void the_first_use_fails_cleanly(void) {
+/* The first use of the library, which also registers fork handlers and allocates the table of handles. */
+static void failures_of_the_first_use_are_reported(void) {
     CHECK(execbuf_free(NULL) == EXECBUF_OK);
 #if !defined(_WIN32)
     arm("pthread_atfork", 0, false);
     CHECK(create() == EXECBUF_E_NO_MEMORY && strcmp(error.culprit, "pthread_atfork") == 0);
 #endif
-    arm("calloc", 0, true); /* the table, which is allocated last */
+    arm("calloc", 0, true); /* the table of handles, which is allocated last */
     CHECK(create() == EXECBUF_E_NO_MEMORY && strcmp(error.culprit, "calloc") == 0);
     maps before = look();
     CHECK(create() == EXECBUF_E_NO_MEMORY && reserve() == EXECBUF_E_NO_MEMORY);
@@ -108,7 +108,7 @@ static void the_first_use_fails_cleanly(void) {
     disarm();
 }
 
-static void a_failure_of_all_backends_is_followed_by_a_new_self_test(void) {
+static void backends_are_tested_again_after_all_have_failed(void) {
     arm(NULL, -1, false);
     CHECK(create() == EXECBUF_OK && execbuf_free(&buffer) == EXECBUF_OK);
     long warm = calls;
@@ -118,7 +118,7 @@ static void a_failure_of_all_backends_is_followed_by_a_new_self_test(void) {
     CHECK(calls > warm);
 }
 
-static void no_more_room_for_a_backend_is_no_refusal(void) {
+static void lack_of_memory_takes_precedence_over_a_refusal(void) {
 #if LADDER
     forget();
     always[0] = "flip";
@@ -131,7 +131,7 @@ static void no_more_room_for_a_backend_is_no_refusal(void) {
 #endif
 }
 
-static void a_backend_that_runs_old_code_after_a_rewrite_is_not_used(void) {
+static void a_backend_that_runs_stale_code_is_rejected(void) {
 #if LADDER
     forget();
     arm("stale", 0, true);
@@ -141,7 +141,7 @@ static void a_backend_that_runs_old_code_after_a_rewrite_is_not_used(void) {
 #endif
 }
 
-static void a_refused_unmapping_is_made_up_for(void) {
+static void a_refused_unmapping_is_tried_again(void) {
     code one = returning(1);
     execbuf several[3];
     for (int by_new = 0; by_new < 2; by_new++) {
@@ -157,11 +157,11 @@ static void a_refused_unmapping_is_made_up_for(void) {
         }
         CHECK(failures >= 3);
         disarm();
-        /* The next call of the library tries anew. */
+        /* The next call of the library tries again to unmap. */
         if (by_new) {
             CHECK(create() == EXECBUF_OK);
             arm(UNMAP, 0, false);
-            CHECK(execbuf_free(&buffer) == EXECBUF_OK && failures == 1); /* no other is left to be unmapped */
+            CHECK(execbuf_free(&buffer) == EXECBUF_OK && failures == 1); /* nothing else was parked */
             disarm();
             CHECK(calls == 1);
         } else {
@@ -175,8 +175,8 @@ static void a_refused_unmapping_is_made_up_for(void) {
 #if LADDER
 #include <sys/wait.h>
 
-/* While a memfd is written: no program that is executed inherits it, and where the kernel knows how, it is
- * not one that could be executed. */
+/* Called before each write to a memfd: the descriptor has FD_CLOEXEC, and if the kernel supports it,
+ * F_SEAL_EXEC, which forbids executing the file. */
 static int memfds;
 
 static void watch_memfd(const char *call) {
@@ -202,7 +202,7 @@ static void watch_memfd(const char *call) {
     }
 }
 
-/* While an alias is writable: no child of a fork has it. */
+/* Called while an alias is writable: a forked child does not inherit it. */
 static int forks;
 
 static void watch_alias(const char *call) {
@@ -219,7 +219,7 @@ static void watch_alias(const char *call) {
     forks++;
 }
 
-/* Creates one buffer under watch. */
+/* Creates one buffer and calls a function before each of its system calls. */
 static void watched(void (*watcher)(const char *call)) {
     watch = watcher;
     CHECK(create() == EXECBUF_OK);
@@ -227,13 +227,13 @@ static void watched(void (*watcher)(const char *call)) {
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
 }
 
-/* The memfd backend goes on where the kernel does not know its newest flags and rights. */
-static void old_kernels_are_done_without(void) {
+/* The memfd backend also works if the kernel does not support its newest flags. */
+static void memfd_works_on_old_kernels(void) {
     static const struct {
         const char *call;
         long number;
         int32_t code;
-        long calls; /* so many in all, and no new climb of the ladder */
+        long calls; /* in all, if no backend is tested again */
     } lacks[] = {
         {"memfd_create", 0, EINVAL, 2}, /* the newest flag */
         {"mmap", 1, EPERM, 3},          /* a shared mapping of a sealed file */
@@ -250,7 +250,7 @@ static void old_kernels_are_done_without(void) {
 }
 #endif
 
-static void without_memory_there_is_no_signature(void) {
+static void signature_parse_reports_lack_of_memory(void) {
     execbuf_signature *signature = (execbuf_signature *)(void *)&error;
     arm("malloc", 0, true);
     CHECK(execbuf_signature_parse(&signature, "i(pp)", &error) == EXECBUF_E_NO_MEMORY && signature == NULL);
@@ -260,14 +260,14 @@ static void without_memory_there_is_no_signature(void) {
     execbuf_signature_free(signature);
 }
 
-/* Returns whether the backend works here. */
+/* Runs all scenarios with the only backend that is left. Returns false if it does not work here. */
 static bool all_scenarios(const char *backend) {
     static const scenario scenarios[] = {
-        {"new", nothing, create, one_runs_if_created, false},
-        {"reserve", nothing, reserve, publishing_works_if_reserved, false},
-        {"publish", reserve_some, publish_one, still_reserved_if_failed, false},
-        {"rewrite", publish_three_pages, rewrite_second_page, old_code_runs_if_failed, false},
-        {"free", publish_three_pages, release, freed, false},
+        {"new", do_nothing, create, check_created, false},
+        {"reserve", do_nothing, reserve, check_reserved, false},
+        {"publish", reserve_some, publish_one, check_published_or_reserved, false},
+        {"rewrite", publish_three_pages, rewrite_second_page, check_rewritten, false},
+        {"free", publish_three_pages, release, check_freed, false},
     };
     if (create() != EXECBUF_OK) {
         char text[400];
@@ -277,7 +277,8 @@ static bool all_scenarios(const char *backend) {
     }
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++) {
-        /* Once without a look, so that the table and the heap have their size. */
+        /* Runs once without comparing mappings, so that the table of handles and the heap have their final
+         * size. */
         scenarios[i].before();
         scenarios[i].after(scenarios[i].act());
         CHECK(execbuf_free(&buffer) == EXECBUF_OK);
@@ -289,19 +290,19 @@ static bool all_scenarios(const char *backend) {
 }
 
 int main(void) {
-    the_first_use_fails_cleanly();
+    failures_of_the_first_use_are_reported();
     all_scenarios("flip");
-    RUN(a_refused_unmapping_is_made_up_for);
-    RUN(without_memory_there_is_no_signature);
-    RUN(a_failure_of_all_backends_is_followed_by_a_new_self_test);
-    RUN(no_more_room_for_a_backend_is_no_refusal);
-    RUN(a_backend_that_runs_old_code_after_a_rewrite_is_not_used);
+    RUN(a_refused_unmapping_is_tried_again);
+    RUN(signature_parse_reports_lack_of_memory);
+    RUN(backends_are_tested_again_after_all_have_failed);
+    RUN(lack_of_memory_takes_precedence_over_a_refusal);
+    RUN(a_backend_that_runs_stale_code_is_rejected);
 #if LADDER
     always[0] = "flip";
     if (all_scenarios("memfd")) {
         watched(watch_memfd);
         CHECK(memfds > 0);
-        RUN(old_kernels_are_done_without);
+        RUN(memfd_works_on_old_kernels);
     }
     always[1] = "memfd_create";
     if (all_scenarios("alias")) {

@@ -1,4 +1,4 @@
-/* What the tests share in which calls fail: saying which, and running a scenario with each fault there is. */
+/* Fault injection: chooses which calls fail, and runs a scenario once for each fault that it can have. */
 #ifndef FAULTS_H
 #define FAULTS_H
 
@@ -30,33 +30,34 @@ int32_t xb_fault(const char *call);
 #endif
 
 #if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
-#define LADDER 1 /* there is more than one backend */
+#define LADDER 1 /* there is more than one backend for dedicated mappings */
 #else
 #define LADDER 0
 #endif
 
-/* Calls that fail whatever is armed. */
+/* Two calls that fail always, with REFUSED. */
 static const char *always[2] = {"", ""};
-/* Which calls fail next: the one numbered first, counted from 0, or also all after it; of those called only,
- * unless that is NULL. And the code they fail with. */
+/* The armed fault. If only is not NULL, calls of other names do not count and do not fail. Of those that
+ * count, the one numbered first fails (from 0), and all later ones too if and_all_after is true. No call
+ * fails if first is -1. */
 static const char *only;
 static long first = -1;
 static bool and_all_after;
-static int32_t code_given = EXHAUSTED;
-static long calls;
-static long failures;
-/* Called before each call, with its name. */
+static int32_t code_given = EXHAUSTED; /* the error code of failures */
+static long calls;                     /* how many calls counted since the last arm */
+static long failures;                  /* how many of them failed */
+/* Called before each system call and allocation, with its name, unless it is NULL. */
 static void (*watch)(const char *call);
 
 int32_t xb_fault(const char *call) {
-    (void)look(); /* at no instant is anything writable and executable */
+    (void)look(); /* checks at each call that nothing is writable and executable */
     if (watch != NULL) {
         watch(call);
     }
     if (strcmp(always[0], call) == 0 || strcmp(always[1], call) == 0) {
         return REFUSED;
     }
-    /* "stale" is no call but a way to behave. */
+    /* "stale" is not a call: it makes the library behave as under an emulator that runs old code. */
     if (only != NULL ? strcmp(only, call) != 0 : strcmp("stale", call) == 0) {
         return 0;
     }
@@ -66,6 +67,7 @@ int32_t xb_fault(const char *call) {
     return fails ? code_given : 0;
 }
 
+/* Sets the fault; see the variables above. */
 static inline void arm(const char *name, long number, bool all_after) {
     only = name;
     first = number;
@@ -79,7 +81,7 @@ static inline void disarm(void) {
 }
 
 #if defined(__linux__)
-/* How many descriptors are open, found without opening one. */
+/* The number of open descriptors. Does not open one itself. */
 static inline int open_fds(void) {
     int count = 0;
     for (int fd = 0; fd < 256; fd++) {
@@ -93,17 +95,17 @@ static inline int open_fds(void) {
 }
 #endif
 
-/* What the scenarios work on. */
+/* The buffer that a scenario uses, and the report of its call. */
 static execbuf buffer;
 static execbuf_error error;
 
-/* One use of the library: act is what calls fail in; before and after it they don't. */
+/* One use of the library. Calls fail only during act, not in before and after. */
 typedef struct scenario {
     const char *name;
     void (*before)(void);
     execbuf_status (*act)(void);
     void (*after)(execbuf_status status);
-    bool costly; /* run_all makes do with fewer variants */
+    bool costly; /* run_all runs fewer variants */
 } scenario;
 
 static inline execbuf_status create(void) {
@@ -111,9 +113,9 @@ static inline execbuf_status create(void) {
     return execbuf_new(&buffer, one.bytes, one.length, &error);
 }
 
-static bool may_lose; /* whether all calls failed, from some one on */
+static bool may_lose; /* whether all calls failed from some call on, so that code may be lost */
 
-/* Makes the library forget which backend works, so that the next call climbs the whole ladder. */
+/* Makes the library forget which backend worked, so that the next call tests all backends again. */
 static inline void forget(void) {
     code one = returning(1);
     execbuf forgotten;
@@ -121,9 +123,9 @@ static inline void forget(void) {
     code_given = EXHAUSTED;
     arm(PROTECT, 0, true);
     execbuf_status status = execbuf_new(&forgotten, one.bytes, one.length, &error);
-    if (status == EXECBUF_OK) { /* not by the flip */
+    if (status == EXECBUF_OK) { /* another backend than the flip works */
         (void)execbuf_free(&forgotten);
-        arm("mmap", 1, true); /* the pages are staged, and nothing else is mapped */
+        arm("mmap", 1, true); /* staging succeeds, all later mappings fail */
         status = execbuf_new(&forgotten, one.bytes, one.length, &error);
     }
     disarm();
@@ -131,7 +133,8 @@ static inline void forget(void) {
     CHECK(status == EXECBUF_E_NO_MEMORY && error.attempt_count > 0);
 }
 
-/* A status is what the code means that calls failed with, or one of an allocation, or LOST. */
+/* Checks that a status fits the error code of the failed calls. A failed allocation is E_NO_MEMORY, and
+ * E_LOST is always possible. */
 static inline void check_status(execbuf_status status) {
     CHECK(error.status == status);
     if (status == EXECBUF_OK || status == EXECBUF_E_LOST) {
@@ -140,14 +143,18 @@ static inline void check_status(execbuf_status status) {
     CHECK(error.culprit != NULL && error.culprit[0] != '\0');
     bool exhausted = code_given == EXHAUSTED;
     for (size_t i = 0; i < error.attempt_count; i++) {
-        exhausted |= error.attempts[i].os_error == EXHAUSTED; /* qemu-user's answer to mremap */
+        exhausted |= error.attempts[i].os_error == EXHAUSTED; /* qemu-user's own error of mremap */
     }
     bool allocation = strcmp(error.culprit, "calloc") == 0 || strcmp(error.culprit, "malloc") == 0;
     CHECK(status == (exhausted || allocation ? EXECBUF_E_NO_MEMORY : EXECBUF_E_DENIED));
     CHECK(allocation || error.os_error != 0);
 }
 
-/* Runs a scenario with one fault. Returns whether the fault was reached. */
+/* Runs a scenario with one fault, and checks that nothing leaks.
+ *
+ * Returns: false if act made fewer calls, so that none failed.
+ * In: number, all_after: as for arm.
+ *     cold:              whether no backend is known to work when act begins. */
 static inline bool run(const scenario *tested, long number, bool all_after, bool cold) {
     if (cold) {
         forget();
@@ -177,9 +184,11 @@ static inline bool run(const scenario *tested, long number, bool all_after, bool
     return reached;
 }
 
-/* How many variants run_all goes through: three codes, warm and cold, one fault and all from it on. */
+/* The number of variants that run_all runs. All 12 are: three error codes, with and without a known backend,
+ * a single failure or all calls from it on. */
 static int variants = 12;
 
+/* Runs a scenario with each fault that it can have. Returns the number of faults. */
 static inline long run_all(const scenario *tested) {
     static const int32_t codes[] = {EXHAUSTED, REFUSED, INVALID};
     long faults = 0;

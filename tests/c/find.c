@@ -1,36 +1,36 @@
-/* execbuf_find: from an address to the buffer that contains it, of whatever kind. */
+/* execbuf_find returns the handle of the buffer that contains an address, in a pool or not. */
 
 #include "check.h"
 
-/* Bytes for the longest piece of code. */
+/* Machine code for all buffers, as long as the longest. */
 static uint8_t bytes[3U << 20];
 
-static void found(const execbuf *buffer, size_t offset) {
+static void check_found(const execbuf *buffer, size_t offset) {
     execbuf handle;
     memset(&handle, 0xa5, sizeof handle);
     CHECK(execbuf_find(&handle, (const uint8_t *)buffer->entry + offset) == EXECBUF_OK);
     CHECK(handle.entry == buffer->entry && handle.length == buffer->length && handle.id == buffer->id);
 }
 
-static void not_found(const void *address) {
+static void check_not_found(const void *address) {
     execbuf handle = {address, 1, 1};
     CHECK(execbuf_find(&handle, address) == EXECBUF_E_NOT_FOUND && is_zero(&handle));
 }
 
-/* Each byte at the ends of a buffer, and none beside them. */
-static void found_from_end_to_end(const execbuf *buffer) {
+/* Checks the first and last bytes of a buffer, and the bytes beside them. */
+static void check_bounds(const execbuf *buffer) {
     execbuf handle;
-    found(buffer, 0);
-    found(buffer, buffer->length / 2);
-    found(buffer, buffer->length - 1);
+    check_found(buffer, 0);
+    check_found(buffer, buffer->length / 2);
+    check_found(buffer, buffer->length - 1);
     const uint8_t *behind = (const uint8_t *)buffer->entry + buffer->length;
-    execbuf_status status = execbuf_find(&handle, behind); /* where other code may begin */
+    execbuf_status status = execbuf_find(&handle, behind); /* other code may begin there */
     CHECK(status == EXECBUF_E_NOT_FOUND || (status == EXECBUF_OK && handle.entry == behind));
-    status = execbuf_find(&handle, (const uint8_t *)buffer->entry - 1); /* where other code may end */
+    status = execbuf_find(&handle, (const uint8_t *)buffer->entry - 1); /* other code may end there */
     CHECK(status == EXECBUF_E_NOT_FOUND ||
           (status == EXECBUF_OK && (const uint8_t *)handle.entry + handle.length == buffer->entry));
     if (buffer->length % 16 != 0) {
-        not_found(behind);
+        check_not_found(behind);
     }
 }
 
@@ -41,12 +41,12 @@ static void buffers_with_a_dedicated_mapping_are_found(void) {
         CHECK(execbuf_new(&buffers[i], bytes, lengths[i], NULL) == EXECBUF_OK);
     }
     for (size_t i = 0; i < 4; i++) {
-        found_from_end_to_end(&buffers[i]);
+        check_bounds(&buffers[i]);
     }
     for (size_t i = 0; i < 4; i++) {
         const void *entry = buffers[i].entry;
         CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
-        not_found(entry);
+        check_not_found(entry);
     }
 }
 
@@ -61,17 +61,17 @@ static void buffers_of_all_pools_are_found(void) {
             CHECK(execbuf_pool_publish(pools[i], &buffers[i][j], bytes, lengths[j], NULL) == EXECBUF_OK);
         }
     }
-    execbuf_pool_free(pools[0]); /* its code lives on */
+    execbuf_pool_free(pools[0]); /* its code stays published */
     for (size_t i = 0; i < POOLS; i++) {
         for (size_t j = 0; j < COUNT; j++) {
-            found_from_end_to_end(&buffers[i][j]);
+            check_bounds(&buffers[i][j]);
         }
     }
     for (size_t i = 0; i < POOLS; i++) {
         for (size_t j = 0; j < COUNT; j++) {
             const void *entry = buffers[i][j].entry;
             CHECK(execbuf_free(&buffers[i][j]) == EXECBUF_OK);
-            not_found(entry);
+            check_not_found(entry);
         }
         if (i > 0) {
             execbuf_pool_free(pools[i]);
@@ -79,7 +79,7 @@ static void buffers_of_all_pools_are_found(void) {
     }
 }
 
-static void reserved_buffers_are_found_when_they_are_published(void) {
+static void reserved_buffers_are_found_after_publish(void) {
     execbuf_pool *pool;
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
     execbuf buffers[3];
@@ -87,26 +87,26 @@ static void reserved_buffers_are_found_when_they_are_published(void) {
     CHECK(execbuf_pool_reserve(pool, &buffers[1], 100, NULL) == EXECBUF_OK);
     CHECK(execbuf_pool_reserve(pool, &buffers[2], sizeof bytes, NULL) == EXECBUF_OK);
     for (size_t i = 0; i < 3; i++) {
-        not_found(buffers[i].entry);
+        check_not_found(buffers[i].entry);
         CHECK(execbuf_publish(&buffers[i], bytes, 50, NULL) == EXECBUF_OK);
-        found_from_end_to_end(&buffers[i]);
-        not_found((const uint8_t *)buffers[i].entry + 50);
+        check_bounds(&buffers[i]);
+        check_not_found((const uint8_t *)buffers[i].entry + 50);
         CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
     }
     execbuf_pool_free(pool);
 }
 
-static void what_is_no_code_is_not_found(void) {
+static void other_addresses_are_not_found(void) {
     int local = 0;
-    not_found(NULL);
-    not_found(&local);
-    not_found(bytes);
-    not_found((const void *)UINTPTR_MAX); /* NOLINT(performance-no-int-to-ptr) */
+    check_not_found(NULL);
+    check_not_found(&local);
+    check_not_found(bytes);
+    check_not_found((const void *)UINTPTR_MAX); /* NOLINT(performance-no-int-to-ptr) */
     CHECK(execbuf_find(NULL, bytes) == EXECBUF_E_NULL);
 }
 
-/* Freeing what was found is freeing the buffer. */
-static void a_handle_that_was_found_is_one_to_free(void) {
+/* The handle that execbuf_find returns is valid for rewrite and free. */
+static void found_handles_can_be_rewritten_and_freed(void) {
     code one = returning(1);
     execbuf_pool *pool;
     execbuf buffers[2];
@@ -151,21 +151,21 @@ static void thunks_are_found_and_their_adapters_are_not(void) {
         CHECK(execbuf_thunk_new(NULL, &thunks[2], &signature, abis[i], abis[1 - i], target.entry, NULL) ==
               EXECBUF_OK);
         for (size_t j = 0; j < 3; j++) {
-            found_from_end_to_end(&thunks[j]);
+            check_bounds(&thunks[j]);
         }
         if (stats_of(pool).regions > 0) {
             const uint8_t *adapter = adapter_of(&thunks[0]);
             execbuf_place place;
             CHECK(finds(pool, adapter, &place) && place.entry == adapter);
-            not_found(adapter);
-            not_found(adapter + place.length - 1);
+            check_not_found(adapter);
+            check_not_found(adapter + place.length - 1);
         }
         for (size_t j = 0; j < 3; j++) {
             execbuf handle;
             const void *entry = thunks[j].entry;
             CHECK(execbuf_find(&handle, entry) == EXECBUF_OK && execbuf_free(&handle) == EXECBUF_OK);
             CHECK(execbuf_free(&thunks[j]) == EXECBUF_E_STALE);
-            not_found(entry);
+            check_not_found(entry);
         }
     }
     CHECK(execbuf_free(&target) == EXECBUF_OK && stats_of(pool).live == 0);
@@ -178,7 +178,7 @@ static void thunks_are_found_and_their_adapters_are_not(void) {
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void both_processes_of_a_fork_find(void) {
+static void find_works_in_both_processes_after_a_fork(void) {
     execbuf_pool *pool;
     execbuf before[2];
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
@@ -188,13 +188,13 @@ static void both_processes_of_a_fork_find(void) {
     CHECK(child >= 0);
     execbuf after;
     CHECK(execbuf_pool_publish(pool, &after, bytes, 100, NULL) == EXECBUF_OK);
-    found_from_end_to_end(&before[0]);
-    found_from_end_to_end(&before[1]);
-    found_from_end_to_end(&after);
+    check_bounds(&before[0]);
+    check_bounds(&before[1]);
+    check_bounds(&after);
     for (size_t i = 0; i < 2; i++) {
         const void *entry = before[i].entry;
         CHECK(execbuf_free(&before[i]) == EXECBUF_OK);
-        not_found(entry);
+        check_not_found(entry);
     }
     CHECK(execbuf_free(&after) == EXECBUF_OK);
     if (child == 0) {
@@ -210,8 +210,8 @@ static void both_processes_of_a_fork_find(void) {
 enum { ROUNDS = 3000 };
 static execbuf_pool *shared;
 
-/* Publishes, finds and frees code of its own, while another thread does. */
-static void *come_and_go(void *unused) {
+/* Publishes, finds and frees buffers, while other threads do the same. */
+static void *publish_and_free(void *unused) {
     (void)unused;
     for (size_t round = 0; round < ROUNDS; round++) {
         execbuf buffer;
@@ -221,17 +221,17 @@ static void *come_and_go(void *unused) {
         } else {
             CHECK(execbuf_pool_publish(shared, &buffer, bytes, length, NULL) == EXECBUF_OK);
         }
-        found(&buffer, length - 1);
+        check_found(&buffer, length - 1);
         CHECK(execbuf_free(&buffer) == EXECBUF_OK);
     }
     return NULL;
 }
 
-static void threads_find_while_others_publish_and_free(void) {
+static void find_works_while_other_threads_publish_and_free(void) {
     pthread_t threads[3];
     CHECK(execbuf_pool_new(&shared, NULL, NULL) == EXECBUF_OK);
     for (int i = 0; i < 3; i++) {
-        CHECK(pthread_create(&threads[i], NULL, come_and_go, NULL) == 0);
+        CHECK(pthread_create(&threads[i], NULL, publish_and_free, NULL) == 0);
     }
     for (int i = 0; i < 3; i++) {
         CHECK(pthread_join(threads[i], NULL) == 0);
@@ -243,19 +243,19 @@ static void threads_find_while_others_publish_and_free(void) {
 
 int main(void) {
     memset(bytes, 0xc3, sizeof bytes);
-    RUN(what_is_no_code_is_not_found); /* before there is any */
+    RUN(other_addresses_are_not_found); /* before any code is published */
     RUN(buffers_with_a_dedicated_mapping_are_found);
     RUN(buffers_of_all_pools_are_found);
-    RUN(reserved_buffers_are_found_when_they_are_published);
-    RUN(a_handle_that_was_found_is_one_to_free);
+    RUN(reserved_buffers_are_found_after_publish);
+    RUN(found_handles_can_be_rewritten_and_freed);
 #if defined(__x86_64__)
     RUN(thunks_are_found_and_their_adapters_are_not);
 #endif
 #if !defined(_WIN32)
-    RUN(both_processes_of_a_fork_find);
-    RUN(threads_find_while_others_publish_and_free);
+    RUN(find_works_in_both_processes_after_a_fork);
+    RUN(find_works_while_other_threads_publish_and_free);
 #endif
-    RUN(what_is_no_code_is_not_found);
+    RUN(other_addresses_are_not_found);
     (void)printf("ok\n");
     return 0;
 }

@@ -6,17 +6,17 @@
 
 #include "pool_helpers.h"
 
-static void publish_runs_and_free_zeroes(void) {
+static void published_code_runs_and_free_zeroes_the_handle(void) {
     execbuf_pool *pool = new_pool();
     execbuf buffer = publish(pool, 1);
     CHECK(call(&buffer, 0) == 1);
     (void)look();
     release(&buffer);
-    CHECK(execbuf_free(&buffer) == EXECBUF_OK); /* all zero is nothing */
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK); /* a zeroed handle */
     execbuf_pool_free(pool);
 }
 
-static void null_is_named(void) {
+static void null_arguments_are_reported(void) {
     code one = returning(1);
     execbuf_code codes[1] = {{one.bytes, one.length, NULL}};
     execbuf_pool *pool = new_pool();
@@ -142,7 +142,7 @@ static void lookup_finds_published_code_only(void) {
             CHECK(finds(pool, entry + offsets[j], NULL));
             CHECK(!finds(stranger, entry + offsets[j], &place) && place.entry == NULL);
         }
-        /* Just behind it, and just before it, there is other code, or none. */
+        /* Other code may begin right after it, or end right before it. */
         if (finds(pool, entry + lengths[i], &place)) {
             CHECK(place.entry == entry + lengths[i]);
         }
@@ -165,7 +165,7 @@ static void lookup_finds_published_code_only(void) {
     execbuf_pool_free(pool);
 }
 
-static void numbers_add_up(void) {
+static void stats_add_up(void) {
     static uint8_t large[3U << 20];
     execbuf_pool *pool = new_pool();
     execbuf_pool_stats stats = stats_of(pool);
@@ -183,26 +183,26 @@ static void numbers_add_up(void) {
         CHECK(stats.backend != EXECBUF_BACKEND_NONE && stats.backend != EXECBUF_BACKEND_FLIP);
     }
     size_t regions = stats.regions;
-    size_t own = stats.dedicated;
+    size_t dedicated = stats.dedicated;
     size_t resident = stats.resident;
     execbuf big;
     CHECK(execbuf_pool_publish(pool, &big, large, sizeof large, NULL) == EXECBUF_OK);
     stats = stats_of(pool);
     CHECK(stats.live == 2 && stats.bytes == small.length + sizeof large);
-    CHECK(stats.regions == regions && stats.dedicated == own + 1);
+    CHECK(stats.regions == regions && stats.dedicated == dedicated + 1);
     CHECK(stats.resident >= resident + sizeof large && stats.resident < resident + sizeof large + 9000);
-    execbuf room;
-    CHECK(execbuf_pool_reserve(pool, &room, 1000, NULL) == EXECBUF_OK);
+    execbuf reserved;
+    CHECK(execbuf_pool_reserve(pool, &reserved, 1000, NULL) == EXECBUF_OK);
     stats = stats_of(pool);
     CHECK(stats.live == 3 && stats.bytes == small.length + sizeof large + 1000);
     release(&big);
-    release(&room);
+    release(&reserved);
     stats = stats_of(pool);
-    CHECK(stats.live == 1 && stats.bytes == small.length && stats.dedicated == own);
+    CHECK(stats.live == 1 && stats.bytes == small.length && stats.dedicated == dedicated);
     release(&small);
     stats = stats_of(pool);
     CHECK(stats.live == 0 && stats.bytes == 0 && stats.dedicated == 0);
-    CHECK(stats.regions == regions); /* it took little, so it is kept */
+    CHECK(stats.regions == regions); /* a region with few resident pages is kept */
     execbuf_pool_free(pool);
 }
 
@@ -218,7 +218,7 @@ static void buffers_outlive_their_pool(void) {
         CHECK(execbuf_pool_publish(pool, &buffers[1], large, sizeof large, NULL) == EXECBUF_OK);
         CHECK(execbuf_pool_reserve(pool, &buffers[2], 100, NULL) == EXECBUF_OK);
         execbuf_pool_free(pool);
-        execbuf_pool *next = new_pool(); /* must not get the memory of the first */
+        execbuf_pool *next = new_pool(); /* must not reuse the memory of the first, which has live buffers */
         execbuf another = publish(next, 5);
         code three = returning(3);
         code four = returning(4);
@@ -238,12 +238,12 @@ static void buffers_outlive_their_pool(void) {
 }
 
 int main(void) {
-    RUN(publish_runs_and_free_zeroes);
-    RUN(null_is_named);
+    RUN(published_code_runs_and_free_zeroes_the_handle);
+    RUN(null_arguments_are_reported);
     RUN(names_are_copied_up_to_63_bytes);
     RUN(sizes_are_checked);
     RUN(lookup_finds_published_code_only);
-    RUN(numbers_add_up);
+    RUN(stats_add_up);
     RUN(buffers_outlive_their_pool);
     (void)printf("ok\n");
     return 0;

@@ -1,10 +1,10 @@
-/* Every call that a pool makes fails once, and then all from it on fail, as in faults.c. Where a region can't
- * be had, a piece of code gets pages of its own, so most of these end in success; then the numbers of the
- * pool say what failed. */
+/* Fault injection in pools: each system call and allocation fails once, then it and all later ones fail, as
+ * in faults.c. If a region cannot be made, code gets a dedicated mapping, so most of these calls succeed; the
+ * stats of the pool then contain the failure. region_faults.c tests what follows from such a failure. */
 
 #include "pool_faults.h"
 
-/* What calls fail in may publish three. */
+/* The buffers of a scenario that publishes a batch. */
 enum { BATCH = 3 };
 static execbuf batch[BATCH];
 
@@ -15,7 +15,7 @@ static void make_pool_with_a_full_region(void) {
     }
 }
 
-/* So many spans that the next needs a larger table of them. */
+/* So many spans that the next one needs a larger index. */
 static void make_pool_with_many_spans(void) {
     make_pool_with_code();
     for (; other_count < 15; other_count++) {
@@ -23,7 +23,7 @@ static void make_pool_with_many_spans(void) {
     }
 }
 
-static void make_pool_and_room(void) {
+static void make_pool_and_reserve(void) {
     make_pool_with_code();
     CHECK(execbuf_pool_reserve(pool, &buffer, 100, NULL) == EXECBUF_OK);
 }
@@ -83,7 +83,7 @@ static execbuf_status free_pool(void) {
     return EXECBUF_OK;
 }
 
-static void it_runs_or_a_retry_works(execbuf_status status) {
+static void check_published(execbuf_status status) {
     if (status != EXECBUF_OK) {
         CHECK(is_zero(&buffer));
         CHECK(stats_of_pool().live == (old.id != 0) + other_count);
@@ -94,8 +94,8 @@ static void it_runs_or_a_retry_works(execbuf_status status) {
     clean_up();
 }
 
-/* In a new pool: if there is no region, the pool says why. */
-static void the_reason_is_told(execbuf_status status) {
+/* For a new pool: if it has no region, its stats contain the reason. */
+static void check_reason(execbuf_status status) {
     execbuf_pool_stats stats = stats_of_pool();
     bool alloc = stats.why.culprit != NULL && strcmp(stats.why.culprit, "calloc") == 0;
     if (stats.regions == 0 && status == EXECBUF_OK) {
@@ -109,14 +109,14 @@ static void the_reason_is_told(execbuf_status status) {
         CHECK(alloc || stats.why.attempt_count > 0);
         CHECK(stats.why.culprit != NULL);
     }
-    it_runs_or_a_retry_works(status);
+    check_published(status);
 }
 
-static void it_can_be_published(execbuf_status status) {
+static void check_reserved_in_pool(execbuf_status status) {
     if (status == EXECBUF_OK) {
         CHECK(buffer.length == 0 && fill() == EXECBUF_OK);
     }
-    it_runs_or_a_retry_works(status);
+    check_published(status);
 }
 
 #if defined(__x86_64__)
@@ -124,7 +124,7 @@ static int one(void) {
     return 1;
 }
 
-/* A function without arguments is the same for both conventions. */
+/* A function without arguments has the same machine code in both conventions. */
 static execbuf_status make_thunk(void) {
     static const execbuf_signature signature =
         EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_I32), NULL, 0);
@@ -135,7 +135,7 @@ static execbuf_status make_thunk(void) {
                              &error);
 }
 
-static void the_thunk_works(void) {
+static void check_thunk_works(void) {
 #if defined(_WIN32)
     CHECK(call(&buffer, 0) == 1);
 #else
@@ -143,21 +143,21 @@ static void the_thunk_works(void) {
         (int(__attribute__((ms_abi)) *)(void))execbuf_entry(&buffer, 0);
     CHECK(function() == 1);
 #endif
-    CHECK(stats_of_pool().live == 3); /* and its body, and the old code */
+    CHECK(stats_of_pool().live == 3); /* the stub, its adapter and the old code */
     CHECK(execbuf_free(&buffer) == EXECBUF_OK && stats_of_pool().live == 1);
 }
 
-static void it_is_there_with_its_body_or_not_at_all(execbuf_status status) {
+static void check_thunk(execbuf_status status) {
     if (status != EXECBUF_OK) {
         CHECK(is_zero(&buffer) && stats_of_pool().live == 1);
         CHECK(make_thunk() == EXECBUF_OK);
     }
-    the_thunk_works();
+    check_thunk_works();
     clean_up();
 }
 #endif
 
-static void all_run_or_none(execbuf_status status) {
+static void check_batch(execbuf_status status) {
     for (int i = 0; i < BATCH; i++) {
         CHECK(status == EXECBUF_OK ? call(&batch[i], 0) == 1 : is_zero(&batch[i]));
     }
@@ -172,7 +172,7 @@ static void all_run_or_none(execbuf_status status) {
     clean_up();
 }
 
-static void it_is_still_reserved_if_failed(execbuf_status status) {
+static void check_filled(execbuf_status status) {
     if (status != EXECBUF_OK) {
         CHECK(buffer.length == 0 && fill() == EXECBUF_OK);
     }
@@ -180,7 +180,7 @@ static void it_is_still_reserved_if_failed(execbuf_status status) {
     clean_up();
 }
 
-static void old_code_runs_if_failed(execbuf_status status) {
+static void check_rewritten(execbuf_status status) {
     if (status == EXECBUF_E_LOST) {
         CHECK(may_lose);
     } else {
@@ -190,32 +190,32 @@ static void old_code_runs_if_failed(execbuf_status status) {
     clean_up();
 }
 
-static void it_is_freed(execbuf_status status) {
+static void check_freed_buffer(execbuf_status status) {
     CHECK(status == EXECBUF_OK && is_zero(&buffer));
     CHECK(stats_of_pool().live == 0);
     CHECK(execbuf_free(NULL) == EXECBUF_OK); /* unmaps what the system refused to */
     clean_up();
 }
 
-static void nothing_is_left(execbuf_status status) {
+static void check_freed_pool(execbuf_status status) {
     CHECK(status == EXECBUF_OK && execbuf_free(NULL) == EXECBUF_OK);
 }
 
 static void all_scenarios(const char *name, bool regions) {
     static const scenario scenarios[] = {
-        {"first publish", make_pool, publish_first, the_reason_is_told, false},
-        {"a new span", make_pool_with_code, publish_another_size, it_runs_or_a_retry_works, false},
-        {"a new region", make_pool_with_a_full_region, reserve_much, it_can_be_published, true},
-        {"more spans", make_pool_with_many_spans, publish_another_size, it_runs_or_a_retry_works, false},
-        {"a batch", make_pool_with_code, publish_three, all_run_or_none, false},
-        {"reserve", make_pool_with_code, reserve_little, it_can_be_published, false},
+        {"first publish", make_pool, publish_first, check_reason, false},
+        {"a new span", make_pool_with_code, publish_another_size, check_published, false},
+        {"a new region", make_pool_with_a_full_region, reserve_much, check_reserved_in_pool, true},
+        {"more spans", make_pool_with_many_spans, publish_another_size, check_published, false},
+        {"a batch", make_pool_with_code, publish_three, check_batch, false},
+        {"reserve", make_pool_with_code, reserve_little, check_reserved_in_pool, false},
 #if defined(__x86_64__)
-        {"a thunk", make_pool_with_code, make_thunk, it_is_there_with_its_body_or_not_at_all, false},
+        {"a thunk", make_pool_with_code, make_thunk, check_thunk, false},
 #endif
-        {"publish", make_pool_and_room, fill, it_is_still_reserved_if_failed, false},
-        {"rewrite", make_pool_and_publish, rewrite, old_code_runs_if_failed, false},
-        {"free", make_pool_with_one_large, release_buffer, it_is_freed, true},
-        {"free of a pool", make_pool_with_empty_region, free_pool, nothing_is_left, false},
+        {"publish", make_pool_and_reserve, fill, check_filled, false},
+        {"rewrite", make_pool_and_publish, rewrite, check_rewritten, false},
+        {"free", make_pool_with_one_large, release_buffer, check_freed_buffer, true},
+        {"free of a pool", make_pool_with_empty_region, free_pool, check_freed_pool, false},
     };
     make_pool_with_code();
     execbuf_pool_stats stats = stats_of_pool();
@@ -228,7 +228,7 @@ static void all_scenarios(const char *name, bool regions) {
     }
     long sum = 0;
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++) {
-        /* Once without a look, so that the tables and the heap have their size. */
+        /* Runs once without comparing mappings, so that tables and the heap have their final size. */
         scenarios[i].before();
         scenarios[i].after(scenarios[i].act());
         CHECK(execbuf_free(&buffer) == EXECBUF_OK);
@@ -240,8 +240,9 @@ static void all_scenarios(const char *name, bool regions) {
     CHECK(sum > 0);
 }
 
-static void without_memory_there_is_no_pool(void) {
-    CHECK(create() == EXECBUF_OK && execbuf_free(&buffer) == EXECBUF_OK); /* fork handlers, the table */
+static void pool_new_reports_lack_of_memory(void) {
+    CHECK(create() == EXECBUF_OK &&
+          execbuf_free(&buffer) == EXECBUF_OK); /* registers fork handlers, allocates the table of handles */
     arm("calloc", 0, true);
     pool = (execbuf_pool *)(void *)&pool;
     CHECK(execbuf_pool_new(&pool, NULL, &error) == EXECBUF_E_NO_MEMORY && pool == NULL);
@@ -249,29 +250,29 @@ static void without_memory_there_is_no_pool(void) {
     disarm();
     CHECK(execbuf_pool_new(&pool, NULL, &error) == EXECBUF_OK && error.status == EXECBUF_OK);
     execbuf_pool_free(pool);
-    arm("calloc", 0, true); /* the memory of a pool is used for the next */
+    arm("calloc", 0, true); /* the memory of a freed pool is reused */
     CHECK(execbuf_pool_new(&pool, NULL, &error) == EXECBUF_OK);
     disarm();
     execbuf_pool_free(pool);
 }
 
 int main(void) {
-    RUN(without_memory_there_is_no_pool);
+    RUN(pool_new_reports_lack_of_memory);
 #if LADDER
     all_scenarios("memfd", true);
-    variants = 4; /* the codes make no difference here */
+    variants = 4; /* the error code makes no difference for the rest */
     always[0] = "memfd_create";
     all_scenarios("alias", true);
     always[0] = NO_REGION;
-    all_scenarios("pages by a memfd", false);
+    all_scenarios("dedicated mappings by memfd", false);
     always[1] = "memfd_create";
-    all_scenarios("pages by the flip", false);
+    all_scenarios("dedicated mappings by flip", false);
 #elif defined(_WIN32)
     all_scenarios("section", true);
     always[0] = NO_REGION;
-    all_scenarios("pages", false);
+    all_scenarios("dedicated mappings", false);
 #else
-    all_scenarios("pages", false);
+    all_scenarios("dedicated mappings", false);
 #endif
     (void)printf("ok\n");
     return 0;

@@ -7,11 +7,12 @@
 #if defined(_WIN32)
 #define NO_REGION "CreateFileMapping"
 #else
-#define NO_REGION "madvise" /* both kinds of regions need it, and pages by the flip or a memfd don't */
+/* Regions of either backend need this call; dedicated mappings by flip and memfd do not. */
+#define NO_REGION "madvise"
 #endif
 
 static execbuf_pool *pool;
-/* A piece of code that was there before the fault, and what else the scenario needs to be there. */
+/* A buffer that was published before the fault, and others that the scenario needs. */
 static execbuf old;
 static execbuf others[20];
 static size_t other_count;
@@ -39,13 +40,14 @@ static inline void make_pool_with_code(void) {
     CHECK(publish_size(&old, 3, 16) == EXECBUF_OK);
 }
 
-/* The size of code of which four pieces do not fit in a region with code. */
+/* A size of which a region that contains other code fits three, not four. */
 static inline size_t quarter(void) {
     execbuf_pool_stats stats = stats_of_pool();
     return stats.regions > 0 ? stats.mapped / 4 : 10000;
 }
 
-/* A region that took more than is kept, with one piece of code. */
+/* Makes a pool with one buffer, in a region with so many resident pages that the region is not kept when the
+ * buffer is freed. */
 static inline void make_pool_with_one_large(void) {
     make_pool();
     CHECK(publish_size(&old, 3, 16) == EXECBUF_OK);
@@ -63,7 +65,7 @@ static inline execbuf_status publish_first(void) {
     return publish_size(&buffer, 1, 16);
 }
 
-/* Frees all but the buffer that the scenario is about, which the caller frees. */
+/* Frees everything but the scenario's buffer, which the caller frees. */
 static inline void clean_up(void) {
     if (old.id != 0) {
         CHECK(call(&old, 0) == 3);

@@ -1,9 +1,9 @@
-/* How much memory pools take, and that they give it back. */
+/* How much memory pools use, and that they return it to the system. */
 
 #include "pool_memory.h"
 
-/* With frees in between, so that slots, spans and regions are used again. */
-static void a_hundred_thousand_functions_live_together(void) {
+/* A third of the code is freed and published again, so that slots, spans and regions are reused. */
+static void a_hundred_thousand_functions_can_be_live(void) {
     enum { COUNT = 100000 };
     static execbuf buffers[COUNT];
     uint32_t count = some(COUNT, 1000);
@@ -31,7 +31,7 @@ static void a_hundred_thousand_functions_live_together(void) {
         }
         maps full = look_at_code();
         execbuf_pool_stats stats = stats_of(pool);
-        CHECK(stats.resident < some(8, 300) * stats.bytes); /* of 16 to 80 bytes each */
+        CHECK(stats.resident < some(8, 300) * stats.bytes); /* in slots of 16 to 80 bytes */
         for (uint32_t i = 0; i < count; i++) {
             release(&buffers[i * (uint64_t)7 % count]); /* in another order */
         }
@@ -43,14 +43,14 @@ static void a_hundred_thousand_functions_live_together(void) {
         if (round == 0) {
             at_first = empty;
         } else {
-            /* One empty region may be there or not. */
+            /* One empty region may be kept. */
             CHECK(empty.count <= at_first.count + 2);
         }
     }
     execbuf_pool_free(pool);
 }
 
-/* A slot of 16 bytes, and less than 4 for the book-keeping. */
+/* A slot of 16 bytes, and less than 4 bytes of book-keeping. */
 static void a_million_small_functions_take_twenty_bytes_each(void) {
     enum { COUNT = 1000000 };
     static execbuf buffers[COUNT];
@@ -70,8 +70,8 @@ static void a_million_small_functions_take_twenty_bytes_each(void) {
     execbuf_pool_free(pool);
 }
 
-/* What code of mixed sizes takes beyond its own length, after each piece was replaced some times. */
-static void a_hundred_thousand_functions_waste_a_tenth(void) {
+/* Memory used beyond the length of the code, for mixed sizes, after buffers were replaced several times. */
+static void mixed_sizes_waste_at_most_a_tenth(void) {
     enum { COUNT = 100000 };
     static execbuf buffers[COUNT];
     static const uint8_t bytes[1031] = {0};
@@ -98,7 +98,7 @@ static void a_hundred_thousand_functions_waste_a_tenth(void) {
     execbuf_pool_free(pool);
 }
 
-static void empty_memory_is_given_back(void) {
+static void empty_regions_are_returned_to_the_system(void) {
     enum { COUNT = 200 };
     static execbuf buffers[COUNT];
     const size_t size = 100000;
@@ -124,9 +124,8 @@ static void empty_memory_is_given_back(void) {
     CHECK(same(before, look_at_code()));
 }
 
-/* Two hundred pools at once, each with code of its own; all again, so that what is left after the first time
- * would show after the second. */
-static void two_hundred_pools_live_and_leave_nothing(void) {
+/* Two hundred live pools, each with a buffer. A second round shows what the first one left. */
+static void two_hundred_live_pools_leave_no_mappings(void) {
     enum { COUNT = 200 };
     static execbuf_pool *pools[COUNT];
     static execbuf buffers[COUNT];
@@ -158,7 +157,7 @@ static void two_hundred_pools_live_and_leave_nothing(void) {
     }
 }
 
-static void pools_made_one_after_the_other_leave_nothing(void) {
+static void consecutive_pools_leave_no_mappings(void) {
     maps before = look_at_code();
     for (uint32_t i = 0; i < 300; i++) {
         execbuf_pool *pool = new_pool();
@@ -170,7 +169,7 @@ static void pools_made_one_after_the_other_leave_nothing(void) {
         execbuf_pool_free(pool);
     }
     CHECK(same(before, look_at_code()));
-    /* And some that were never used. */
+    /* Pools that are never used. */
     for (int i = 0; i < 300; i++) {
         execbuf_pool_free(new_pool());
     }
@@ -178,12 +177,12 @@ static void pools_made_one_after_the_other_leave_nothing(void) {
 }
 
 int main(void) {
-    RUN(a_hundred_thousand_functions_live_together);
+    RUN(a_hundred_thousand_functions_can_be_live);
     RUN(a_million_small_functions_take_twenty_bytes_each);
-    RUN(a_hundred_thousand_functions_waste_a_tenth);
-    RUN(empty_memory_is_given_back);
-    RUN(two_hundred_pools_live_and_leave_nothing);
-    RUN(pools_made_one_after_the_other_leave_nothing);
+    RUN(mixed_sizes_waste_at_most_a_tenth);
+    RUN(empty_regions_are_returned_to_the_system);
+    RUN(two_hundred_live_pools_leave_no_mappings);
+    RUN(consecutive_pools_leave_no_mappings);
     (void)printf("ok\n");
     return 0;
 }

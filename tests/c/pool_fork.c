@@ -9,11 +9,11 @@
 static execbuf_pool *shared;
 static execbuf inherited;
 static int use_handlers;
-static execbuf room;
+static execbuf reserved;
 static atomic_uint stop;
 
-/* What a child of a fork may do: call, publish, free what it has and what it inherited. Hangs, and dies of
- * the alarm, if a mutex was left locked. */
+/* What a child does: it calls, publishes, and frees new and inherited buffers. If it inherits a lock as
+ * locked, it hangs until the alarm kills it. */
 static void use_in_child(void) {
     (void)alarm(60);
     code three = returning(3);
@@ -25,11 +25,11 @@ static void use_in_child(void) {
     execbuf_status wanted = frozen ? EXECBUF_E_FROZEN : EXECBUF_OK;
     CHECK(execbuf_rewrite(&inherited, 0, three.bytes, three.length, &error) == wanted);
     CHECK(call(&inherited, 0) == (frozen ? 7 : 3));
-    CHECK(execbuf_publish(&room, three.bytes, three.length, &error) == wanted);
-    CHECK(execbuf_free(&inherited) == EXECBUF_OK && execbuf_free(&room) == EXECBUF_OK);
+    CHECK(execbuf_publish(&reserved, three.bytes, three.length, &error) == wanted);
+    CHECK(execbuf_free(&inherited) == EXECBUF_OK && execbuf_free(&reserved) == EXECBUF_OK);
 #if defined(__linux__)
-    /* Those of the child's own new regions. Emulators have no regions, and inherit what another thread tries.
-     */
+    /* Only the child's new regions have writable views. Not checked under emulators: they have no regions,
+     * and the child inherits those that another thread of the parent is testing. */
     CHECK(under_valgrind() || stats_of(shared).regions == 0 ||
           count_mappings("w-s") <= 1U + (use_handlers != 0));
 #endif
@@ -41,13 +41,13 @@ static void use_in_child(void) {
 
 static void fork_one(void) {
     inherited = publish(shared, 7);
-    CHECK(execbuf_pool_reserve(shared, &room, 64, NULL) == EXECBUF_OK);
+    CHECK(execbuf_pool_reserve(shared, &reserved, 64, NULL) == EXECBUF_OK);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
         use_in_child();
-        /* No ordinary end, at which valgrind would call it a leak what other threads of the parent were just
-         * about to make. */
+        /* Not exit: valgrind would report memory that other threads of the parent had just allocated as
+         * leaks. */
         (void)kill(getpid(), SIGKILL);
     }
     int status;
@@ -56,27 +56,28 @@ static void fork_one(void) {
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     check(&inherited, 7);
     code five = returning(5);
-    CHECK(execbuf_publish(&room, five.bytes, five.length, NULL) == EXECBUF_OK && call(&room, 0) == 5);
-    release(&room);
+    CHECK(execbuf_publish(&reserved, five.bytes, five.length, NULL) == EXECBUF_OK && call(&reserved, 0) == 5);
+    release(&reserved);
     release(&inherited);
 }
 
 static void *publish_until_stopped(void *argument) {
     uint32_t thread = (uint32_t)(uintptr_t)argument;
-    execbuf_pool *own = new_pool();
+    execbuf_pool *private_pool = new_pool();
     while (atomic_load(&stop) == 0) {
         execbuf one = publish(shared, thread);
-        execbuf two = publish(own, thread + 100);
+        execbuf two = publish(private_pool, thread + 100);
         check(&one, thread);
         check(&two, thread + 100);
         release(&one);
         release(&two);
     }
-    check_empty(own);
+    check_empty(private_pool);
     return NULL;
 }
 
-/* Older AddressSanitizers leave their allocator locked in the child, if another thread was in it. */
+/* Whether a child can allocate memory. In older AddressSanitizers, the allocator stays locked in the child if
+ * another thread was using it. */
 static int allocates_after_fork(void) {
 #if defined(__SANITIZE_ADDRESS__)
     return 0;
@@ -87,10 +88,10 @@ static int allocates_after_fork(void) {
 #endif
 }
 
-static void forks_happen_while_others_publish(void) {
+static void forks_succeed_while_other_threads_publish(void) {
     if (!allocates_after_fork()) {
         (void)printf(
-            "SKIP: forks while others publish: the sanitizer's allocator can't be used after them\n");
+            "SKIP: forks while other threads publish: the sanitizer's allocator does not support them\n");
         return;
     }
     pthread_t threads[THREADS];
@@ -111,8 +112,8 @@ static void forks_happen_while_others_publish(void) {
     check_empty(shared);
 }
 
-/* The program's fork handlers use a pool: some run while the library has all its locks for the fork, since
- * they were registered before it was loaded, some before and after. */
+/* Fork handlers of the program that use pools. Early ones were registered before those of the library, so
+ * they run while the library holds all its locks; late ones run before and after that. */
 static int handled;
 static execbuf from_handler;
 
@@ -123,8 +124,8 @@ static void use_pool_in_handler(int early) {
     execbuf buffer = publish(shared, 11);
     check(&buffer, 11);
     release(&buffer);
-    /* One that lives across the fork, and is freed by the next handler. Not for an early one: what that frees
-     * in the parent is not frozen yet. */
+    /* A buffer that is live during the fork and freed by the next handler. Not for early handlers: in the
+     * parent, their regions are not frozen yet. */
     if (!early && from_handler.id != 0) {
         check(&from_handler, 12);
         release(&from_handler);
@@ -151,7 +152,7 @@ __attribute__((constructor(101))) static void register_early(void) {
     CHECK(pthread_atfork(early_handler, early_handler, early_handler) == 0);
 }
 
-static void fork_handlers_may_use_pools(void) {
+static void fork_handlers_can_use_pools(void) {
     CHECK(pthread_atfork(late_handler, late_handler, late_handler) == 0);
     shared = new_pool();
     use_handlers = 1;
@@ -166,8 +167,8 @@ static void fork_handlers_may_use_pools(void) {
 int main(void) {
     (void)alarm(120);
     look_at_speed();
-    RUN(forks_happen_while_others_publish);
-    RUN(fork_handlers_may_use_pools);
+    RUN(forks_succeed_while_other_threads_publish);
+    RUN(fork_handlers_can_use_pools);
     (void)printf("ok\n");
     return 0;
 }

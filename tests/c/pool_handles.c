@@ -2,7 +2,7 @@
 
 #include "pool_helpers.h"
 
-/* Each function refuses the handle, counts that, and leaves it as it is. */
+/* Checks that each function refuses a handle as stale, counts that, and does not change the handle. */
 static void refused(execbuf handle) {
     code one = returning(1);
     execbuf copy = handle;
@@ -14,8 +14,8 @@ static void refused(execbuf handle) {
     CHECK(copy.entry == handle.entry && copy.length == handle.length && copy.id == handle.id);
 }
 
-/* A handle is an id and an address. Another live buffer may have the same id, so an address that was altered
- * to be its address makes a handle of that. */
+/* Checks that handles with one changed bit are refused. An id and an address identify a buffer, and others
+ * can have the same id: if a changed address is that of such a buffer, the result is a valid handle. */
 static void refuse_altered(execbuf handle, const execbuf *others, size_t count) {
     for (unsigned bit = 0; bit < 64; bit++) {
         execbuf altered = handle;
@@ -49,7 +49,7 @@ static void altered_handles_are_refused(void) {
     static uint8_t bytes[40000];
     static const size_t lengths[] = {6, 100, 1500, 40000};
     execbuf_pool *pool = new_pool();
-    execbuf_pool *other = new_pool(); /* so that there are pools and spans of neighbouring numbers */
+    execbuf_pool *other = new_pool(); /* so that other pool and span numbers are in use */
     execbuf beside = publish(other, 3);
     execbuf alone;
     code four = returning(4);
@@ -64,7 +64,7 @@ static void altered_handles_are_refused(void) {
         }
         refuse_altered(buffers[1], buffers, 3);
         execbuf mixed = buffers[1];
-        mixed.entry = buffers[0].entry;  /* the one's address, the other's id */
+        mixed.entry = buffers[0].entry;  /* the address of one, the id of the other */
         if (mixed.id != buffers[0].id) { /* see refuse_altered */
             refused(mixed);
         }
@@ -87,8 +87,8 @@ static void altered_handles_are_refused(void) {
     execbuf_pool_free(pool);
 }
 
-/* However often a place is used again: its tags come to an end, and the numbers of spans. */
-static void stale_handles_are_refused_for_ever(void) {
+/* A slot is reused until its tags run out, and a span until the span numbers do. */
+static void stale_handles_are_refused_when_tags_run_out(void) {
     static uint8_t bytes[40000];
     memset(bytes, 0xc3, sizeof bytes);
     execbuf_pool *pool;
@@ -112,12 +112,13 @@ static void stale_handles_are_refused_for_ever(void) {
         }
     }
     stats = stats_of(pool);
-    CHECK(stats.live == 1 && stats.regions <= 1 && stats.resident < ((size_t)1 << 20)); /* nothing is lost */
+    CHECK(stats.live == 1 && stats.regions <= 1 &&
+          stats.resident < ((size_t)1 << 20)); /* no memory is lost */
     CHECK(execbuf_free(&kept) == EXECBUF_OK);
     execbuf_pool_free(pool);
 }
 
-/* A slot is used again after a while; old handles of it stay stale. */
+/* Slots are reused after quarantine. Their old handles stay stale. */
 static void stale_handles_are_refused(void) {
     enum { COUNT = 3000 };
     static execbuf old[COUNT];
@@ -149,9 +150,9 @@ static void stale_handles_are_refused(void) {
     execbuf_pool_free(pool);
     old[0] = kept;
     CHECK(call(&kept, 0) == 9);
-    release(&kept); /* and with it the pool */
+    release(&kept); /* ends the pool, too */
     refused(old[0]);
-    /* A new pool in its place. */
+    /* A new pool, which may have the number of the first. */
     pool = new_pool();
     execbuf buffer = publish(pool, 1);
     refused(old[0]);
@@ -163,7 +164,7 @@ static void stale_handles_are_refused(void) {
 int main(void) {
     RUN(altered_handles_are_refused);
     RUN(stale_handles_are_refused);
-    RUN(stale_handles_are_refused_for_ever);
+    RUN(stale_handles_are_refused_when_tags_run_out);
     (void)printf("ok\n");
     return 0;
 }

@@ -7,7 +7,7 @@
 /* The report of the call that is checked. */
 static execbuf_error error;
 
-/* Checks a failure: its status, also in error, and the argument at fault. */
+/* Checks that a call failed with a status, and that its report has the same status and the culprit. */
 static inline void expect(execbuf_status returned, execbuf_status wanted, const char *culprit) {
     CHECK(returned == wanted && error.status == wanted);
     CHECK(error.culprit != NULL && strcmp(error.culprit, culprit) == 0);
@@ -35,11 +35,12 @@ static inline execbuf publish(execbuf_pool *pool, uint32_t value) {
     return buffer;
 }
 
+/* Frees a buffer. */
 static inline void release(execbuf *buffer) {
     CHECK(execbuf_free(buffer) == EXECBUF_OK && is_zero(buffer));
 }
 
-/* A handle with content, as an output that a failure zeroes. */
+/* A handle that is not zero: an output, to show that a failure zeroes it. */
 static inline execbuf filled(void) {
     execbuf buffer = {&buffer, 1, 1};
     return buffer;

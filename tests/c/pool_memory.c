@@ -1,9 +1,9 @@
-/* What the memory of pools contains, and where it is: every size of code, what lies around it, and addresses
- * near to a given one. pool_footprint.c tests how much memory pools take. */
+/* What the memory of pools contains and where it is: code of every size, the traps around it, and placement
+ * near a given address. pool_footprint.c tests how much memory pools use. */
 
 #include "pool_memory.h"
 
-/* Published in a pool with nothing else, all around is traps: to the end of the page, and 16 bytes before. */
+/* Publishes code in an empty pool. There are traps to the end of its last page, and 16 bytes before it. */
 static void check_alone(execbuf_pool *pool, uint32_t value, size_t size) {
     execbuf buffer;
     publish_of_size(pool, &buffer, value, size);
@@ -12,19 +12,19 @@ static void check_alone(execbuf_pool *pool, uint32_t value, size_t size) {
     static const uint8_t untouched[16] = {0};
     CHECK(holds_traps(entry - 16, 16) ||
           (stats_of(pool).dedicated == 0 && (uintptr_t)entry % 4096 == 0 &&
-           memcmp(entry - 16, untouched, 16) == 0)); /* pages of a region that were never used */
+           memcmp(entry - 16, untouched, 16) == 0)); /* a page of a region that was never used */
     CHECK(holds_traps(end, (4096 - (uintptr_t)end % 4096) % 4096));
     int in_region = stats_of(pool).regions > 0 && stats_of(pool).dedicated == 0;
     release(&buffer);
-    /* In a region the place of freed code is traps at once; it stays mapped if it took no more than 1 MiB. */
+    /* Freed code in a region is traps at once. The region stays mapped if at most 1 MiB of it is resident. */
     if (in_region && stats_of(pool).regions > 0) {
         CHECK(holds_traps(entry, size));
     }
 }
 
-static void every_size_has_its_content_and_traps_around(void) {
-    /* Where sizes of slots change: multiples of 16, then eight to a doubling; then pages, then a quarter of
-     * a region, which depends on the platform. */
+static void code_of_every_size_is_surrounded_by_traps(void) {
+    /* The bounds of size classes: multiples of 16, then eight classes for each power of two, then whole
+     * pages, then a quarter of a region, whose size depends on the platform. */
     static execbuf live[4096];
     uint32_t count = 0;
     uint32_t value = 0;
@@ -51,7 +51,7 @@ static void every_size_has_its_content_and_traps_around(void) {
     }
     check_alone(pool, 3, 3 * MEBIBYTE);
     CHECK(stats_of(pool).live == 0 && stats_of(pool).bytes == 0);
-    /* All at once, many of one size and all sizes side by side. */
+    /* All sizes live at the same time. */
     size_t sum = 0;
     for (size_t size = 1; size <= 40000 && count < 4096; size += 1 + size / some(300, 10)) {
         publish_of_size(pool, &live[count], count % 2048, size);
@@ -84,8 +84,7 @@ static void every_size_has_its_content_and_traps_around(void) {
 }
 
 #if defined(__linux__)
-/* The mapping that an address is in: how far behind its beginning the address is, and whether it is
- * executable and nothing more. */
+/* The offset of an address in its mapping. Checks that the mapping is executable and not writable. */
 static size_t distance_in_mapping(const void *address) {
     for (char *line = read_maps(); *line != '\0'; line = strchr(line, '\n') + 1) {
         unsigned long long start;
@@ -101,8 +100,8 @@ static size_t distance_in_mapping(const void *address) {
 }
 #endif
 
-/* No code begins in the first page of a region, nor in the first 16 bytes of pages of its own. */
-static void the_first_page_of_a_region_is_nobodys(void) {
+/* No code begins in the first page of a region, nor in the first 16 bytes of a dedicated mapping. */
+static void no_code_is_in_the_first_page_of_a_region(void) {
 #if defined(__linux__)
     execbuf_pool *pool = new_pool();
     enum { COUNT = 600 };
@@ -126,10 +125,10 @@ static int is_near(const void *one, const void *other) {
     return (a < b ? b - a : a - b) < (uintptr_t)1 << 31;
 }
 
-static void code_is_near_to_where_it_should_be(void) {
+static void code_is_within_2_gib_of_near_to(void) {
     static const size_t sizes[] = {16, 5000, 100000, 3 * MEBIBYTE};
     int local = 0;
-    void (*function)(void) = code_is_near_to_where_it_should_be;
+    void (*function)(void) = code_is_within_2_gib_of_near_to;
     const void *targets[3] = {NULL, &local, sizes};
     memcpy(&targets[0], &function, sizeof targets[0]);
     for (int target = 0; target < 3; target++) {
@@ -148,10 +147,10 @@ static void code_is_near_to_where_it_should_be(void) {
                     release(&buffers[j]);
                 }
             }
-            execbuf room;
-            CHECK(execbuf_pool_reserve(pool, &room, sizes[i], NULL) == EXECBUF_OK);
-            CHECK(is_near(room.entry, targets[target]));
-            release(&room);
+            execbuf reserved;
+            CHECK(execbuf_pool_reserve(pool, &reserved, sizes[i], NULL) == EXECBUF_OK);
+            CHECK(is_near(reserved.entry, targets[target]));
+            release(&reserved);
             for (uint32_t j = 0; j < 30; j++) {
                 if (buffers[j].id != 0) {
                     CHECK(call(&buffers[j], 0) == (int)j);
@@ -163,14 +162,14 @@ static void code_is_near_to_where_it_should_be(void) {
     }
 }
 
-/* Where no program's memory ever is. */
-static void too_far_is_said(void) {
+/* near_to is an address at which no program can have memory. */
+static void an_unreachable_near_to_is_reported(void) {
 #if defined(_WIN32)
-    return; /* Wine 8 maps pages where no processor can reach them */
+    return; /* Wine 8 maps pages at addresses that no processor supports */
 #endif
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-    return; /* it turns such an address into 0, and the kernel maps there */
+    return; /* it replaces such an address by 0, where the kernel maps pages */
 #endif
 #endif
     if (sizeof(void *) < 8) {
@@ -184,7 +183,7 @@ static void too_far_is_said(void) {
     code one = returning(1);
     CHECK(execbuf_pool_new(&pool, &options, NULL) == EXECBUF_OK);
     execbuf_status status = execbuf_pool_publish(pool, &buffer, one.bytes, one.length, &error);
-    /* Linux calls an address that is none a lack of memory. */
+    /* Linux fails with ENOMEM for an address beyond the address space. */
     CHECK(status == EXECBUF_E_TOO_FAR || status == EXECBUF_E_NO_MEMORY);
     CHECK(is_zero(&buffer) && error.status == status && error.culprit != NULL && error.os_error != 0);
     CHECK(execbuf_pool_reserve(pool, &buffer, 1, &error) == status && is_zero(&buffer));
@@ -194,10 +193,10 @@ static void too_far_is_said(void) {
 }
 
 int main(void) {
-    RUN(every_size_has_its_content_and_traps_around);
-    RUN(the_first_page_of_a_region_is_nobodys);
-    RUN(code_is_near_to_where_it_should_be);
-    RUN(too_far_is_said);
+    RUN(code_of_every_size_is_surrounded_by_traps);
+    RUN(no_code_is_in_the_first_page_of_a_region);
+    RUN(code_is_within_2_gib_of_near_to);
+    RUN(an_unreachable_near_to_is_reported);
     (void)printf("ok\n");
     return 0;
 }

@@ -6,7 +6,7 @@
 
 enum { MEBIBYTE = 1 << 20 };
 
-/* How much of a thing to do: where each buffer costs some system calls and an emulator runs them, less. */
+/* Chooses how much a test does: many if pools have regions; few if every buffer takes system calls. */
 static inline uint32_t some(uint32_t many, uint32_t few) {
     static int regions = -1;
     if (regions < 0) {
@@ -24,7 +24,7 @@ static inline uint32_t some(uint32_t many, uint32_t few) {
     return regions ? many : few;
 }
 
-/* A function that returns the value, and bytes behind it that depend on it. */
+/* A function that returns the value, followed by bytes that depend on the value. */
 static inline const uint8_t *code_of(uint32_t value, size_t size) {
     static uint8_t bytes[3 * MEBIBYTE];
     code made = returning(value);
@@ -36,16 +36,17 @@ static inline const uint8_t *code_of(uint32_t value, size_t size) {
     return bytes;
 }
 
+/* Checks the content of a buffer that code_of filled, and the bytes around it. */
 static inline void check_content(const execbuf *buffer, uint32_t value, size_t size) {
     CHECK(buffer->length == size && (uintptr_t)buffer->entry % 16 == 0);
     CHECK(memcmp(buffer->entry, code_of(value, size), size) == 0);
     if (size >= returning(value).length) {
         CHECK(call(buffer, 0) == (int)value);
     }
-    /* Behind it, to the next place where code can begin. */
+    /* Traps fill the rest of the last 16 bytes. */
     const uint8_t *end = (const uint8_t *)buffer->entry + size;
     CHECK(holds_traps(end, (16 - (uintptr_t)end % 16) % 16));
-    /* Sanitizers read before a function. */
+    /* The bytes before code are readable: sanitizers read them before they call a function. */
     volatile uint8_t before = *((const volatile uint8_t *)buffer->entry - 16);
     (void)before;
 }

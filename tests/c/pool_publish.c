@@ -2,7 +2,7 @@
 
 #include "pool_helpers.h"
 
-static void reserved_code_knows_its_address(void) {
+static void reserve_returns_the_final_address(void) {
     static const size_t capacities[] = {1, 15, 16, 100, 1024, 1025, 5000, 32768, 32769, 100000, 3U << 20};
     static uint8_t bytes[(3U << 20) + 1];
     code two = returning(2);
@@ -40,12 +40,12 @@ static void reserved_code_knows_its_address(void) {
         release(&buffer);
         CHECK(stats_of(pool).live == 0 && stats_of(pool).bytes == 0);
         CHECK(execbuf_pool_reserve(pool, &buffer, capacity, NULL) == EXECBUF_OK);
-        release(&buffer); /* never published */
+        release(&buffer); /* not published */
     }
     execbuf_pool_free(pool);
 }
 
-static void rewrite_stays_inside(void) {
+static void rewrite_checks_its_range(void) {
     code one = returning(1);
     uint8_t two_functions[16 + 8] = {0};
     memcpy(two_functions, one.bytes, one.length);
@@ -71,9 +71,9 @@ static void rewrite_stays_inside(void) {
     execbuf_pool_free(pool);
 }
 
-/* New bytes may come from the buffer itself, or one beside it, by the executable address, which is not the
- * one that is written to. */
-static void rewrite_copies_from_code_that_overlaps(void) {
+/* The source of a rewrite can be code: of the same buffer, or of another one. The library writes to another
+ * address than the source, so memmove alone does not handle the overlap. */
+static void rewrite_accepts_overlapping_code(void) {
     static const size_t lengths[] = {100, 5000, 40000};
     static uint8_t expected[40000];
     execbuf_pool *pool = new_pool();
@@ -88,17 +88,18 @@ static void rewrite_copies_from_code_that_overlaps(void) {
         CHECK(execbuf_pool_publish(pool, &other, expected, length, NULL) == EXECBUF_OK);
         const uint8_t *entry = (const uint8_t *)buffer.entry;
         size_t part = length - 33;
-        CHECK(execbuf_rewrite(&buffer, 33, entry, part, NULL) == EXECBUF_OK); /* up */
+        CHECK(execbuf_rewrite(&buffer, 33, entry, part, NULL) == EXECBUF_OK); /* to higher addresses */
         memmove(expected + 33, expected, part);
         CHECK(memcmp(entry, expected, length) == 0);
-        CHECK(execbuf_rewrite(&buffer, 0, entry + 33, part, NULL) == EXECBUF_OK); /* down */
+        CHECK(execbuf_rewrite(&buffer, 0, entry + 33, part, NULL) == EXECBUF_OK); /* to lower addresses */
         memmove(expected, expected + 33, part);
         CHECK(memcmp(entry, expected, length) == 0);
         CHECK(execbuf_rewrite(&buffer, 0, entry, length, NULL) == EXECBUF_OK); /* onto itself */
         CHECK(memcmp(entry, expected, length) == 0);
-        CHECK(execbuf_rewrite(&other, 1, entry + 1, length - 1, NULL) == EXECBUF_OK); /* beside */
+        CHECK(execbuf_rewrite(&other, 1, entry + 1, length - 1, NULL) ==
+              EXECBUF_OK); /* from another buffer */
         CHECK(memcmp((const uint8_t *)other.entry + 1, expected + 1, length - 1) == 0);
-        /* And a new buffer's code may come from one, too. */
+        /* The code of a new buffer can also come from a buffer. */
         execbuf copy;
         CHECK(execbuf_pool_publish(pool, &copy, entry, length, NULL) == EXECBUF_OK);
         CHECK(memcmp(copy.entry, expected, length) == 0);
@@ -109,7 +110,7 @@ static void rewrite_copies_from_code_that_overlaps(void) {
     execbuf_pool_free(pool);
 }
 
-static void a_batch_is_published_as_a_whole_or_not_at_all(void) {
+static void a_batch_is_published_completely_or_not_at_all(void) {
     enum { COUNT = 40 };
     static uint8_t large[(2U << 20) + 5];
     code made[COUNT];
@@ -124,7 +125,7 @@ static void a_batch_is_published_as_a_whole_or_not_at_all(void) {
         codes[i].length = made[i].length;
         codes[i].info = NULL;
     }
-    /* One that has pages of its own, and one of another size. */
+    /* One that gets a dedicated mapping, and one of another size class. */
     memcpy(large, made[7].bytes, made[7].length);
     codes[7].bytes = large;
     codes[7].length = sizeof large;
@@ -168,10 +169,10 @@ static void a_batch_is_published_as_a_whole_or_not_at_all(void) {
 }
 
 int main(void) {
-    RUN(reserved_code_knows_its_address);
-    RUN(rewrite_stays_inside);
-    RUN(rewrite_copies_from_code_that_overlaps);
-    RUN(a_batch_is_published_as_a_whole_or_not_at_all);
+    RUN(reserve_returns_the_final_address);
+    RUN(rewrite_checks_its_range);
+    RUN(rewrite_accepts_overlapping_code);
+    RUN(a_batch_is_published_completely_or_not_at_all);
     (void)printf("ok\n");
     return 0;
 }

@@ -6,7 +6,7 @@
 static execbuf_pool *shared;
 static atomic_uint finished;
 
-/* Publishes, calls, rewrites and frees, always with some pieces of code at once. */
+/* Publishes, calls, rewrites and frees code. Up to 40 buffers are live at the same time. */
 static void use(execbuf_pool *pool, uint32_t thread, uint32_t rounds) {
     enum { LIVE = 40 };
     execbuf buffers[LIVE];
@@ -19,11 +19,11 @@ static void use(execbuf_pool *pool, uint32_t thread, uint32_t rounds) {
             release(&buffers[i]);
         }
         values[i] = thread * 500 + round % 500;
-        if (round % 16 == 3) { /* reserve and publish */
+        if (round % 16 == 3) { /* reserves, then publishes */
             code made = returning(values[i]);
             CHECK(execbuf_pool_reserve(pool, &buffers[i], 16 + round % 3000, NULL) == EXECBUF_OK);
             CHECK(execbuf_publish(&buffers[i], made.bytes, made.length, NULL) == EXECBUF_OK);
-        } else if (round % 16 == 9) { /* larger */
+        } else if (round % 16 == 9) { /* larger code, possibly in a dedicated mapping */
             static const uint8_t zeros[20000];
             code made = returning(values[i]);
             CHECK(execbuf_pool_publish(pool, &buffers[i], zeros, 100 + round * 13 % 19000, NULL) ==
@@ -52,7 +52,7 @@ static void *use_the_shared_pool(void *argument) {
     return NULL;
 }
 
-static void *use_a_pool_of_its_own(void *argument) {
+static void *use_a_private_pool(void *argument) {
     execbuf_pool *pool = new_pool();
     use(pool, (uint32_t)(uintptr_t)argument, some(8000));
     CHECK(stats_of(pool).live == 0);
@@ -60,17 +60,17 @@ static void *use_a_pool_of_its_own(void *argument) {
     return NULL;
 }
 
-static void one_pool_serves_all_threads(void) {
+static void threads_can_share_a_pool(void) {
     shared = new_pool();
     in_threads(THREADS, use_the_shared_pool);
     check_empty(shared);
 }
 
-static void each_thread_may_have_its_pool(void) {
-    in_threads(THREADS, use_a_pool_of_its_own);
+static void each_thread_can_have_a_pool(void) {
+    in_threads(THREADS, use_a_private_pool);
 }
 
-/* An owner who publishes and frees without end, and visitors who come some times and go. */
+/* The owner of a pool's lock publishes and frees all the time, while two visitors publish a few times. */
 enum { MOST_POOLS = 100 };
 static execbuf_pool *visited[MOST_POOLS];
 static uint32_t pool_count;
@@ -106,7 +106,7 @@ static void *visit_pools(void *argument) {
         while (atomic_load(&current) != round + 1) {
             (void)sched_yield();
         }
-        for (uint32_t i = 0; i < 5; i++) { /* up to 20 visits by both */
+        for (uint32_t i = 0; i < 5; i++) { /* up to 20 visits by both threads */
             execbuf buffer = publish(visited[round], me * 100 + i);
             check(&buffer, me * 100 + i);
             if (i % 2 == 0) {
@@ -123,10 +123,10 @@ static void *own_or_visit_pools(void *argument) {
     return argument == NULL ? own_pools(argument) : visit_pools(argument);
 }
 
-static void an_owner_may_be_visited(void) {
+static void visitors_can_use_the_pool_of_an_owner(void) {
     pool_count = some(MOST_POOLS);
     for (uint32_t i = 0; i < pool_count; i++) {
-        visited[i] = new_pool(); /* all at once, so that each has a mutex that nobody had before */
+        visited[i] = new_pool(); /* all at the beginning, so that no lock had an owner before */
     }
     in_threads(3, own_or_visit_pools);
     for (uint32_t i = 0; i < pool_count; i++) {
@@ -164,24 +164,24 @@ static void *hand_over(void *argument) {
     return NULL;
 }
 
-static void another_thread_may_free(void) {
+static void another_thread_can_free_code(void) {
     shared = new_pool();
     in_threads(2, hand_over);
     check_empty(shared);
 }
 
-/* A pool is given up while other threads free what it published: it ends once. */
+/* One thread frees a pool while another one frees its last buffers: the pool ends exactly once. */
 enum { KINDS = 3 };
 static execbuf last[KINDS];
 static pthread_barrier_t together;
 
-static void *give_up(void *argument) {
+static void *free_at_the_same_time(void *argument) {
     static uint8_t large[3U << 20];
     uint32_t rounds = some(300);
     for (uint32_t round = 0; round < rounds; round++) {
         if (argument == NULL) {
             shared = new_pool();
-            /* One region that is full, one more that is empty, and pages of its own. */
+            /* A buffer in a region, one with a dedicated mapping, and a reserved one. */
             last[0] = publish(shared, 1);
             CHECK(execbuf_pool_publish(shared, &last[1], large, sizeof large, NULL) == EXECBUF_OK);
             CHECK(execbuf_pool_reserve(shared, &last[2], 100000, NULL) == EXECBUF_OK);
@@ -202,7 +202,7 @@ static void *give_up(void *argument) {
         }
         (void)pthread_barrier_wait(&together);
         if (argument == NULL) {
-            /* Had it ended twice, both of these were one. */
+            /* If the pool had ended twice, these two would be the same. */
             execbuf_pool *one = new_pool();
             execbuf_pool *other = new_pool();
             CHECK(one != other);
@@ -213,20 +213,20 @@ static void *give_up(void *argument) {
     return NULL;
 }
 
-static void a_pool_ends_once(void) {
+static void concurrent_frees_end_a_pool_once(void) {
     CHECK(pthread_barrier_init(&together, NULL, 2) == 0);
-    in_threads(2, give_up);
+    in_threads(2, free_at_the_same_time);
     CHECK(pthread_barrier_destroy(&together) == 0);
 }
 
 int main(void) {
     (void)alarm(120);
     look_at_speed();
-    RUN(one_pool_serves_all_threads);
-    RUN(each_thread_may_have_its_pool);
-    RUN(an_owner_may_be_visited);
-    RUN(another_thread_may_free);
-    RUN(a_pool_ends_once);
+    RUN(threads_can_share_a_pool);
+    RUN(each_thread_can_have_a_pool);
+    RUN(visitors_can_use_the_pool_of_an_owner);
+    RUN(another_thread_can_free_code);
+    RUN(concurrent_frees_end_a_pool_once);
     (void)printf("ok\n");
     return 0;
 }

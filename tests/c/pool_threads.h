@@ -20,11 +20,12 @@ enum { THREADS = 4 };
 #define FEWER 1
 #endif
 
-/* Less to do for valgrind, where one thread runs at a time and pools have no regions, and for
- * ThreadSanitizer, whose search for deadlocks allows a thread 63 locks: a fork takes the mutexes of all
+/* Tests do less under valgrind, which runs one thread at a time and where pools have no regions, and under
+ * ThreadSanitizer, whose deadlock detector supports 63 locks for a thread: a fork takes the locks of all
  * pools. */
-static int is_slow; /* valgrind; and emulators, which have no regions */
+static int is_slow; /* under valgrind, and under emulators, which have no regions */
 
+/* Sets is_slow. */
 static inline void look_at_speed(void) {
     execbuf_pool *pool = new_pool();
     code zero = returning(0);
@@ -38,27 +39,30 @@ static inline void look_at_speed(void) {
     execbuf_pool_free(pool);
 }
 
+/* Chooses how much a test does. */
 static inline uint32_t some(uint32_t many) {
     return is_slow ? many / 20 + 1 : many / FEWER;
 }
 
-/* It is still there, and nobody else's code is in its place. */
+/* Checks that a buffer still contains the code that publish wrote. */
 static inline void check(const execbuf *buffer, uint32_t value) {
     code made = returning(value % 2048);
     CHECK(call(buffer, 0) == (int)(value % 2048));
     CHECK(memcmp(buffer->entry, made.bytes, made.length) == 0);
 }
 
-static inline void in_threads(uint32_t count, void *(*body)(void *)) {
+/* Runs a function in some threads, with their numbers as arguments, and waits for them. */
+static inline void in_threads(uint32_t count, void *(*function)(void *)) {
     pthread_t threads[THREADS];
     for (uintptr_t i = 0; i < count; i++) {
-        CHECK(pthread_create(&threads[i], NULL, body, (void *)i) == 0); /* NOLINT */
+        CHECK(pthread_create(&threads[i], NULL, function, (void *)i) == 0); /* NOLINT */
     }
     for (uint32_t i = 0; i < count; i++) {
         CHECK(pthread_join(threads[i], NULL) == 0);
     }
 }
 
+/* Checks that a pool is empty, and frees it. */
 static inline void check_empty(execbuf_pool *pool) {
     execbuf_pool_stats stats = stats_of(pool);
     CHECK(stats.live == 0 && stats.bytes == 0 && stats.dedicated == 0); /* no update was lost */

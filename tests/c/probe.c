@@ -1,5 +1,5 @@
-/* What execbuf_probe_system says: on this platform, on one that execbuf does not know (EXECBUF_PRIM_STUB),
- * and when calls fail (EXECBUF_FAULT_INJECTION). */
+/* execbuf_probe_system: on this platform, on an unsupported one (EXECBUF_PRIM_STUB), and if system calls fail
+ * (EXECBUF_FAULT_INJECTION). */
 
 #include "check.h"
 
@@ -8,18 +8,18 @@
 
 int32_t xb_fault(const char *call);
 
-/* The call that fails, always. */
+/* The call that fails. */
 static const char *failing = "";
 
 int32_t xb_fault(const char *call) {
-    (void)look(); /* at no instant is anything writable and executable */
+    (void)look(); /* checks at each call that nothing is writable and executable */
     return strcmp(call, failing) == 0 ? EPERM : 0;
 }
 #endif
 
 static execbuf_probe probe_system(void) {
     execbuf_probe probe;
-    memset(&probe, 0xa5, sizeof probe); /* it fills what matters */
+    memset(&probe, 0xa5, sizeof probe); /* garbage, which the library overwrites */
     probe.size = sizeof probe;
     CHECK(execbuf_probe_system(&probe) == EXECBUF_OK && probe.size == sizeof probe);
     CHECK(probe.buffer_count <= EXECBUF_MAX_ATTEMPTS && probe.pool_count <= EXECBUF_MAX_ATTEMPTS);
@@ -32,20 +32,20 @@ static execbuf_probe probe_system(void) {
 
 #if defined(EXECBUF_PRIM_STUB)
 
-static void an_unknown_platform_is_unsupported(void) {
+static void an_unsupported_platform_is_reported(void) {
     execbuf_probe probe = probe_system();
     CHECK(probe.status == EXECBUF_E_UNSUPPORTED);
     CHECK(probe.buffer_count == 0 && probe.pool_count == 0 && probe.fact_count == 0);
 }
 
 int main(void) {
-    RUN(an_unknown_platform_is_unsupported);
+    RUN(an_unsupported_platform_is_reported);
     return 0;
 }
 
 #elif defined(EXECBUF_FAULT_INJECTION)
 
-/* Checks what is said of a backend, if it worked before. */
+/* Checks the reason in the result of a backend, if the backend worked before. */
 static void check_result(const execbuf_probe_result *before, const execbuf_probe_result *after,
                          uint32_t count, execbuf_backend backend, const char *reason) {
     uint32_t i = 0;
@@ -58,7 +58,7 @@ static void check_result(const execbuf_probe_result *before, const execbuf_probe
     }
 }
 
-/* What is to be said of a backend when a call fails; NULL: whatever. */
+/* Lets a call fail, and checks the reasons that a backend fails for buffers and for pools. NULL: any. */
 static void check_reason(const char *call, execbuf_backend backend, const char *buffer, const char *pool) {
     execbuf_probe before = probe_system();
     maps seen = look();
@@ -76,7 +76,7 @@ static void check_reason(const char *call, execbuf_backend backend, const char *
     }
 }
 
-static void reasons_are_named_and_nothing_stays_mapped(void) {
+static void failed_calls_are_reported_and_nothing_stays_mapped(void) {
     const char *stale = "self-test: old code ran after a rewrite, as in some emulators";
     check_reason("mmap", EXECBUF_BACKEND_FLIP, "mmap", NULL);
     check_reason("flip", EXECBUF_BACKEND_FLIP, "prctl(PR_GET_MDWE)", NULL);
@@ -90,7 +90,7 @@ static void reasons_are_named_and_nothing_stays_mapped(void) {
     check_reason("madvise", EXECBUF_BACKEND_ALIAS, "madvise(MADV_DONTFORK)", "madvise(MADV_DONTFORK)");
 }
 
-static void without_fork_handlers_nothing_is_tried(void) {
+static void no_backend_is_tested_without_fork_handlers(void) {
     failing = "pthread_atfork";
     execbuf_probe probe = probe_system();
     failing = "";
@@ -105,23 +105,23 @@ static void without_fork_handlers_nothing_is_tried(void) {
 
 int main(void) {
 #if defined(__linux__)
-    RUN(without_fork_handlers_nothing_is_tried); /* before they are there */
-    RUN(reasons_are_named_and_nothing_stays_mapped);
+    RUN(no_backend_is_tested_without_fork_handlers); /* before the library has registered its fork handlers */
+    RUN(failed_calls_are_reported_and_nothing_stays_mapped);
 #else
     (void)fprintf(stderr, "SKIP: the calls of the probe are those of Linux\n");
-    (void)without_fork_handlers_nothing_is_tried;
-    (void)reasons_are_named_and_nothing_stays_mapped;
+    (void)no_backend_is_tested_without_fork_handlers;
+    (void)failed_calls_are_reported_and_nothing_stays_mapped;
 #endif
     return 0;
 }
 
 #else
 
-static void no_report_is_no_crash(void) {
+static void a_null_report_is_refused(void) {
     CHECK(execbuf_probe_system(NULL) == EXECBUF_E_NULL);
 }
 
-static void the_first_that_works_is_used(void) {
+static void buffers_work_if_one_backend_works(void) {
     execbuf_probe probe = probe_system();
     CHECK(probe.status == EXECBUF_OK && probe.buffer_count > 0 && probe.fact_count > 0);
     int works = 0;
@@ -136,7 +136,7 @@ static void the_first_that_works_is_used(void) {
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
 }
 
-static void nothing_is_kept(void) {
+static void the_probe_leaves_no_mappings(void) {
     maps seen = look();
     for (int i = 0; i < 50; i++) {
         (void)probe_system();
@@ -145,9 +145,9 @@ static void nothing_is_kept(void) {
 }
 
 int main(void) {
-    RUN(no_report_is_no_crash);
-    RUN(the_first_that_works_is_used);
-    RUN(nothing_is_kept);
+    RUN(a_null_report_is_refused);
+    RUN(buffers_work_if_one_backend_works);
+    RUN(the_probe_leaves_no_mappings);
     return 0;
 }
 

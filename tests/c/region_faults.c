@@ -1,10 +1,9 @@
-/* Regions and spans that cannot be made, and forks while they are made. */
+/* Pools whose regions or spans cannot be made, and forks while a region or a span is made. */
 
 #include "pool_faults.h"
 
-/* After a failure there is a pause before a region is tried again, since each try may be a line in an audit
- * log. */
-static void a_region_is_tried_again_after_a_pause(void) {
+/* After a failure a pool does not retry a region at once: each attempt may write to an audit log. */
+static void a_failed_region_is_tried_again_after_a_pause(void) {
     make_pool_with_code();
     bool regions = stats_of_pool().regions > 0;
     clean_up();
@@ -34,7 +33,7 @@ static void a_region_is_tried_again_after_a_pause(void) {
     clean_up();
 }
 
-static void a_region_that_runs_old_code_is_not_used(void) {
+static void a_region_that_runs_stale_code_is_rejected(void) {
     maps before = look_at_code();
     make_pool();
     arm("stale", 0, true);
@@ -52,19 +51,19 @@ static void a_region_that_runs_old_code_is_not_used(void) {
     CHECK(same(before, look_at_code()));
 }
 
-/* Pages that were taken for a span that then could not be made are filled like any other. */
-static void a_span_that_failed_leaves_traps(void) {
+/* Pages that were allocated for a span whose book-keeping could not be allocated are filled with traps. */
+static void a_failed_span_leaves_traps(void) {
     make_pool();
     CHECK(execbuf_pool_reserve(pool, &others[other_count++], 40000, NULL) == EXECBUF_OK);
     if (stats_of_pool().regions == 0) {
-        (void)fprintf(stderr, "SKIP: a span that failed: there are no regions here\n");
+        (void)fprintf(stderr, "SKIP: a failed span: there are no regions here\n");
         clean_up();
         return;
     }
     arm("calloc", 0, false);
-    CHECK(publish_size(&old, 3, 16) == EXECBUF_OK); /* gets pages of its own, not page 1 of the region */
+    CHECK(publish_size(&old, 3, 16) == EXECBUF_OK); /* gets a dedicated mapping, not page 1 of the region */
     disarm();
-    for (; other_count < 4; other_count++) { /* one of them on pages 2 and 3 */
+    for (; other_count < 4; other_count++) { /* one of them is on pages 2 and 3 */
         CHECK(execbuf_pool_reserve(pool, &others[other_count], 8192, NULL) == EXECBUF_OK);
         CHECK(holds_traps((const uint8_t *)others[other_count].entry - 16, 16));
     }
@@ -74,8 +73,9 @@ static void a_span_that_failed_leaves_traps(void) {
 #if LADDER
 #include <sys/wait.h>
 
-/* While a thread makes a span: in a child of a fork, there is no such thread, and the region goes with its
- * code. Once, since the fork freezes the region, and the span is made again. */
+/* Forks while this thread makes a span. The child does not have the thread that pins the region, so the
+ * region is unmapped when its code is freed. Done once: the fork freezes the region, so the span is made
+ * again. */
 static void fork_and_free(const char *name) {
     if (strcmp(name, "calloc") != 0) {
         return;
@@ -86,7 +86,7 @@ static void fork_and_free(const char *name) {
     if (child == 0) {
         CHECK(execbuf_free(&buffer) == EXECBUF_OK);
         CHECK(stats_of_pool().live == 0);
-        CHECK(publish_size(&old, 3, 500) == EXECBUF_OK); /* now the frozen ones go, too */
+        CHECK(publish_size(&old, 3, 500) == EXECBUF_OK); /* frozen regions are unmapped here */
         CHECK(stats_of_pool().frozen == 0 && stats_of_pool().live == 1);
         _exit(0);
     }
@@ -94,10 +94,10 @@ static void fork_and_free(const char *name) {
     CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
-static void a_span_that_a_fork_cut_off_pins_nothing(void) {
+static void an_interrupted_span_pins_no_region_in_a_child(void) {
     make_pool_with_one_large();
     if (stats_of_pool().regions == 0) {
-        (void)fprintf(stderr, "SKIP: a span that a fork cut off: there are no regions here\n");
+        (void)fprintf(stderr, "SKIP: a fork while a span is made: there are no regions here\n");
         CHECK(execbuf_free(&buffer) == EXECBUF_OK);
         clean_up();
         return;
@@ -108,7 +108,7 @@ static void a_span_that_a_fork_cut_off_pins_nothing(void) {
     clean_up();
 }
 
-/* While a region is made, and when it is there: no child of a fork has its writable mapping. */
+/* While a region is made, and afterwards, a forked child does not inherit its writable view. */
 static int forks;
 
 static void watch_region(const char *name) {
@@ -129,9 +129,9 @@ static void no_child_inherits_a_writable_view(void) {
     make_pool_with_code();
     bool regions = stats_of_pool().regions > 0;
     clean_up();
-    /* qemu-user has none, and ignores MADV_DONTFORK. valgrind has a shared mapping of its own. */
+    /* qemu-user has no regions and ignores MADV_DONTFORK; valgrind has a writable shared mapping. */
     if (!regions || under_valgrind()) {
-        (void)fprintf(stderr, "SKIP: writable views: there are no regions here, or valgrind's maps\n");
+        (void)fprintf(stderr, "SKIP: writable views: there are no regions here, or valgrind runs this\n");
         return;
     }
     make_pool();
@@ -146,11 +146,11 @@ static void no_child_inherits_a_writable_view(void) {
 #endif
 
 int main(void) {
-    RUN(a_region_that_runs_old_code_is_not_used);
-    RUN(a_region_is_tried_again_after_a_pause);
-    RUN(a_span_that_failed_leaves_traps);
+    RUN(a_region_that_runs_stale_code_is_rejected);
+    RUN(a_failed_region_is_tried_again_after_a_pause);
+    RUN(a_failed_span_leaves_traps);
 #if LADDER
-    RUN(a_span_that_a_fork_cut_off_pins_nothing);
+    RUN(an_interrupted_span_pins_no_region_in_a_child);
     RUN(no_child_inherits_a_writable_view);
 #endif
     (void)printf("ok\n");

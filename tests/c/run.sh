@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the C tests and runs them: sh tests/c/run.sh DIRECTORY
-# DIRECTORY gets the library and the programs. CC (cc), CXX (c++, or none), CFLAGS, CXXFLAGS, RUNNER (such as valgrind or
+# DIRECTORY receives the library and the programs. CC (cc), CXX (c++, or none), CFLAGS, CXXFLAGS, RUNNER (such as valgrind or
 # wine), SUFFIX (such as .exe) and JOBS (as many as there are processors) may be set. JOBS programs are compiled or run at
 # a time.
 set -eu
@@ -18,22 +18,22 @@ macros() {
         plain) ;;
         faults) echo -DEXECBUF_FAULT_INJECTION ;;
         stub) echo -DEXECBUF_PRIM_STUB ;;
-        # What systems without a folder of their own in csrc/prim get, which rewrites in place.
+        # The code for systems without a folder in csrc/prim; it rewrites in place.
         unix) echo -DEXECBUF_PRIM_UNIX ;;
         unix-faults) echo -DEXECBUF_PRIM_UNIX -DEXECBUF_FAULT_INJECTION ;;
     esac
 }
 
-# The words of CFLAGS, RUNNER and the like are meant to be split.
+# CFLAGS, RUNNER and similar variables contain several words, which must be split.
 # shellcheck disable=SC2046,SC2086
 {
-    # VARIANT: compiles the library once for all programs that use the variant.
+    # VARIANT: compiles the library once; all programs that use the variant are linked with it.
     library() {
         ${CC:-cc} -std=c11 -g -O1 $warnings ${CFLAGS:-} $(macros "$1") -I "$csrc/include" -c "$csrc/execbuf.c" \
             -o "$out/library-$1.o"
     }
 
-    # NAME VARIANT SOURCE [FLAG…]
+    # NAME VARIANT SOURCE [FLAG…]: compiles and runs a program.
     program() {
         name=$1 variant=$2 source=$3
         shift 3
@@ -41,7 +41,7 @@ macros() {
             "$tests/$source" "$out/library-$variant.o" -pthread -o "$out/$name" && execute C "$name"
     }
 
-    # As program, for C++.
+    # As program, in C++.
     program_cpp() {
         name=$1 variant=$2 source=$3 cxx=${CXX:-c++}
         if [ "$cxx" = none ] || ! command -v "${cxx%% *}" > /dev/null; then
@@ -52,7 +52,7 @@ macros() {
             "$tests/$source" "$out/library-$variant.o" -pthread -o "$out/$name" && execute C++ "$name"
     }
 
-    # LANGUAGE NAME
+    # LANGUAGE NAME: runs a program, and prints its log if it fails.
     execute() {
         if ! ${RUNNER:-} "$out/$2" > "$out/$2.log" 2>&1; then
             cat "$out/$2.log"
@@ -62,7 +62,7 @@ macros() {
         echo "$1 test $2 ... ok"
     }
 
-    # Takes jobs, one after the other, until none is left. mkdir succeeds for one of the workers only.
+    # A worker: does jobs of the list until none is left. mkdir succeeds only for the first worker that tries a job.
     work() {
         while read -r command name rest <&3; do
             if mkdir "$out/jobs/$name" 2> /dev/null; then
@@ -77,7 +77,7 @@ macros() {
     }
 }
 
-# Does the jobs of the standard input, side by side. If one fails, the script says why and ends.
+# Does the jobs of the standard input with several workers. If a job fails, prints its output and ends the script.
 side_by_side() {
     cat > "$out/list"
     rm -rf "$out/jobs"
@@ -98,7 +98,7 @@ side_by_side() {
     fi
 }
 
-# What takes longest starts first.
+# The programs that take longest come first.
 suffix=${SUFFIX:-}
 variants="faults plain stub"
 list="program pool-faults$suffix faults pool_faults.c

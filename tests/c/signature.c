@@ -1,9 +1,9 @@
-/* Signatures, from text and by hand, and where conventions have their arguments. All of it works on every
- * machine, but for thunks in a pool. What a signature of another version may be is in structs.c. */
+/* Signatures, parsed or written by hand, and layouts of both conventions. Except for thunks in pools, all of
+ * this works on every machine. structs.c tests signatures of other versions of the header. */
 
 #include "check.h"
 
-/* Each function that takes a signature refuses it with the same report, and makes nothing. */
+/* Checks that each function that takes a signature refuses this one, with the same report and no output. */
 static void refused(const execbuf_signature *signature, execbuf_status status, uint32_t position,
                     const char *culprit) {
     static const execbuf_abi abis[] = {EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64};
@@ -33,7 +33,7 @@ static execbuf_type int_type(void) {
     return type;
 }
 
-static void bad_signatures_are_named(void) {
+static void invalid_signatures_are_reported(void) {
     execbuf_type types[128];
     for (size_t i = 0; i < 128; i++) {
         types[i] = int_type();
@@ -58,7 +58,7 @@ static void bad_signatures_are_named(void) {
     refused(&bad, EXECBUF_E_TYPE, 2, "in \"...\", C passes int, or double; write i, I or d");
 }
 
-static void bad_types_are_named(void) {
+static void invalid_types_are_reported(void) {
     static const int32_t kinds[] = {13, -1, 256, 512 + 6, INT32_MAX, INT32_MIN};
     execbuf_type types[9];
     for (size_t i = 0; i < 9; i++) {
@@ -93,7 +93,7 @@ static void bad_types_are_named(void) {
     refused(&bad, EXECBUF_E_TYPE, 0, "a scalar has no members");
 }
 
-static void locations_have_their_offsets(void) {
+static void layouts_have_registers_and_stack_offsets(void) {
     execbuf_signature *signature = parsed("v(piiiid)");
     execbuf_layout layout = EXECBUF_LAYOUT_INIT;
     execbuf_error error;
@@ -108,7 +108,7 @@ static void locations_have_their_offsets(void) {
     execbuf_signature_free(signature);
 }
 
-static void text_becomes_a_signature(void) {
+static void text_is_parsed(void) {
     execbuf_error error;
     execbuf_signature *signature = NULL;
     CHECK(execbuf_signature_parse(&signature, "i(p.id)", &error) == EXECBUF_OK);
@@ -135,10 +135,10 @@ static void text_becomes_a_signature(void) {
 }
 
 int main(void) {
-    RUN(bad_signatures_are_named);
-    RUN(bad_types_are_named);
-    RUN(locations_have_their_offsets);
-    RUN(text_becomes_a_signature);
+    RUN(invalid_signatures_are_reported);
+    RUN(invalid_types_are_reported);
+    RUN(layouts_have_registers_and_stack_offsets);
+    RUN(text_is_parsed);
     (void)printf("ok\n");
     return 0;
 }

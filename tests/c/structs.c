@@ -1,16 +1,16 @@
-/* Structs with a size: what a program may give that was compiled with another version of the header, or that
- * forgot the _INIT macro. And what else this version does not know, or has no room for. */
+/* Structs with a size member, of programs that were compiled with another version of the header or that do
+ * not use the _INIT macro; reports of success; and the limit on the number of pools. */
 
 #include "check.h"
 
-/* Sizes that no _INIT macro sets. */
-static const size_t forgotten[] = {0, 1, sizeof(size_t) - 1, 65537, (size_t)PTRDIFF_MAX, SIZE_MAX};
-enum { FORGOTTEN = sizeof forgotten / sizeof forgotten[0] };
+/* Sizes that no _INIT macro of any version sets. */
+static const size_t invalid_sizes[] = {0, 1, sizeof(size_t) - 1, 65537, (size_t)PTRDIFF_MAX, SIZE_MAX};
+enum { INVALID_SIZES = sizeof invalid_sizes / sizeof invalid_sizes[0] };
 
-/* What is left where a caller's memory is not written. */
+/* Fills the caller's memory, to show which bytes the library writes. */
 #define UNTOUCHED 0xa5
 
-/* Whether a range holds nothing but one byte. */
+/* Whether all bytes of a range have one value. */
 static int holds(const void *start, size_t size, uint8_t byte) {
     const uint8_t *bytes = (const uint8_t *)start;
     for (size_t at = 0; at < size; at++) {
@@ -34,12 +34,12 @@ static void check_version(execbuf_status returned, const execbuf_error *error, c
     CHECK(strcmp(error->culprit, culprit) == 0 && error->os_error == 0 && error->attempt_count == 0);
 }
 
-static void options_without_init_are_refused(void) {
-    for (size_t i = 0; i < FORGOTTEN; i++) {
+static void options_of_invalid_size_are_refused(void) {
+    for (size_t i = 0; i < INVALID_SIZES; i++) {
         execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
         execbuf_pool *pool = (execbuf_pool *)(void *)&options;
         execbuf_error error;
-        options.size = forgotten[i];
+        options.size = invalid_sizes[i];
         check_version(execbuf_pool_new(&pool, &options, &error), &error, "options");
         CHECK(pool == NULL && execbuf_pool_new(&pool, &options, NULL) == EXECBUF_E_VERSION);
     }
@@ -77,7 +77,7 @@ static void larger_options_are_refused_unless_the_rest_is_zero(void) {
             later.more[size - 1] = 0;
         }
     }
-    later.more[1] = 1; /* beyond the size, which does not count */
+    later.more[1] = 1; /* beyond the size, so it is not read */
     later.options.size = sizeof later.options + 1;
     CHECK(execbuf_pool_new(&pool, &later.options, NULL) == EXECBUF_OK);
     execbuf_pool_free(pool);
@@ -85,7 +85,7 @@ static void larger_options_are_refused_unless_the_rest_is_zero(void) {
 
 static const execbuf_type two_types[] = {EXECBUF_SCALAR(EXECBUF_TYPE_I32), EXECBUF_SCALAR(EXECBUF_TYPE_F32)};
 
-static void signatures_follow_the_same_rule(void) {
+static void signatures_of_other_sizes_are_treated_like_options(void) {
     struct {
         execbuf_signature signature;
         uint8_t more[8];
@@ -96,8 +96,8 @@ static void signatures_follow_the_same_rule(void) {
     uint8_t bytes[64];
     size_t length;
     execbuf thunk;
-    for (size_t i = 0; i < FORGOTTEN; i++) {
-        signature->size = forgotten[i];
+    for (size_t i = 0; i < INVALID_SIZES; i++) {
+        signature->size = invalid_sizes[i];
         check_version(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error), &error, "signature");
         check_version(execbuf_thunk_emit(signature, bytes, sizeof bytes, &length, EXECBUF_ABI_SYSV64,
                                          EXECBUF_ABI_SYSV64, &thunk, &error),
@@ -111,13 +111,14 @@ static void signatures_follow_the_same_rule(void) {
                       &error, "signature");
 #endif
     }
-    /* A float behind the fixed arguments is an error, unless the signature ends before it says so. */
+    /* A float after the fixed arguments is an error. A signature too small to contain `fixed` is not
+     * variadic. */
     signature->size = sizeof *signature;
     CHECK(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error) == EXECBUF_E_TYPE);
     signature->size = offsetof(execbuf_signature, fixed);
     CHECK(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error) == EXECBUF_OK);
     CHECK(layout.arguments[1].where == EXECBUF_IN_VECTOR);
-    signature->size = offsetof(execbuf_signature, arguments); /* then it has none */
+    signature->size = offsetof(execbuf_signature, arguments); /* too small to have arguments */
     CHECK(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error) == EXECBUF_OK);
     CHECK(layout.arguments[0].where == EXECBUF_NOWHERE && layout.result.where == EXECBUF_IN_VECTOR);
     signature->fixed = EXECBUF_NOT_VARIADIC;
@@ -127,7 +128,7 @@ static void signatures_follow_the_same_rule(void) {
     check_version(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error), &error, "signature");
 }
 
-static void descriptions_are_for_later(void) {
+static void code_info_is_refused_by_this_version(void) {
     code one = returning(1);
     execbuf_code codes[3] = {
         {one.bytes, one.length, NULL}, {one.bytes, one.length, NULL}, {one.bytes, one.length, NULL}};
@@ -143,7 +144,7 @@ static void descriptions_are_for_later(void) {
 
 /* ---- Outputs ---- */
 
-/* Functions that fill a struct, by one type: a pool, and the struct. */
+/* The functions that fill a struct, with a common signature; and their other arguments. */
 static execbuf_pool *filler_pool;
 static const void *filler_address;
 
@@ -171,7 +172,7 @@ static execbuf_status fill_layout(void *out) {
 }
 
 static void set_size(void *out, size_t size) {
-    memcpy(out, &size, sizeof size); /* the first member of each */
+    memcpy(out, &size, sizeof size); /* size is the first member of each struct */
 }
 
 static void check_size(const void *out, size_t size) {
@@ -211,18 +212,18 @@ static void outputs_are_filled_within_their_size(void) {
             set_size(&part, sizes[j]);
             CHECK(fillers[i].fill(&part) == EXECBUF_OK);
             check_size(&part, sizes[j]);
-            if (fillers[i].fill != fill_probe) { /* whose facts may change */
+            if (fillers[i].fill != fill_probe) { /* the facts can change between two calls */
                 CHECK(memcmp(part.bytes + sizeof(size_t), whole.bytes + sizeof(size_t),
                              known - sizeof(size_t)) == 0);
             }
             CHECK(holds(part.bytes + known, sizes[j] - known, 0));
             CHECK(holds(part.bytes + sizes[j], sizeof part - sizes[j], UNTOUCHED));
         }
-        for (size_t j = 0; j < FORGOTTEN; j++) {
+        for (size_t j = 0; j < INVALID_SIZES; j++) {
             memset(&part, UNTOUCHED, sizeof part);
-            set_size(&part, forgotten[j]);
+            set_size(&part, invalid_sizes[j]);
             CHECK(fillers[i].fill(&part) == EXECBUF_E_VERSION);
-            check_size(&part, forgotten[j]);
+            check_size(&part, invalid_sizes[j]);
             CHECK(holds(part.bytes + sizeof(size_t), sizeof part - sizeof(size_t), UNTOUCHED));
         }
     }
@@ -253,8 +254,8 @@ static void a_layout_is_zeroed_on_failure(void) {
 
 /* ---- Reports ---- */
 
-/* A call that returns EXECBUF_OK fills its report, whatever was there before. */
-static void success_is_reported(void) {
+/* A call that returns EXECBUF_OK resets its report. */
+static void reports_are_reset_on_success(void) {
     code one = returning(1);
     execbuf_pool *pool;
     execbuf buffer;
@@ -265,7 +266,7 @@ static void success_is_reported(void) {
         CHECK((call) == EXECBUF_OK && error.status == EXECBUF_OK && error.culprit == NULL);                  \
         CHECK(error.os_error == 0 && error.position == 0 && error.attempt_count == 0);                       \
     } while (0)
-    for (int round = 0; round < 2; round++) { /* before anything was known, and after */
+    for (int round = 0; round < 2; round++) { /* before any backend has worked, and after */
         SUCCEEDS(execbuf_new(&buffer, one.bytes, one.length, &error));
         SUCCEEDS(execbuf_rewrite(&buffer, 0, one.bytes, one.length, &error));
         CHECK(execbuf_free(&buffer) == EXECBUF_OK);
@@ -307,7 +308,7 @@ static void success_is_reported(void) {
 
 enum { MOST_POOLS = 8191 };
 
-static void the_most_pools_are_8191(void) {
+static void a_process_has_at_most_8191_pools(void) {
     static execbuf_pool *pools[MOST_POOLS + 1];
     code one = returning(1);
     execbuf buffer;
@@ -320,7 +321,7 @@ static void the_most_pools_are_8191(void) {
     }
     CHECK(count == MOST_POOLS && status == EXECBUF_E_TOO_MANY_POOLS && pools[count] == NULL);
     CHECK(error.status == status && error.attempt_count == 0 && error.os_error == 0);
-    /* A pool counts for as long as one of its buffers lives. */
+    /* A freed pool counts until its last buffer is freed. */
     CHECK(execbuf_pool_publish(pools[0], &buffer, one.bytes, one.length, NULL) == EXECBUF_OK);
     execbuf_pool_free(pools[0]);
     CHECK(execbuf_pool_new(&pools[0], NULL, NULL) == EXECBUF_E_TOO_MANY_POOLS);
@@ -339,15 +340,15 @@ static void the_most_pools_are_8191(void) {
 }
 
 int main(void) {
-    RUN(the_most_pools_are_8191); /* before there is the pool of thunks */
-    RUN(options_without_init_are_refused);
+    RUN(a_process_has_at_most_8191_pools); /* before the library makes its own pool, for thunks */
+    RUN(options_of_invalid_size_are_refused);
     RUN(smaller_options_are_completed);
     RUN(larger_options_are_refused_unless_the_rest_is_zero);
-    RUN(signatures_follow_the_same_rule);
-    RUN(descriptions_are_for_later);
+    RUN(signatures_of_other_sizes_are_treated_like_options);
+    RUN(code_info_is_refused_by_this_version);
     RUN(outputs_are_filled_within_their_size);
     RUN(a_layout_is_zeroed_on_failure);
-    RUN(success_is_reported);
+    RUN(reports_are_reset_on_success);
     (void)printf("ok\n");
     return 0;
 }

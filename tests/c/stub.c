@@ -1,4 +1,4 @@
-/* A platform that execbuf does not know: everything links, and says so. Built with EXECBUF_PRIM_STUB. */
+/* An unsupported platform: everything links and reports that. Built with EXECBUF_PRIM_STUB. */
 
 #include "check.h"
 
@@ -18,7 +18,7 @@ int main(void) {
     CHECK(execbuf_pool_new(&pool, NULL, &error) == EXECBUF_E_UNSUPPORTED && pool == NULL);
     CHECK(error.status == EXECBUF_E_UNSUPPORTED && error.os_error == 0 && error.attempt_count == 0);
     buffer.entry = &buffer;
-    buffer.id = (uint64_t)1 << 63; /* as those of pools */
+    buffer.id = (uint64_t)1 << 63; /* the form of an id in a pool */
     CHECK(execbuf_free(&buffer) == EXECBUF_E_STALE);
     CHECK(execbuf_publish(&buffer, one.bytes, one.length, &error) == EXECBUF_E_STALE);
     CHECK(execbuf_rewrite(&buffer, 0, one.bytes, one.length, &error) == EXECBUF_E_STALE);

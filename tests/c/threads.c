@@ -1,5 +1,5 @@
-/* Threads that publish, rewrite and free at once, share one buffer's handle, and fork. For ThreadSanitizer.
- */
+/* Threads that publish, rewrite and free buffers at the same time, free copies of one handle, and fork.
+ * ThreadSanitizer runs this, too. */
 
 #include "check.h"
 
@@ -30,17 +30,17 @@ static void *work(void *argument) {
     return NULL;
 }
 
-/* All threads free a copy of one handle; one of them may. */
+/* All threads free a copy of one handle; exactly one succeeds. */
 static void *compete(void *argument) {
     execbuf copy = shared;
     wins[(uintptr_t)argument] = execbuf_free(&copy) == EXECBUF_OK;
     return NULL;
 }
 
-static void in_threads(void *(*body)(void *), void (*meanwhile)(void)) {
+static void in_threads(void *(*function)(void *), void (*meanwhile)(void)) {
     pthread_t threads[THREADS];
     for (uintptr_t i = 0; i < THREADS; i++) {
-        CHECK(pthread_create(&threads[i], NULL, body, (void *)i) == 0);
+        CHECK(pthread_create(&threads[i], NULL, function, (void *)i) == 0);
     }
     if (meanwhile != NULL) {
         meanwhile();
@@ -50,7 +50,7 @@ static void in_threads(void *(*body)(void *), void (*meanwhile)(void)) {
     }
 }
 
-/* Forks a child that uses the library; it hangs, and dies of the alarm, if a lock was left locked. */
+/* Forks a child that uses the library. If it inherits a lock as locked, it hangs until the alarm kills it. */
 static void fork_one(void) {
     pid_t child = fork();
     CHECK(child >= 0);
@@ -72,7 +72,7 @@ static void fork_some(void) {
     }
 }
 
-/* The library's own lock; see csrc/prim/prim.h. */
+/* The process's lock; see csrc/prim/prim.h. */
 void xb_prim_lock(void);
 void xb_prim_unlock(void);
 
@@ -82,7 +82,7 @@ static void *hold_the_lock(void *argument) {
     (void)argument;
     xb_prim_lock();
     (void)pthread_barrier_wait(&locked);
-    /* Long enough for the other thread to fork, if nothing keeps it from that. */
+    /* Long enough for the other thread to fork, if the fork does not wait for the lock. */
     for (int i = 0; i < 20000; i++) {
         (void)sched_yield();
     }
@@ -90,7 +90,7 @@ static void *hold_the_lock(void *argument) {
     return NULL;
 }
 
-/* A fork waits until no other thread has the lock. */
+/* A fork waits until no other thread holds the lock. */
 static void fork_while_the_lock_is_held(void) {
     pthread_t holder;
     CHECK(pthread_barrier_init(&locked, NULL, 2) == 0);
@@ -100,7 +100,7 @@ static void fork_while_the_lock_is_held(void) {
     CHECK(pthread_join(holder, NULL) == 0);
 }
 
-/* A program's own fork handlers, which run while the library has its lock for the fork. */
+/* The fork handler of a program, which runs while the library holds its lock for the fork. */
 static int use_handlers;
 static int handled;
 
@@ -115,7 +115,7 @@ static void use_in_a_fork_handler(void) {
     handled++;
 }
 
-/* A lock of the program's, which it holds when it publishes, and also across a fork. */
+/* A lock of the program, held when it publishes and across a fork. */
 static pthread_mutex_t program_lock = PTHREAD_MUTEX_INITIALIZER;
 static int stop;
 
@@ -137,7 +137,7 @@ static void *publish_under_the_programs_lock(void *argument) {
         CHECK(execbuf_free(&buffer) == EXECBUF_OK);
         stopped = stop;
         unlock_program();
-        (void)sched_yield(); /* let the others have it */
+        (void)sched_yield(); /* lets other threads take the lock */
     }
     return NULL;
 }
@@ -165,7 +165,7 @@ int main(void) {
     fork_while_the_lock_is_held();
     use_handlers = 1;
     fork_some();
-    CHECK(handled == 2 * 20); /* before, and in this process after; the children count for themselves */
+    CHECK(handled == 2 * 20); /* before and after each fork; children count in their own memory */
     use_handlers = 0;
     fork_while_the_program_holds_its_lock();
     in_threads(compete, NULL);

@@ -1,5 +1,5 @@
-/* Thunks in pools: what they share and when it goes, errors, threads. What they do with arguments is tested
- * by tests/thunk_compilers, what passes through them in unwind.cpp. */
+/* Thunks in pools: stubs that share adapters, errors, threads and forks. tests/thunk_compilers tests how
+ * thunks pass arguments, unwind.cpp how exceptions pass through them. */
 
 #include "check.h"
 
@@ -39,7 +39,7 @@ static const void *address_of_foreign(foreign_function function) {
     return address;
 }
 
-/* A thunk by which C calls a function of the other convention. */
+/* Makes a thunk with which C calls foreign_minus, a function of the other convention. */
 static execbuf to_foreign(execbuf_pool *pool, const char *text) {
     execbuf_signature *signature = parsed(text);
     execbuf thunk;
@@ -63,7 +63,7 @@ static const execbuf_type two_ints[] = {EXECBUF_SCALAR(EXECBUF_TYPE_I32), EXECBU
 static const execbuf_signature int_of_two_ints =
     EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_I32), two_ints, 2);
 
-static void both_directions_work(void) {
+static void thunks_work_in_both_directions(void) {
     execbuf there = to_foreign(NULL, "i(ii)");
     CHECK(call_native(&there, 45, 3) == 42);
     execbuf back;
@@ -79,11 +79,11 @@ static void both_directions_work(void) {
           execbuf_free(&same) == EXECBUF_OK);
 }
 
-static void one_body_serves_all_of_a_shape(void) {
+static void stubs_of_one_fingerprint_share_an_adapter(void) {
     execbuf_pool *pool;
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
     execbuf first = to_foreign(pool, "i(ii)");
-    CHECK(live(pool) == 2); /* a leaf and a body */
+    CHECK(live(pool) == 2); /* a stub and an adapter */
     execbuf second = to_foreign(pool, "p(lL)");
     CHECK(live(pool) == 3);
     execbuf other = to_foreign(pool, "i(id)");
@@ -105,11 +105,11 @@ static void a_thunk_outlives_its_pool(void) {
     CHECK(call_native(&thunk, 7, 5) == 2 && execbuf_free(&thunk) == EXECBUF_OK);
 }
 
-/* Where a pool has regions: the leaf of a near target has 16 bytes, another one 32. */
-static void leaves_are_small(void) {
+/* If the pool has regions, a stub takes 16 bytes if its target is within 2 GiB, otherwise 32. */
+static void stubs_are_small(void) {
     execbuf_pool *pool;
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
-    execbuf near_;
+    execbuf near_target;
     execbuf thunk;
     const uint8_t minus[] = {
 #if defined(_WIN32)
@@ -125,24 +125,25 @@ static void leaves_are_small(void) {
 #endif
         0xc3, /* ret */
     };
-    CHECK(execbuf_pool_publish(pool, &near_, minus, sizeof minus, NULL) == EXECBUF_OK);
-    CHECK(execbuf_thunk_new(pool, &thunk, &int_of_two_ints, EXECBUF_ABI_NATIVE, FOREIGN, near_.entry, NULL) ==
-          EXECBUF_OK);
+    CHECK(execbuf_pool_publish(pool, &near_target, minus, sizeof minus, NULL) == EXECBUF_OK);
+    CHECK(execbuf_thunk_new(pool, &thunk, &int_of_two_ints, EXECBUF_ABI_NATIVE, FOREIGN, near_target.entry,
+                            NULL) == EXECBUF_OK);
     execbuf_pool_stats stats = stats_of(pool);
     CHECK(execbuf_length(&thunk) == (stats.regions > 0 ? 16 : 27) && call_native(&thunk, 7, 5) == 2);
     if (stats.regions == 0) {
-        (void)fprintf(stderr, "SKIP: the size of leaves: there are no regions here\n");
+        (void)fprintf(stderr, "SKIP: the size of stubs: there are no regions here\n");
     }
-    execbuf far_;
-    CHECK(execbuf_thunk_new(pool, &far_, &int_of_two_ints, EXECBUF_ABI_NATIVE, FOREIGN,
-                            (const void *)((uintptr_t)near_.entry ^ (uintptr_t)1 << 45), NULL) == EXECBUF_OK);
-    CHECK(execbuf_length(&far_) == (stats.regions > 0 ? 19 : 27));
-    CHECK(execbuf_free(&far_) == EXECBUF_OK && execbuf_free(&thunk) == EXECBUF_OK &&
-          execbuf_free(&near_) == EXECBUF_OK);
+    execbuf far_thunk;
+    CHECK(execbuf_thunk_new(pool, &far_thunk, &int_of_two_ints, EXECBUF_ABI_NATIVE, FOREIGN,
+                            (const void *)((uintptr_t)near_target.entry ^ (uintptr_t)1 << 45),
+                            NULL) == EXECBUF_OK);
+    CHECK(execbuf_length(&far_thunk) == (stats.regions > 0 ? 19 : 27));
+    CHECK(execbuf_free(&far_thunk) == EXECBUF_OK && execbuf_free(&thunk) == EXECBUF_OK &&
+          execbuf_free(&near_target) == EXECBUF_OK);
     execbuf_pool_free(pool);
 }
 
-static void thunks_are_buffers_that_cannot_be_changed(void) {
+static void thunks_are_buffers_that_cannot_be_rewritten(void) {
     execbuf_pool *pool;
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
     execbuf thunk = to_foreign(pool, "i(ii)");
@@ -157,7 +158,7 @@ static void thunks_are_buffers_that_cannot_be_changed(void) {
     execbuf_pool_free(pool);
 }
 
-static void bad_input_is_named(void) {
+static void invalid_arguments_are_reported(void) {
     const void *target = address_of_foreign(foreign_minus);
     execbuf thunk = {target, 1, 1};
     execbuf_error error;
@@ -178,8 +179,8 @@ static void bad_input_is_named(void) {
     CHECK(strcmp(error.culprit, "caller_abi") == 0);
 }
 
-/* More shapes than the tables of bodies begin with; all at once, then none. */
-static void there_may_be_many_shapes(void) {
+/* More adapters than the hash tables have space for at first. All are live at once, then none. */
+static void a_pool_can_have_many_adapters(void) {
     enum { COUNT = 300 };
     static execbuf thunks[COUNT];
     execbuf_pool *pool;
@@ -202,7 +203,7 @@ static void there_may_be_many_shapes(void) {
     execbuf_pool_free(pool);
 }
 
-/* Threads that make and free thunks of the same few shapes, so that bodies come and go all the time. */
+/* Makes and frees thunks of few fingerprints, so that adapters are made and freed all the time. */
 static void *make_and_free(void *pool) {
     static const char *const texts[] = {"i(ii)", "i(iid)", "l(ii)"};
     for (int i = 0; i < 2000; i++) {
@@ -213,7 +214,7 @@ static void *make_and_free(void *pool) {
     return NULL;
 }
 
-static void threads_share_bodies(void) {
+static void threads_share_adapters(void) {
     execbuf_pool *pool;
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
     pthread_t threads[4];
@@ -227,8 +228,8 @@ static void threads_share_bodies(void) {
     execbuf_pool_free(pool);
 }
 
-/* Types behind the last argument say nothing, whether or not the signature was used before. */
-static void what_is_behind_a_signature_does_not_count(void) {
+/* Types after the last argument are ignored, also when a cache finds the signature. */
+static void types_after_the_last_argument_are_ignored(void) {
     execbuf_pool *pool;
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
     execbuf thunks[24];
@@ -260,8 +261,8 @@ static void what_is_behind_a_signature_does_not_count(void) {
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Uses and frees thunks that were made before a fork, and makes others of the same shapes. */
-static void go_on(execbuf_pool *pool, execbuf *first, execbuf *second) {
+/* Uses and frees thunks that were made before a fork, and makes others of the same fingerprints. */
+static void use_thunks(execbuf_pool *pool, execbuf *first, execbuf *second) {
     CHECK(call_native(first, 7, 5) == 2 && execbuf_free(first) == EXECBUF_OK);
     execbuf third = to_foreign(pool, "i(ii)");
     execbuf fourth = to_foreign(pool, "i(iid)");
@@ -272,7 +273,7 @@ static void go_on(execbuf_pool *pool, execbuf *first, execbuf *second) {
     CHECK(call_native(&third, 7, 5) == 2 && execbuf_free(&third) == EXECBUF_OK);
 }
 
-static void both_processes_of_a_fork_go_on(void) {
+static void both_processes_use_thunks_after_a_fork(void) {
     execbuf_pool *pool;
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
     for (int i = 0; i < 20; i++) {
@@ -280,7 +281,7 @@ static void both_processes_of_a_fork_go_on(void) {
         execbuf second = to_foreign(pool, "i(iid)");
         pid_t child = fork();
         CHECK(child >= 0);
-        go_on(pool, &first, &second);
+        use_thunks(pool, &first, &second);
         if (child == 0) {
             _exit(0);
         }
@@ -292,25 +293,25 @@ static void both_processes_of_a_fork_go_on(void) {
 #endif
 
 int main(void) {
-    RUN(what_is_behind_a_signature_does_not_count);
+    RUN(types_after_the_last_argument_are_ignored);
 #if !defined(_WIN32)
-    RUN(both_processes_of_a_fork_go_on);
+    RUN(both_processes_use_thunks_after_a_fork);
 #endif
-    RUN(both_directions_work);
-    RUN(one_body_serves_all_of_a_shape);
+    RUN(thunks_work_in_both_directions);
+    RUN(stubs_of_one_fingerprint_share_an_adapter);
     RUN(a_thunk_outlives_its_pool);
-    RUN(leaves_are_small);
-    RUN(thunks_are_buffers_that_cannot_be_changed);
-    RUN(bad_input_is_named);
-    RUN(there_may_be_many_shapes);
-    RUN(threads_share_bodies);
+    RUN(stubs_are_small);
+    RUN(thunks_are_buffers_that_cannot_be_rewritten);
+    RUN(invalid_arguments_are_reported);
+    RUN(a_pool_can_have_many_adapters);
+    RUN(threads_share_adapters);
     (void)printf("ok\n");
     return 0;
 }
 
 #else
 
-/* Signatures and the layouts of both conventions are there on every machine, thunks are not. */
+/* Signatures and layouts of both conventions work on every machine, thunks only on x86-64. */
 static void thunks_are_refused(void) {
     execbuf_signature *signature = parsed("i(ii)");
     execbuf_error error;

@@ -1,6 +1,6 @@
-/* A fork while another thread tells the unwinder of a thunk: nobody ends that in the child, so the child
- * leaves the unwinder alone, which may be locked for ever. The unwinder here is this program's own, which
- * waits. */
+/* A fork while another thread registers a thunk with the unwinder. In the child that thread does not exist,
+ * and the unwinder may stay locked, so the child must not call it any more. This program replaces the
+ * unwinder with functions that wait and count. */
 
 #include "check.h"
 
@@ -18,8 +18,8 @@
 
 static bool waits;
 static bool is_inside;
-static int told;
-static int forgotten;
+static int registered;
+static int deregistered;
 
 void __register_frame_info(const void *list, void *object);
 void *__deregister_frame_info(const void *list);
@@ -30,12 +30,12 @@ void __register_frame_info(const void *list, void *object) {
     while (__atomic_load_n(&waits, __ATOMIC_SEQ_CST)) {
         (void)sched_yield();
     }
-    told++;
+    registered++;
 }
 
 void *__deregister_frame_info(const void *list) {
     CHECK(list != NULL);
-    forgotten++;
+    deregistered++;
     return NULL;
 }
 
@@ -43,7 +43,7 @@ static int minus(int one, int other) {
     return one - other;
 }
 
-/* A thunk that is never called. */
+/* Makes a thunk. It is never called. */
 static execbuf make(const char *text) {
     int (*function)(int, int) = minus;
     const void *target;
@@ -61,7 +61,7 @@ static void *make_slowly(void *thunk) {
     return NULL;
 }
 
-/* A fork, or one without the handlers of the C library. */
+/* Forks, with the C library's fork handlers or (raw) without. */
 static pid_t make_child(bool raw) {
 #if defined(__linux__)
     if (raw) {
@@ -72,12 +72,12 @@ static pid_t make_child(bool raw) {
     return fork();
 }
 
-static void leave_alone(bool raw) {
+static void fork_during_registration(bool raw) {
     execbuf before = make("i(dd)");
     execbuf slow;
     pthread_t thread;
-    told = 0;
-    forgotten = 0;
+    registered = 0;
+    deregistered = 0;
     is_inside = false;
     waits = true;
     CHECK(pthread_create(&thread, NULL, make_slowly, &slow) == 0);
@@ -87,13 +87,12 @@ static void leave_alone(bool raw) {
     pid_t child = make_child(raw);
     CHECK(child >= 0);
     if (child == 0) {
-        (void)alarm(20); /* if it waits for ever */
+        (void)alarm(20); /* kills the child if it waits for the unwinder */
         CHECK(execbuf_free(&before) == EXECBUF_OK);
         execbuf after = make("i(ff)");
         CHECK(execbuf_free(&after) == EXECBUF_OK);
-        CHECK(told == 0 && forgotten == 0);
-        /* No ordinary end, at which valgrind would call it a leak what the unwinder can't be made to forget.
-         */
+        CHECK(registered == 0 && deregistered == 0);
+        /* Not exit: valgrind would report what stays registered with the unwinder as leaks. */
         (void)kill(getpid(), SIGKILL);
     }
     int status;
@@ -101,31 +100,31 @@ static void leave_alone(bool raw) {
     __atomic_store_n(&waits, false, __ATOMIC_SEQ_CST);
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(execbuf_free(&slow) == EXECBUF_OK && execbuf_free(&before) == EXECBUF_OK);
-    CHECK(told == 1 && forgotten == 2);
+    CHECK(registered == 1 && deregistered == 2);
 }
 
-static void a_child_leaves_an_unwinder_alone_that_was_cut_off(void) {
-    leave_alone(false);
-    leave_alone(true);
+static void a_child_does_not_call_an_interrupted_unwinder(void) {
+    fork_during_registration(false);
+    fork_during_registration(true);
 }
 
-static void a_child_goes_on_with_an_unwinder_that_was_not(void) {
+static void a_child_calls_an_unwinder_that_was_not_interrupted(void) {
     execbuf before = make("i(dd)");
-    forgotten = 0;
+    deregistered = 0;
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        CHECK(execbuf_free(&before) == EXECBUF_OK && forgotten == 1);
+        CHECK(execbuf_free(&before) == EXECBUF_OK && deregistered == 1);
         _exit(0);
     }
     int status;
     CHECK(waitpid(child, &status, 0) == child && status == 0);
-    CHECK(execbuf_free(&before) == EXECBUF_OK && forgotten == 1);
+    CHECK(execbuf_free(&before) == EXECBUF_OK && deregistered == 1);
 }
 
 int main(void) {
-    RUN(a_child_leaves_an_unwinder_alone_that_was_cut_off);
-    RUN(a_child_goes_on_with_an_unwinder_that_was_not);
+    RUN(a_child_does_not_call_an_interrupted_unwinder);
+    RUN(a_child_calls_an_unwinder_that_was_not_interrupted);
     (void)printf("ok\n");
     return 0;
 }
@@ -133,8 +132,8 @@ int main(void) {
 #else
 
 int main(void) {
-    (void)fprintf(stderr,
-                  "SKIP: a fork while the unwinder is told: there are no thunks here, or no such unwinder\n");
+    (void)fprintf(stderr, "SKIP: a fork during a registration with the unwinder: there are no thunks here, "
+                          "or no such unwinder\n");
     return 0;
 }
 

@@ -1,5 +1,5 @@
-/* What passes through thunks: exceptions, longjmp, backtraces. Each time through two: from a function of this
- * program by a thunk to the other convention, which there calls a thunk back. */
+/* Exceptions, longjmp and backtraces pass through thunks. Each call crosses two of them: this program calls a
+ * thunk to the other convention, and that code calls a thunk back to a function of this program. */
 
 #include "check.h"
 
@@ -25,12 +25,12 @@ static const execbuf_abi FOREIGN = EXECBUF_ABI_WIN64;
 
 typedef double (*function)(double);
 
-static execbuf there;   /* called by this program, with its convention */
-static execbuf back;    /* called by the other, calls this program's target */
-static execbuf clobber; /* between the two */
+static execbuf there;   /* this program calls it, with its own convention */
+static execbuf back;    /* called with the other convention, calls the target in this program */
+static execbuf clobber; /* the code between the two thunks */
 
-/* Overwrites what the other convention does not preserve and this one does, on Windows; then jumps to back.
- * As a jump, it has no frame. */
+/* Publishes code that jumps to back. On Windows it first overwrites the registers that Win64 preserves and
+ * System V does not. It ends in a jump, so it needs no frame. */
 static void publish_clobber() {
     uint8_t code[160];
     size_t length = 0;
@@ -81,8 +81,8 @@ static double cross(double number) {
     return reinterpret_cast<function>(execbuf_entry(&there, 0))(number);
 }
 
-/* Values that live in registers across a call that does not return as usual: more than there are registers
- * that are preserved. The compiler does not know what they are. */
+/* Values that are kept across a call that does not return normally. They are more than there are preserved
+ * registers, and the compiler does not know them, so each preserved register contains one. */
 #define IN_REGISTERS                                                                                         \
     __asm__ volatile("" : "+x"(d0), "+x"(d1), "+x"(d2), "+x"(d3), "+x"(d4), "+x"(d5), "+x"(d6), "+x"(d7));   \
     __asm__ volatile("" : "+r"(n0), "+r"(n1), "+r"(n2), "+r"(n3), "+r"(n4))
@@ -125,13 +125,13 @@ __attribute__((noinline)) static double catcher() {
     return caught;
 }
 
-static void exceptions_pass() {
+static void exceptions_pass_through_thunks() {
     make_thunks(thrower);
     for (int i = 1; i <= 3; i++) {
         CHECK(catcher() == 2.5 && destroyed == i);
     }
     free_thunks();
-    make_thunks(thrower); /* where the old ones were, or not */
+    make_thunks(thrower); /* possibly at the addresses of the old ones */
     CHECK(catcher() == 2.5);
     free_thunks();
 }
@@ -144,7 +144,7 @@ static double jumper(double number) {
     std::longjmp(place, (int)number);
 }
 
-/* The values belong to this function's caller of setjmp: it has them in registers that setjmp saves. */
+/* Calls setjmp. The values are in the caller's registers, which setjmp saves. */
 __attribute__((noinline)) static int jumped() {
     int got = setjmp(place);
     if (got == 0) {
@@ -154,7 +154,7 @@ __attribute__((noinline)) static int jumped() {
     return got;
 }
 
-static void longjmp_passes() {
+static void longjmp_passes_through_thunks() {
     make_thunks(jumper);
     HOLD_VALUES;
     int got = jumped();
@@ -215,8 +215,8 @@ __attribute__((noinline)) static double traced() {
     return got;
 }
 
-/* It goes on behind the thunks: the frame that calls this one's caller is in it. */
-static void unwinders_pass() {
+/* The backtrace continues beyond the thunks: it contains the return address of traced. */
+static void unwinders_pass_through_thunks() {
     make_thunks(tracer);
     CHECK(traced() == 5 && seen);
     free_thunks();
@@ -230,9 +230,9 @@ static double backtracer(double number) {
     return number;
 }
 
-/* As unwinders_pass, by glibc's function. It asks the library of libgcc, which is not always what unwinds the
- * program. */
-static void backtrace_passes() {
+/* As unwinders_pass_through_thunks, with backtrace of glibc. That function uses the shared library of libgcc,
+ * which is not always the unwinder of the program. */
+static void backtrace_passes_through_thunks() {
     void *library = dlopen("libgcc_s.so.1", RTLD_LAZY);
     if (library == nullptr ||
         dlsym(library, "_Unwind_Backtrace") != reinterpret_cast<void *>(_Unwind_Backtrace)) {
@@ -247,11 +247,11 @@ static void backtrace_passes() {
 #endif
 
 int main() {
-    RUN(exceptions_pass);
-    RUN(longjmp_passes);
-    RUN(unwinders_pass);
+    RUN(exceptions_pass_through_thunks);
+    RUN(longjmp_passes_through_thunks);
+    RUN(unwinders_pass_through_thunks);
 #if defined(__GLIBC__)
-    RUN(backtrace_passes);
+    RUN(backtrace_passes_through_thunks);
 #endif
     (void)printf("ok\n");
     return 0;
