@@ -121,14 +121,15 @@ pub type execbuf_function = ::core::option::Option<unsafe extern "C" fn()>;
  It publishes ordinary buffers: all functions on buffers apply. They outlive execbuf_pool_free, and their
  memory is returned when the last of them is freed.
 
- Regions: a pool requests memory in regions of some MiB, of which only the parts in use take memory. A
- region has an executable mapping and a writable one at a random address, which no function reveals. With
- EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable mapping become
- writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping, and
- so does all code if no region can be made. An empty region is returned to the system, but if its resident
- part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed code is reused but not
- returned, because the kernel refuses to remove pages from a sealed memfd. Under vm.overcommit_memory=2
- Linux charges the pages of a memfd when they are first written; if none are left then, it raises SIGBUS.
+ Regions: a pool requests memory in regions of some MiB, of which only pages that were ever used take
+ memory. A region has an executable mapping and a writable one at a random address, which no function
+ reveals. With EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable
+ mapping become writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a
+ dedicated mapping, and so does all code if no region can be made. An empty region is returned to the
+ system, but if its resident part never exceeded 1 MiB, it stays for later code. Within a region, memory of
+ freed code is reused but not returned, because the kernel refuses to remove pages from a sealed memfd.
+ Under vm.overcommit_memory=2 Linux charges the pages of a memfd when they are first written; if none are
+ left then, it raises SIGBUS.
 
  Freed code is overwritten with traps at once, except in a frozen region. Its memory goes into quarantine,
  and is reused after every processor has discarded the old instructions: one membarrier(2) releases all of
@@ -139,8 +140,8 @@ pub type execbuf_function = ::core::option::Option<unsafe extern "C" fn()>;
  published. New code goes to new regions. A child inherits no writable mapping.
 
  Thread safety: every function may be called from any thread on any pool. The lock of a pool is biased to
- the thread that uses it most: to that thread it costs no atomic instruction (Linux 4.14), to others a
- system call. The bias ends when others have taken the lock 16 times.*/
+ the first thread that takes it eight times in a row: to that thread it costs no atomic instruction (Linux
+ 4.14, for membarrier(2)), to others a system call. The bias ends when others have taken the lock 16 times.*/
 #[repr(C)]
 #[derive(Debug)]
 pub struct execbuf_pool {
@@ -159,7 +160,7 @@ pub struct execbuf_pool_options {
  at most EXECBUF_POOL_NAME_MAX bytes, which is copied. NULL: "execbuf".*/
     pub name: *const ::core::ffi::c_char,
 }
-/// What is to be known of a piece of code beside its bytes. This version of the library has no such struct.
+/// A description of a piece of code, for later versions of the library.
 #[repr(C)]
 #[derive(Debug)]
 pub struct execbuf_info {
@@ -187,7 +188,7 @@ pub struct execbuf_place {
     /// The length of the published code.
     pub length: usize,
 }
-/// What a pool has at the moment, to be initialised with EXECBUF_POOL_STATS_INIT.
+/// Statistics of a pool, to be initialised with EXECBUF_POOL_STATS_INIT.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct execbuf_pool_stats {
@@ -403,7 +404,7 @@ unsafe extern "C" {
           more, the text was cut; 0 if error is NULL.
  In:      error  the report; may be NULL
  Out:     text   at most size - 1 bytes of text and a terminating zero; may be NULL if size is 0
- In:      size   the room at text*/
+ In:      size   the size of the array at text*/
     pub fn execbuf_error_describe(
         error: *const execbuf_error,
         text: *mut ::core::ffi::c_char,
@@ -481,8 +482,8 @@ unsafe extern "C" {
  In a region of a pool, the new bytes are copied in place through the region's writable mapping. Otherwise,
  on Linux, new pages are completed elsewhere and take the place of the old ones by one mremap, which may
  cost up to two more mappings (vm.max_map_count) each time; on other systems the pages become writable and
- then executable again. If the system refuses the latter, the old bytes are restored and it is asked once
- more.
+ then executable again. If the system refuses to make them executable, the library restores
+ the old bytes and tries once more.
 
  Returns: EXECBUF_OK               the bytes are replaced;
           EXECBUF_E_NULL           buffer or code is NULL;
@@ -538,18 +539,19 @@ unsafe extern "C" {
 
  The handle equals the one that the buffer was made with. It may be stale as soon as the call returns,
  unless the caller prevents other threads from freeing the buffer. The call takes time in proportion to the
- number of pools, regions and dedicated mappings of the process. It takes the lock of each pool, as another
- thread that ends its bias (see "Pool"), so it is not for frequent use. It is not async-signal-safe.
+ number of pools, regions and dedicated mappings of the process. It takes the lock of each pool. For a
+ lock that is biased to another thread, this needs a system call and counts towards ending the bias (see
+ "Pool"). So the function is not for frequent use. It is not async-signal-safe.
 
  Returns: EXECBUF_OK           out is the buffer;
           EXECBUF_E_NULL       out is NULL;
           EXECBUF_E_NOT_FOUND  no published buffer contains the address; addresses in code that thunks share
                                belong to no buffer either.
- Out:     out      the handle of the buffer, zeroed on failure
- In:      address  any address; NULL is in no buffer*/
+ In:      address  any address; NULL is in no buffer
+ Out:     out      the handle of the buffer, zeroed on failure*/
     pub fn execbuf_find(
-        out: *mut execbuf,
         address: *const ::core::ffi::c_void,
+        out: *mut execbuf,
     ) -> execbuf_status;
     /** Returns how often this process has refused a handle with EXECBUF_E_STALE: that of a freed buffer, one with
  an altered address, or one that was never filled. A number other than 0 indicates a bug in the program.
@@ -678,7 +680,7 @@ unsafe extern "C" {
  Returns: a string that lives as long as the pool; "" if pool is NULL.
  In:      pool  the pool; may be NULL*/
     pub fn execbuf_pool_name(pool: *const execbuf_pool) -> *const ::core::ffi::c_char;
-    /** Returns the numbers of a pool. The call takes time in proportion to the number of its buffers, and other
+    /** Returns statistics of a pool. The call takes time in proportion to the number of its buffers, and other
  threads wait for it.
 
  Returns: EXECBUF_OK         stats is filled;
@@ -773,7 +775,7 @@ unsafe extern "C" {
                                capacity that it needs.
  In:      signature   the signature of the thunk and of the target
  Out:     out         the code; may be NULL if capacity is 0
- In:      capacity    the room at out
+ In:      capacity    the size of the array at out
  Out:     length      the length of the code; 0 on failure other than EXECBUF_E_CAPACITY
  In:      caller_abi  the convention by which the thunk is called
           callee_abi  the convention by which it calls the target

@@ -125,7 +125,7 @@ execbuf_status execbuf_free(execbuf *buffer) {
     return buffer != NULL && is_slot(buffer) ? xb_slot_free(buffer) : free_mapping(buffer);
 }
 
-execbuf_status execbuf_find(execbuf *out, const void *address) {
+execbuf_status execbuf_find(const void *address, execbuf *out) {
     if (out == NULL) {
         return EXECBUF_E_NULL;
     }

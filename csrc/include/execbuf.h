@@ -4,9 +4,9 @@
  *
  * This header is the manual. The following rules hold for every function.
  *
- * Argument order: the object that the function acts on; results; arguments that are read and changed; inputs,
- * each length directly after its pointer; the error report. A function without an object begins with its
- * result.
+ * Argument order: the object that the function acts on or asks about; results; arguments that are read and
+ * changed; inputs, each length directly after its pointer; the error report. A function without an object
+ * begins with its result.
  *
  * Errors: functions that can fail return EXECBUF_OK (0) or a negative execbuf_status. On failure nothing has
  * changed: no new mapping remains, output handles are zeroed, input handles are untouched, and existing code
@@ -414,9 +414,9 @@ EXECBUF_API execbuf_status execbuf_free(execbuf *buffer);
  *          EXECBUF_E_NULL       out is NULL;
  *          EXECBUF_E_NOT_FOUND  no published buffer contains the address; addresses in code that thunks share
  *                               belong to no buffer either.
- * Out:     out      the handle of the buffer, zeroed on failure
- * In:      address  any address; NULL is in no buffer */
-EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_find(execbuf *out, const void *address);
+ * In:      address  any address; NULL is in no buffer
+ * Out:     out      the handle of the buffer, zeroed on failure */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_find(const void *address, execbuf *out);
 
 /* Returns how often this process has refused a handle with EXECBUF_E_STALE: that of a freed buffer, one with
  * an altered address, or one that was never filled. A number other than 0 indicates a bug in the program.

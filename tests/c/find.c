@@ -8,13 +8,13 @@ static uint8_t bytes[3U << 20];
 static void check_found(const execbuf *buffer, size_t offset) {
     execbuf handle;
     memset(&handle, 0xa5, sizeof handle);
-    CHECK(execbuf_find(&handle, (const uint8_t *)buffer->entry + offset) == EXECBUF_OK);
+    CHECK(execbuf_find((const uint8_t *)buffer->entry + offset, &handle) == EXECBUF_OK);
     CHECK(handle.entry == buffer->entry && handle.length == buffer->length && handle.id == buffer->id);
 }
 
 static void check_not_found(const void *address) {
     execbuf handle = {address, 1, 1};
-    CHECK(execbuf_find(&handle, address) == EXECBUF_E_NOT_FOUND && is_zero(&handle));
+    CHECK(execbuf_find(address, &handle) == EXECBUF_E_NOT_FOUND && is_zero(&handle));
 }
 
 /* Checks the first and last bytes of a buffer, and the bytes beside them. */
@@ -24,9 +24,9 @@ static void check_bounds(const execbuf *buffer) {
     check_found(buffer, buffer->length / 2);
     check_found(buffer, buffer->length - 1);
     const uint8_t *behind = (const uint8_t *)buffer->entry + buffer->length;
-    execbuf_status status = execbuf_find(&handle, behind); /* other code may begin there */
+    execbuf_status status = execbuf_find(behind, &handle); /* other code may begin there */
     CHECK(status == EXECBUF_E_NOT_FOUND || (status == EXECBUF_OK && handle.entry == behind));
-    status = execbuf_find(&handle, (const uint8_t *)buffer->entry - 1); /* other code may end there */
+    status = execbuf_find((const uint8_t *)buffer->entry - 1, &handle); /* other code may end there */
     CHECK(status == EXECBUF_E_NOT_FOUND ||
           (status == EXECBUF_OK && (const uint8_t *)handle.entry + handle.length == buffer->entry));
     if (buffer->length % 16 != 0) {
@@ -102,7 +102,7 @@ static void other_addresses_are_not_found(void) {
     check_not_found(&local);
     check_not_found(bytes);
     check_not_found((const void *)UINTPTR_MAX); /* NOLINT(performance-no-int-to-ptr) */
-    CHECK(execbuf_find(NULL, bytes) == EXECBUF_E_NULL);
+    CHECK(execbuf_find(bytes, NULL) == EXECBUF_E_NULL);
 }
 
 /* The handle that execbuf_find returns is valid for rewrite and free. */
@@ -115,7 +115,7 @@ static void found_handles_can_be_rewritten_and_freed(void) {
     CHECK(execbuf_pool_publish(pool, &buffers[1], one.bytes, one.length, NULL) == EXECBUF_OK);
     for (size_t i = 0; i < 2; i++) {
         execbuf handle;
-        CHECK(execbuf_find(&handle, buffers[i].entry) == EXECBUF_OK && call(&handle, 0) == 1);
+        CHECK(execbuf_find(buffers[i].entry, &handle) == EXECBUF_OK && call(&handle, 0) == 1);
         CHECK(execbuf_rewrite(&handle, 0, one.bytes, one.length, NULL) == EXECBUF_OK);
         CHECK(execbuf_free(&handle) == EXECBUF_OK && execbuf_free(&buffers[i]) == EXECBUF_E_STALE);
     }
@@ -163,7 +163,7 @@ static void thunks_are_found_and_their_adapters_are_not(void) {
         for (size_t j = 0; j < 3; j++) {
             execbuf handle;
             const void *entry = thunks[j].entry;
-            CHECK(execbuf_find(&handle, entry) == EXECBUF_OK && execbuf_free(&handle) == EXECBUF_OK);
+            CHECK(execbuf_find(entry, &handle) == EXECBUF_OK && execbuf_free(&handle) == EXECBUF_OK);
             CHECK(execbuf_free(&thunks[j]) == EXECBUF_E_STALE);
             check_not_found(entry);
         }
