@@ -282,13 +282,15 @@ impl<'a> DynThunkBuilder<'a> {
         if target.is_null() {
             return Err(Error::null(c"target"));
         }
+        // Whether `code` makes an adapter, and what `function` accepts, depends on a comparison of the two.
+        let (caller_abi, callee_abi) = (self.caller_abi.resolve(), self.callee_abi.resolve());
         let code = self
             .signature
-            .with_raw(|signature| thunk::code(self.pool, signature, self.caller_abi, self.callee_abi, target))?;
+            .with_raw(|signature| thunk::code(self.pool, signature, caller_abi, callee_abi, target))?;
         Ok(DynThunk {
             entry: code.as_ref().map_or(target, ExecBuffer::as_ptr),
             signature: self.signature.clone(),
-            caller_abi: self.caller_abi,
+            caller_abi,
             code,
             owner: (),
         })

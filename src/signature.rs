@@ -340,7 +340,8 @@ pub enum Abi {
     /// Microsoft x64, `extern "win64"` and `extern "efiapi"`: the convention of Windows and UEFI on x86-64 (Microsoft,
     /// "x64 calling convention"; UEFI specification, 2.3.4).
     Win64,
-    /// The C convention of a target other than x86-64, such as AAPCS64.
+    /// The C convention of a target other than x86-64, such as AAPCS64. On x86-64, a builder of thunks replaces it by
+    /// [`NATIVE`](Self::NATIVE).
     C,
 }
 
@@ -353,6 +354,14 @@ impl Abi {
     } else {
         Self::SysV64
     };
+
+    /// The convention itself: [`NATIVE`](Self::NATIVE) in place of `C`, so that equal conventions compare equal.
+    pub(crate) const fn resolve(self) -> Self {
+        match self {
+            Self::C => Self::NATIVE,
+            Self::SysV64 | Self::Win64 => self,
+        }
+    }
 
     /// The convention for C.
     pub(crate) fn raw(self) -> ffi::execbuf_abi {

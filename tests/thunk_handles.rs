@@ -84,6 +84,53 @@ fn a_null_target_and_a_mismatched_type_are_errors() {
 }
 
 #[test]
+fn a_variadic_signature_needs_two_different_abis() {
+    extern "C" fn nothing() {}
+    let target = nothing as *const u8;
+    let kind = |result: Result<(), execbuf::Error>| result.map_err(|error| error.kind());
+    // `Abi::C` is the same convention as `Abi::NATIVE` everywhere.
+    let same = |abi| if abi == Abi::C { Abi::NATIVE } else { abi };
+    let abis = [Abi::SysV64, Abi::Win64, Abi::C];
+    for (caller_abi, callee_abi) in abis.into_iter().flat_map(|caller| abis.map(|callee| (caller, callee))) {
+        let equal = same(caller_abi) == same(callee_abi);
+        for (text, variadic) in [("v(pd)", false), ("v(p.d)", true)] {
+            let signature: Signature = text.parse().unwrap();
+            let builder = DynThunk::builder(&signature).caller_abi(caller_abi).callee_abi(callee_abi);
+            let thunk = match builder.build(target) {
+                Ok(thunk) => thunk,
+                Err(error) => {
+                    assert_eq!(
+                        (cfg!(target_arch = "x86_64"), equal, error.kind()),
+                        (false, false, ErrorKind::Abi)
+                    );
+                    continue;
+                }
+            };
+            assert_eq!((thunk.caller_abi(), thunk.as_ptr() == target), (same(caller_abi), equal));
+            let expected = |abi| {
+                let fits = same(caller_abi) == abi && !(equal && variadic);
+                if fits { Ok(()) } else { Err(ErrorKind::Mismatch) }
+            };
+            // SAFETY: Nothing is called.
+            let native = unsafe { thunk.function::<extern "C" fn(*const u8, f64)>() };
+            assert_eq!(kind(native.map(drop)), expected(Abi::NATIVE), "{caller_abi:?}, {callee_abi:?}, {text}");
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: Nothing is called.
+            unsafe {
+                let sysv64 = thunk.function::<extern "sysv64" fn(*const u8, f64)>();
+                assert_eq!(
+                    kind(sysv64.map(drop)),
+                    expected(Abi::SysV64),
+                    "{caller_abi:?}, {callee_abi:?}, {text}"
+                );
+                let win64 = thunk.function::<extern "win64" fn(*const u8, f64)>();
+                assert_eq!(kind(win64.map(drop)), expected(Abi::Win64), "{caller_abi:?}, {callee_abi:?}, {text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_dynamic_thunk_returns_the_values_it_was_built_with() {
     extern "C" fn answer() -> u32 {
         42
