@@ -60,7 +60,8 @@ pub unsafe trait AbiType: Copy {
     /// Whether every value of [`TYPE`](Self::TYPE) is a valid value of this type.
     ///
     /// It is `false` for `NonNull` and function pointers: [`Type::Pointer`] does not distinguish them from other
-    /// pointers. Code that knows a signature only at run time must not produce such values.
+    /// pointers. Code that knows a signature only at run time must not produce such values. A function pointer of a safe
+    /// type also points to code that is never freed or changed, because safe code can keep it for ever.
     ///
     /// # Examples
     ///

@@ -252,7 +252,8 @@ impl ExecBuffer {
     pub fn rewrite(&mut self, offset: usize, code: &[u8]) -> Result<(), Error> {
         let (bytes, length) = (code.as_ptr().cast(), code.len());
         // SAFETY: The handle and the report are writable, and `code` is readable for its length. Nobody runs the code:
-        // a `Function` borrows or owns `self`, and `unsafe` code has promised not to call it after a rewrite.
+        // every `Function` of it borrows or owns `self`. Everyone else who uses the code by address has promised in
+        // `unsafe` code that it stays unchanged as long as they can run it.
         check(|error| unsafe { ffi::execbuf_rewrite(&raw mut self.raw, offset, bytes, length, error) })
     }
 

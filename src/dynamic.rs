@@ -161,7 +161,7 @@ impl<O> DynThunk<O> {
     /// # Safety
     ///
     /// - The target meets the conditions of [`ExecBuffer::function`], with the thunk's signature and the callee's ABI.
-    /// - The target exists, unchanged, as long as the thunk or its owner.
+    /// - The target exists, unchanged, as long as the thunk.
     ///
     /// # Examples
     ///

@@ -15,13 +15,19 @@ impl ExecBuffer {
     /// - The code implements the signature and the ABI of `F`: it takes these arguments and returns this result. If
     ///   [`AbiReturn::ANY_BITS`](crate::AbiReturn::ANY_BITS) of the result is `false`, the result is a valid value of
     ///   its type: a `NonNull` is not null, and a function pointer points to a function of its type.
+    /// - Every function pointer of a safe type that the code returns, stores or passes on points to a function that is
+    ///   never freed or changed, and that any thread may call: safe code can keep the pointer for ever. For functions of
+    ///   a buffer, use an `unsafe extern` type or an address.
     /// - The code follows the rules of the ABI. It preserves the registers that the ABI requires, returns with the
     ///   stack pointer and the direction flag that the ABI requires, aligns the stack for its own calls, and uses the
     ///   red zone only on systems that have one (not on Windows).
-    /// - Everything that the code uses by address (other code, data, callbacks) lives as long as the owner of the
-    ///   handle. [`Function::and`] adds more to the owner.
+    /// - As long as the returned handle or one made from it exists, everything that the code uses by address (other
+    ///   code, data, callbacks) lives, and none of the code changes. The owner guarantees this; [`Function::and`] adds
+    ///   more to it.
     /// - The code accesses memory according to Rust's rules for aliasing and data races: nobody else borrows data while
-    ///   the code writes it, and nobody else writes data while the code reads it.
+    ///   the code writes it, and nobody else writes data while the code reads it. The owner is borrowed during every
+    ///   call, and [`Function::owner`] lends it to anybody. Data of the owner that the code writes is therefore atomic,
+    ///   in an `UnsafeCell`, or private to the owner's type.
     /// - If `F` is not an `unsafe` function type, calling the code is sound with any arguments, any number of times,
     ///   from any thread, and from several threads at once.
     /// - If `F` is not an `-unwind` type, no panic or exception leaves the code. If it is, the unwinder can pass

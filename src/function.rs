@@ -195,7 +195,8 @@ impl<F: FnPtr, O> Function<F, O> {
     ///
     /// # Safety
     ///
-    /// - Nobody calls the pointer after the owner is dropped, or after the code is rewritten.
+    /// - Nobody calls the pointer after the code, the owner, or anything that the owner owns or borrows is dropped, freed
+    ///   or changed.
     /// - Nobody calls the pointer on a thread that must not have a reference to the owner.
     ///
     /// # Examples
@@ -284,6 +285,13 @@ impl<F: FnPtr, O> Function<F, O> {
     }
 
     /// Adds something to the owner that the code needs, such as data or other functions.
+    ///
+    /// For other code, add the [`ExecBuffer`](crate::ExecBuffer), a borrow of it, or its function. They prevent changes
+    /// of the code; `&Mutex<ExecBuffer>` and `&RefCell<ExecBuffer>` don't.
+    ///
+    /// For data that the code writes, add `&UnsafeCell<T>`, atomics, or a type of your own whose data is private. `T`
+    /// and `&mut T` do not suffice: [`owner`](Self::owner) lends them as `&T`, and the code must not write what is
+    /// borrowed so.
     ///
     /// # Examples
     ///
