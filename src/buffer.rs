@@ -87,7 +87,7 @@ impl ExecBuffer {
     ///
     /// # Panics
     ///
-    /// Panics if the closure panics. The memory is freed.
+    /// Panics if the closure panics, or if `as_ref` or the destructor of the code does. The memory is freed.
     ///
     /// # Examples
     ///
@@ -148,14 +148,16 @@ impl ExecBuffer {
             let mut buffer = Self { raw: EMPTY };
             check(|error| reserve(&raw mut buffer.raw, capacity, error))?;
             let code = assemble(buffer.raw.entry.addr()).map_err(|error| Error::assemble_failed(error.into()))?;
-            let code = code.as_ref();
-            if code.len() <= capacity {
-                let (bytes, length) = (code.as_ptr().cast(), code.len());
-                // SAFETY: The handle and the report are writable, and `code` is readable for its length.
+            let bytes = code.as_ref();
+            let (bytes, length) = (bytes.as_ptr().cast(), bytes.len());
+            if length <= capacity {
+                // SAFETY: The handle and the report are writable, and the code is readable for its length.
                 check(|error| unsafe { ffi::execbuf_publish(&raw mut buffer.raw, bytes, length, error) })?;
+                // This may panic, and a returned value would then leak (rust-lang/rust#47949).
+                drop(code);
                 return Ok(buffer);
             }
-            capacity = code.len();
+            capacity = length;
         }
         Err(Error::unsettled())
     }

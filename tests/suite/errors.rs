@@ -2,6 +2,21 @@
 
 use super::*;
 
+/// Code whose destructor panics.
+struct Explosive([u8; 2000]);
+
+impl AsRef<[u8]> for Explosive {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("no"));
+    }
+}
+
 suite! {
     fn invalid_lengths_and_offsets_are_errors(m) {
         let kind = |result: Result<ExecBuffer, execbuf::Error>| {
@@ -60,6 +75,7 @@ suite! {
             std::panic::catch_unwind(|| {
                 m.assemble::<[u8; 0], Infallible>(|_| std::panic::resume_unwind(Box::new("no")))
             }).unwrap_err();
+            std::panic::catch_unwind(|| m.assemble(|_| Ok::<_, Infallible>(Explosive([0xcc; 2000])))).unwrap_err();
         };
         fail();
         let kept: Vec<ExecBuffer> = (0..10).map(|value| m.publish(value)).collect();
