@@ -77,7 +77,7 @@ pub enum ErrorKind {
 /// The error of a failed operation.
 ///
 /// `Display` writes what is wrong and what to do about it, the argument or system call at fault, and the failed
-/// attempts.
+/// attempts. It does not write the error of a closure, which is the [source](core::error::Error::source).
 ///
 /// # Examples
 ///
@@ -309,7 +309,7 @@ impl fmt::Display for Error {
                 let kept = &text[..length.min(text.len() - 1)];
                 f.write_str(str::from_utf8(kept).unwrap_or("execbuf failed"))
             }
-            Repr::Assemble(source) => write!(f, "the closure that assembles the code failed: {source}"),
+            Repr::Assemble(_) => f.write_str("the closure that assembles the code failed"),
             Repr::Rust(kind, culprit) => {
                 let culprit = culprit.unwrap_or_default();
                 match kind {
@@ -326,10 +326,14 @@ impl fmt::Display for Error {
     }
 }
 
-/// Formats the kind, then the text of `Display`.
+/// Formats the kind, then the text of `Display` and the error that the closure of `assemble` returned.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}({self})", self.kind())
+        write!(f, "{:?}({self}", self.kind())?;
+        if let Repr::Assemble(source) = &self.0 {
+            write!(f, ": {source}")?;
+        }
+        f.write_str(")")
     }
 }
 

@@ -49,7 +49,8 @@ suite! {
     fn an_error_of_the_closure_is_the_source_of_the_error(m) {
         let error = m.assemble(|_| Err::<[u8; 1], _>("unbalanced")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AssembleFailed);
-        assert_eq!(error.to_string(), "the closure that assembles the code failed: unbalanced");
+        assert_eq!(error.to_string(), "the closure that assembles the code failed");
+        assert_eq!(format!("{error:?}"), "AssembleFailed(the closure that assembles the code failed: unbalanced)");
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "unbalanced");
         assert_eq!((error.os_error(), error.culprit(), error.attempts().count()), (None, None, 0));
     }
