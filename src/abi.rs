@@ -27,6 +27,7 @@ pub use crate::signature::{Abi, Signature, Type};
 ///
 /// - Every ABI passes and returns values of the type exactly like values of the Rust type that belongs to
 ///   [`TYPE`](Self::TYPE). A `#[repr(transparent)]` struct around such a type qualifies.
+/// - [`TYPE`](Self::TYPE) is not [`Type::Void`]. The constants of [`FnPtr`] check this during compilation.
 /// - If [`ANY_BITS`](Self::ANY_BITS) is `true`, every value of [`TYPE`](Self::TYPE) is a valid value of the type.
 ///
 /// # Examples
@@ -55,13 +56,17 @@ pub use crate::signature::{Abi, Signature, Type};
 )]
 pub unsafe trait AbiType: Copy {
     /// The type that determines how the ABI passes values.
+    ///
+    /// # Examples
+    ///
+    /// See the [trait](Self).
     const TYPE: Type;
 
     /// Whether every value of [`TYPE`](Self::TYPE) is a valid value of this type.
     ///
     /// It is `false` for `NonNull` and function pointers: [`Type::Pointer`] does not distinguish them from other
-    /// pointers. Code that knows a signature only at run time must not produce such values. A function pointer of a safe
-    /// type also points to code that is never freed or changed, because safe code can keep it for ever.
+    /// pointers. Code that knows a signature only at run time must not produce such values. A function pointer of a
+    /// safe type also points to code that is never freed or changed, because safe code can keep it for ever.
     ///
     /// # Examples
     ///
@@ -87,13 +92,17 @@ pub unsafe trait AbiType: Copy {
 ///
 /// # Safety
 ///
-/// As for [`AbiType`].
+/// As for [`AbiType`], except that [`TYPE`](Self::TYPE) can be [`Type::Void`] if the type has no data.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of a function that execbuf calls",
     note = "these types can: `()`, and every type that can be an argument"
 )]
 pub unsafe trait AbiReturn {
     /// The type that determines how the ABI passes values.
+    ///
+    /// # Examples
+    ///
+    /// See the [trait](Self).
     const TYPE: Type;
 
     /// Whether every value of [`TYPE`](Self::TYPE) is a valid value of this type. See [`AbiType::ANY_BITS`].
@@ -159,8 +168,8 @@ mod sealed {
 ///
 /// The implementors are `extern "C"`, `extern "system"`, and on x86-64 also `extern "sysv64"`, `extern "win64"` and
 /// `extern "efiapi"` function pointers, safe and `unsafe`, with up to twelve [`AbiType`] arguments and an [`AbiReturn`]
-/// result. The compiler emits each call in the convention of the type, so Rust can call code of both conventions on
-/// every x86-64 system.
+/// result. On 32-bit Windows, `extern "system"` is missing, because it has no [`Abi`] there. The compiler emits each
+/// call in the convention of the type, so Rust can call code of both conventions on every x86-64 system.
 ///
 /// The `-unwind` variants of these ABIs (`"C-unwind"` and so on) also implement it. Outside of Windows, only the
 /// `unsafe` types with `"win64-unwind"` do: no unwinder there restores `rdi`, `rsi` and `xmm6` to `xmm15`. A frame that
@@ -169,7 +178,7 @@ mod sealed {
 ///
 /// The Rust ABI is not stable, so `fn` types without `extern` don't implement it, and neither do closures.
 ///
-/// This page shows only the implementations for `extern "C"` with two arguments.
+/// This page shows only the two implementations for `extern "C"` and `unsafe extern "C"` with two arguments.
 ///
 /// # Examples
 ///
@@ -190,16 +199,28 @@ mod sealed {
             \"efiapi\" and the \"-unwind\" variants also work",
     note = "arguments and result must be `AbiType`; a reference makes the type generic over a lifetime, so pass a \
             pointer",
+    note = "cast a function item to its pointer type: `f as extern \"C\" fn(…) -> …`",
     note = "outside of Windows, \"win64-unwind\" functions must be `unsafe` (rust-lang/rust#144371)"
 )]
 pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
     /// The calling convention.
+    ///
+    /// # Examples
+    ///
+    /// See the [trait](Self).
     const ABI: Abi;
     /// The types of the result and the arguments.
+    ///
+    /// # Examples
+    ///
+    /// See the [trait](Self).
     const SIGNATURE: Signature;
     /// The same function type with the C convention of this target: `extern "C"`, or `extern "C-unwind"` if panics may
     /// leave the function. Types with the same `Native` differ only in the convention.
     type Native: FnPtr<Native = Self::Native>;
+
+    #[doc(hidden)]
+    const ARGUMENTS: &'static [Type];
 
     #[doc(hidden)]
     const RAW_ARGUMENTS: &'static [ffi::execbuf_type];
@@ -215,6 +236,12 @@ pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
 
     #[doc(hidden)]
     fn address(self) -> *const u8;
+}
+
+/// Returns the type of an argument, or fails to compile if there is none.
+const fn not_void(argument: Type) -> Type {
+    assert!(!matches!(argument, Type::Void), "the `TYPE` of an argument is `Type::Void`");
+    argument
 }
 
 /// Invokes a macro for every function pointer type: each ABI, safe and `unsafe`, with 0 to 12 arguments. The macro's
@@ -285,9 +312,10 @@ macro_rules! fn_ptr {
             for $($unsafe)? extern $extern fn($($argument),*) -> R
         {
             const ABI: Abi = $abi;
-            const SIGNATURE: Signature = Signature::from_static(R::TYPE, &[$($argument::TYPE),*]);
+            const SIGNATURE: Signature = Signature::from_static(R::TYPE, Self::ARGUMENTS);
             type Native = $($unsafe)? extern $native fn($($argument),*) -> R;
-            const RAW_ARGUMENTS: &'static [ffi::execbuf_type] = &[$($argument::TYPE.raw()),*];
+            const ARGUMENTS: &'static [Type] = &[$(not_void($argument::TYPE)),*];
+            const RAW_ARGUMENTS: &'static [ffi::execbuf_type] = &[$(not_void($argument::TYPE).raw()),*];
             const RAW_SIGNATURE: &'static ffi::execbuf_signature =
                 &raw_signature(&R::TYPE, Self::RAW_ARGUMENTS, None);
 

@@ -16,8 +16,8 @@ impl ExecBuffer {
     ///   [`AbiReturn::ANY_BITS`](crate::AbiReturn::ANY_BITS) of the result is `false`, the result is a valid value of
     ///   its type: a `NonNull` is not null, and a function pointer points to a function of its type.
     /// - Every function pointer of a safe type that the code returns, stores or passes on points to a function that is
-    ///   never freed or changed, and that any thread may call: safe code can keep the pointer for ever. For functions of
-    ///   a buffer, use an `unsafe extern` type or an address.
+    ///   never freed or changed, and that any thread may call: safe code can keep the pointer for ever. For functions
+    ///   of a buffer, use an `unsafe extern` type or an address.
     /// - The code follows the rules of the ABI. It preserves the registers that the ABI requires, returns with the
     ///   stack pointer and the direction flag that the ABI requires, aligns the stack for its own calls, and uses the
     ///   red zone only on systems that have one (not on Windows).

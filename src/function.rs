@@ -27,8 +27,8 @@ use crate::abi::FnPtr;
 /// is. Moving a `Function` moves the owner, never the code. The owner is stored inline, so an owned function allocates
 /// nothing.
 ///
-/// `Function` is `Send` and `Sync` if `O` is, `Clone` if `O` is a [`CloneOwner`], and `Copy` if `O` is also `Copy`. [`as_fn`](Self::as_fn) is
-/// `unsafe` because a plain function pointer can outlive the code.
+/// `Function` is `Send` and `Sync` if `O` is, `Clone` if `O` is a [`CloneOwner`], and `Copy` if `O` is also `Copy`.
+/// [`as_fn`](Self::as_fn) is `unsafe` because a plain function pointer can outlive the code.
 ///
 /// # Examples
 ///
@@ -59,7 +59,8 @@ pub struct Function<F: FnPtr, O> {
     owner: O,
 }
 
-/// A [`Function`] that shares its owner with its clones. The owner's type is erased.
+/// A [`Function`] that shares its owner with its clones. The owner's type is erased, and with it whether the owner is
+/// `UnwindSafe`: to use the handle in `catch_unwind`, wrap it in `AssertUnwindSafe`.
 ///
 /// # Examples
 ///
@@ -195,8 +196,8 @@ impl<F: FnPtr, O> Function<F, O> {
     ///
     /// # Safety
     ///
-    /// - Nobody calls the pointer after the code, the owner, or anything that the owner owns or borrows is dropped, freed
-    ///   or changed.
+    /// - Nobody calls the pointer after the code, the owner, or anything that the owner owns or borrows is dropped,
+    ///   freed or changed.
     /// - Nobody calls the pointer on a thread that must not have a reference to the owner.
     ///
     /// # Examples
