@@ -32,3 +32,20 @@
 //! buffer.rewrite(0, &[0xcc]).unwrap();
 //! assert_eq!(bytes, [0xc3]);
 //! ```
+//!
+//! A buffer cannot be rewritten while a thunk of its function borrows it:
+//!
+//! ```compile_fail,E0502
+//! let mut buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
+//! let thunk = unsafe { buffer.function::<extern "C" fn()>() }.into_native().unwrap();
+//! buffer.rewrite(0, &[0xcc]).unwrap();
+//! thunk.call();
+//! ```
+//!
+//! A thunk's own code cannot be rewritten:
+//!
+//! ```compile_fail,E0596
+//! extern "C" fn nothing() {}
+//! let thunk = execbuf::Function::from_fn(nothing as extern "C" fn()).into_native().unwrap();
+//! thunk.owner().code().unwrap().rewrite(0, &[0xcc]).unwrap();
+//! ```

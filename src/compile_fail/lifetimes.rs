@@ -196,3 +196,44 @@
 //! drop(pool);
 //! builder.build(nothing as *const u8).unwrap();
 //! ```
+//!
+//! `boxed` does not lengthen a borrow:
+//!
+//! ```compile_fail,E0597
+//! # use execbuf::{ExecBuffer, Function};
+//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
+//! let function = unsafe { buffer.function::<extern "C" fn()>() };
+//! let boxed: Function<extern "C" fn(), Box<dyn Send + Sync + 'static>> = function.boxed();
+//! ```
+//!
+//! The lifetime of an owner cannot be lengthened:
+//!
+//! ```compile_fail,E0597
+//! # use execbuf::{ExecBuffer, Function};
+//! let buffer = ExecBuffer::new(&[0xc3]).unwrap();
+//! let function = unsafe { buffer.function::<extern "C" fn()>() };
+//! let longer: Function<extern "C" fn(), &'static ExecBuffer> = function;
+//! ```
+//!
+//! A thunk cannot accept arguments with a shorter lifetime than those of its target:
+//!
+//! ```compile_fail,E0597
+//! type Target = extern "C" fn(*const &'static u8);
+//! type Shorter<'a> = extern "system" fn(*const &'a u8);
+//! extern "C" fn nothing(_: *const &'static u8) {}
+//! let number = 1;
+//! let thunk = execbuf::Function::from_fn(nothing as Target).into_abi::<Shorter<'_>>().unwrap();
+//! thunk.call(&raw const *&&number);
+//! ```
+//!
+//! A thunk cannot return results with a longer lifetime than those of its target:
+//!
+//! ```compile_fail,E0597
+//! # use execbuf::Function;
+//! type Target<'a> = extern "C" fn() -> *const &'a u8;
+//! type Longer = extern "system" fn() -> *const &'static u8;
+//! extern "C" fn null<'a>() -> *const &'a u8 { std::ptr::null() }
+//! fn target<'a>(_: &'a u8) -> Function<Target<'a>, ()> { Function::from_fn(null as Target<'a>) }
+//! let number = 1;
+//! let thunk = target(&number).into_abi::<Longer>().unwrap();
+//! ```

@@ -48,3 +48,24 @@
 //! let function = unsafe { execbuf::ExecBuffer::new(&[0xc3]).unwrap().into_function::<extern "C" fn()>() };
 //! let clone = function.clone();
 //! ```
+//!
+//! A copy of a function that borrows such an owner cannot be sent either:
+//!
+//! ```compile_fail,E0277
+//! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
+//! let function = unsafe { buffer.into_function::<extern "C" fn()>() }.and(std::rc::Rc::new(1));
+//! let borrowed = function.by_ref();
+//! std::thread::scope(|scope| {
+//!     scope.spawn(move || borrowed.call());
+//! });
+//! ```
+//!
+//! Nor can a [`DynThunk`](crate::dynamic::DynThunk) with such an owner:
+//!
+//! ```compile_fail,E0277
+//! extern "C" fn nothing() {}
+//! let signature = "v()".parse().unwrap();
+//! let thunk = execbuf::dynamic::DynThunk::builder(&signature).build(nothing as *const u8).unwrap();
+//! let thunk = thunk.with_owner(std::rc::Rc::new(1));
+//! std::thread::spawn(move || drop(thunk));
+//! ```

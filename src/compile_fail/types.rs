@@ -61,6 +61,25 @@
 //!     const TYPE: execbuf::Type = execbuf::Type::U64;
 //! }
 //! ```
+//!
+//! A handle whose fields safe code chooses:
+//!
+//! ```compile_fail,E0451
+//! extern "C" fn nothing() {}
+//! let function = execbuf::Function { pointer: nothing as extern "C" fn(), owner: () };
+//! ```
+//!
+//! An argument without data, which has no type in a signature:
+//!
+//! ```compile_fail,E0080
+//! #[derive(Clone, Copy)]
+//! #[repr(transparent)]
+//! struct Nothing(());
+//! unsafe impl execbuf::AbiType for Nothing {
+//!     const TYPE: execbuf::Type = execbuf::Type::Void;
+//! }
+//! let signature = <extern "C" fn(Nothing) as execbuf::FnPtr>::SIGNATURE;
+//! ```
 
 #[cfg(not(target_arch = "x86_64"))]
 /// A function pointer with an ABI that the target does not have:
@@ -98,5 +117,22 @@ struct Foreign;
 /// let function = execbuf::Function::from_fn(panics as unsafe extern "sysv64-unwind" fn());
 /// let thunk = function.into_abi::<unsafe extern "win64-unwind" fn()>().unwrap();
 /// thunk.call();
+/// ```
+///
+/// A safe `"win64-unwind"` type as an argument, as a result and in an `Option`: whoever gets it could call it.
+///
+/// ```compile_fail,E0277
+/// let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
+/// let function = unsafe { buffer.function::<extern "C" fn(extern "win64-unwind" fn())>() };
+/// ```
+///
+/// ```compile_fail,E0277
+/// let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
+/// let function = unsafe { buffer.function::<extern "C" fn() -> extern "win64-unwind" fn()>() };
+/// ```
+///
+/// ```compile_fail,E0277
+/// let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
+/// let function = unsafe { buffer.function::<extern "C" fn() -> Option<extern "win64-unwind" fn()>>() };
 /// ```
 struct Unwinding;
