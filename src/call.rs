@@ -10,8 +10,8 @@ macro_rules! call {
             /// Calls the function.
             ///
             /// `call` exists for every [`FnPtr`](crate::FnPtr) type and has the arguments and result of that type. This
-            /// page shows only `extern "C"` with two arguments. It compiles to one indirect call, and borrows the owner
-            /// until the function returns.
+            /// page shows only the two for `extern "C"` and `unsafe extern "C"` with two arguments. It compiles to one
+            /// indirect call, and borrows the owner until the function returns.
             ///
             /// # Examples
             ///

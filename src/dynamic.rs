@@ -252,18 +252,30 @@ pub struct DynThunkBuilder<'a> {
 
 impl<'a> DynThunkBuilder<'a> {
     /// Sets the ABI that callers of the thunk use.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     pub fn caller_abi(mut self, abi: Abi) -> Self {
         self.caller_abi = abi;
         self
     }
 
     /// Sets the ABI of the target.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     pub fn callee_abi(mut self, abi: Abi) -> Self {
         self.callee_abi = abi;
         self
     }
 
     /// Sets the pool that holds the thunk's code. By default, all thunks share a pool of the library.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     pub fn pool(mut self, pool: &'a ExecPool) -> Self {
         self.pool = Some(pool);
         self
@@ -277,6 +289,10 @@ impl<'a> DynThunkBuilder<'a> {
     /// - [`Null`](crate::ErrorKind::Null): `target` is null.
     /// - [`Abi`](crate::ErrorKind::Abi): the ABIs differ, and this architecture does not have both of them.
     /// - The errors of [`ExecPool::publish`].
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     #[doc(alias = "execbuf_thunk_new")]
     pub fn build(&self, target: *const u8) -> Result<DynThunk, Error> {
         if target.is_null() {

@@ -347,6 +347,10 @@ pub enum Abi {
 
 impl Abi {
     /// The convention that `extern "C"` means on this target.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
     pub const NATIVE: Self = if cfg!(not(target_arch = "x86_64")) {
         Self::C
     } else if cfg!(any(windows, target_os = "uefi", target_os = "cygwin")) {
