@@ -15,7 +15,7 @@
 #include "process.h"
 
 /* Of no pool, at an address of the system's choice. */
-static const xb_mapping_options anywhere = {0, NULL, NULL};
+static const xb_mapping_options anywhere = {0, NULL, NULL, false};
 
 execbuf_status execbuf_new(execbuf *out, const void *code, size_t length, execbuf_error *error) {
     if (out == NULL) {

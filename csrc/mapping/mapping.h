@@ -21,6 +21,8 @@ typedef struct xb_mapping_options {
     const void *near_to;
     /* As in xb_record. The code of a linked buffer cannot be published or rewritten by users. */
     const uint8_t *link;
+    /* As in xb_record. */
+    bool is_shared;
 } xb_mapping_options;
 
 /* The size of a mapping for capacity bytes of code. */

@@ -11,15 +11,14 @@
 #include "reclaim.h"
 #include "registry.h"
 
-execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                            const uint8_t *link, execbuf_error *error) {
-    xb_mapping_options options = {0, NULL, NULL};
-    options.owner = pool->number;
-    options.near_to = pool->near_to;
-    options.link = link;
+/* Makes a buffer as options say, but for those of the pool. */
+static execbuf_status new_large(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                xb_mapping_options *options, execbuf_error *error) {
+    options->owner = pool->number;
+    options->near_to = pool->near_to;
     xb_record record;
-    execbuf_status status = code != NULL ? xb_mapping_new(out, code, length, &options, error)
-                                         : xb_mapping_reserve(out, length, &options, error);
+    execbuf_status status = code != NULL ? xb_mapping_new(out, code, length, options, error)
+                                         : xb_mapping_reserve(out, length, options, error);
     if (status == EXECBUF_OK && xb_handles_find(out, &record)) {
         xb_pool_lock(pool);
         pool->large_bytes += length;
@@ -28,6 +27,19 @@ execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, 
         xb_pool_unlock(pool);
     }
     return status;
+}
+
+execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                            const uint8_t *link, execbuf_error *error) {
+    xb_mapping_options options = {0, NULL, NULL, false};
+    options.link = link;
+    return new_large(pool, out, code, length, &options, error);
+}
+
+execbuf_status xb_large_new_shared(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                   execbuf_error *error) {
+    xb_mapping_options options = {0, NULL, NULL, true};
+    return new_large(pool, out, code, length, &options, error);
 }
 
 void xb_large_count_published(const xb_record *record) {

@@ -24,6 +24,10 @@ XB_PRIVATE_BEGIN
 execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                             const uint8_t *link, execbuf_error *error);
 
+/* As xb_large_new, for code that is an adapter (see xb_pool_links): xb_find_handle does not find it. */
+execbuf_status xb_large_new_shared(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                   execbuf_error *error);
+
 /* Frees a live buffer of a pool, and sets the handle to all zero. No lock is held. */
 void xb_large_free(execbuf *buffer);
 

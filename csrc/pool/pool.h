@@ -39,7 +39,8 @@ typedef struct xb_pool_links {
     bool (*release_shared)(void *data, const uint8_t *bytes, size_t length, const void *entry);
     /* Takes one stub from an adapter; with the last one, the adapter is freed. The pool is not locked. */
     void (*release)(execbuf_pool *pool, const uint8_t *target);
-    /* Whether an adapter begins at this address. The pool is locked.
+    /* Whether an adapter begins at this address. The pool is locked. Only for adapters in slots; a dedicated
+     * mapping says itself whether it is one.
      *
      * In: data: links_data of the pool. */
     bool (*is_target)(void *data, const void *entry);

@@ -87,6 +87,22 @@ execbuf_status xb_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity
     return xb_error_ok(error);
 }
 
+execbuf_status xb_pool_put_hidden(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                  execbuf_error *error) {
+    *out = xb_no_buffer;
+    uint8_t *rw = NULL;
+    if (!is_large(pool, length)) {
+        rw = xb_alloc_slot(pool, xb_size_class(length), length, XB_USE_RESERVED, out);
+    }
+    if (rw == NULL) {
+        return xb_large_new_shared(pool, out, code, length, error);
+    }
+    out->length = length;
+    xb_slot_write(rw, out->entry, code, length);
+    xb_fresh_barrier();
+    return EXECBUF_OK;
+}
+
 void xb_pool_drop(execbuf *buffer) {
     if ((buffer->id & XB_ID_POOL_BIT) != 0) {
         (void)xb_slot_free(buffer);

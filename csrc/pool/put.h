@@ -72,6 +72,13 @@ execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf
  * Out: error: the report, or NULL. */
 execbuf_status xb_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error);
 
+/* Publishes code that is to become an adapter. In a slot it is hidden: lookups do not find it until
+ * xb_slot_set_hidden shows it. A dedicated mapping is never found as a buffer.
+ *
+ * Returns: EXECBUF_OK, and error may be untouched; else as xb_pool_put, as the arguments are. */
+execbuf_status xb_pool_put_hidden(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                                  execbuf_error *error);
+
 /* Frees a buffer of any pool, in a slot or in a dedicated mapping, and sets the handle to all zero. The
  * handle is that of a live buffer. */
 void xb_pool_drop(execbuf *buffer);

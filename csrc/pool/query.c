@@ -48,7 +48,8 @@ bool xb_pool_find(execbuf_pool *pool, const void *address, execbuf_place *place)
     return false;
 }
 
-/* Whether code of a pool, which is locked, is an adapter: the pool's own, and not a buffer of its user. */
+/* Whether code in a region of a pool, which is locked, is an adapter: the pool's own, and not a buffer of its
+ * user. */
 static bool is_link_target(const execbuf_pool *pool, const void *entry) {
     return pool->links != NULL && pool->links->is_target(pool->links_data, entry);
 }
@@ -78,20 +79,11 @@ static bool find_in_pools(const void *address, execbuf *out, bool *is_found) {
 static bool find_in_mappings(const void *address, execbuf *out) {
     execbuf found;
     xb_record record;
-    if (!xb_handles_search_all(address, &found, &record)) {
-        return false;
+    bool is_buffer = xb_handles_search_all(address, &found, &record) && !record.is_shared;
+    if (is_buffer) {
+        *out = found;
     }
-    if (record.owner != 0) {
-        execbuf_pool *pool = xb_registry[record.owner];
-        xb_pool_lock(pool);
-        bool is_buffer = !is_link_target(pool, found.entry);
-        xb_pool_unlock(pool);
-        if (!is_buffer) {
-            return false;
-        }
-    }
-    *out = found;
-    return true;
+    return is_buffer;
 }
 
 bool xb_find_handle(const void *address, execbuf *out) {

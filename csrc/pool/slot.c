@@ -127,6 +127,14 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
     return xb_error_ok(error);
 }
 
+void xb_slot_set_hidden(execbuf_pool *pool, const execbuf *buffer, bool is_hidden) {
+    xb_slot_ref ref;
+    if ((buffer->id & XB_ID_POOL_BIT) != 0 && xb_index_find(pool, buffer, &ref)) {
+        xb_use use = is_hidden ? XB_USE_RESERVED : XB_USE_CODE;
+        xb_span_set_length(ref.span, ref.slot, ref.entry, buffer->length, use);
+    }
+}
+
 /* ---- Freeing ---- */
 
 /* Where to read the code of a slot: through the writable view if there is one, because the processor's caches

@@ -30,13 +30,13 @@ static const char *name_of(const xb_adapter *adapter) {
                                                                  : "execbuf_thunk_win64_to_sysv64";
 }
 
-/* Publishes the code of an adapter and announces it. The pool is not locked. */
+/* Publishes the code of an adapter, hidden, and announces it. The pool is not locked. */
 static execbuf_status publish_adapter(execbuf_pool *pool, xb_adapter *adapter, execbuf_error *error) {
     uint8_t code[XB_MAX_ADAPTER_SIZE + XB_MAX_XDATA_SIZE];
     xb_frame frame;
     xb_machine_adapter(code, &frame, &adapter->fingerprint.signature, adapter->fingerprint.caller_abi);
     size_t length = xb_announce_append(code, &frame);
-    execbuf_status status = xb_pool_put(pool, &adapter->code, code, length, error);
+    execbuf_status status = xb_pool_put_hidden(pool, &adapter->code, code, length, error);
     if (status != EXECBUF_OK) {
         return status;
     }
@@ -81,6 +81,20 @@ static void grow_table(execbuf_pool *pool) {
     free(memory);
 }
 
+/* Enters an adapter in the table, or takes it out: only an adapter in the table is visible to lookups, which
+ * know by the table that it is no buffer. The pool is locked.
+ *
+ * Returns: of hide_adapter, memory that the caller frees when the pool is unlocked, or NULL. */
+static void show_adapter(execbuf_pool *pool, xb_adapter *adapter) {
+    xb_table_add(&adapters_of(pool)->table, adapter);
+    xb_slot_set_hidden(pool, &adapter->code, false);
+}
+
+static void *hide_adapter(execbuf_pool *pool, const xb_adapter *adapter) {
+    xb_slot_set_hidden(pool, &adapter->code, true);
+    return xb_table_remove(&adapters_of(pool)->table, adapter);
+}
+
 /* Makes an adapter with one user; or adds a user to the one that another thread has made meanwhile. As
  * xb_adapter_get. */
 static execbuf_status make_adapter(execbuf_pool *pool, xb_adapter **out, const xb_fingerprint *fingerprint,
@@ -101,7 +115,7 @@ static execbuf_status make_adapter(execbuf_pool *pool, xb_adapter **out, const x
     xb_adapter *adapter = xb_table_find(table, fingerprint);
     if (adapter == NULL) {
         adapter = made;
-        xb_table_add(table, made);
+        show_adapter(pool, made);
         pool->bookkeeping += sizeof *made;
     }
     adapter->users++;
@@ -135,7 +149,7 @@ void xb_adapter_release(execbuf_pool *pool, const uint8_t *entry) {
     if (is_last) {
         xb_recent_remove(&adapters->recent, adapter);
         pool->bookkeeping -= xb_table_memory(&adapters->table);
-        garbage = xb_table_remove(&adapters->table, adapter);
+        garbage = hide_adapter(pool, adapter);
         pool->bookkeeping += xb_table_memory(&adapters->table);
     }
     xb_pool_unlock(pool);
@@ -145,8 +159,7 @@ void xb_adapter_release(execbuf_pool *pool, const uint8_t *entry) {
     }
 }
 
-/* xb_pool_links.is_target. An adapter that is being made, or freed, is in no table; but then no thunk uses
- * it, so nobody has an address in it. */
+/* xb_pool_links.is_target. An adapter that is being made, or freed, is in no table; it is hidden then. */
 static bool is_adapter(void *data, const void *entry) {
     return xb_table_find_at(&((xb_adapters *)data)->table, entry) != NULL;
 }

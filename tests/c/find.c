@@ -241,6 +241,56 @@ static void find_works_while_other_threads_publish_and_free(void) {
 }
 #endif
 
+#if defined(__x86_64__) && !defined(_WIN32)
+#include <stdatomic.h>
+
+static _Atomic(const uint8_t *) thunk_address; /* of some thunk */
+static atomic_int has_stopped;
+
+/* Makes thunks, each with an adapter of its own, which is freed with it. */
+static void *make_and_free_thunks(void *unused) {
+    (void)unused;
+    for (uint32_t round = 0; atomic_load(&has_stopped) == 0; round++) {
+        execbuf_type types[6];
+        for (size_t i = 0; i < 6; i++) {
+            types[i] = (execbuf_type)EXECBUF_SCALAR(EXECBUF_TYPE_I64);
+            types[i].kind = (round >> i & 1) != 0 ? EXECBUF_TYPE_F64 : EXECBUF_TYPE_I64;
+        }
+        execbuf_signature signature = EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_VOID), types, 6);
+        execbuf thunk;
+        CHECK(execbuf_thunk_new(shared, &thunk, &signature, EXECBUF_ABI_WIN64, EXECBUF_ABI_SYSV64, bytes,
+                                NULL) == EXECBUF_OK);
+        atomic_store(&thunk_address, (const uint8_t *)thunk.entry);
+        CHECK(execbuf_free(&thunk) == EXECBUF_OK);
+    }
+    return NULL;
+}
+
+/* Adapters are longer than any stub, whose length is at most 32. They are never found, not even while they
+ * are made or freed. */
+static void adapters_are_not_found_while_they_come_and_go(void) {
+    enum { PAGES = 8, PAGE = 4096 };
+    pthread_t thread;
+    CHECK(execbuf_pool_new(&shared, NULL, NULL) == EXECBUF_OK);
+    CHECK(pthread_create(&thread, NULL, make_and_free_thunks, NULL) == 0);
+    while (atomic_load(&thunk_address) == NULL) {
+    }
+    const uint8_t *middle = atomic_load(&thunk_address);
+    for (int round = 0; round < (under_valgrind() ? 5 : 100); round++) {
+        for (uintptr_t at = 0; at < (uintptr_t)2 * PAGES * PAGE; at += 128) {
+            execbuf found;
+            uintptr_t address = (uintptr_t)middle - (uintptr_t)PAGES * PAGE + at;
+            execbuf_status status =
+                execbuf_find((const void *)address, &found); /* NOLINT(performance-no-int-to-ptr) */
+            CHECK(status == EXECBUF_E_NOT_FOUND || (status == EXECBUF_OK && found.length <= 32));
+        }
+    }
+    atomic_store(&has_stopped, 1);
+    CHECK(pthread_join(thread, NULL) == 0 && stats_of(shared).live == 0);
+    execbuf_pool_free(shared);
+}
+#endif
+
 int main(void) {
     memset(bytes, 0xc3, sizeof bytes);
     RUN(other_addresses_are_not_found); /* before any code is published */
@@ -254,6 +304,9 @@ int main(void) {
 #if !defined(_WIN32)
     RUN(find_works_in_both_processes_after_a_fork);
     RUN(find_works_while_other_threads_publish_and_free);
+#endif
+#if defined(__x86_64__) && !defined(_WIN32)
+    RUN(adapters_are_not_found_while_they_come_and_go);
 #endif
     RUN(other_addresses_are_not_found);
     (void)printf("ok\n");
