@@ -41,6 +41,7 @@ execbuf_status execbuf_reserve(execbuf *out, size_t capacity, execbuf_error *err
 /* The checks of arguments that publish and rewrite share. */
 static execbuf_status check_code(const execbuf *buffer, const void *code, size_t length,
                                  execbuf_error *error) {
+    xb_prim_check_fork(); /* the backend that worked may not work in a child */
     if (buffer == NULL || code == NULL) {
         return xb_error_set(error, EXECBUF_E_NULL, buffer == NULL ? "buffer" : "code", 0);
     }

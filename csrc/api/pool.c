@@ -38,7 +38,6 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     if (length > EXECBUF_POOL_NAME_MAX) {
         return xb_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
     }
-    xb_prim_check_fork();
     execbuf_status status = xb_process_ready(error);
     if (status == EXECBUF_OK) {
         status = xb_ladder_check(error);

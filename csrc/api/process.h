@@ -7,8 +7,9 @@
 
 XB_PRIVATE_BEGIN
 
-/* Registers the library's fork handlers. Public functions call it before they make anything that a fork must
- * not damage: a buffer or a pool. Cheap after the first success.
+/* Notices if this process was made by raw clone(2), and registers the library's fork handlers. Public
+ * functions call it before they make anything that a fork must not damage: a buffer or a pool. Cheap after
+ * the first success.
  *
  * Returns: EXECBUF_OK, and *error is as it was, EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED. */
 execbuf_status xb_process_ready(execbuf_error *error);

@@ -119,6 +119,7 @@ xb_result xb_may_map_temporary(void) {
 }
 
 void xb_unmap_parked(void) {
+    xb_prim_check_fork(); /* before a writable view is unmapped that this process does not have */
     for (;;) {
         xb_prim_lock();
         xb_parked *node = parked_nodes;

@@ -49,6 +49,9 @@ static xb_result test_views(const xb_prim_views *views) {
 /* Maps a region's views and runs the self-test in them. */
 static xb_result map_views(execbuf_backend backend, size_t size, const void *near_to, const char *name,
                            xb_prim_views *views) {
+    xb_prim_lock();
+    xb_prim_arm_fork_mark(); /* a child does not inherit the writable view */
+    xb_prim_unlock();
     xb_result result = xb_may_map_temporary();
     if (result.call == NULL) {
         result = xb_prim_map_region(backend, size, near_to, name, views);

@@ -49,8 +49,8 @@
  * Raw clone: a child that was made without the C library's fork handlers, by clone(2) or _Fork, shares the
  * memory of pools with a parent that does not know of it. It may call published code for as long as the
  * parent neither frees nor rewrites it. It may also use every function, if the system is Linux 4.14 or later
- * and the parent had no other thread at that moment: its first call on a pool detects the clone and freezes
- * the child's regions, as a fork does. In all other cases it must not call execbuf.
+ * and the parent had no other thread at that moment: its first call detects the clone and freezes the
+ * child's regions, as a fork does. In all other cases it must not call execbuf.
  *
  * Unloading (dlclose, FreeLibrary): free all buffers and pools first. Code that is still live stays mapped
  * and can be called, but nothing can free it any more, not even another copy of the library. In any case some

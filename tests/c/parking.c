@@ -214,22 +214,42 @@ static bool is_mapped(const void *address) {
     return false;
 }
 
+/* Functions that unmap what is parked, as the first call in a child. */
+static void free_nothing(void) {
+    CHECK(execbuf_free(NULL) == EXECBUF_OK);
+}
+
+static void make_buffer(void) {
+    CHECK(create() == EXECBUF_OK && execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+static void reserve_buffer(void) {
+    CHECK(execbuf_reserve(&buffer, 100, NULL) == EXECBUF_OK && execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+static execbuf inherited; /* a dedicated mapping, made before the child */
+
+static void free_buffer(void) {
+    CHECK(execbuf_free(&inherited) == EXECBUF_OK);
+}
+
 /* What the child does: its own memory takes the address of the writable view, which it has not inherited.
  * Then it unmaps what is parked, and publishes.
  *
  * In: view, size: the writable view that the parent has parked.
- *     entry:      an address in the executable view, which is parked, too. */
-static void unmap_in_child(uint8_t *view, size_t size, const void *entry) {
+ *     entry:      an address in the executable view, which is parked, too.
+ *     first_call: the child's first call of the library. */
+static void unmap_in_child(uint8_t *view, size_t size, const void *entry, void (*first_call)(void)) {
     CHECK(!is_mapped(view) && is_mapped(entry));
     CHECK(mmap(view, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == view);
     memset(view, 0x5a, size);
-    execbuf_pool *pool;
-    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);    /* notices a raw clone */
-    CHECK(execbuf_free(NULL) == EXECBUF_OK && is_mapped(entry)); /* still refused */
     allow_unmapping();
-    CHECK(unmap_parked() == 1 && !is_mapped(entry)); /* the executable view only */
+    first_call();
+    CHECK(!is_mapped(entry)); /* the executable view only */
     CHECK(is_mapped(view) && view[0] == 0x5a && view[size - 1] == 0x5a);
+    execbuf_pool *pool;
     code five = returning(5);
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
     CHECK(execbuf_pool_publish(pool, &buffer, five.bytes, five.length, NULL) == EXECBUF_OK);
     CHECK(call(&buffer, 0) == 5 && stats_of(pool).regions == 1);
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
@@ -254,10 +274,14 @@ static const void *park_region(void) {
     return entry;
 }
 
-/* A child by fork, and one by raw clone(2), which runs no fork handlers. */
+/* Children by fork, and by raw clone(2), which runs no fork handlers. */
 static void a_child_drops_parked_writable_views(void) {
-    for (int raw = 0; raw < 2; raw++) {
+    static void (*const first_calls[])(void) = {free_nothing, make_buffer, reserve_buffer, free_buffer};
+    for (size_t i = 0; i < 8; i++) {
+        bool raw = i % 2 != 0;
+        code one = returning(1);
         maps before = look_at_code();
+        CHECK(execbuf_new(&inherited, one.bytes, one.length, NULL) == EXECBUF_OK);
         const void *entry = park_region();
         size_t size = 0;
         uint8_t *view = only_mapping("w-s", &size);
@@ -265,16 +289,18 @@ static void a_child_drops_parked_writable_views(void) {
             (void)fprintf(stderr, "SKIP: parked views: there are no regions, or other shared memory\n");
             allow_unmapping();
             (void)unmap_parked();
+            CHECK(execbuf_free(&inherited) == EXECBUF_OK);
             return;
         }
         pid_t child = raw ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
         if (child == 0) {
-            unmap_in_child(view, size, entry);
+            unmap_in_child(view, size, entry, first_calls[i / 2]);
         }
         wait_for(child);
         CHECK(is_mapped(entry) && is_mapped(view));
         allow_unmapping();
         CHECK(unmap_parked() == 2 && !is_mapped(entry) && !is_mapped(view));
+        CHECK(execbuf_free(&inherited) == EXECBUF_OK);
         CHECK(same(before, look_at_code()));
     }
 }
