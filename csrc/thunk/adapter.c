@@ -206,6 +206,9 @@ xb_adapter *xb_adapter_find(execbuf_pool *pool, const xb_signature *signature, e
     if (adapters == NULL || adapters->table.count == 0) {
         return NULL;
     }
+    if (xb_signature_check(signature, NULL) != EXECBUF_OK) {
+        return NULL;
+    }
     xb_fingerprint fingerprint;
     xb_fingerprint_of(&fingerprint, signature, caller_abi);
     xb_adapter *adapter = xb_table_find(&adapters->table, &fingerprint);

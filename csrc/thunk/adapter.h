@@ -20,8 +20,9 @@ XB_PRIVATE_BEGIN
 
 /* The adapter of a signature that was used recently, or NULL. The pool is locked.
  *
- * In: signature:  has passed xb_signature_check.
- *     caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. */
+ * In: signature:  any bytes, but count is at most EXECBUF_MAX_ARGUMENTS. If an adapter is returned, it is
+ * valid. caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64.
+ */
 XB_INLINE xb_adapter *xb_adapter_find_recent(const execbuf_pool *pool, const xb_signature *signature,
                                              execbuf_abi caller_abi) {
     const xb_adapters *adapters = (const xb_adapters *)pool->links_data;

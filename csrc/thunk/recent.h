@@ -91,7 +91,8 @@ XB_INLINE size_t xb_recent_pair(uint64_t hash) {
     return hash & (XB_RECENT_ENTRIES - 2);
 }
 
-/* The adapter of a valid signature, or NULL if it is not here. */
+/* The adapter of a signature, or NULL if it is not here, or not valid. Its count is at most
+ * EXECBUF_MAX_ARGUMENTS. */
 XB_INLINE struct xb_adapter *xb_recent_find(const xb_recent *recent, const xb_signature *signature,
                                             execbuf_abi caller_abi) {
     uint64_t hash = xb_recent_hash(signature, caller_abi);
