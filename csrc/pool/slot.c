@@ -107,13 +107,13 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
     size_t published = xb_span_length(ref.span, ref.slot, ref.entry);
     execbuf_status status = EXECBUF_OK;
     const char *culprit = "buffer";
-    if (xb_span_is_reserved(ref.span, ref.slot, ref.entry)) {
+    if (xb_span_is_linked(ref.span, ref.entry)) {
+        status = EXECBUF_E_THUNK;
+    } else if (xb_span_is_reserved(ref.span, ref.slot, ref.entry)) {
         status = EXECBUF_E_NOT_PUBLISHED;
     } else if (offset > published || length > published - offset) {
         status = EXECBUF_E_OUT_OF_BOUNDS;
         culprit = offset > published ? "offset" : "length";
-    } else if (xb_span_is_linked(ref.span, ref.entry)) {
-        status = EXECBUF_E_THUNK;
     } else if (ref.region->frozen) {
         status = EXECBUF_E_FROZEN;
     } else {

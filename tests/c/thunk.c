@@ -150,6 +150,7 @@ static void thunks_are_buffers_that_cannot_be_rewritten(void) {
     execbuf_place place;
     CHECK(finds(pool, thunk.entry, &place) && place.entry == thunk.entry && place.length == thunk.length);
     CHECK(execbuf_rewrite(&thunk, 0, "\xc3", 1, NULL) == EXECBUF_E_THUNK);
+    CHECK(execbuf_rewrite(&thunk, thunk.length, "\xc3", 1, NULL) == EXECBUF_E_THUNK);
     CHECK(execbuf_publish(&thunk, "\xc3", 1, NULL) == EXECBUF_E_THUNK);
     CHECK(call_native(&thunk, 7, 5) == 2);
     execbuf copy = thunk;
