@@ -63,14 +63,15 @@ execbuf_status execbuf_thunk_emit(const execbuf_signature *signature, void *out,
 /* The pool of thunks that are made without one. It is made at the first use, and lives for ever. */
 static execbuf_pool *volatile common_pool;
 
-/* Makes the common pool, unless another thread is faster. The process's lock guards the write. */
+/* Makes the common pool, unless another thread is faster, even if this one fails. The process's lock guards
+ * the write. */
 static execbuf_status make_common_pool(execbuf_error *error) {
     execbuf_pool *pool;
     execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
     options.name = "execbuf thunks";
     execbuf_status status = execbuf_pool_new(&pool, &options, error);
     if (status != EXECBUF_OK) {
-        return status;
+        return XB_LOAD_ACQUIRE(common_pool) != NULL ? EXECBUF_OK : status;
     }
     xb_prim_lock();
     bool is_first = XB_LOAD_ACQUIRE(common_pool) == NULL;
