@@ -180,8 +180,8 @@ bool xb_prim_deregister_unwind(xb_prim_function *function);
 /* ---- The process's lock, and forks ---- */
 
 /* Takes and releases the one lock of the process. It is not recursive. It is held for a few instructions
- * only, and across no system call except fork and the first xb_prim_arm_fork_mark. Biased locks (lock.h) are
- * taken after it, if both are needed. */
+ * only, but for loops over all pools or all records of handles, and across no system call except fork and the
+ * first xb_prim_arm_fork_mark. Biased locks (lock.h) are taken after it, if both are needed. */
 void xb_prim_lock(void);
 void xb_prim_unlock(void);
 
