@@ -90,7 +90,7 @@ pub struct execbuf_error {
     pub attempt_count: u32,
     /// Every backend that was tried, in this order, and why it could not be used.
     pub attempts: [execbuf_attempt; 4usize],
-    /// For later versions; 0.
+    /// For later versions; 0 after a failure.
     pub reserved: [u64; 3usize],
 }
 /** The handle of a buffer, which holds one piece of machine code. It is a small value that may be copied, but
@@ -212,6 +212,8 @@ pub struct execbuf_pool_stats {
     pub dedicated: usize,
     /// How the newest region was made; EXECBUF_BACKEND_NONE if there was none.
     pub backend: execbuf_backend,
+    /// For later versions; 0.
+    pub reserved: u32,
     /** Why that backend and none before it, or why no region could be made: the attempts that failed when a
  region was last requested.*/
     pub why: execbuf_error,
@@ -560,7 +562,8 @@ unsafe extern "C" {
     pub fn execbuf_stale_count() -> u64;
     /** Makes a pool. It requests memory for code at its first use.
 
- A process can have 8191 pools. A pool counts until it and all of its buffers are freed.
+ A process can have 8191 pools. A pool counts until it and all of its buffers are freed. The pool that the
+ library makes for execbuf_thunk_new is one of them.
 
  Returns: EXECBUF_OK                   the pool is made;
           EXECBUF_E_NULL               out is NULL;

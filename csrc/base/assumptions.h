@@ -58,6 +58,14 @@ XB_STATIC_ASSERT(offsetof(execbuf_probe, size) == 0, "execbuf_probe begins with 
 XB_STATIC_ASSERT(offsetof(execbuf_signature, size) == 0, "execbuf_signature begins with its size");
 XB_STATIC_ASSERT(offsetof(execbuf_layout, size) == 0, "execbuf_layout begins with its size");
 
+/* Inputs with a size have no padding, whose bytes would not be 0 in a struct that was filled member by
+ * member.
+ */
+XB_STATIC_ASSERT(sizeof(execbuf_pool_options) == 3 * sizeof(size_t), "execbuf_pool_options has no padding");
+XB_STATIC_ASSERT(sizeof(execbuf_type) == 8 + sizeof(void *), "execbuf_type has no padding");
+XB_STATIC_ASSERT(sizeof(execbuf_signature) == 4 * sizeof(size_t) + sizeof(execbuf_type),
+                 "execbuf_signature has no padding");
+
 /* Signatures keep types and counts in bytes. */
 XB_STATIC_ASSERT(EXECBUF_TYPE_F64 <= UINT8_MAX, "a type fits into a byte");
 XB_STATIC_ASSERT(EXECBUF_MAX_ARGUMENTS <= UINT8_MAX, "the number of arguments fits into a byte");

@@ -15,7 +15,7 @@ static size_t size_of(const void *sized) {
 
 bool xb_sized_is_valid(const void *sized) {
     size_t size = size_of(sized);
-    return size >= sizeof size && size <= XB_MAX_SIZED;
+    return size >= sizeof size && size <= XB_MAX_SIZED && size % sizeof size == 0;
 }
 
 /* Copies the members behind the size that are within the given size. */

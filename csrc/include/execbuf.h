@@ -13,18 +13,19 @@
  * still runs. EXECBUF_E_LOST is the only exception; see there.
  *
  * Error reports: `error` may be NULL. If it is not, every call fills it, including one that returns
- * EXECBUF_OK. The report names the argument or the system call at fault, with the system's own error code,
- * and lists every backend that was tried. Functions whose status says everything have no such argument.
+ * EXECBUF_OK, which may leave `attempts` and `reserved` as they are. A failure fills all of it. The report
+ * names the argument or the system call at fault, with the system's own error code, and lists every backend
+ * that was tried. Functions whose status says everything have no such argument.
  *
  * Sizes, lengths and offsets are in bytes.
  *
  * Structs with a size: a struct that may grow in later versions begins with a member `size`, which its _INIT
- * macro sets to the sizeof that the caller was compiled with. A size smaller than size_t or above 65536 means
- * that the macro was forgotten; the answer is EXECBUF_E_VERSION. Of an input, members beyond the size have
- * the values of the _INIT macro; bytes within the size that this version of the library does not know must be
- * 0, else the answer is EXECBUF_E_VERSION. Of an output, the library fills the members within the size and
- * zeroes bytes that it does not know; it does not change the size. Structs that are elements of arrays never
- * grow.
+ * macro sets to the sizeof that the caller was compiled with. A size that is 0, above 65536 or no multiple of
+ * sizeof(size_t) means that the macro was forgotten; the answer is EXECBUF_E_VERSION. Of an input, members
+ * beyond the size have the values of the _INIT macro; bytes within the size that this version of the library
+ * does not know must be 0, else the answer is EXECBUF_E_VERSION. Of an output, the library fills the members
+ * within the size and zeroes bytes that it does not know; it does not change the size. Structs that are
+ * elements of arrays never grow.
  *
  * The library never aborts, never prints, and needs no initialisation.
  *
@@ -242,7 +243,7 @@ typedef struct execbuf_error {
     uint32_t attempt_count;
     /* Every backend that was tried, in this order, and why it could not be used. */
     execbuf_attempt attempts[EXECBUF_MAX_ATTEMPTS];
-    /* For later versions; 0. */
+    /* For later versions; 0 after a failure. */
     uint64_t reserved[3];
 } execbuf_error;
 
@@ -475,7 +476,8 @@ typedef struct execbuf_pool_options {
 
 /* Makes a pool. It requests memory for code at its first use.
  *
- * A process can have 8191 pools. A pool counts until it and all of its buffers are freed.
+ * A process can have 8191 pools. A pool counts until it and all of its buffers are freed. The pool that the
+ * library makes for execbuf_thunk_new is one of them.
  *
  * Returns: EXECBUF_OK                   the pool is made;
  *          EXECBUF_E_NULL               out is NULL;
@@ -633,13 +635,15 @@ typedef struct execbuf_pool_stats {
     size_t dedicated;
     /* How the newest region was made; EXECBUF_BACKEND_NONE if there was none. */
     execbuf_backend backend;
+    /* For later versions; 0. */
+    uint32_t reserved;
     /* Why that backend and none before it, or why no region could be made: the attempts that failed when a
      * region was last requested. */
     execbuf_error why;
 } execbuf_pool_stats;
 /* clang-format off */
 #define EXECBUF_POOL_STATS_INIT                                                                              \
-    {sizeof(execbuf_pool_stats), 0, 0, 0, 0, 0, 0, 0, 0, EXECBUF_BACKEND_NONE, EXECBUF_ERROR_INIT}
+    {sizeof(execbuf_pool_stats), 0, 0, 0, 0, 0, 0, 0, 0, EXECBUF_BACKEND_NONE, 0, EXECBUF_ERROR_INIT}
 /* clang-format on */
 
 /* Returns statistics of a pool. The call takes time in proportion to the number of its buffers, and other
@@ -765,7 +769,7 @@ typedef struct execbuf_type {
 #define EXECBUF_MAX_ARGUMENTS 127
 
 /* The number of fixed arguments in the signature of a function that is not variadic. */
-#define EXECBUF_NOT_VARIADIC ((size_t)-1)
+#define EXECBUF_NOT_VARIADIC SIZE_MAX
 
 /* The types of a function's result and arguments.
  *
@@ -785,6 +789,8 @@ typedef struct execbuf_signature {
      * arguments are those that one call passes for it; their types must be ones that C's promotions yield. */
     size_t fixed;
 } execbuf_signature;
+/* EXECBUF_SCALAR contains commas, so a macro of your own cannot pass it on to these two as a parameter; write
+ * the struct's initialiser in it instead. */
 /* clang-format off */
 #define EXECBUF_SIGNATURE_INIT(result, arguments, count)                                                     \
     {sizeof(execbuf_signature), result, arguments, count, EXECBUF_NOT_VARIADIC}

@@ -4,7 +4,14 @@
 #include "check.h"
 
 /* Sizes that no _INIT macro of any version sets. */
-static const size_t invalid_sizes[] = {0, 1, sizeof(size_t) - 1, 65537, (size_t)PTRDIFF_MAX, SIZE_MAX};
+static const size_t invalid_sizes[] = {0,
+                                       1,
+                                       sizeof(size_t) - 1,
+                                       65537,
+                                       (size_t)PTRDIFF_MAX,
+                                       SIZE_MAX,
+                                       sizeof(size_t) + 1,
+                                       3 * sizeof(size_t) - 1};
 enum { INVALID_SIZES = sizeof invalid_sizes / sizeof invalid_sizes[0] };
 
 /* Fills the caller's memory, to show which bytes the library writes. */
@@ -65,7 +72,7 @@ static void larger_options_are_refused_unless_the_rest_is_zero(void) {
     execbuf_pool *pool;
     execbuf_error error;
     later.options.name = "a name";
-    for (size_t size = 0; size <= sizeof later.more; size++) {
+    for (size_t size = 0; size <= sizeof later.more; size += sizeof(size_t)) {
         later.options.size = sizeof later.options + size;
         CHECK(execbuf_pool_new(&pool, &later.options, &error) == EXECBUF_OK && error.status == EXECBUF_OK);
         CHECK(strcmp(execbuf_pool_name(pool), "a name") == 0);
@@ -77,8 +84,8 @@ static void larger_options_are_refused_unless_the_rest_is_zero(void) {
             later.more[size - 1] = 0;
         }
     }
-    later.more[1] = 1; /* beyond the size, so it is not read */
-    later.options.size = sizeof later.options + 1;
+    later.more[sizeof(size_t)] = 1; /* beyond the size, so it is not read */
+    later.options.size = sizeof later.options + sizeof(size_t);
     CHECK(execbuf_pool_new(&pool, &later.options, NULL) == EXECBUF_OK);
     execbuf_pool_free(pool);
 }
@@ -204,8 +211,8 @@ static void outputs_are_filled_within_their_size(void) {
         CHECK(fillers[i].fill(&whole) == EXECBUF_OK);
         check_size(&whole, size);
         CHECK(holds(whole.bytes + size, sizeof whole - size, UNTOUCHED));
-        const size_t sizes[] = {sizeof(size_t), sizeof(size_t) + 4, size - 8,   size,
-                                size + 1,       size + 100,         sizeof part};
+        const size_t sizes[] = {sizeof(size_t), 2 * sizeof(size_t), size - 8,   size,
+                                size + 8,       size + 104,         sizeof part};
         for (size_t j = 0; j < sizeof sizes / sizeof sizes[0]; j++) {
             size_t known = sizes[j] < size ? sizes[j] : size;
             memset(&part, UNTOUCHED, sizeof part);
