@@ -28,8 +28,8 @@ fn variable(name: &str) -> String {
 fn compile(csrc: &Path) {
     let mut build = cc::Build::new();
     build.std("c11").include(csrc.join("include"));
-    // Calls within the library then avoid the PLT. Rust still links to hidden symbols.
-    build.flag_if_supported("-fvisibility=hidden");
+    // A library that contains the crate does not export the C API. Rust still links to hidden symbols.
+    build.flag_if_supported("-fvisibility=hidden").define("EXECBUF_API", "");
     build.file(csrc.join("execbuf.c"));
     build.compile("execbuf");
     // In glibc before 2.34 and on the BSDs, pthread_atfork is in a separate library; other systems ignore the option.
