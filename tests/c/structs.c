@@ -102,7 +102,7 @@ static void signatures_of_other_sizes_are_treated_like_options(void) {
     execbuf_error error;
     uint8_t bytes[64];
     size_t length;
-    execbuf thunk;
+    execbuf thunk = {NULL, 0, 0};
     for (size_t i = 0; i < INVALID_SIZES; i++) {
         signature->size = invalid_sizes[i];
         check_version(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error), &error, "signature");
