@@ -1,7 +1,8 @@
 //! Executable memory for JIT compilers, emulators, hooking libraries and language runtimes.
 //!
 //! execbuf turns machine code into callable functions. No memory mapping that it makes is ever writable and executable
-//! at the same time, and safe code cannot call a function after its code is freed.
+//! at the same time, and safe code cannot call a function after its code is freed. (On macOS on AArch64, the system lists
+//! `MAP_JIT` pages as writable and executable; the processor lets each thread do only one of the two.)
 //!
 //! ```
 //! use execbuf::{ExecBuffer, Function};

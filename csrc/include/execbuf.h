@@ -1,6 +1,6 @@
 /*
  * execbuf: executable memory for JIT compilers. No memory mapping that it creates is ever writable and
- * executable at the same time.
+ * executable at the same time. (Of EXECBUF_BACKEND_MAP_JIT, on macOS on arm64, this holds for each thread.)
  *
  * This header is the manual. The following rules hold for every function.
  *
