@@ -4,10 +4,8 @@
 #![allow(dead_code, unreachable_pub, reason = "only one of the two programs uses the lists of tests")]
 #![allow(clippy::wildcard_imports, reason = "each file needs nearly all of these imports")]
 
-use crate::support::{SHORTEST, TRAP, call, child, function, maps, reserve, returning};
+use crate::support::{Random, SHORTEST, TRAP, call, child, function, maps, reserve, returning};
 use execbuf::{Error, ErrorKind, ExecBuffer, ExecPool};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use std::convert::Infallible;
 
 /// How a test makes its buffers.

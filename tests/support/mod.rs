@@ -7,17 +7,15 @@ pub mod child;
 pub mod harden;
 pub mod maps;
 pub mod numbered;
+mod output;
+pub mod random;
 mod reserve;
 pub mod signatures;
 
+pub use output::{say, skip};
+pub use random::Random;
 pub use reserve::reserve;
-use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Prints that something was not tested. The test harness does not capture this output.
-pub fn skip(why: &str) {
-    say(&format!("\nSKIP: {why}")); // libtest may be in the middle of a line
-}
 
 /// Returns whether the tests were cross-compiled, and may run in an emulator.
 pub fn is_cross() -> bool {
@@ -38,11 +36,6 @@ pub fn can_compile(what: &str) -> bool {
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Prints a line that the test harness does not capture.
-pub fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Returns the code of an `extern "C" fn() -> u32` that returns `value`, which is less than 65,536.
@@ -91,25 +84,6 @@ pub fn rename(code: &mut [u8], number: u32) {
     .flat_map(|word: &u32| word.to_le_bytes())
     .collect();
     code[..head.len()].copy_from_slice(&head);
-}
-
-/// A generator of random numbers that depend only on the seed (`SplitMix64`).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// Returns a number in a range, which must not be empty.
-    pub fn of(&mut self, range: std::ops::Range<usize>) -> usize {
-        let count = (range.end - range.start) as u64;
-        range.start + usize::try_from(self.next() % count).expect("it is less than a usize")
-    }
 }
 
 /// Returns the code of a function that jumps to `target`, and therefore has the type of `target`.

@@ -1,6 +1,6 @@
 //! Random signatures as text.
 
-use super::Random;
+use super::random::Random;
 
 /// Returns the number in an environment variable, or a default.
 pub fn number(variable: &str, default: u64) -> u64 {

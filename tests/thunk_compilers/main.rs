@@ -106,6 +106,8 @@ impl Compiler {
         if self.is_rust {
             let object = |path: &PathBuf| format!("-Clink-arg={}", path.display());
             command.args(["--edition=2024", "-Awarnings"]).args(self.objects.iter().map(object));
+            // glibc's pthread_atfork is in the static part of libc, which linkers search only for the objects before it.
+            command.arg("-Clink-arg=-lc");
         } else {
             command.args(["-std=c11", "-w", "-pthread"]).args(includes()).args(&self.objects);
         }

@@ -1,8 +1,9 @@
 //! Checks that `Function::call` compiles to the same instructions as a call through a function pointer. This needs an
 //! optimised build for x86-64: `cargo test --release --test call_cost -- --nocapture` also prints the instructions.
 
-#[path = "support/mod.rs"]
-mod support;
+#[cfg(not(all(target_arch = "x86_64", not(debug_assertions))))]
+#[path = "../support/output.rs"]
+mod output;
 
 #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
 mod disassembly {
@@ -68,5 +69,5 @@ mod disassembly {
 #[cfg(not(all(target_arch = "x86_64", not(debug_assertions))))]
 #[test]
 fn a_call_compiles_to_the_instructions_of_a_call_through_a_function_pointer() {
-    support::skip("the instructions of a call: they need an optimised build for x86-64");
+    output::skip("the instructions of a call: they need an optimised build for x86-64");
 }

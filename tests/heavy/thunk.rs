@@ -1,17 +1,18 @@
-//! Signatures, and the code of thunks, which the tests decode. `EXECBUF_SEED` sets the seed of the random numbers.
+//! The code of thunks, which the tests decode. `EXECBUF_SEED` sets the seed of the random numbers.
 #![cfg(target_arch = "x86_64")]
 
-#[path = "support/mod.rs"]
-mod support;
+#[path = "../support/random.rs"]
+mod random;
+#[path = "../support/signatures.rs"]
+mod signatures;
 
 use std::{mem, ptr};
 
 use execbuf::ffi::{self, execbuf_abi, execbuf_status};
-use execbuf::{Signature, Type};
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
-use crate::support::Random;
-use crate::support::signatures::{number, random_signature};
+use crate::random::Random;
+use crate::signatures::{number, random_signature};
 
 const SYSV64: execbuf_abi = execbuf_abi::EXECBUF_ABI_SYSV64;
 const WIN64: execbuf_abi = execbuf_abi::EXECBUF_ABI_WIN64;
@@ -256,52 +257,4 @@ fn thunks_have_as_many_instructions_as_compiled_code() {
         assert_eq!(count(text, SYSV64, WIN64), 4 + integers + 2);
         assert_eq!(count(text, WIN64, SYSV64), 28 + integers + 2);
     }
-}
-
-#[test]
-fn a_parsed_signature_formats_as_its_text() {
-    let mut random = Random(number("EXECBUF_SEED", 2));
-    for _ in 0..2000 {
-        let text = random_signature(&mut random);
-        let signature: Signature = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-        assert_eq!(signature.to_string(), text);
-        assert_eq!(signature.result().letter(), text.chars().next().expect("the text is not empty"));
-    }
-    let signature: Signature = "d(p.id)".parse().expect("the text is valid");
-    assert_eq!((signature.result(), signature.fixed()), (&Type::F64, Some(1)));
-    assert_eq!(signature.arguments(), [Type::Pointer, Type::I32, Type::F64]);
-    assert_eq!("v(.)".parse::<Signature>().expect("the text is valid").to_string(), "v(.)");
-}
-
-#[test]
-fn malformed_text_is_an_error_with_a_position_and_a_reason() {
-    let wrong = [
-        ("", "at byte 0: the text ends here; a type is missing"),
-        ("i", "at byte 1: '(' is missing"),
-        ("i(pp", "at byte 4: the text ends here; ')' is missing"),
-        ("i(pp)x", "at byte 5: more text than one signature"),
-        ("i(pp)\0", "at byte 5: more text than one signature"),
-        ("i(\0)", "at byte 2: no type has this letter"),
-        ("i( p)", "at byte 2: no type has this letter"),
-        ("i(é)", "at byte 2: no type has this letter"),
-        ("i(p.i.i)", "at byte 5: a second full stop"),
-        ("i(pv)", "argument 2: void is no argument; \"v()\" has none"),
-        ("x()", "result: i128 is not supported yet; pass a pointer"),
-        ("v(pX)", "argument 2: u128 is not supported yet; pass a pointer"),
-        ("v(m)", "argument 1: vectors of 128 bits are not supported yet; pass a pointer"),
-        ("v(pp{ii})", "argument 3: structs are not supported yet; pass a pointer"),
-        ("v(long)", "argument 1: long has 4 bytes on Windows and 8 elsewhere; use i or l"),
-        ("long double()", "result: long double has no form that compilers agree on for Win64; use d"),
-        ("v(iwchar_t)", "argument 2: wchar_t has 2 bytes on Windows and 4 elsewhere; use H or i"),
-        ("v(va_list)", "argument 1: va_list is another thing in each convention; pass the arguments, or an array"),
-        ("v(p.f)", "argument 2: in \"...\", C passes int, or double; write i, I or d"),
-        ("v(p.ib)", "argument 3: in \"...\", C passes int, or double; write i, I or d"),
-    ];
-    for (text, message) in wrong {
-        let error = text.parse::<Signature>().expect_err(text);
-        assert!(error.to_string().ends_with(&format!("({message})")), "{text}: {error}");
-    }
-    let many = |count| format!("v({})", "i".repeat(count));
-    assert_eq!(many(127).parse::<Signature>().expect("the text is valid").arguments().len(), 127);
-    assert_eq!(many(128).parse::<Signature>().expect_err("too many").kind(), execbuf::ErrorKind::Signature);
 }
