@@ -16,7 +16,9 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 fn main() {
-    linux::main();
+    if support::has_proc() {
+        linux::main();
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -14,7 +14,7 @@ mod unix {
     use crate::support::child::{self, End};
     use crate::support::numbered::{Numbered, check, has_regions, numbered, pool, rename_last};
     use crate::support::{
-        Random, SHORTEST, TRAP, alone, call, function, is_cross, maps, rename, reserve, returning, skip,
+        Random, SHORTEST, TRAP, alone, call, function, has_proc, is_cross, maps, rename, reserve, returning, skip,
     };
     use execbuf::{ErrorKind, ExecBuffer, ExecPool};
     use std::mem::ManuallyDrop;
@@ -24,6 +24,9 @@ mod unix {
 
     #[test]
     fn both_processes_can_publish_and_drop_after_each_of_ten_thousand_forks() {
+        if !has_proc() {
+            return;
+        }
         let _alone = alone();
         let pool = pool();
         let rounds = if is_cross() || !has_regions() { 300 } else { 10_000 };
@@ -230,6 +233,9 @@ mod unix {
 
     #[test]
     fn a_frozen_region_is_unmapped_with_its_last_code() {
+        if !has_proc() {
+            return;
+        }
         let _alone = alone();
         let pool = ExecPool::builder().name("frozen").build().unwrap();
         let mut old: Vec<Numbered> = (0..10).map(|n| numbered(&pool, n, 100)).collect();
@@ -275,6 +281,9 @@ mod unix {
 
     #[test]
     fn each_process_unmaps_a_pool_when_it_drops_it() {
+        if !has_proc() {
+            return;
+        }
         let _alone = alone();
         drop(numbered(&pool(), 1, 100));
         let before = maps::look().executable_bytes;
@@ -336,6 +345,9 @@ mod unix {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_writable_view_is_not_inherited() {
+        if !has_proc() {
+            return;
+        }
         let _alone = alone();
         let pool = ExecPool::builder().name("inherited").build().unwrap();
         let _old = numbered(&pool, 1, 100);

@@ -9,10 +9,13 @@ use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{Random, SHORTEST, call, function, maps, rename, reserve, say};
+use support::{Random, SHORTEST, call, function, has_proc, maps, rename, reserve, say};
 
 #[test]
 fn random_operations_follow_a_model() {
+    if !has_proc() {
+        return;
+    }
     let _alone = support::alone();
     let pool = pool();
     let mut model = Model::new(&pool, seed("one thread"), 0, operations(&pool));
@@ -24,6 +27,9 @@ fn random_operations_follow_a_model() {
 
 #[test]
 fn random_operations_of_threads_in_one_pool_follow_their_models() {
+    if !has_proc() {
+        return;
+    }
     let _alone = support::alone();
     let pool = pool();
     let operations = operations(&pool) / 4;
@@ -32,6 +38,9 @@ fn random_operations_of_threads_in_one_pool_follow_their_models() {
 
 #[test]
 fn random_operations_of_threads_that_fork_follow_their_models() {
+    if !has_proc() {
+        return;
+    }
     if !cfg!(unix) || support::is_cross() {
         return support::skip("the model with threads that fork: this system does not fork, or emulates it");
     }
@@ -68,6 +77,9 @@ fn threads(pool: &ExecPool, seed: u64, operations: usize, fork_every: Option<usi
 
 #[test]
 fn random_operations_with_forks_follow_a_model() {
+    if !has_proc() {
+        return;
+    }
     if !cfg!(unix) {
         return support::skip("the model with forks: this system does not fork");
     }

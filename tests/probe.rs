@@ -6,7 +6,7 @@ mod support;
 #[cfg(target_os = "linux")]
 use execbuf::Backend;
 use execbuf::{ExecPool, Probe};
-use support::{alone, call, child, maps, publish, returning};
+use support::{alone, call, child, has_proc, maps, publish, returning};
 
 /// Checks that buffers and pools use the backends that the probe reports.
 fn assert_agrees(probe: &Probe) {
@@ -52,12 +52,18 @@ fn probing_finds_a_backend_on_this_system() {
 
 #[test]
 fn probing_agrees_with_the_backends_in_use() {
+    if !has_proc() {
+        return;
+    }
     let _alone = alone();
     assert_agrees(&execbuf::probe());
 }
 
 #[test]
 fn probing_keeps_no_memory_and_no_descriptor() {
+    if !has_proc() {
+        return;
+    }
     let _alone = alone();
     // In a child process, no thread of another test starts meanwhile.
     let end = child::crashing("probing_keeps_no_memory_and_no_descriptor", || {
@@ -113,6 +119,9 @@ fn facts_have_unique_names_and_values() {
 #[cfg(target_os = "linux")]
 #[test]
 fn facts_equal_the_values_of_the_system() {
+    if !has_proc() {
+        return;
+    }
     let _alone = alone();
     let probe = execbuf::probe();
     let file = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
@@ -140,7 +149,7 @@ fn fact<'a>(probe: &'a Probe, wanted: &str) -> &'a str {
 /// Probes in child processes that have given up rights.
 #[cfg(target_os = "linux")]
 mod hardened {
-    use super::{Backend, alone, assert_agrees, fact, maps};
+    use super::{Backend, alone, assert_agrees, fact, has_proc, maps};
     use crate::support::harden::{SKIPPED, must};
     use crate::support::{child, harden};
     use execbuf::{BackendReport, ErrorKind, Probe};
@@ -151,6 +160,9 @@ mod hardened {
 
     /// Runs a test in a child that has given up rights. The test receives a probe made before that.
     pub(super) fn hardened(apply: impl FnOnce() -> Result<(), String>, test: impl FnOnce(&Probe)) {
+        if !has_proc() {
+            return;
+        }
         let _alone = alone();
         let end = child::forked(|| {
             let before = execbuf::probe();
@@ -305,35 +317,15 @@ mod hardened {
 
 /// Runs the example `doctor`.
 mod doctor {
-    use crate::support::{is_cross, skip};
-    use std::path::Path;
-    use std::process::{Command, Output};
+    use crate::support::example;
 
-    fn doctor() -> String {
-        let program = std::env::current_exe().expect("the path of the test program");
-        let programs =
-            program.parent().and_then(Path::parent).expect("the test program is in deps").join("examples");
-        let path = programs.join(format!("doctor{}", std::env::consts::EXE_SUFFIX));
-        path.into_os_string().into_string().expect("a path in UTF-8")
-    }
-
-    /// Runs the example and returns its exit status and output. In an emulator that cannot start programs, prints a
-    /// SKIP line and returns `None`.
+    /// Runs the example and returns its exit status and output. If the system cannot start it, prints a SKIP line and
+    /// returns `None`.
     fn run() -> Option<(i32, String)> {
-        match Command::new(doctor()).output() {
-            Ok(output) if !(is_cross() && output.status.code() == Some(127)) => Some(result(output)),
-            Err(error) if !is_cross() => panic!("{}: {error}; `cargo build --examples` builds it", doctor()),
-            _ => {
-                skip("the example doctor: it cannot be started in an emulator");
-                None
-            }
-        }
-    }
-
-    fn result(output: Output) -> (i32, String) {
+        let output = example::run("doctor", &[], ".", "")?;
         assert!(output.stderr.is_empty(), "{output:?}");
         let text = String::from_utf8(output.stdout).expect("examples write UTF-8").replace("\r\n", "\n");
-        (output.status.code().expect("it exits"), text)
+        Some((output.status.code().expect("it exits"), text))
     }
 
     #[test]
@@ -347,9 +339,10 @@ mod doctor {
 
     #[cfg(target_os = "linux")]
     mod hardened {
-        use super::{Command, doctor, run};
+        use super::run;
         use crate::hardened::{hardened, no_regions, no_way};
-        use crate::support::{harden, skip};
+        use crate::support::{example, harden, is_cross, skip};
+        use std::process::Command;
 
         /// Checks the exit status, and that the output contains each part.
         fn prints(apply: fn() -> Result<(), String>, expected: i32, parts: &[&str]) {
@@ -385,10 +378,11 @@ mod doctor {
         #[test]
         fn it_never_requests_memory_that_is_writable_and_executable() {
             let works = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
-            if crate::support::is_cross() || !works.is_ok_and(|status| status.success()) {
+            if is_cross() || !works.is_ok_and(|status| status.success()) {
                 return skip("the system calls of doctor: no strace that works here");
             }
-            let output = Command::new("strace").args(["-f", &doctor()]).output().expect("strace runs");
+            let Some(program) = example::program("doctor") else { return };
+            let output = Command::new("strace").arg("-f").arg(program).output().expect("strace runs");
             let trace = String::from_utf8(output.stderr).expect("strace writes ASCII");
             assert!(trace.contains("PROT_EXEC"), "{trace}");
             for line in trace.lines() {

@@ -4,10 +4,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use support::skip;
+use std::process::Command;
 
 const README: &str = include_str!("../README.md");
 
@@ -36,34 +34,9 @@ fn example(name: &str, arguments: &[&str], directory: &Path) -> Option<String> {
 
 /// Does the same as [`example`], and writes to the example's standard input.
 fn example_with_input(name: &str, arguments: &[&str], directory: &Path, input: &str) -> Option<String> {
-    let program = std::env::current_exe().expect("the path of the test program");
-    let programs = program.parent().and_then(Path::parent).expect("the test program is in deps").join("examples");
-    let path = programs.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    let mut command = Command::new(&path);
-    command.args(arguments).current_dir(directory);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = command.spawn().and_then(|mut child| {
-        child.stdin.take().expect("it is piped").write_all(input.as_bytes())?;
-        child.wait_with_output()
-    });
-    match output {
-        // In an emulator that cannot start programs of the emulated architecture, posix_spawn may report that only as
-        // the child's exit status.
-        Ok(output) if support::is_cross() && cfg!(unix) && output.status.code() == Some(127) => {
-            skip(&format!("the example {name}: it cannot be started in an emulator"));
-            None
-        }
-        Err(error) if support::is_cross() && cfg!(unix) => {
-            skip(&format!("the example {name}: {error}"));
-            None
-        }
-        Ok(output) => {
-            let text = [output.stdout, output.stderr].concat();
-            let text = String::from_utf8(text).expect("examples write UTF-8");
-            Some(text.replace("\r\n", "\n").trim_end().to_owned())
-        }
-        Err(error) => panic!("{}: {error}; `cargo build --examples` builds it", path.display()),
-    }
+    let output = support::example::run(name, arguments, directory, input)?;
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).expect("examples write UTF-8");
+    Some(text.replace("\r\n", "\n").trim_end().to_owned())
 }
 
 /// Splits a text into words, and replaces the words that contain digits, which are numbers and times and differ between

@@ -8,7 +8,7 @@ use std::arch::asm;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
 use execbuf::{ExecBuffer, Function};
-use support::skip;
+use support::{has_proc, skip};
 
 /// Makes the compiler keep values in registers across a panic: more values than there are preserved registers. (Without
 /// optimisation the values are in memory.)
@@ -148,6 +148,9 @@ fn a_thunk_preserves_the_registers_of_a_win64_caller() {
 fn in_gdb(test: &str, function: &str, commands: &[&str]) -> Option<String> {
     if cfg!(not(target_os = "linux")) || support::is_cross() {
         skip("gdb: only for native programs on Linux");
+        return None;
+    }
+    if !has_proc() {
         return None;
     }
     let program = std::env::current_exe().unwrap();

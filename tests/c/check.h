@@ -178,6 +178,7 @@ static inline maps look(void) {
     return seen;
 }
 #elif defined(__linux__)
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -186,6 +187,10 @@ static inline char *read_maps(void) {
     static char text[1 << 20];
     size_t length = 0;
     int fd = open("/proc/self/maps", O_RDONLY);
+    if (fd < 0 && errno == ENOENT) {
+        (void)fprintf(stderr, "SKIP: the rest of this test: /proc is not mounted\n");
+        _Exit(0);
+    }
     CHECK(fd >= 0);
     for (ssize_t got; (got = read(fd, text + length, sizeof text - 1 - length)) > 0;) {
         length += (size_t)got;

@@ -96,6 +96,9 @@ macro_rules! suite {
 
         mod tests {
             $(#[test] fn $name() {
+                if !crate::support::has_proc() {
+                    return;
+                }
                 // Only one test runs at a time, because tests count the mappings of the process.
                 let _alone = crate::support::alone();
                 super::$name(&super::Maker::Dedicated)
@@ -104,6 +107,9 @@ macro_rules! suite {
 
         mod pooled {
             $(#[test] fn $name() {
+                if !crate::support::has_proc() {
+                    return;
+                }
                 let _alone = crate::support::alone();
                 super::$name(&super::Maker::pool())
             })*

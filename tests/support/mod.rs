@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test program uses only a part of this module")]
 
 pub mod child;
+pub mod example;
 #[cfg(target_os = "linux")]
 pub mod harden;
 pub mod maps;
@@ -30,6 +31,17 @@ pub fn can_compile(what: &str) -> bool {
         skip(&format!("{what}: only native builds on Unix can run them"));
     }
     can
+}
+
+/// Returns whether this test can read about its own process: the mappings, and the path of the program. If not, prints a
+/// SKIP line.
+pub fn has_proc() -> bool {
+    let has = cfg!(not(target_os = "linux")) || std::path::Path::new("/proc/self/maps").exists();
+    if !has {
+        // The test harness names a thread after its test.
+        skip(&format!("{}: /proc is not mounted", std::thread::current().name().unwrap_or("a test")));
+    }
+    has
 }
 
 /// Blocks the other tests of this program that call it, until the guard is dropped.

@@ -19,6 +19,9 @@ macro_rules! suite {
 
         mod tests {
             $(#[test] fn $name() {
+                if !crate::support::has_proc() {
+                    return;
+                }
                 // Only one test runs at a time, because tests count the mappings of the process.
                 let _alone = crate::support::alone();
                 super::$name()
