@@ -10,12 +10,31 @@ macro_rules! call {
             /// Calls the function.
             ///
             /// `call` exists for every [`FnPtr`](crate::FnPtr) type and has the arguments and result of that type. This
-            /// page shows only the two for `extern "C"` and `unsafe extern "C"` with two arguments. It compiles to one
-            /// indirect call, and borrows the owner until the function returns.
+            /// page shows only the one for `extern "C"` with two arguments. It compiles to one indirect call, and
+            /// borrows the owner until the function returns.
+            ///
+            /// # Safety
+            ///
+            /// If the type of the function is `unsafe`, `call` is `unsafe` too: the caller meets the function's own
+            /// conditions, such as which pointers are valid arguments.
             ///
             /// # Examples
             ///
-            /// See [`Function`].
+            /// ```
+            /// # #[cfg(target_arch = "x86_64")] {
+            /// use execbuf::ExecBuffer;
+            ///
+            /// let buffer = ExecBuffer::new(&[
+            ///     0x8b, 0x07, // mov eax, [rdi]
+            ///     0xc3, //       ret
+            /// ])?;
+            /// // SAFETY: The bytes are a System V function that loads a 32-bit integer from a valid pointer.
+            /// let load = unsafe { buffer.function::<unsafe extern "sysv64" fn(*const i32) -> i32>() };
+            /// // SAFETY: The pointer is valid.
+            /// assert_eq!(unsafe { load.call(&42) }, 42);
+            /// # }
+            /// # Ok::<(), execbuf::Error>(())
+            /// ```
             #[inline]
             #[allow(clippy::too_many_arguments, reason = "as many as the function has")]
             pub fn call(&self $(, $name: $argument)*) -> R {
@@ -23,9 +42,10 @@ macro_rules! call {
             }
         }
     };
+    // The documentation shows one `call`, the safe one.
     ([$($shown:tt)*], [unsafe], $extern:literal, $native:literal, $abi:expr,
         ($($name:ident: $argument:ident),*)) => {
-        $($shown)*
+        #[doc(hidden)]
         impl<R: AbiReturn $(, $argument: AbiType)*, Owner>
             Function<unsafe extern $extern fn($($argument),*) -> R, Owner>
         {
@@ -34,10 +54,6 @@ macro_rules! call {
             /// # Safety
             ///
             /// The caller meets the function's own conditions, such as which pointers are valid arguments.
-            ///
-            /// # Examples
-            ///
-            /// See [`Function`].
             #[inline]
             #[allow(clippy::too_many_arguments, reason = "as many as the function has")]
             pub unsafe fn call(&self $(, $name: $argument)*) -> R {

@@ -5,34 +5,120 @@
 //! `MAP_JIT` pages as writable and executable; the processor lets each thread do only one of the two.)
 //!
 //! ```
-//! use execbuf::{ExecBuffer, Function};
+//! # #[cfg(target_arch = "x86_64")] {
+//! use execbuf::ExecBuffer;
 //!
-//! #[cfg(target_arch = "x86_64")]
-//! const CODE: [u8; 6] = [
-//!     0xb8, 42, 0, 0, 0, // mov eax, 42
-//!     0xc3, //              ret
-//! ];
-//! #[cfg(target_arch = "aarch64")]
-//! const CODE: [u8; 8] = [
-//!     0x40, 0x05, 0x80, 0x52, // mov w0, #42
-//!     0xc0, 0x03, 0x5f, 0xd6, // ret
-//! ];
+//! let buffer = ExecBuffer::new(&[
+//!     0x48, 0x8d, 0x04, 0x37, // lea rax, [rdi + rsi]
+//!     0xc3, //                   ret
+//! ])?;
+//! // SAFETY: The bytes are a System V function that adds two integers.
+//! let add = unsafe { buffer.function::<extern "sysv64" fn(u64, u64) -> u64>() };
+//! assert_eq!(add.call(40, 2), 42); // on Windows, too
+//! # }
+//! # Ok::<(), execbuf::Error>(())
+//! ```
+//!
+//! The `unsafe` block vouches for what nobody can check: that these bytes implement this signature. The rest is checked
+//! by the compiler: `add` borrows the buffer, so it cannot be called after the code is freed or while it is rewritten.
+//!
+//! The examples on this page are for x86-64. execbuf works the same way on AArch64, which needs other bytes.
+//!
+//! # Functions that own their code
+//!
+//! A [`Function`] can also own its buffer, or share it with its clones and with other threads.
+//!
+//! ```
+//! # #[cfg(target_arch = "x86_64")] {
+//! use execbuf::{ExecBuffer, Function};
 //!
 //! type Answer = extern "C" fn() -> i32;
 //!
-//! let mut buffer = ExecBuffer::new(&CODE)?;
+//! let mut buffer = ExecBuffer::new(&[
+//!     0xb8, 42, 0, 0, 0, // mov eax, 42
+//!     0xc3, //              ret
+//! ])?;
+//! buffer.rewrite(1, &43_i32.to_le_bytes())?; // nothing borrows the buffer
+//!
 //! // SAFETY: The bytes are a function without arguments that returns a 32-bit integer.
-//! let answer = unsafe { buffer.function::<Answer>() }; // borrows the buffer
-//! assert_eq!(answer.call(), 42);
+//! let answer: Function<Answer, ExecBuffer> = unsafe { buffer.into_function() };
+//! assert_eq!(answer.call(), 43);
 //!
-//! // The borrow has ended, so the code can be changed.
-//! buffer.rewrite(0, &CODE)?;
-//!
-//! // SAFETY: As above.
-//! let answer: Function<Answer, ExecBuffer> = unsafe { buffer.into_function() }; // owns the buffer
 //! let shared = answer.shared(); // can be cloned, and sent to other threads
 //! let clone = shared.clone();
 //! assert_eq!(std::thread::spawn(move || clone.call()).join().unwrap(), shared.call());
+//! # }
+//! # Ok::<(), execbuf::Error>(())
+//! ```
+//!
+//! # Many functions
+//!
+//! An [`ExecPool`] puts thousands of functions into a few mappings, usually without a system call for each. A function
+//! keeps its memory alive even if the pool is dropped first.
+//!
+//! ```
+//! # #[cfg(target_arch = "x86_64")] {
+//! use execbuf::ExecPool;
+//!
+//! let pool = ExecPool::new()?;
+//! let mut functions = Vec::new();
+//! for number in 0..1000_i32 {
+//!     let mut code = vec![0xb8]; //             mov eax, number
+//!     code.extend(number.to_le_bytes());
+//!     code.push(0xc3); //                       ret
+//!     let buffer = pool.publish(&code)?;
+//!     // SAFETY: The bytes are a function without arguments that returns a 32-bit integer.
+//!     functions.push(unsafe { buffer.into_function::<extern "C" fn() -> i32>() });
+//! }
+//! assert_eq!(functions[471].call(), 471);
+//! # }
+//! # Ok::<(), execbuf::Error>(())
+//! ```
+//!
+//! # Code that knows its address
+//!
+//! [`ExecPool::assemble`] and [`ExecBuffer::assemble`] tell an assembler the address before it produces the code.
+//!
+//! ```
+//! # #[cfg(target_arch = "x86_64")] {
+//! use execbuf::{Error, ExecPool};
+//!
+//! let pool = ExecPool::new()?;
+//! let buffer = pool.assemble(|address| {
+//!     let end = address as u64 + 11;
+//!     let mut code = vec![0x48, 0xb8]; //       mov rax, end
+//!     code.extend(end.to_le_bytes());
+//!     code.push(0xc3); //                       ret
+//!     Ok::<_, Error>(code)
+//! })?;
+//! // SAFETY: The bytes are a function without arguments that returns a 64-bit integer.
+//! let end = unsafe { buffer.function::<extern "C" fn() -> u64>() };
+//! assert_eq!(end.call(), buffer.as_ptr() as u64 + buffer.len() as u64);
+//! # }
+//! # Ok::<(), execbuf::Error>(())
+//! ```
+//!
+//! # The other calling convention
+//!
+//! Rust calls `extern "sysv64"` and `extern "win64"` functions directly. When something else is the caller, such as a C
+//! library or the Windows API, a [`Thunk`] converts the call.
+//!
+//! ```
+//! # #[cfg(target_arch = "x86_64")] {
+//! use execbuf::ExecBuffer;
+//!
+//! let buffer = ExecBuffer::new(&[
+//!     0x48, 0x8d, 0x04, 0x11, // lea rax, [rcx + rdx]
+//!     0xc3, //                   ret
+//! ])?;
+//! // SAFETY: The bytes are a Win64 function that adds two integers.
+//! let add = unsafe { buffer.into_function::<extern "win64" fn(u64, u64) -> u64>() };
+//!
+//! let native = add.into_native()?; // an `extern "C"` function of this system; it owns the buffer
+//! // SAFETY: The pointer is used while `native` exists.
+//! let pointer: extern "C" fn(u64, u64) -> u64 = unsafe { native.as_fn() };
+//! assert_eq!(pointer(40, 2), 42);
+//! # }
 //! # Ok::<(), execbuf::Error>(())
 //! ```
 //!
@@ -85,7 +171,6 @@ extern crate std;
 pub mod abi;
 mod backend;
 mod buffer;
-mod call;
 #[cfg(doctest)]
 mod compile_fail;
 pub mod dynamic;
@@ -98,6 +183,8 @@ mod probe;
 mod signature;
 mod stats;
 mod thunk;
+
+mod call; // last, so that the page of `Function` begins with the other methods
 
 pub use abi::{Abi, AbiReturn, AbiType, FnPtr, Signature, Type};
 pub use backend::{Attempt, Backend};
