@@ -173,6 +173,8 @@ mod backend;
 mod buffer;
 #[cfg(doctest)]
 mod compile_fail;
+#[cfg(all(doctest, target_arch = "x86_64"))]
+mod documents;
 pub mod dynamic;
 mod entry;
 mod error;
@@ -195,8 +197,3 @@ pub use pool::{ExecPool, ExecPoolBuilder};
 pub use probe::{BackendReport, Probe, probe};
 pub use stats::{Place, PoolStats};
 pub use thunk::Thunk;
-
-/// Runs the examples of the README, which are for x86-64.
-#[cfg(all(doctest, target_arch = "x86_64"))]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -47,6 +47,17 @@ fn without_numbers(text: &str) -> Vec<Vec<&str>> {
 }
 
 #[test]
+fn the_rust_code_of_every_page_is_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let module = std::fs::read_to_string(root.join("src/documents.rs")).unwrap();
+    let Ok(directory) = std::fs::read_dir(root.join("docs")) else { return };
+    for page in directory {
+        let name = page.unwrap().file_name().into_string().unwrap();
+        assert!(module.contains(&format!("\"../docs/{name}\"")), "src/documents.rs has no line for docs/{name}");
+    }
+}
+
+#[test]
 fn rdtsc_prints_what_the_readme_shows() {
     let (command, shown) = console("example rdtsc");
     assert_eq!(command, "cargo run --example rdtsc");
@@ -154,7 +165,7 @@ fn the_c_example_compiles_with_its_command_line_and_runs() {
 
 /// Creates a directory for the files of a test.
 fn temporary(name: &str) -> PathBuf {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme").join(name);
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("documents").join(name);
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }
