@@ -9,3 +9,4 @@ macro_rules! page {
 }
 
 page!(readme, "../README.md");
+page!(examples, "../docs/examples.md");

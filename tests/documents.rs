@@ -1,30 +1,13 @@
-//! Compares README.md with the output of the examples, and compiles and runs its C program with its command line. (Its
-//! Rust code is compiled and run as documentation tests.)
+//! Compares README.md and the pages in `docs` with what happens: runs the commands that they show and their C programs,
+//! and looks for their excerpts in the files of the examples. (`src/documents.rs` runs their Rust code.)
 
 #[path = "support/mod.rs"]
 mod support;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-const README: &str = include_str!("../README.md");
-
-/// Returns the fenced block of a language that contains a text.
-fn block(language: &str, containing: &str) -> &'static str {
-    README
-        .split("\n```")
-        .skip(1)
-        .step_by(2) // every second piece is the text between two blocks
-        .filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'))
-        .find(|block| block.contains(containing))
-        .unwrap_or_else(|| panic!("README.md has no {language} block with {containing:?}"))
-}
-
-/// Returns the command in the first line of a console block, and the output in the other lines.
-fn console(containing: &str) -> (&'static str, &'static str) {
-    let (command, output) = block("console", containing).split_once('\n').expect("a command and its output");
-    (command.strip_prefix("$ ").expect("a command begins with a dollar sign"), output.trim_end())
-}
+use support::markdown;
 
 /// Runs an example with arguments and returns its output, with Unix line ends. If the system cannot start it, prints a
 /// SKIP line and returns `None`.
@@ -46,32 +29,73 @@ fn without_numbers(text: &str) -> Vec<Vec<&str>> {
     text.lines().map(|line| line.split_whitespace().map(word).collect()).collect()
 }
 
-#[test]
-fn the_rust_code_of_every_page_is_run() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let module = std::fs::read_to_string(root.join("src/documents.rs")).unwrap();
-    let Ok(directory) = std::fs::read_dir(root.join("docs")) else { return };
-    for page in directory {
-        let name = page.unwrap().file_name().into_string().unwrap();
-        assert!(module.contains(&format!("\"../docs/{name}\"")), "src/documents.rs has no line for docs/{name}");
+/// Returns the lines of the example `doctor` that do not depend on the policies of the system: the headings and, on the
+/// system of the pages, the names of backends and facts.
+fn headings(text: &str) -> Vec<&str> {
+    let (report, _) = text.split_once("\nAdvice\n").expect("the report ends with advice");
+    let lines = report.lines().skip(1).filter(|line| cfg!(target_os = "linux") || !line.starts_with(' '));
+    lines.map(|line| line.trim_start().split("  ").next().unwrap_or(line)).collect()
+}
+
+/// Compares the output of an example with what a page shows.
+fn compare(name: &str, place: &str, output: &str, shown: &str) {
+    let only_x86_64 = match name {
+        "add" => shown.lines().next(),
+        "portable" | "qsort" => Some("only x86-64 has two calling conventions"),
+        _ => None,
+    };
+    match name {
+        "rdtsc" | "brainfuck" => assert_eq!(without_numbers(output), without_numbers(shown), "{place}"),
+        "doctor" => assert_eq!(headings(output), headings(shown), "{place}"),
+        _ if cfg!(target_arch = "x86_64") => assert_eq!(output, shown, "{place}"),
+        _ => assert_eq!(output, only_x86_64.unwrap_or(shown), "{place}"),
     }
 }
 
 #[test]
-fn rdtsc_prints_what_the_readme_shows() {
-    let (command, shown) = console("example rdtsc");
-    assert_eq!(command, "cargo run --example rdtsc");
+fn the_rust_code_of_every_page_is_run() {
+    let module = include_str!("../src/documents.rs");
+    for (name, _) in markdown::pages() {
+        assert!(module.contains(&format!("\"../{name}\"")), "src/documents.rs has no line for {name}");
+    }
+}
+
+#[test]
+fn the_examples_print_what_the_pages_show() {
+    for (number, shown) in markdown::commands().into_iter().enumerate() {
+        // A command may write a file first: echo 'TEXT' > FILE; cargo run …
+        let (file, command) = match shown.command.split_once("; ") {
+            Some((file, command)) if file.starts_with("echo '") => (Some(file), command),
+            _ => (None, shown.command.as_str()),
+        };
+        let Some(options) = command.strip_prefix("cargo run ") else { continue };
+        let words: Vec<&str> =
+            options.split_whitespace().filter(|word| !["--release", "--"].contains(word)).collect();
+        let ["--example", name, arguments @ ..] = words.as_slice() else { panic!("{}: {command}", shown.place) };
+        let directory = temporary(&format!("command-{number}"));
+        if let Some(file) = file {
+            let (text, file) = file["echo '".len()..].split_once("' > ").expect("echo 'TEXT' > FILE");
+            fs::write(directory.join(file), format!("{text}\n")).unwrap();
+        }
+        let Some(output) = example(name, arguments, &directory) else { return };
+        compare(name, &shown.place, &output, &shown.output);
+    }
+}
+
+#[test]
+fn rdtsc_reads_the_counter_of_the_processor() {
     let before = counter();
     let Some(output) = example("rdtsc", &[], Path::new(".")) else { return };
     let after = counter();
-    assert_eq!(without_numbers(&output), without_numbers(shown));
-    for text in [output.as_str(), shown] {
+    let shown = markdown::commands().into_iter().find(|shown| shown.command == "cargo run --example rdtsc");
+    let shown = shown.expect("a page shows it").output;
+    for text in [&output, &shown] {
         let numbers: Vec<u64> =
             text.lines().map(|line| line.split_whitespace().last().unwrap().parse().unwrap()).collect();
         assert_eq!(numbers[1] - numbers[0], numbers[2]);
         // The example reads the processor's counter, so its readings lie between ours.
         let [first, second, _] = numbers[..] else { panic!("{text}") };
-        assert!(text == shown || (before <= first && second <= after), "{before} {text} {after}");
+        assert!(*text == shown || (before <= first && second <= after), "{before} {text} {after}");
     }
 }
 
@@ -90,49 +114,9 @@ fn counter() -> u64 {
 }
 
 #[test]
-fn add_prints_what_the_readme_shows() {
-    let (command, shown) = console("example add");
-    assert_eq!(command, "cargo run --example add");
-    let Some(output) = example("add", &[], Path::new(".")) else { return };
-    // Other architectures print only the first line.
-    let lines = if cfg!(target_arch = "x86_64") { 3 } else { 1 };
-    assert_eq!(output, shown.lines().take(lines).collect::<Vec<_>>().join("\n"));
-}
-
-#[test]
-fn the_thunk_examples_print_what_the_readme_shows() {
-    for name in ["portable", "qsort"] {
-        let (command, shown) = console(&format!("example {name}"));
-        assert_eq!(command, format!("cargo run --example {name}"));
-        let Some(output) = example(name, &[], Path::new(".")) else { return };
-        let other = "only x86-64 has two calling conventions";
-        assert_eq!(output, if cfg!(target_arch = "x86_64") { shown } else { other });
-    }
-}
-
-#[test]
-fn brainfuck_prints_what_the_readme_shows() {
-    let (command, shown) = console("--interpret");
-    assert_eq!(command, "cargo run --release --example brainfuck -- --interpret");
-    let Some(output) = example("brainfuck", &["--interpret"], Path::new(".")) else { return };
-    assert_eq!(without_numbers(&output), without_numbers(shown));
-}
-
-#[test]
-fn brainfuck_reports_errors_as_the_readme_shows() {
-    let (command, shown) = console("unclosed.bf");
-    let source = command.strip_prefix("echo '").and_then(|rest| rest.split_once('\'')).expect("a program").0;
-    let directory = temporary("unclosed");
-    std::fs::write(directory.join("unclosed.bf"), source).unwrap();
-    assert!(command.ends_with("cargo run --example brainfuck unclosed.bf"));
-    let Some(output) = example("brainfuck", &["unclosed.bf"], &directory) else { return };
-    assert_eq!(output, shown);
-}
-
-#[test]
 fn brainfuck_runs_a_file_and_reads_input() {
     let directory = temporary("file");
-    std::fs::write(directory.join("upper.bf"), ",[>++++[<-------->-]<.,]").unwrap();
+    fs::write(directory.join("upper.bf"), ",[>++++[<-------->-]<.,]").unwrap();
     let Some(output) = example_with_input("brainfuck", &["upper.bf"], &directory, "execbuf") else { return };
     assert_eq!(output, "EXECBUF");
     let output = example_with_input("brainfuck", &["--interpret", "upper.bf"], &directory, "execbuf").unwrap();
@@ -143,29 +127,106 @@ fn brainfuck_runs_a_file_and_reads_input() {
     assert!(output.starts_with("brainfuck: missing.bf: "), "{output}");
 }
 
+/// Returns whether a C block is a whole program, and not an excerpt of a file.
+fn is_program(block: &markdown::Block) -> bool {
+    block.text.contains("int main(")
+}
+
 #[test]
-fn the_c_example_compiles_with_its_command_line_and_runs() {
-    if !support::can_compile("the C example") {
+fn the_c_programs_of_the_pages_compile_without_warnings_and_run() {
+    if !support::can_compile("the C programs of the pages") || cfg!(not(target_arch = "x86_64")) {
         return;
     }
-    let (command, shown) = console("example.c");
-    let directory = temporary("c");
-    std::fs::write(directory.join("example.c"), block("c", "execbuf.h")).unwrap();
-    #[cfg(unix)]
-    {
-        let csrc = Path::new(env!("CARGO_MANIFEST_DIR")).join("csrc");
-        let link = directory.join("csrc");
-        let _ = std::fs::remove_file(&link);
-        std::os::unix::fs::symlink(csrc, link).unwrap();
+    let directory = c_directory("programs");
+    run("cc -std=c11 -O2 -c csrc/execbuf.c -o execbuf.o", &directory, "csrc/execbuf.c");
+    let blocks = markdown::blocks().into_iter().filter(|block| block.info == "c" && is_program(block));
+    for block in blocks {
+        fs::write(directory.join("program.c"), &block.text).unwrap();
+        let compile = "cc -std=c11 -O2 -Wall -Wextra -I csrc/include program.c execbuf.o -pthread -o program";
+        run(compile, &directory, &block.place);
+        run("./program", &directory, &block.place);
     }
-    let output = Command::new("sh").args(["-c", command]).current_dir(&directory).output().unwrap();
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), shown);
+}
+
+#[test]
+fn the_c_command_lines_of_the_pages_print_what_they_show() {
+    if !support::can_compile("the C command lines of the pages") {
+        return;
+    }
+    let directory = c_directory("commands");
+    let blocks = markdown::blocks();
+    for shown in markdown::commands().into_iter().filter(|shown| shown.command.starts_with("cc ")) {
+        // The text beside the command says under which name to save the program.
+        let page = shown.place.split(':').next().expect("a place is a file and a line");
+        let program =
+            blocks.iter().find(|block| block.place.starts_with(page) && block.info == "c" && is_program(block));
+        if let Some(program) = program {
+            fs::write(directory.join("example.c"), &program.text).unwrap();
+        }
+        assert_eq!(run(&shown.command, &directory, &shown.place).trim_end(), shown.output, "{}", shown.place);
+    }
+}
+
+#[test]
+fn excerpts_in_the_pages_are_in_the_files() {
+    let files: Vec<String> = ["examples", "csrc"].into_iter().flat_map(|top| texts(&root().join(top))).collect();
+    for block in markdown::blocks() {
+        let is_excerpt = block.info == "rust,ignore" || block.info == "c" && !is_program(&block);
+        // An excerpt may leave out the indentation that all of its lines have in the file.
+        let lines = |text: &str| format!("\n{}\n", text.lines().map(str::trim).collect::<Vec<_>>().join("\n"));
+        if is_excerpt {
+            let excerpt = lines(&block.text);
+            assert!(files.iter().any(|file| lines(file).contains(&excerpt)), "{}: in no file", block.place);
+        }
+    }
+}
+
+/// Returns the texts of all files of Rust and C in a directory.
+fn texts(directory: &Path) -> Vec<String> {
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts.extend(self::texts(&path));
+        } else if path
+            .extension()
+            .is_some_and(|extension| ["rs", "c", "h"].iter().any(|wanted| extension == *wanted))
+        {
+            texts.push(fs::read_to_string(path).unwrap().replace("\r\n", "\n"));
+        }
+    }
+    texts
+}
+
+/// Runs a shell command, which must succeed without messages, and returns its output.
+fn run(command: &str, directory: &Path, place: &str) -> String {
+    let output =
+        Command::new("sh").args(["-c", command]).current_dir(directory).output().expect("there is a shell");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && messages.is_empty(), "{place}: {command}: {}\n{messages}", output.status);
+    String::from_utf8(output.stdout).expect("C programs write UTF-8")
+}
+
+/// Creates a directory in which C programs can be built, with links to the directories of the project that the command
+/// lines name.
+fn c_directory(name: &str) -> PathBuf {
+    let directory = temporary(name);
+    #[cfg(unix)]
+    for name in ["csrc", "examples"] {
+        let link = directory.join(name);
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(root().join(name), link).unwrap();
+    }
+    directory
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Creates a directory for the files of a test.
 fn temporary(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("documents").join(name);
-    std::fs::create_dir_all(&directory).unwrap();
+    fs::create_dir_all(&directory).unwrap();
     directory
 }

@@ -7,6 +7,7 @@ pub mod example;
 #[cfg(target_os = "linux")]
 pub mod harden;
 pub mod maps;
+pub mod markdown;
 pub mod numbered;
 mod output;
 pub mod random;
