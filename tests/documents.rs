@@ -47,6 +47,10 @@ fn compare(name: &str, place: &str, output: &str, shown: &str) {
     match name {
         "rdtsc" | "brainfuck" => assert_eq!(without_numbers(output), without_numbers(shown), "{place}"),
         "doctor" => assert_eq!(headings(output), headings(shown), "{place}"),
+        // The length of the code differs.
+        "loop_jit" if cfg!(not(target_arch = "x86_64")) => {
+            assert_eq!(without_numbers(output), without_numbers(shown), "{place}");
+        }
         _ if cfg!(target_arch = "x86_64") => assert_eq!(output, shown, "{place}"),
         _ => assert_eq!(output, only_x86_64.unwrap_or(shown), "{place}"),
     }
@@ -156,12 +160,12 @@ fn the_c_command_lines_of_the_pages_print_what_they_show() {
     let directory = c_directory("commands");
     let blocks = markdown::blocks();
     for shown in markdown::commands().into_iter().filter(|shown| shown.command.starts_with("cc ")) {
-        // The text beside the command says under which name to save the program.
+        // A file without a directory is the first program of the page.
         let page = shown.place.split(':').next().expect("a place is a file and a line");
-        let program =
-            blocks.iter().find(|block| block.place.starts_with(page) && block.info == "c" && is_program(block));
-        if let Some(program) = program {
-            fs::write(directory.join("example.c"), &program.text).unwrap();
+        for name in shown.command.split(' ').filter(|word| word.ends_with(".c") && !word.contains('/')) {
+            let mut programs = blocks.iter().filter(|block| block.info == "c" && is_program(block));
+            let program = programs.find(|block| block.place.starts_with(page)).expect("the page has a program");
+            fs::write(directory.join(name), &program.text).unwrap();
         }
         assert_eq!(run(&shown.command, &directory, &shown.place).trim_end(), shown.output, "{}", shown.place);
     }
