@@ -1,5 +1,5 @@
-//! Compares README.md and the pages in `docs` with what happens: runs the commands that they show and their C programs,
-//! and looks for their excerpts in the files of the examples. (`src/documents.rs` runs their Rust code.)
+//! Compares README.md, the pages in `docs` and the other pages with what happens: runs the commands that they show and their
+//! C programs, and looks for their excerpts and figures in the files. (`src/documents.rs` runs their Rust code.)
 
 #[path = "support/mod.rs"]
 mod support;
@@ -59,8 +59,30 @@ fn compare(name: &str, place: &str, output: &str, shown: &str) {
 #[test]
 fn the_rust_code_of_every_page_is_run() {
     let module = include_str!("../src/documents.rs");
-    for (name, _) in markdown::pages() {
-        assert!(module.contains(&format!("\"../{name}\"")), "src/documents.rs has no line for {name}");
+    for (name, text) in markdown::pages() {
+        let has_line = module.contains(&format!("\"../{name}\""));
+        assert!(
+            has_line || !name.starts_with("docs/") && !text.contains("```rust"),
+            "src/documents.rs lacks {name}"
+        );
+    }
+}
+
+#[test]
+fn the_figures_in_the_pages_are_those_of_the_benchmark() {
+    let Ok(results) = fs::read_to_string(root().join("bench/results.md")) else {
+        return skip("the figures in the pages: the benchmark is not in the published crate");
+    };
+    let results = markdown::cells(&results);
+    for (page, text) in markdown::pages() {
+        for cell in markdown::cells(&text) {
+            let [row, column, _] = cell;
+            let is_ours = results.iter().any(|[_, known, _]| *known == column) && !row.starts_with("---");
+            assert!(
+                !is_ours || results.contains(&cell),
+                "{page}: {row}, {column}: not the figure in bench/results.md"
+            );
+        }
     }
 }
 
@@ -162,7 +184,9 @@ fn the_c_command_lines_of_the_pages_print_what_they_show() {
     for shown in markdown::commands().into_iter().filter(|shown| shown.command.starts_with("cc ")) {
         // A file without a directory is the first program of the page.
         let page = shown.place.split(':').next().expect("a place is a file and a line");
-        for name in shown.command.split(' ').filter(|word| word.ends_with(".c") && !word.contains('/')) {
+        for name in
+            shown.command.split(' ').filter(|word| word.strip_suffix(".c").is_some() && !word.contains('/'))
+        {
             let mut programs = blocks.iter().filter(|block| block.info == "c" && is_program(block));
             let program = programs.find(|block| block.place.starts_with(page)).expect("the page has a program");
             fs::write(directory.join(name), &program.text).unwrap();

@@ -1,4 +1,4 @@
-//! The fenced blocks of README.md and of the pages in `docs`.
+//! The pages of the documentation, and the blocks and tables in them.
 
 use std::fs;
 use std::path::Path;
@@ -25,16 +25,19 @@ pub struct Shown {
 /// Returns the names and texts of all pages.
 pub fn pages() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = fs::read_dir(root.join("docs")).expect("there are pages");
-    let mut names: Vec<String> =
-        docs.map(|page| format!("docs/{}", page.unwrap().file_name().into_string().unwrap())).collect();
-    names.push("README.md".into());
-    names.sort();
-    let read = |name: String| {
-        let text = fs::read_to_string(root.join(&name)).unwrap();
-        (name, text.replace("\r\n", "\n"))
-    };
-    names.into_iter().map(read).collect()
+    let mut pages = Vec::new();
+    // The published crate lacks some of these directories.
+    for directory in ["", "docs/", "csrc/", "bench/"] {
+        for entry in fs::read_dir(root.join(directory)).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                let name = format!("{directory}{}", path.file_name().unwrap().to_str().unwrap());
+                pages.push((name, fs::read_to_string(path).unwrap().replace("\r\n", "\n")));
+            }
+        }
+    }
+    pages.sort();
+    pages
 }
 
 /// Returns the blocks of all pages.
@@ -71,4 +74,22 @@ pub fn commands() -> Vec<Shown> {
         }
     }
     commands
+}
+
+/// Returns the cells of the tables whose first column has no heading: the names of their rows and columns, and the texts.
+pub fn cells(text: &str) -> Vec<[&str; 3]> {
+    let mut cells = Vec::new();
+    let mut columns: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        let row = line.strip_prefix('|').and_then(|line| line.strip_suffix('|'));
+        let row: Vec<&str> = row.map(|row| row.split('|').map(str::trim).collect()).unwrap_or_default();
+        match row.first() {
+            None => columns.clear(),
+            Some(&"") => columns = row,
+            Some(name) => {
+                cells.extend(columns.iter().zip(&row).skip(1).map(|(column, cell)| [*name, *column, *cell]));
+            }
+        }
+    }
+    cells
 }

@@ -51,6 +51,7 @@ fn draw_bars(area: &Area<'_>, top: i32, bars: &[Bar]) -> Result<()> {
         area.draw(&PathElement::new([(x, top), (x, bottom)], FAINT))?;
         text(area, (x, bottom + 8), HPos::Center, VPos::Top, INK, &tick(time))?;
     }
+    scale(area, bottom, "logarithmic scale")?;
     for (&(library, time), y) in bars.iter().zip((top..).step_by(BAR as usize)) {
         let (end, middle) = (axis.place(time), y + BAR / 2);
         area.draw(&Rectangle::new([(LEFT, y + 5), (end, y + BAR - 5)], color(library).filled()))?;
@@ -78,6 +79,7 @@ fn draw_lines(area: &Area<'_>, top: i32, lines: &[Line]) -> Result<()> {
         let x = across.place(live as f64);
         text(area, (x, bottom + 8), HPos::Center, VPos::Top, INK, &format!("{} live", thousands(live)))?;
     }
+    scale(area, bottom, "both scales are logarithmic")?;
     let mut names = Vec::new();
     for Line { name, points } in lines {
         let place = |&(live, time): &(usize, f64)| (across.place(live as f64), up.place(time));
@@ -103,6 +105,11 @@ fn title(area: &Area<'_>, top: i32, title: &str) -> Result<()> {
     let style = ("sans-serif", 20).into_font().style(FontStyle::Bold).color(&INK);
     area.draw(&Text::new(title, (20, top - 40), style))?;
     Ok(())
+}
+
+/// Draws a remark about the scale, below its figures.
+fn scale(area: &Area<'_>, bottom: i32, remark: &str) -> Result<()> {
+    text(area, (i32::midpoint(LEFT, RIGHT), bottom + 28), HPos::Center, VPos::Top, INK, remark)
 }
 
 /// Draws other text.

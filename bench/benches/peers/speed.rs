@@ -63,8 +63,8 @@ pub(crate) fn threads(report: &mut Report) -> Result<()> {
         report.time(row, ExecPool::NAME, |turns| together(turns, |thread| pool(pool_of(thread))));
         report.time(row, <Box<JitAllocator>>::NAME, |turns| together(turns, |thread| allocator(pool_of(thread))));
     };
-    row("the same, two threads at once, one pool", |_| 0);
-    let each = "the same, two threads at once, a pool for each";
+    row("publish and release 10 bytes, two threads, one pool", |_| 0);
+    let each = "publish and release 10 bytes, two threads, a pool for each";
     row(each, |thread| thread);
     report.time(each, Single::NAME, |turns| together(turns, |_| Ok(ExecBuffer::new(&RDTSC)?)));
     Ok(())
@@ -98,7 +98,7 @@ pub(crate) fn batch(report: &mut Report) -> Result<()> {
         });
         Ok(time? / 1000)
     });
-    report.time("the same by publish_batch", ExecPool::NAME, |turns| {
+    report.time("publish and release 1,000 × 64 bytes by publish_batch, per piece", ExecPool::NAME, |turns| {
         Ok(repeat(turns, || Ok(pool.publish_batch(&codes)?))? / 1000)
     });
     Ok(())

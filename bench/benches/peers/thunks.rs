@@ -69,7 +69,7 @@ pub(crate) fn call(report: &mut Report) -> Result<()> {
     let row = "call with 4 integers, without crossing";
     measure(report, row, ExecPool::NAME, calls!(black_box(sysv64)))?;
 
-    let row = "the same from System V to Win64";
+    let row = "call with 4 integers, from System V to Win64";
     TARGET.store(win64 as usize as u64, Ordering::Relaxed);
     let rustc = measure(report, row, "rustc", calls!(black_box(to_win64 as SysV)))?;
     let thunk = measure(report, row, Thunks::NAME, calls!(black_box(called_by_sysv64)))?;
@@ -77,7 +77,7 @@ pub(crate) fn call(report: &mut Report) -> Result<()> {
     #[cfg(feature = "libffi")]
     measure(report, row, "libffi", libffi::to_win64(win64))?;
 
-    let row = "the same from Win64 to System V";
+    let row = "call with 4 integers, from Win64 to System V";
     TARGET.store(sysv64 as usize as u64, Ordering::Relaxed);
     let rustc = measure(report, row, "rustc", calls!(black_box(to_sysv64 as Win64)))?;
     let thunk = measure(report, row, Thunks::NAME, calls!(black_box(called_by_win64)))?;
