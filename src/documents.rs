@@ -11,3 +11,4 @@ macro_rules! page {
 page!(readme, "../README.md");
 page!(examples, "../docs/examples.md");
 page!(first_jit, "../docs/first-jit.md");
+page!(hardened, "../docs/hardened.md");

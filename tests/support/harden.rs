@@ -86,8 +86,23 @@ fn op(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: u16::try_from(code).expect("BPF codes have 16 bits"), jt, jf, k }
 }
 
-fn install(mut filter: Vec<libc::sock_filter>) -> Result<(), String> {
-    filter.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
+/// Installs a filter that allows only the given system calls. `otherwise` says what happens at any other call.
+pub fn allow_only(calls: &[libc::c_long], otherwise: u32) -> Result<(), String> {
+    let mut filter = vec![op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)]; // seccomp_data.nr
+    for &call in calls {
+        let number = u32::try_from(call).expect("a small number");
+        filter.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number));
+        filter.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
+    }
+    install_with_default(filter, otherwise)
+}
+
+fn install(filter: Vec<libc::sock_filter>) -> Result<(), String> {
+    install_with_default(filter, libc::SECCOMP_RET_ALLOW)
+}
+
+fn install_with_default(mut filter: Vec<libc::sock_filter>, default: u32) -> Result<(), String> {
+    filter.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, default));
     let length = u16::try_from(filter.len()).expect("a short filter");
     let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
     // SAFETY: This only restricts this process, which is a child.
