@@ -12,3 +12,4 @@ page!(readme, "../README.md");
 page!(examples, "../docs/examples.md");
 page!(first_jit, "../docs/first-jit.md");
 page!(hardened, "../docs/hardened.md");
+page!(which_shape, "../docs/which-shape.md");
