@@ -196,7 +196,13 @@ fn the_page_shows_the_error_of_a_process_without_descriptors() {
 
 #[test]
 fn the_page_shows_the_error_of_a_process_without_address_space() {
-    shows_error(|| harden::limited_address_space(1 << 20));
+    shows_error(|| {
+        harden::limit(libc::RLIMIT_AS, 0)?;
+        let (protection, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: A new mapping affects no other mapping.
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), 1, protection, flags, -1, 0) };
+        if page == libc::MAP_FAILED { Ok(()) } else { Err("RLIMIT_AS has no effect here".to_owned()) }
+    });
 }
 
 #[test]
