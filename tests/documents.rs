@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::markdown;
+use support::{markdown, skip};
 
 /// Runs an example with arguments and returns its output, with Unix line ends. If the system cannot start it, prints a
 /// SKIP line and returns `None`.
