@@ -14,7 +14,7 @@ use crate::speed::Bar;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-const WIDTH: i32 = 860;
+const WIDTH: i32 = 920;
 /// The left and right edges of the charts. Names are to the left of them, names and figures to the right.
 const LEFT: i32 = 140;
 const RIGHT: i32 = 620;

@@ -98,7 +98,7 @@ pub(crate) fn batch(report: &mut Report) -> Result<()> {
         });
         Ok(time? / 1000)
     });
-    report.time("publish and release 1,000 × 64 bytes by publish_batch, per piece", ExecPool::NAME, |turns| {
+    report.time("publish and release 1,000 × 64 bytes by publish_batch", ExecPool::NAME, |turns| {
         Ok(repeat(turns, || Ok(pool.publish_batch(&codes)?))? / 1000)
     });
     Ok(())
