@@ -15,6 +15,11 @@
  *   XB_EXTERNAL_NOINLINE
  *   XB_EXTERNAL_COLD
  *
+ * Before the definition of a function that calls machine code which is made or found at run time:
+ *
+ *   XB_UNCHECKED_CALLS  clang does not check the function's indirect calls. Its checks (-fsanitize=cfi, kcfi
+ *                       and function) know only functions that were compiled together with the caller.
+ *
  * In expressions:
  *
  *   XB_UNLIKELY(condition)           the condition, which is rarely true
@@ -42,6 +47,14 @@
 /* MSVC: on x86, plain accesses of aligned words are ordered like this by the processor. */
 #define XB_LOAD_ACQUIRE(object) (object)
 #define XB_STORE_RELEASE(object, value) ((void)((object) = (value)))
+#endif
+
+#if defined(__clang__) && __clang_major__ >= 16 /* older versions warn of the unknown name */
+#define XB_UNCHECKED_CALLS __attribute__((no_sanitize("cfi", "function", "kcfi")))
+#elif defined(__clang__)
+#define XB_UNCHECKED_CALLS __attribute__((no_sanitize("cfi", "function")))
+#else
+#define XB_UNCHECKED_CALLS
 #endif
 
 /* At file scope: the build fails with this text unless the constant condition holds. */

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "../base/compiler.h"
 #include "../base/error.h"
 #include "../base/isa.h"
 #include "layout.h"
@@ -14,7 +15,7 @@
 
 typedef int (*constant_function)(void);
 
-static int call_constant(const uint8_t *entry) {
+XB_UNCHECKED_CALLS static int call_constant(const uint8_t *entry) {
     constant_function function;
     memcpy(&function, &entry, sizeof function); /* ISO C has no cast from a data pointer to a function */
     return function();

@@ -41,6 +41,12 @@
  * library flushes instruction caches. On AArch64 this requires Linux 4.16, for membarrier(2): on older
  * kernels each thread other than the publisher must execute an isb before it calls the code.
  *
+ * Control-flow integrity: clang's -fsanitize=cfi and -fsanitize=kcfi stop a program that calls published
+ * code, because the compiler has not seen that code. Put __attribute__((no_sanitize("cfi"))), or "kcfi",
+ * before each function that makes such a call; the library's own functions have it. Windows' Control Flow
+ * Guard (/guard:cf) permits the calls, because every address in new executable pages is a valid target
+ * (Microsoft, "Memory Protection Constants").
+ *
  * fork: afterwards both processes may call and free all code that existed before, and neither sees a change
  * that the other makes. Both may rewrite buffers with a dedicated mapping, but not those in regions of a pool
  * (see "Pool"). Fork handlers (pthread_atfork) that are registered after the library was loaded may call
