@@ -1,7 +1,7 @@
 //! Compiles the C library, and with the feature `bindgen` generates its bindings.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn main() {
     let csrc = Path::new(&variable("CARGO_MANIFEST_DIR")).join("csrc");
@@ -30,13 +30,31 @@ fn compile(csrc: &Path) {
     build.std("c11").include(csrc.join("include"));
     // A library that contains the crate does not export the C API. Rust still links to hidden symbols.
     build.flag_if_supported("-fvisibility=hidden").define("EXECBUF_API", "");
-    build.file(csrc.join("execbuf.c"));
-    build.compile("execbuf");
+    let source = csrc.join("execbuf.c");
+    match without_lto(&build, &source) {
+        Some(object) => cc::Build::new().object(object).compile("execbuf"),
+        None => build.file(source).compile("execbuf"),
+    }
     // In glibc before 2.34 and on the BSDs, pthread_atfork is in a separate library; other systems ignore the option.
     let unix = env::var_os("CARGO_CFG_UNIX").is_some();
     if unix && variable("CARGO_CFG_TARGET_OS") != "android" {
         println!("cargo::rustc-link-lib=pthread");
     }
+}
+
+/// Compiles the source to an object file with machine code if CFLAGS asks for link-time optimisation, as the builds of
+/// Linux distributions do. rustc's linker can't read the object files of `-flto`. cc puts CFLAGS behind all flags of
+/// the build script, so the opposite flag must be added by hand.
+fn without_lto(build: &cc::Build, source: &Path) -> Option<PathBuf> {
+    let mut command = build.get_compiler().to_command();
+    if !command.get_args().any(|argument| argument.to_string_lossy().starts_with("-flto")) {
+        return None;
+    }
+    let object = Path::new(&variable("OUT_DIR")).join("execbuf.o");
+    command.arg("-fno-lto").arg("-c").arg(source).arg("-o").arg(&object);
+    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}: {status}");
+    Some(object)
 }
 
 #[cfg(feature = "bindgen")]
