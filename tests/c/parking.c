@@ -150,6 +150,7 @@ static void failing_rewrites_do_not_accumulate_copies(void) {
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static void wait_for(pid_t child) {
     int status;

@@ -1,6 +1,7 @@
 /* Pools and threads: one pool for many threads, owners and visitors of a pool, and code that one thread
  * publishes and another frees. */
 
+#include "meet.h"
 #include "pool_threads.h"
 
 static execbuf_pool *shared;
@@ -173,7 +174,7 @@ static void another_thread_can_free_code(void) {
 /* One thread frees a pool while another one frees its last buffers: the pool ends exactly once. */
 enum { KINDS = 3 };
 static execbuf last[KINDS];
-static pthread_barrier_t together;
+static atomic_uint arrivals;
 
 static void *free_at_the_same_time(void *argument) {
     static uint8_t large[3U << 20];
@@ -190,7 +191,7 @@ static void *free_at_the_same_time(void *argument) {
                 release(&last[2]);
             }
         }
-        (void)pthread_barrier_wait(&together);
+        meet(&arrivals);
         if (argument == NULL) {
             execbuf_pool_free(shared);
         } else {
@@ -200,7 +201,7 @@ static void *free_at_the_same_time(void *argument) {
                 release(&last[i]);
             }
         }
-        (void)pthread_barrier_wait(&together);
+        meet(&arrivals);
         if (argument == NULL) {
             /* If the pool had ended twice, these two would be the same. */
             execbuf_pool *one = new_pool();
@@ -214,9 +215,7 @@ static void *free_at_the_same_time(void *argument) {
 }
 
 static void concurrent_frees_end_a_pool_once(void) {
-    CHECK(pthread_barrier_init(&together, NULL, 2) == 0);
     in_threads(2, free_at_the_same_time);
-    CHECK(pthread_barrier_destroy(&together) == 0);
 }
 
 int main(void) {

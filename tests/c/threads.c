@@ -2,6 +2,7 @@
  * ThreadSanitizer runs this, too. */
 
 #include "check.h"
+#include "meet.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -76,12 +77,12 @@ static void fork_some(void) {
 void xb_prim_lock(void);
 void xb_prim_unlock(void);
 
-static pthread_barrier_t locked;
+static atomic_uint arrivals;
 
 static void *hold_the_lock(void *argument) {
     (void)argument;
     xb_prim_lock();
-    (void)pthread_barrier_wait(&locked);
+    meet(&arrivals);
     /* Long enough for the other thread to fork, if the fork does not wait for the lock. */
     for (int i = 0; i < 20000; i++) {
         (void)sched_yield();
@@ -93,9 +94,8 @@ static void *hold_the_lock(void *argument) {
 /* A fork waits until no other thread holds the lock. */
 static void fork_while_the_lock_is_held(void) {
     pthread_t holder;
-    CHECK(pthread_barrier_init(&locked, NULL, 2) == 0);
     CHECK(pthread_create(&holder, NULL, hold_the_lock, NULL) == 0);
-    (void)pthread_barrier_wait(&locked);
+    meet(&arrivals);
     fork_one();
     CHECK(pthread_join(holder, NULL) == 0);
 }
