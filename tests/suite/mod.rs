@@ -4,7 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "only one of the two programs uses the lists of tests")]
 #![allow(clippy::wildcard_imports, reason = "each file needs nearly all of these imports")]
 
-use crate::support::{Random, SHORTEST, TRAP, call, child, function, maps, reserve, returning};
+use crate::support::{Random, SHORTEST, TRAP, call, child, function, maps, reserve, returning, skip};
 use execbuf::{Error, ErrorKind, ExecBuffer, ExecPool};
 use std::convert::Infallible;
 

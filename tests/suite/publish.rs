@@ -13,6 +13,9 @@ suite! {
     }
 
     fn published_code_is_executable_and_not_writable(m) {
+        if !maps::LISTED {
+            return skip("published code: the mappings of this system cannot be listed");
+        }
         let buffer = m.publish(7);
         let mapping = maps::at(buffer.as_ptr()).expect("the code is mapped");
         assert!(mapping.executable && !mapping.writable);

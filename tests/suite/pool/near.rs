@@ -69,7 +69,7 @@ fn take(size: usize) -> *mut u8 {
     #[cfg(unix)]
     // SAFETY: A new mapping affects no other mapping.
     unsafe {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS; // with PROT_NONE no memory is reserved
         let base = libc::mmap(ptr::null_mut(), size, libc::PROT_NONE, flags, -1, 0);
         if base == libc::MAP_FAILED { ptr::null_mut() } else { base.cast() }
     }
