@@ -93,7 +93,8 @@ execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code,
 execbuf_function execbuf_entry(const execbuf *buffer, size_t offset) {
     execbuf_function function = NULL;
     if (buffer != NULL && offset < buffer->length) {
-        const uint8_t *address = (const uint8_t *)buffer->entry + offset;
+        /* Not as a pointer: an altered handle may have any entry, and only calling its address is wrong. */
+        uintptr_t address = (uintptr_t)buffer->entry + offset;
         memcpy(&function, &address, sizeof function); /* ISO C has no cast for this */
     }
     return function;

@@ -206,6 +206,16 @@ static void stale_foreign_and_altered_handles_are_refused(void) {
     CHECK(execbuf_free(&buffer) == EXECBUF_OK && execbuf_free(&neighbour) == EXECBUF_OK);
 }
 
+/* Functions that do not look a handle up compute with whatever is in it. UndefinedBehaviorSanitizer looks on.
+ */
+static void a_forged_handle_yields_an_address_without_a_check(void) {
+    execbuf forged = {NULL, 9, 0};
+    CHECK(execbuf_length(&forged) == 9);
+    CHECK(execbuf_entry(&forged, 0) == NULL && execbuf_entry(&forged, 1) != NULL);
+    forged.entry = (const void *)UINTPTR_MAX;
+    CHECK(execbuf_entry(&forged, 1) == NULL && execbuf_entry(&forged, 2) != NULL);
+}
+
 static void thousands_of_buffers_leave_no_mappings(void) {
     enum { COUNT = 3000 };
     static execbuf buffers[COUNT];
@@ -281,6 +291,7 @@ int main(void) {
     RUN(rewrite_checks_its_range);
     RUN(states_are_checked);
     RUN(stale_foreign_and_altered_handles_are_refused);
+    RUN(a_forged_handle_yields_an_address_without_a_check);
     RUN(thousands_of_buffers_leave_no_mappings);
     RUN(names_and_messages_are_complete);
     RUN(describe_truncates_like_snprintf);
