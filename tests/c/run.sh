@@ -117,6 +117,8 @@ program probe-faults$suffix faults probe.c
 program probe-stub$suffix stub probe.c
 program thunk$suffix plain thunk.c
 program signature$suffix plain signature.c
+program error$suffix plain error.c
+program xdata$suffix plain xdata.c
 program structs$suffix plain structs.c
 program find$suffix plain find.c
 program_cpp unwind$suffix plain unwind.cpp"
@@ -130,6 +132,7 @@ $list
 program biased-lock plain biased_lock.c -D_GNU_SOURCE
 program biased-lock-unix unix biased_lock.c -D_GNU_SOURCE
 program thunk-fork plain thunk_fork.c -D_GNU_SOURCE
+program clone plain clone.c -D_GNU_SOURCE
 program threads plain threads.c -D_GNU_SOURCE
 program buffer-unix unix buffer.c
 program faults-unix unix-faults faults.c

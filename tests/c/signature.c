@@ -134,11 +134,103 @@ static void text_is_parsed(void) {
     CHECK(strcmp(error.culprit, "text") == 0);
 }
 
+static void malformed_text_is_reported(void) {
+    static const struct {
+        const char *text;
+        execbuf_status status;
+        uint32_t position;
+        const char *culprit;
+    } texts[] = {
+        {"", EXECBUF_E_SYNTAX, 0, "the text ends here; a type is missing"},
+        {"q()", EXECBUF_E_SYNTAX, 0, "no type has this letter"},
+        {"i", EXECBUF_E_SYNTAX, 1, "'(' is missing"},
+        {"i(", EXECBUF_E_SYNTAX, 2, "the text ends here; ')' is missing"},
+        {"i(i q)", EXECBUF_E_SYNTAX, 3, "no type has this letter"},
+        {"i(.i.)", EXECBUF_E_SYNTAX, 4, "a second full stop"},
+        {"i()i()", EXECBUF_E_SYNTAX, 3, "more text than one signature"},
+        {"i(iv)", EXECBUF_E_TYPE, 2, "void is no argument; \"v()\" has none"},
+        {"i(.ib)", EXECBUF_E_TYPE, 2, "in \"...\", C passes int, or double; write i, I or d"},
+        {"i(long)", EXECBUF_E_TYPE, 1, "long has 4 bytes on Windows and 8 elsewhere; use i or l"},
+        {"x()", EXECBUF_E_TYPE, 0, "i128 is not supported yet; pass a pointer"},
+    };
+    execbuf_signature *signature;
+    execbuf_error error;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        signature = (execbuf_signature *)(void *)&error;
+        CHECK(execbuf_signature_parse(&signature, texts[i].text, &error) == texts[i].status);
+        CHECK(signature == NULL && error.status == texts[i].status && error.position == texts[i].position);
+        CHECK(strcmp(error.culprit, texts[i].culprit) == 0);
+    }
+    char text[EXECBUF_MAX_ARGUMENTS + 5] = "i(";
+    memset(text + 2, 'd', EXECBUF_MAX_ARGUMENTS);
+    text[2 + EXECBUF_MAX_ARGUMENTS] = ')';
+    execbuf_signature_free(parsed(text));
+    text[2 + EXECBUF_MAX_ARGUMENTS] = 'd';
+    text[3 + EXECBUF_MAX_ARGUMENTS] = ')';
+    CHECK(execbuf_signature_parse(&signature, text, &error) == EXECBUF_E_ARGUMENTS);
+    CHECK(strcmp(error.culprit, "text") == 0);
+}
+
+/* Checks that emitting needs a capacity of exactly the length, and writes nothing if it has less. */
+static void check_capacity(const char *text, execbuf_abi caller_abi, execbuf_abi callee_abi) {
+    execbuf_signature *signature = parsed(text);
+    uint8_t bytes[4096];
+    size_t needed;
+    size_t length;
+    execbuf_error error;
+    CHECK(execbuf_thunk_emit(signature, NULL, 0, &needed, caller_abi, callee_abi, bytes, &error) ==
+          EXECBUF_E_CAPACITY);
+    CHECK(strcmp(error.culprit, "capacity") == 0 && needed > 4 && needed < sizeof bytes);
+    memset(bytes, 0xa5, sizeof bytes);
+    CHECK(execbuf_thunk_emit(signature, bytes, needed - 1, &length, caller_abi, callee_abi, bytes, &error) ==
+          EXECBUF_E_CAPACITY);
+    CHECK(length == needed && bytes[0] == 0xa5 && memcmp(bytes, bytes + 1, sizeof bytes - 1) == 0);
+    CHECK(execbuf_thunk_emit(signature, bytes, needed, &length, caller_abi, callee_abi, bytes, &error) ==
+          EXECBUF_OK);
+    static const uint8_t endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
+    CHECK(length == needed && memcmp(bytes, endbr64, sizeof endbr64) == 0 && bytes[needed] == 0xa5);
+    CHECK(caller_abi == callee_abi || bytes[needed - 1] == 0xc3); /* ret */
+    execbuf_signature_free(signature);
+}
+
+static void emitted_thunks_have_exactly_their_length(void) {
+    static const char *const texts[] = {"v()", "?(bBhHiIlLpfd)", "d(fdfdfdfdfdfd)", "i(p.ididididid)"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        check_capacity(texts[i], EXECBUF_ABI_SYSV64, EXECBUF_ABI_SYSV64);
+        check_capacity(texts[i], EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64);
+        check_capacity(texts[i], EXECBUF_ABI_WIN64, EXECBUF_ABI_SYSV64);
+        check_capacity(texts[i], EXECBUF_ABI_WIN64, EXECBUF_ABI_WIN64);
+    }
+}
+
+static void emitting_checks_its_arguments(void) {
+    execbuf_signature *signature = parsed("i(p)");
+    const execbuf_abi known = EXECBUF_ABI_SYSV64;
+    const execbuf_abi unknown = (execbuf_abi)7;
+    uint8_t bytes[64];
+    size_t length = 1;
+    execbuf_error error;
+    CHECK(execbuf_thunk_emit(signature, bytes, 1, NULL, known, known, bytes, &error) == EXECBUF_E_NULL);
+    CHECK(strcmp(error.culprit, "length") == 0);
+    CHECK(execbuf_thunk_emit(signature, NULL, 1, &length, known, known, bytes, &error) == EXECBUF_E_NULL);
+    CHECK(strcmp(error.culprit, "out") == 0 && length == 0);
+    CHECK(execbuf_thunk_emit(signature, bytes, 1, &length, known, known, NULL, &error) == EXECBUF_E_NULL);
+    CHECK(strcmp(error.culprit, "target") == 0 && length == 0);
+    CHECK(execbuf_thunk_emit(signature, bytes, 1, &length, unknown, known, bytes, &error) == EXECBUF_E_ABI);
+    CHECK(strcmp(error.culprit, "caller_abi") == 0 && length == 0);
+    CHECK(execbuf_thunk_emit(signature, bytes, 1, &length, known, unknown, bytes, &error) == EXECBUF_E_ABI);
+    CHECK(strcmp(error.culprit, "callee_abi") == 0 && length == 0);
+    execbuf_signature_free(signature);
+}
+
 int main(void) {
     RUN(invalid_signatures_are_reported);
     RUN(invalid_types_are_reported);
     RUN(layouts_have_registers_and_stack_offsets);
     RUN(text_is_parsed);
+    RUN(malformed_text_is_reported);
+    RUN(emitted_thunks_have_exactly_their_length);
+    RUN(emitting_checks_its_arguments);
     (void)printf("ok\n");
     return 0;
 }

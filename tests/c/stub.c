@@ -1,27 +1,134 @@
-/* An unsupported platform: everything links and reports that. Built with EXECBUF_PRIM_STUB. */
+/* An unsupported platform: everything links, public functions report that, and the platform contract refuses
+ * each call that would need a system. Built with EXECBUF_PRIM_STUB. */
 
-#include "check.h"
+/* First, because the other headers have globals that its parameters would shadow. */
+#include "../../csrc/prim/lock.h"
+
+#include "../../csrc/prim/prim.h"
+
+#include "pool_helpers.h"
+
+static void unsupported(execbuf_status status) {
+    CHECK(status == EXECBUF_E_UNSUPPORTED && error.status == status);
+    CHECK(error.os_error == 0 && error.attempt_count == 0);
+}
+
+static void nothing_can_be_made(void) {
+    code one = returning(1);
+    execbuf buffer = filled();
+    unsupported(execbuf_new(&buffer, one.bytes, one.length, &error));
+    CHECK(is_zero(&buffer));
+    buffer = filled();
+    unsupported(execbuf_reserve(&buffer, 1, &error));
+    CHECK(is_zero(&buffer));
+    execbuf_pool *pool = (execbuf_pool *)(void *)&buffer;
+    unsupported(execbuf_pool_new(&pool, NULL, &error));
+    CHECK(pool == NULL);
+    execbuf_pool_free(pool);
+    execbuf_signature *signature = parsed("i(i)");
+    buffer = filled();
+    execbuf_status status =
+        execbuf_thunk_new(NULL, &buffer, signature, EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64, one.bytes, &error);
+    /* Only x86-64 has thunks, on whatever system. */
+    CHECK(status == EXECBUF_E_UNSUPPORTED || status == EXECBUF_E_ABI);
+    CHECK(error.status == status && is_zero(&buffer));
+    execbuf_signature_free(signature);
+}
+
+static void no_handle_is_valid(void) {
+    code one = returning(1);
+    const execbuf handles[] = {
+        {one.bytes, 1, 1},
+        {one.bytes, 1, (uint64_t)1 << 63}, /* the form of an id in a pool */
+        {one.bytes, 1, 0},
+        {one.bytes, 1, UINT64_MAX},
+    };
+    for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++) {
+        execbuf handle = handles[i];
+        CHECK(execbuf_free(&handle) == EXECBUF_E_STALE);
+        expect(execbuf_publish(&handle, one.bytes, one.length, &error), EXECBUF_E_STALE, "buffer");
+        expect(execbuf_rewrite(&handle, 0, one.bytes, one.length, &error), EXECBUF_E_STALE, "buffer");
+    }
+    CHECK(execbuf_stale_count() == 3 * sizeof handles / sizeof handles[0]);
+    execbuf buffer = {NULL, 0, 0};
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK && execbuf_free(NULL) == EXECBUF_OK);
+    buffer = filled();
+    CHECK(execbuf_find(one.bytes, &buffer) == EXECBUF_E_NOT_FOUND && is_zero(&buffer));
+}
+
+static void what_is_pure_works(void) {
+    execbuf_signature *signature = parsed("d(pid)");
+    execbuf_layout layout = EXECBUF_LAYOUT_INIT;
+    CHECK(execbuf_layout_of(signature, &layout, EXECBUF_ABI_WIN64, NULL) == EXECBUF_OK);
+    uint8_t bytes[512];
+    size_t length;
+    CHECK(execbuf_thunk_emit(signature, bytes, sizeof bytes, &length, EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64,
+                             bytes, NULL) == EXECBUF_OK);
+    CHECK(length > 0);
+    execbuf_signature_free(signature);
+    char text[200];
+    error.status = EXECBUF_E_DENIED;
+    error.culprit = "call";
+    error.os_error = 13;
+    error.attempt_count = 0;
+    CHECK(execbuf_error_describe(&error, text, sizeof text) < sizeof text);
+    CHECK(strstr(text, "(call: error 13)") != NULL); /* no system, so no names of its errors */
+}
+
+/* A result that names the call that failed. */
+static void refuses(xb_result result) {
+    CHECK(result.call != NULL && result.code == 0);
+}
+
+static void the_contract_refuses_each_call(void) {
+    uint8_t page[1] = {7};
+    void *base = page;
+    xb_prim_views views;
+    xb_prim_info info = xb_prim_query();
+    CHECK(info.backend_count == 0 && info.pool_backend_count == 0 && !info.can_replace);
+    CHECK(info.page_size != 0 && (info.page_size & (info.page_size - 1)) == 0);
+    refuses(xb_prim_stage(info.page_size, NULL, &base));
+    CHECK(base == NULL);
+    xb_prim_begin_write();
+    refuses(xb_prim_publish(EXECBUF_BACKEND_FLIP, page, info.page_size));
+    xb_prim_end_write();
+    refuses(xb_prim_reopen(page, info.page_size));
+    refuses(xb_prim_replace(page, page, info.page_size));
+    refuses(xb_prim_release(page, info.page_size));
+    refuses(xb_prim_map_region(EXECBUF_BACKEND_MEMFD, info.page_size, NULL, "name", &views));
+    CHECK(xb_prim_trim(page, 2 * info.page_size, info.page_size) ==
+          2 * info.page_size); /* nothing is unmapped */
+    CHECK(page[0] == 7);
+    CHECK(!xb_prim_is_exhaustion(12) && xb_prim_error_name(12) == NULL);
+}
+
+/* What can do nothing, and says so. */
+static void the_contract_accepts_what_needs_nothing(void) {
+    static const xb_prim_fork_hooks hooks = {NULL, NULL, NULL, NULL};
+    xb_prim_function function;
+    memset(&function, 0, sizeof function);
+    xb_prim_lock();
+    xb_prim_arm_fork_mark();
+    xb_prim_unlock();
+    xb_prim_check_fork();
+    CHECK(xb_prim_on_fork(&hooks).call == NULL);
+    CHECK(xb_prim_register_unwind(&function).call == NULL && xb_prim_deregister_unwind(&function));
+    xb_prim_barrier();
+    xb_prim_sync(NULL, NULL, 0);
+    xb_biased_lock lock;
+    xb_biased_lock_init(&lock);
+    for (int i = 0; i < 20; i++) {
+        xb_lock(&lock);
+        xb_unlock(&lock);
+    }
+}
 
 int main(void) {
-    code one = returning(1);
-    execbuf buffer = {&buffer, 1, 1};
-    execbuf_error error;
-    CHECK(execbuf_new(&buffer, one.bytes, one.length, &error) == EXECBUF_E_UNSUPPORTED);
-    CHECK(error.status == EXECBUF_E_UNSUPPORTED && error.os_error == 0 && error.attempt_count == 0);
-    CHECK(buffer.entry == NULL && buffer.length == 0 && buffer.id == 0);
-    CHECK(execbuf_reserve(&buffer, 1, &error) == EXECBUF_E_UNSUPPORTED);
-    CHECK(execbuf_publish(&buffer, one.bytes, one.length, &error) == EXECBUF_E_STALE);
-    CHECK(execbuf_rewrite(&buffer, 0, one.bytes, one.length, &error) == EXECBUF_E_STALE);
-    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
-
-    execbuf_pool *pool = (execbuf_pool *)(void *)&buffer;
-    CHECK(execbuf_pool_new(&pool, NULL, &error) == EXECBUF_E_UNSUPPORTED && pool == NULL);
-    CHECK(error.status == EXECBUF_E_UNSUPPORTED && error.os_error == 0 && error.attempt_count == 0);
-    buffer.entry = &buffer;
-    buffer.id = (uint64_t)1 << 63; /* the form of an id in a pool */
-    CHECK(execbuf_free(&buffer) == EXECBUF_E_STALE);
-    CHECK(execbuf_publish(&buffer, one.bytes, one.length, &error) == EXECBUF_E_STALE);
-    CHECK(execbuf_rewrite(&buffer, 0, one.bytes, one.length, &error) == EXECBUF_E_STALE);
+    RUN(nothing_can_be_made);
+    RUN(no_handle_is_valid);
+    RUN(what_is_pure_works);
+    RUN(the_contract_refuses_each_call);
+    RUN(the_contract_accepts_what_needs_nothing);
     (void)printf("ok\n");
     return 0;
 }

@@ -79,6 +79,24 @@ static void thunks_work_in_both_directions(void) {
           execbuf_free(&same) == EXECBUF_OK);
 }
 
+/* The code contains no distances, so it runs wherever it is published. */
+static void emitted_thunks_work_in_both_directions(void) {
+    uint8_t bytes[256];
+    size_t length;
+    execbuf there;
+    execbuf back;
+    CHECK(execbuf_thunk_emit(&int_of_two_ints, bytes, sizeof bytes, &length, EXECBUF_ABI_NATIVE, FOREIGN,
+                             address_of_foreign(foreign_minus), NULL) == EXECBUF_OK);
+    CHECK(execbuf_new(&there, bytes, length, NULL) == EXECBUF_OK && call_native(&there, 45, 3) == 42);
+    /* A thunk to a thunk: the outer one is called by the foreign convention. */
+    CHECK(execbuf_thunk_emit(&int_of_two_ints, bytes, sizeof bytes, &length, FOREIGN, EXECBUF_ABI_NATIVE,
+                             there.entry, NULL) == EXECBUF_OK);
+    CHECK(execbuf_new(&back, bytes, length, NULL) == EXECBUF_OK);
+    foreign_function function = (foreign_function)(void (*)(void))execbuf_entry(&back, 0);
+    CHECK(function(45, 3) == 42);
+    CHECK(execbuf_free(&back) == EXECBUF_OK && execbuf_free(&there) == EXECBUF_OK);
+}
+
 static void stubs_of_one_fingerprint_share_an_adapter(void) {
     execbuf_pool *pool;
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
@@ -299,6 +317,7 @@ int main(void) {
     RUN(both_processes_use_thunks_after_a_fork);
 #endif
     RUN(thunks_work_in_both_directions);
+    RUN(emitted_thunks_work_in_both_directions);
     RUN(stubs_of_one_fingerprint_share_an_adapter);
     RUN(a_thunk_outlives_its_pool);
     RUN(stubs_are_small);
