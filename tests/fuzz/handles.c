@@ -32,7 +32,7 @@ static known *take_known(world *world) {
     return &world->known[take_u8(&world->from) % HANDLES];
 }
 
-/* A pool; NULL: a dedicated mapping, or for thunks the library's pool. */
+/* A pool; NULL: a dedicated mapping. */
 static execbuf_pool *take_pool(world *world) {
     const uint8_t which = take_u8(&world->from) % (POOLS + 1);
     return which < POOLS ? world->pools[which] : NULL;
@@ -80,17 +80,33 @@ static void make(world *world) {
         static const execbuf_type types[] = {EXECBUF_SCALAR(EXECBUF_TYPE_I32)};
         const execbuf_signature signature =
             EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_I64), types, length % 2);
-        status = execbuf_thunk_new(pool, &known->handle, &signature, EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64,
-                                   code, NULL);
+        /* In a pool of this world, so that is_adapter can find its adapter. */
+        status = execbuf_thunk_new(pool != NULL ? pool : world->pools[0], &known->handle, &signature,
+                                   EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64, code, NULL);
         known->state = THUNK;
     }
     }
     CHECK(status == EXECBUF_OK);
 }
 
+/* Whether an adapter, which thunks share, begins at an address. An adapter is a buffer without a handle. It
+ * can have the id of the slots beside it, so that a handle with just the right altered entry names it, and
+ * the library cannot tell. */
+static int is_adapter(const world *world, const void *entry) {
+    execbuf found;
+    execbuf_place place = EXECBUF_PLACE_INIT;
+    for (size_t i = 0; i < POOLS; i++) {
+        if (execbuf_pool_lookup(world->pools[i], &place, entry) == EXECBUF_OK && place.entry == entry) {
+            return execbuf_find(entry, &found) == EXECBUF_E_NOT_FOUND;
+        }
+    }
+    return 0;
+}
+
 /* A handle of the list, with altered bits. */
 static execbuf take_handle(world *world) {
-    execbuf handle = take_known(world)->handle;
+    const execbuf original = take_known(world)->handle;
+    execbuf handle = original;
     const execbuf other = take_known(world)->handle;
     switch (take_u8(&world->from) % 8) {
     case 0: handle.id ^= (uint64_t)1 << take_u8(&world->from) % 64; break;
@@ -103,7 +119,7 @@ static execbuf take_handle(world *world) {
     case 5: handle.length = (size_t)take_u64(&world->from); break;
     default: break;
     }
-    return handle;
+    return is_adapter(world, handle.entry) ? original : handle;
 }
 
 /* Checks that a refused handle is not changed. */
