@@ -91,7 +91,7 @@ static prologue decode_table(const uint8_t *table, uint32_t *length) {
             add(&reversed, SAVE, info, 16 * little_endian(at + 2, 2), at[0]);
             node++;
             break;
-        default: CHECK(!"a known operation");
+        default: CHECK(0); /* an unknown operation */
         }
     }
     *length = 4 + 2 * ((nodes + 1) & ~1U);
