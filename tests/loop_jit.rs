@@ -1,5 +1,5 @@
-//! Tests of the compiler in `examples/loop_jit`: its parser and its machine code. `tests/heavy/loop_jit.rs` compares the
-//! machine code of random programs with the interpreter.
+//! Tests of the compiler in `examples/loop_jit`: its parser and its machine code. It also runs the example's own tests.
+//! `tests/heavy/loop_jit.rs` compares the machine code of random programs with the interpreter.
 
 #![allow(unreachable_pub, dead_code, reason = "the modules of the example")]
 
@@ -12,6 +12,8 @@ mod compiler;
 mod program;
 #[path = "support/mod.rs"]
 mod support;
+#[path = "../examples/loop_jit/tests.rs"]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 #[path = "../examples/loop_jit/x86_64.rs"]
 mod x86_64;
@@ -96,7 +98,9 @@ fn the_compiler_in_c_agrees() {
         Command::new("sh").args(["-c", &format!("{command} \"$0\"")]).arg(&file).current_dir(root).status();
     assert!(compiled.unwrap().success());
     let run = |source: &str, n: u64| {
-        let output = Command::new(&file).args([source, &n.to_string()]).output().unwrap();
+        let program = directory.join("program.loop");
+        std::fs::write(&program, source).unwrap();
+        let output = Command::new(&file).arg(&program).arg(n.to_string()).output().unwrap();
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
     };
     for source in [
@@ -116,6 +120,7 @@ fn the_compiler_in_c_agrees() {
     assert_eq!(run(&"(".repeat(1000), 7), "loop_jit: line 1: expected a name, at (\n");
     assert_eq!(run(&format!("x = {}", "(".repeat(1000)), 7), "loop_jit: line 1: nested too deeply, at (\n");
     assert_eq!(run(&"x = 1 ".repeat(10_000), 7), "loop_jit: line 1: the program is too long, at x\n");
+    assert!(run(&" ".repeat(65_536), 7).ends_with("program.loop: cannot be read, or is too long\n"));
 }
 
 #[test]

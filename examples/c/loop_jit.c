@@ -229,6 +229,21 @@ static const char squares[] = "i = 0\n"
                               "    result = result + i * i\n"
                               "}\n";
 
+/* Returns the text of a file. */
+static const char *read_file(const char *name) {
+    static char text[65536];
+    FILE *file = fopen(name, "r");
+    size_t length = file != NULL ? fread(text, 1, sizeof text, file) : 0;
+    if (file == NULL || ferror(file) || length == sizeof text) {
+        fprintf(stderr, "loop_jit: %s: cannot be read, or is too long\n", name);
+        exit(1);
+    }
+    fclose(file);
+    text[length] = '\0';
+    return text;
+}
+
+/* loop_jit [FILE [N]] compiles a program and calls it with the number N. */
 int main(int count, char **arguments) {
     static compiler c = {.line = 1, .names = {"n", "result"}, .variables = 2};
     uint64_t variables[MOST_VARIABLES] = {1000}; /* n is the first one */
@@ -241,10 +256,10 @@ int main(int count, char **arguments) {
         variables[N] = strtoull(arguments[2], &end, 10);
     }
     if (count > 3 || *end != '\0') {
-        fprintf(stderr, "usage: loop_jit [PROGRAM [N]]\n");
+        fprintf(stderr, "usage: loop_jit [FILE [N]]\n");
         return 1;
     }
-    c.rest = count > 1 ? arguments[1] : squares;
+    c.rest = count > 1 ? read_file(arguments[1]) : squares;
     next(&c);
     statements(&c);
     if (c.token[0] != '\0') {

@@ -8,6 +8,8 @@
 mod aarch64;
 mod compiler;
 mod program;
+#[cfg(test)]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
