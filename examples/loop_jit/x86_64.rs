@@ -18,7 +18,7 @@ impl Code {
         self.emit(&[0x57]); //                         push rdi
         self.emit(&[0x31, 0xc0]); //                   xor eax, eax
         for _ in 1..variables {
-            self.push();
+            self.push(); // rax is 0, so each push makes a variable
         }
     }
 
