@@ -168,7 +168,7 @@ fn the_page_shows_what_doctor_prints_in_that_service() {
         return skip("the example doctor under seccomp: only native builds can run it");
     }
     let _alone = alone();
-    let (_, block) = PAGE.split_once("$ cargo run --example doctor\n").expect("the page runs doctor");
+    let (_, block) = PAGE.split_once("$ ./doctor\n").expect("the page runs doctor");
     let (shown, _) = block.split_once("```").expect("the block ends");
     let end = forked(|| {
         must(&service());
