@@ -1,6 +1,7 @@
 //! Compiles the C library, and with the feature `bindgen` generates its bindings.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 fn main() {
@@ -43,11 +44,12 @@ fn compile(csrc: &Path) {
 }
 
 /// Compiles the source to an object file with machine code if CFLAGS asks for link-time optimisation, as the builds of
-/// Linux distributions do. rustc's linker can't read the object files of `-flto`. cc puts CFLAGS behind all flags of
-/// the build script, so the opposite flag must be added by hand.
+/// Linux distributions do, or if it names a file with options, which may ask for it. rustc's linker can't read the object
+/// files of `-flto`. cc puts CFLAGS behind all flags of the build script, so the opposite flag must be added by hand.
 fn without_lto(build: &cc::Build, source: &Path) -> Option<PathBuf> {
     let mut command = build.get_compiler().to_command();
-    if !command.get_args().any(|argument| argument.to_string_lossy().starts_with("-flto")) {
+    let asks = |argument: &OsStr| ["-flto", "@"].iter().any(|start| argument.to_string_lossy().starts_with(start));
+    if !command.get_args().any(asks) {
         return None;
     }
     let object = Path::new(&variable("OUT_DIR")).join("execbuf.o");

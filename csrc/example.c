@@ -9,11 +9,14 @@ static const unsigned char code[] = {
 #if defined(__aarch64__) || defined(_M_ARM64)
     0x40, 0x05, 0x80, 0x52, /* mov w0, #42 */
     0xc0, 0x03, 0x5f, 0xd6, /* ret */
-#elif defined(__x86_64__) || defined(_M_X64)
+#elif defined(__x86_64__) || defined(_M_X64) || defined(__i386__) || defined(_M_IX86)
     0xb8, 0x2a, 0x00, 0x00, 0x00, /* mov eax, 42 */
     0xc3,                         /* ret */
+#elif defined(__riscv)
+    0x13, 0x05, 0xa0, 0x02, /* li a0, 42 */
+    0x67, 0x80, 0x00, 0x00, /* ret */
 #else
-#error "this example has machine code for x86-64 and AArch64 only"
+    0, /* execbuf_new fails: EXECBUF_E_UNSUPPORTED */
 #endif
 };
 

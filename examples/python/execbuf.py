@@ -87,11 +87,18 @@ _library = _load()
 class Error(Exception):
     """Why no buffer was made. `status` is the execbuf_status."""
 
-    def __init__(self, report):
-        text = ctypes.create_string_buffer(_library.execbuf_error_describe(report, None, 0) + 1)
-        _library.execbuf_error_describe(report, text, len(text))
-        super().__init__(text.value.decode())
-        self.status = report.status
+    def __init__(self, text, status):
+        super().__init__(text, status)  # the arguments with which pickle makes a copy
+        self.status = status
+
+    def __str__(self):
+        return self.args[0]
+
+
+def _describe(report):
+    text = ctypes.create_string_buffer(_library.execbuf_error_describe(report, None, 0) + 1)
+    _library.execbuf_error_describe(report, text, len(text))
+    return text.value.decode()
 
 
 class Buffer:
@@ -102,9 +109,12 @@ class Buffer:
         report = _Report()
         self._handle = _Handle()
         if _library.execbuf_new(self._handle, code, len(code), report) != 0:
-            raise Error(report)
+            raise Error(_describe(report), report.status)
         finalizer = weakref.finalize(self, _library.execbuf_free, self._handle)
         finalizer.atexit = False  # functions may still be called while Python exits
+
+    def __copy__(self):
+        return self  # a second object would free the same code, or call it after it was freed
 
     def __len__(self):
         return self._handle.length

@@ -1,9 +1,11 @@
 """Tests of examples/python/execbuf.py. EXECBUF_LIBRARY names the shared library, PYTHONPATH has the module."""
 
 import atexit
+import copy
 import ctypes
 import gc
 import os
+import pickle
 import platform
 import subprocess
 import sys
@@ -53,6 +55,18 @@ class Tests(unittest.TestCase):
         add = buffer.function(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, offset=ADD)
         self.assertEqual(add(-2, 44), 42)
         self.assertRaises(ctypes.ArgumentError, add, "2", 44)
+
+    def test_a_copy_keeps_the_code_alive_too(self):
+        function = copy.copy(execbuf.create_executable_buffer(CODE)).function(ctypes.c_int)
+        gc.collect()
+        self.assertTrue(is_live(address_of(function)))
+        self.assertRaises((TypeError, ValueError), copy.deepcopy, function.buffer)
+
+    def test_an_error_can_be_pickled(self):
+        with self.assertRaises(execbuf.Error) as caught:
+            execbuf.create_executable_buffer(b"")
+        copied = pickle.loads(pickle.dumps(caught.exception))
+        self.assertEqual((str(copied), copied.status), (str(caught.exception), caught.exception.status))
 
     def test_a_function_keeps_its_buffer_alive(self):
         buffer = execbuf.create_executable_buffer(bytearray(CODE))

@@ -27,9 +27,14 @@ pub fn is_cross() -> bool {
 
 /// Returns whether `sh` and `cc` can build and run C programs for this system. If not, prints a SKIP line.
 pub fn can_compile(what: &str) -> bool {
-    let can = cfg!(unix) && !is_cross();
-    if !can {
+    if cfg!(not(unix)) || is_cross() {
         skip(&format!("{what}: only native builds on Unix can run them"));
+        return false;
+    }
+    let found = std::process::Command::new("sh").args(["-c", "command -v cc"]).output();
+    let can = found.is_ok_and(|output| output.status.success());
+    if !can {
+        skip(&format!("{what}: no sh, or no cc"));
     }
     can
 }
