@@ -39,7 +39,7 @@
 XB_PRIVATE_BEGIN
 
 typedef struct xb_biased_lock {
-    uintptr_t owner;     /* a thread (the value of its xb_prim_thread) or XB_NO_OWNER */
+    uintptr_t owner;     /* a thread (its xb_this_thread) or XB_NO_OWNER */
     uintptr_t candidate; /* the thread that took the lock last, while it has no owner yet */
     uint32_t busy;       /* written by the owner: it is on its fast path */
     uint32_t asked;      /* written by visitors: the owner must take the inner lock */
@@ -52,20 +52,43 @@ typedef struct xb_biased_lock {
 void xb_biased_lock_init(xb_biased_lock *lock);
 
 /* The slow paths of xb_lock and xb_unlock: with the inner lock. The hook before a fork calls xb_lock_slow
- * itself: xb_prim_thread is 0 when the lock is released after the fork, so that takes the slow path, too. */
+ * itself, so that the lock is released by the slow path after the fork, too. */
 void xb_lock_slow(xb_biased_lock *lock);
 void xb_unlock_slow(xb_biased_lock *lock);
 
 #if defined(__GNUC__) && !defined(_WIN32)
 
-/* Thread-local variables of this model are read without a call of __tls_get_addr, also in a shared library.
- * gcc wants it in the definition, too. */
-#define XB_INITIAL_EXEC __attribute__((tls_model("initial-exec")))
+/* xb_this_thread where the compiler's code cannot read the thread pointer: any number but XB_NO_OWNER that no
+ * other thread has at the same time. */
+uintptr_t xb_prim_this_thread(void);
 
-/* Stands for the calling thread as an owner: the address of this variable. 0 before the thread's first
- * xb_lock_slow, and between the handlers of a fork; no lock has the owner 0, so every lock takes the slow
- * path then. */
-extern __thread uintptr_t xb_prim_thread XB_INITIAL_EXEC;
+/* Stands for the calling thread as an owner: the thread pointer, which each ABI for ELF keeps in a register
+ * (on x86 also in the first word of the memory that it points to).
+ *
+ * This is not the address of a thread-local variable, because no way to reach one suits all programs. In a
+ * library that dlopen loads, fast access needs static TLS, of which glibc has little and musl has none to
+ * spare; other access calls a function, which may allocate memory, and abort if there is none. */
+static inline uintptr_t xb_this_thread(void) {
+#if defined(__ELF__) && defined(__x86_64__)
+    uintptr_t self;
+    __asm__("mov {%%fs:0, %0|%0, fs:[0]}" : "=r"(self)); /* AT&T's syntax | Intel's */
+    return self;
+#elif defined(__ELF__) && defined(__i386__)
+    uintptr_t self;
+    __asm__("mov {%%gs:0, %0|%0, gs:[0]}" : "=r"(self));
+    return self;
+#elif defined(__ELF__) && defined(__aarch64__)
+    uintptr_t self;
+    __asm__("mrs %0, tpidr_el0" : "=r"(self));
+    return self;
+#elif defined(__ELF__) && defined(__riscv)
+    uintptr_t self;
+    __asm__("mv %0, tp" : "=r"(self));
+    return self;
+#else
+    return xb_prim_this_thread();
+#endif
+}
 
 #define XB_NO_OWNER ((uintptr_t)1)
 #define XB_MAX_VISITS 16U
@@ -76,7 +99,7 @@ extern __thread uintptr_t xb_prim_thread XB_INITIAL_EXEC;
  * Returns: true if the calling thread now holds the lock; xb_unlock_biased or xb_unlock releases it. False
  *          if this thread is not the owner, or a visitor asked. */
 static inline bool xb_try_lock_biased(xb_biased_lock *lock) {
-    if (__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) != xb_prim_thread) {
+    if (__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) != xb_this_thread()) {
         return false;
     }
     __atomic_store_n(&lock->busy, 1, __ATOMIC_RELAXED);
@@ -97,7 +120,7 @@ static inline void xb_unlock_biased(xb_biased_lock *lock) {
 static inline bool xb_may_bias(const xb_biased_lock *lock) {
     uintptr_t owner = __atomic_load_n(&lock->owner, __ATOMIC_RELAXED);
     uint32_t visits = __atomic_load_n(&lock->visits, __ATOMIC_RELAXED);
-    return owner == (uintptr_t)&xb_prim_thread ||
+    return owner == xb_this_thread() ||
            (owner == XB_NO_OWNER && (visits < XB_MAX_VISITS || visits == XB_NEVER_BIASED));
 }
 
@@ -113,7 +136,7 @@ static inline void xb_unlock(xb_biased_lock *lock) {
     /* busy alone does not show which path took the lock: if a visitor releases it, busy may be 1 for the
      * moment in which the owner tries its fast path. */
     if (__atomic_load_n(&lock->busy, __ATOMIC_RELAXED) != 0 &&
-        __atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == xb_prim_thread) {
+        __atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == xb_this_thread()) {
         xb_unlock_biased(lock);
     } else {
         xb_unlock_slow(lock);
