@@ -815,6 +815,11 @@ unsafe extern "C" {
  std::terminate ends the program, as it does if there is no unwinder. glibc's backtrace uses the shared
  libgcc, which does not know of thunks if the program has an unwinder of its own.
 
+ Debuggers: gdb finds thunks by two local symbols of the file that contains the library,
+ __jit_debug_descriptor and __jit_debug_register_code. It does not find them if strip removed these symbols
+ (the option -K keeps one), or if LLVM, which defines symbols of the same names, is linked into the same
+ file.
+
  Win64 code that calls System V code outside of Windows: no unwinder restores rdi, rsi and xmm6 to xmm15,
  which Win64 callers expect to be preserved. A frame that called a thunk by Win64's convention and catches
  an exception continues with wrong values in them. Catch exceptions in an outer frame that made its call by

@@ -23,7 +23,7 @@ const char *execbuf_status_name(execbuf_status status) {
     return "EXECBUF_E_?";
 }
 
-const char *execbuf_status_message(execbuf_status status) {
+static const char *status_message(execbuf_status status) {
     switch (status) {
 #define STATUS_MESSAGE(name, value, message)                                                                 \
     case name: return message;
@@ -33,7 +33,11 @@ const char *execbuf_status_message(execbuf_status status) {
     return "unknown status";
 }
 
-const char *execbuf_backend_name(execbuf_backend backend) {
+const char *execbuf_status_message(execbuf_status status) {
+    return status_message(status);
+}
+
+static const char *backend_name(execbuf_backend backend) {
     switch (backend) {
     case EXECBUF_BACKEND_NONE: return "none";
     case EXECBUF_BACKEND_FLIP: return "flip";
@@ -43,6 +47,10 @@ const char *execbuf_backend_name(execbuf_backend backend) {
     case EXECBUF_BACKEND_SECTION: return "section";
     }
     return "?";
+}
+
+const char *execbuf_backend_name(execbuf_backend backend) {
+    return backend_name(backend);
 }
 
 /* A text that is being written, with snprintf's rules: what does not fit is dropped but counted. */
@@ -107,7 +115,7 @@ static void put_details(text_sink *to, const execbuf_error *error) {
     }
     for (size_t i = 0; i < error->attempt_count && i < EXECBUF_MAX_ATTEMPTS; i++) {
         put_text(to, i == 0 ? "" : "; ");
-        put_text(to, execbuf_backend_name(error->attempts[i].backend));
+        put_text(to, backend_name(error->attempts[i].backend));
         put_text(to, ": ");
         put_call(to, error->attempts[i].call, error->attempts[i].os_error);
     }
@@ -116,7 +124,7 @@ static void put_details(text_sink *to, const execbuf_error *error) {
 size_t execbuf_error_describe(const execbuf_error *error, char *text, size_t size) {
     text_sink to = {text, text != NULL ? size : 0, 0};
     if (error != NULL) {
-        put_text(&to, execbuf_status_message(error->status));
+        put_text(&to, status_message(error->status));
         if (error->culprit != NULL || error->attempt_count > 0) {
             put_text(&to, " (");
             put_details(&to, error);

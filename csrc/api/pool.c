@@ -12,6 +12,7 @@
 #include "../pool/reclaim.h"
 #include "../pool/registry.h"
 #include "../prim/prim.h"
+#include "pool.h"
 #include "process.h"
 
 /* ---- Making and freeing pools ---- */
@@ -22,6 +23,19 @@ static execbuf_status refuse_pool(execbuf_error *error, xb_registry_added added)
                                           : xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
 }
 XB_STATIC_ASSERT(XB_MAX_POOLS == 8191 + 1, "the number in the message of EXECBUF_E_TOO_MANY_POOLS is right");
+
+execbuf_status xb_api_pool_new(execbuf_pool **out, const void *near_to, const char *name, size_t length,
+                               execbuf_error *error) {
+    execbuf_status status = xb_process_ready(error);
+    if (status == EXECBUF_OK) {
+        status = xb_ladder_check(error);
+    }
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    xb_registry_added added = xb_registry_add(out, near_to, name, length);
+    return added == XB_REGISTRY_ADDED ? xb_error_ok(error) : refuse_pool(error, added);
+}
 
 execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *options,
                                 execbuf_error *error) {
@@ -38,15 +52,7 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     if (length > EXECBUF_POOL_NAME_MAX) {
         return xb_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
     }
-    execbuf_status status = xb_process_ready(error);
-    if (status == EXECBUF_OK) {
-        status = xb_ladder_check(error);
-    }
-    if (status != EXECBUF_OK) {
-        return status;
-    }
-    xb_registry_added added = xb_registry_add(out, known.near_to, name, length);
-    return added == XB_REGISTRY_ADDED ? xb_error_ok(error) : refuse_pool(error, added);
+    return xb_api_pool_new(out, known.near_to, name, length, error);
 }
 
 void execbuf_pool_free(execbuf_pool *pool) {

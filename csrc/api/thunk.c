@@ -5,9 +5,11 @@
 #include "../base/error.h"
 #include "../call/abi.h"
 #include "../mapping/handles.h"
+#include "../pool/reclaim.h"
 #include "../prim/prim.h"
 #include "../thunk/machine.h"
 #include "../thunk/stub.h"
+#include "pool.h"
 #include "signature.h"
 
 /* ---- Thunks as bytes ---- */
@@ -66,10 +68,9 @@ static execbuf_pool *volatile common_pool;
 /* Makes the common pool, unless another thread is faster, even if this one fails. The process's lock guards
  * the write. */
 static execbuf_status make_common_pool(execbuf_error *error) {
+    static const char name[] = "execbuf thunks";
     execbuf_pool *pool;
-    execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
-    options.name = "execbuf thunks";
-    execbuf_status status = execbuf_pool_new(&pool, &options, error);
+    execbuf_status status = xb_api_pool_new(&pool, NULL, name, sizeof name - 1, error);
     if (status != EXECBUF_OK) {
         return XB_LOAD_ACQUIRE(common_pool) != NULL ? EXECBUF_OK : status;
     }
@@ -80,7 +81,7 @@ static execbuf_status make_common_pool(execbuf_error *error) {
     }
     xb_prim_unlock();
     if (!is_first) {
-        execbuf_pool_free(pool);
+        xb_reclaim_pool(pool);
     }
     return EXECBUF_OK;
 }

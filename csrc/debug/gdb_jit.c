@@ -1,16 +1,17 @@
-/* The list of code that gdb and lldb read. The lock of the process is held in every function: it guards the
- * list against other threads that use execbuf. (Another compiler in the program that shares the list has a
- * lock of its own, if any; the interface has none.) */
+/* The list of code that gdb reads. The lock of the process is held in every function: it guards the list
+ * against other threads that use execbuf.
+ *
+ * The interface has no lock for a list that several compilers share, so nobody may share this one: neither
+ * LLVM, which defines the same symbols, nor another copy of execbuf. A debugger finds the two symbols by
+ * their names in the symbol table of each program and library, where it also reads local symbols. So both are
+ * static, and no linker can replace them. (The price: strip removes local symbols. And where LLVM and execbuf
+ * are linked into one file, gdb reads LLVM's list only.) */
 
 #include "gdb_jit.h"
 
 #if defined(__ELF__)
 
 #include <stddef.h>
-
-/* Debuggers find both symbols by their names: they are exported, whatever the rest of the library is compiled
- * with, and weak, so that the linker makes one list of several in a program. */
-#define DEBUGGER_SYMBOL __attribute__((weak, visibility("default")))
 
 /* Values of action. */
 #define JIT_NOACTION 0U
@@ -25,31 +26,43 @@ struct gdb_descriptor {
     xb_gdb_entry *first;
 };
 
-extern struct gdb_descriptor __jit_debug_descriptor; /* NOLINT(bugprone-reserved-identifier) */
-DEBUGGER_SYMBOL struct gdb_descriptor __jit_debug_descriptor = {1, JIT_NOACTION, NULL, NULL};
+XB_PRIVATE_BEGIN
+extern struct gdb_descriptor xb_gdb_descriptor;
+void xb_gdb_notify(void);
+XB_PRIVATE_END
 
-/* The debugger has a breakpoint here: so the function is not inlined, and calls to it are not removed. */
-void __jit_debug_register_code(void); /* NOLINT(bugprone-reserved-identifier) */
-DEBUGGER_SYMBOL __attribute__((noinline)) void __jit_debug_register_code(void) {
-    __asm__ volatile("" ::: "memory");
+struct gdb_descriptor xb_gdb_descriptor = {1, JIT_NOACTION, NULL, NULL};
+
+/* The debugger has a breakpoint here, and reads the descriptor: so the function is not inlined, and for the
+ * compiler the assembly reads the descriptor. */
+__attribute__((noinline)) void xb_gdb_notify(void) {
+    __asm__ volatile("" : : "r"(&xb_gdb_descriptor) : "memory");
 }
 
+/* The names that the debugger knows. They are aliases because whole-program optimisation would rename, with a
+ * suffix, static symbols to which other functions refer; nothing refers to these. */
+#define DEBUGGER_ALIAS(name) __attribute__((used, alias(name)))
+/* NOLINTBEGIN(bugprone-reserved-identifier) */
+static DEBUGGER_ALIAS("xb_gdb_descriptor") struct gdb_descriptor __jit_debug_descriptor;
+static DEBUGGER_ALIAS("xb_gdb_notify") void __jit_debug_register_code(void);
+/* NOLINTEND(bugprone-reserved-identifier) */
+
 static void tell_debugger(xb_gdb_entry *entry, uint32_t action) {
-    __jit_debug_descriptor.action = action;
-    __jit_debug_descriptor.relevant = entry;
-    __jit_debug_register_code();
-    __jit_debug_descriptor.action = JIT_NOACTION;
+    xb_gdb_descriptor.action = action;
+    xb_gdb_descriptor.relevant = entry;
+    xb_gdb_notify();
+    xb_gdb_descriptor.action = JIT_NOACTION;
 }
 
 void xb_gdb_add(xb_gdb_entry *entry, const xb_frame *frame, const void *code, const char *name) {
     entry->file = entry->bytes;
     entry->size = xb_elf_write(entry->bytes, frame, code, name);
     entry->previous = NULL;
-    entry->next = __jit_debug_descriptor.first;
+    entry->next = xb_gdb_descriptor.first;
     if (entry->next != NULL) {
         entry->next->previous = entry;
     }
-    __jit_debug_descriptor.first = entry;
+    xb_gdb_descriptor.first = entry;
     tell_debugger(entry, JIT_REGISTER_FN);
 }
 
@@ -57,7 +70,7 @@ void xb_gdb_remove(xb_gdb_entry *entry) {
     if (entry->previous != NULL) {
         entry->previous->next = entry->next;
     } else {
-        __jit_debug_descriptor.first = entry->next;
+        xb_gdb_descriptor.first = entry->next;
     }
     if (entry->next != NULL) {
         entry->next->previous = entry->previous;
