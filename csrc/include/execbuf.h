@@ -59,6 +59,12 @@
  * and the parent had no other thread at that moment: its first call detects the clone and freezes the
  * child's regions, as a fork does. In all other cases it must not call execbuf.
  *
+ * Loading: the library may be linked into a program or loaded by dlopen, and a process may contain several
+ * copies of it. Each copy has its own buffers and pools; only the copy that made a handle knows it. If the
+ * loader lets the functions of one copy replace those of another, all callers use the former. The library
+ * looks for the unwinder of the process when it is loaded, and then loads libgcc_s.so.1 if there is none;
+ * after that it loads no library and looks up no symbol.
+ *
  * Unloading (dlclose, FreeLibrary): free all buffers and pools first. Code that is still live stays mapped
  * and can be called, but nothing can free it any more, not even another copy of the library. In any case some
  * memory remains allocated: the records of handles and pools, the pool for thunks without a pool, and one

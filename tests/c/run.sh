@@ -133,6 +133,7 @@ program biased-lock plain biased_lock.c -D_GNU_SOURCE
 program biased-lock-unix unix biased_lock.c -D_GNU_SOURCE
 program thunk-fork plain thunk_fork.c -D_GNU_SOURCE
 program clone plain clone.c -D_GNU_SOURCE
+program no-search plain no_search.c -D_GNU_SOURCE
 program threads plain threads.c -D_GNU_SOURCE
 program buffer-unix unix buffer.c
 program faults-unix unix-faults faults.c
