@@ -1,10 +1,12 @@
-/* What a fork means for the library. This is the only file that knows every module with state that a fork
- * concerns; prim calls the hooks below, with the process's lock held.
+/* What a fork means for the library, and what its unloading means. This is the only file that knows every
+ * module with state that a fork concerns; prim calls the hooks below, with the process's lock held.
  *
  * - The ladder forgets which backend worked: a child often gives up rights.
  * - The list of parked mappings drops writable views, which the child does not inherit.
  * - Pools lock themselves before the fork, so that the child finds none half changed, and freeze their
  *   regions, which parent and child share from then on.
+ *
+ * When the library is unloaded, all memory is freed that no live code needs.
  *
  * A child made by raw clone(2) runs no fork handlers. It is noticed later, by the fork mark, when its
  * parent's threads may have held any lock; so in_clone makes all locks new instead of unlocking them. */
@@ -13,7 +15,9 @@
 
 #include "../exec/ladder.h"
 #include "../exec/park.h"
+#include "../mapping/handles.h"
 #include "../pool/fork.h"
+#include "../pool/reclaim.h"
 #include "../prim/prim.h"
 #include "../prim/report.h"
 
@@ -33,9 +37,16 @@ static void hook_in_clone(void) {
     xb_pools_in_clone();
 }
 
+static void hook_unload(void) {
+    xb_unmap_parked();
+    xb_reclaim_all();
+    xb_handles_free_all();
+    xb_prim_remove_fork_mark();
+}
+
 execbuf_status xb_process_ready(execbuf_error *error) {
     static const xb_prim_fork_hooks hooks = {xb_pools_before_fork, hook_in_parent, hook_in_child,
-                                             hook_in_clone};
+                                             hook_in_clone, hook_unload};
     xb_prim_check_fork();
     xb_result result = xb_prim_on_fork(&hooks);
     return result.call == NULL ? EXECBUF_OK : xb_error_from_system(error, result);

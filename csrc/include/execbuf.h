@@ -66,9 +66,10 @@
  * after that it loads no library and looks up no symbol.
  *
  * Unloading (dlclose, FreeLibrary): free all buffers and pools first. Code that is still live stays mapped
- * and can be called, but nothing can free it any more, not even another copy of the library. In any case some
- * memory remains allocated: the records of handles and pools, the pool for thunks without a pool, and one
- * page that detects raw clones. glibc removes the library's fork handlers together with it, and musl never
+ * and can be called, but nothing can free it any more, not even another copy of the library. What it needs
+ * stays with it: the region of a pool around it, whose writable mapping goes, and the unwind tables of
+ * thunks. On Linux, all other memory is freed. On Windows, the records of handles and pools and the pool for
+ * thunks without a pool stay. glibc removes the library's fork handlers together with it, and musl never
  * unloads a library; on other systems with fork, do not unload it.
  */
 #ifndef EXECBUF_H

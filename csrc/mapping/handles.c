@@ -237,3 +237,9 @@ uint64_t xb_handles_stale_count(void) {
     xb_prim_unlock();
     return count;
 }
+
+void xb_handles_free_all(void) {
+    for (unsigned chunk = 0; chunk < chunk_count; chunk++) {
+        free(chunks[chunk]);
+    }
+}

@@ -98,6 +98,9 @@ void xb_handles_count_stale(void);
 /* That number since the process started. */
 uint64_t xb_handles_stale_count(void);
 
+/* Frees all records, also those of live buffers. Nothing here may be called afterwards. */
+void xb_handles_free_all(void);
+
 XB_PRIVATE_END
 
 #endif

@@ -175,3 +175,30 @@ void xb_reclaim_pool(execbuf_pool *pool) {
     }
     xb_reclaim_unlock(pool, unused, NULL);
 }
+
+/* Whether the memory of a pool is in use: xb_registry_remove sets it to zero. */
+static bool is_used(const execbuf_pool *pool) {
+    return pool->bookkeeping != 0;
+}
+
+static void release_writable_views(const execbuf_pool *pool) {
+    for (xb_region *region = pool->regions; region != NULL; region = region->next) {
+        if (region->views.rw != NULL && region->views.rw != region->views.rx) {
+            (void)xb_prim_release(region->views.rw, region->size);
+        }
+    }
+}
+
+void xb_reclaim_all(void) {
+    for (uint32_t number = xb_registry_count(); number >= 1; number--) {
+        execbuf_pool *pool = xb_registry[number];
+        if (is_used(pool)) {
+            xb_reclaim_pool(pool);
+        }
+        if (is_used(pool)) {
+            release_writable_views(pool);
+        } else {
+            free(pool);
+        }
+    }
+}

@@ -7,7 +7,7 @@
  *
  * Heap memory and mappings are freed without the lock: the functions that find them return lists, and
  * xb_reclaim_unlock unlocks the pool and frees what is in them. The pool is locked in all functions but
- * xb_reclaim_pool. */
+ * xb_reclaim_pool and xb_reclaim_all. */
 #ifndef XB_POOL_RECLAIM_H
 #define XB_POOL_RECLAIM_H
 
@@ -76,6 +76,12 @@ void xb_reclaim_unlock(execbuf_pool *pool, xb_region *regions, xb_span *spans);
  *
  * Preconditions: no lock is held. No other thread uses the pool, but to free its buffers. */
 void xb_reclaim_pool(execbuf_pool *pool);
+
+/* Frees all pools, and the memory of those in which nothing is alive. Of the others, live code stays, and
+ * what unwinders know of it, but writable views go. Nothing in pool/ may be called afterwards.
+ *
+ * Preconditions: no other thread is in the library, and no lock is held. */
+void xb_reclaim_all(void);
 
 XB_PRIVATE_END
 

@@ -185,9 +185,9 @@ bool xb_prim_deregister_unwind(xb_prim_function *function);
 void xb_prim_lock(void);
 void xb_prim_unlock(void);
 
-/* What the library does in a fork. Each hook runs in the thread that forks, while it holds the process's
- * lock. Between before and the hook after the fork, that thread has all locks: it may call functions that
- * lock. */
+/* What the library does in a fork. Each hook but unload runs in the thread that forks, while it holds the
+ * process's lock. Between before and the hook after the fork, that thread has all locks: it may call
+ * functions that lock. */
 typedef struct xb_prim_fork_hooks {
     void (*before)(void);
     void (*in_parent)(void);
@@ -195,6 +195,9 @@ typedef struct xb_prim_fork_hooks {
     /* In a child that was made without fork handlers, when xb_prim_check_fork notices. Any lock may look as
      * if a thread held it that exists in the parent only. */
     void (*in_clone)(void);
+    /* When the library is unloaded, but not when the process ends: no thread will call it any more. No lock
+     * is held. Called only where libraries are ELF files. */
+    void (*unload)(void);
 } xb_prim_fork_hooks;
 
 /* Registers the hooks. The process's lock must not be held. hooks lives for ever and is the same in each
@@ -208,6 +211,9 @@ extern const volatile uint8_t *xb_prim_fork_mark;
 /* Sets the fork mark up for this process. The first call makes system calls, later ones do nothing. The
  * process's lock is held. */
 void xb_prim_arm_fork_mark(void);
+
+/* Unmaps what xb_prim_arm_fork_mark mapped. For the hook unload, at its end. */
+void xb_prim_remove_fork_mark(void);
 
 /* The slow part of xb_prim_check_fork: the fork mark was 0. */
 void xb_prim_clone_noticed(void);
