@@ -1,7 +1,7 @@
 //! Benchmarks of execbuf and of other libraries that make code executable.
 //!
 //! `cargo bench -p execbuf-bench` runs for some minutes and prints a table. It writes the table to `bench/results.md`
-//! and the charts to `bench/chart.svg`. With `EXECBUF_BENCH_QUICK=1` it runs for seconds, only to check that everything
+//! and the charts to `docs/speed.svg`. With `EXECBUF_BENCH_QUICK=1` it runs for seconds, only to check that everything
 //! works, and writes both files to the target directory.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -16,7 +16,7 @@ mod report;
 mod speed;
 mod thunks;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, error, fs};
 
 use execbuf::ExecPool;
@@ -53,9 +53,11 @@ impl Plan {
         }
     }
 
-    /// Returns the directory for the table and the charts.
-    fn output(&self) -> PathBuf {
-        PathBuf::from(if self.quick { env!("CARGO_TARGET_TMPDIR") } else { env!("CARGO_MANIFEST_DIR") })
+    /// Returns the path of a file to write. A quick run writes to the target directory instead.
+    fn output(&self, path: &str) -> PathBuf {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+        let name = path.file_name().expect("the path of a file");
+        if self.quick { Path::new(env!("CARGO_TARGET_TMPDIR")).join(name) } else { path }
     }
 }
 
@@ -103,6 +105,6 @@ fn main() -> Result<()> {
     memory::all(&mut report, &plan)?;
 
     print!("\n{report}");
-    fs::write(plan.output().join("results.md"), report.to_string())?;
-    chart::draw(&plan.output().join("chart.svg"), &bars, &lines)
+    fs::write(plan.output("bench/results.md"), report.to_string())?;
+    chart::draw(&plan.output("docs/speed.svg"), &bars, &lines)
 }
