@@ -818,7 +818,7 @@ unsafe extern "C" {
  Debuggers: gdb finds thunks by two local symbols of the file that contains the library,
  __jit_debug_descriptor and __jit_debug_register_code. It does not find them if strip removed these symbols
  (the option -K keeps one), or if LLVM, which defines symbols of the same names, is linked into the same
- file.
+ file. gdb 15 finds global symbols only; gdb 13 and 16 find these.
 
  Win64 code that calls System V code outside of Windows: no unwinder restores rdi, rsi and xmm6 to xmm15,
  which Win64 callers expect to be preserved. A frame that called a thunk by Win64's convention and catches

@@ -71,6 +71,10 @@
  * thunks. On Linux, all other memory is freed. On Windows, the records of handles and pools and the pool for
  * thunks without a pool stay. glibc removes the library's fork handlers together with it, and musl never
  * unloads a library; on other systems with fork, do not unload it.
+ *
+ * The end of the process: all threads may use the library until it ends. There is one exception, with a
+ * shared library of execbuf on Linux: if its first use is in a constructor of a library that the program is
+ * linked with, then its memory is freed when the destructors run.
  */
 #ifndef EXECBUF_H
 #define EXECBUF_H
@@ -980,7 +984,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_emit(const execbuf_si
  * Debuggers: gdb finds thunks by two local symbols of the file that contains the library,
  * __jit_debug_descriptor and __jit_debug_register_code. It does not find them if strip removed these symbols
  * (the option -K keeps one), or if LLVM, which defines symbols of the same names, is linked into the same
- * file.
+ * file. gdb 15 finds global symbols only; gdb 13 and 16 find these.
  *
  * Win64 code that calls System V code outside of Windows: no unwinder restores rdi, rsi and xmm6 to xmm15,
  * which Win64 callers expect to be preserved. A frame that called a thunk by Win64's convention and catches
