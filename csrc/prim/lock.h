@@ -67,19 +67,21 @@ uintptr_t xb_prim_this_thread(void);
  *
  * This is not the address of a thread-local variable, because no way to reach one suits all programs. In a
  * library that dlopen loads, fast access needs static TLS, of which glibc has little and musl has none to
- * spare; other access calls a function, which may allocate memory, and abort if there is none. */
+ * spare; other access calls a function, which may allocate memory, and abort if there is none.
+ *
+ * The compiler must not keep the value across calls: a coroutine may continue in another thread. */
 static inline uintptr_t xb_this_thread(void) {
 #if defined(__ELF__) && defined(__x86_64__)
     uintptr_t self;
-    __asm__("mov {%%fs:0, %0|%0, fs:[0]}" : "=r"(self)); /* AT&T's syntax | Intel's */
+    __asm__ volatile("mov {%%fs:0, %0|%0, fs:[0]}" : "=r"(self)); /* AT&T's syntax | Intel's */
     return self;
 #elif defined(__ELF__) && defined(__i386__)
     uintptr_t self;
-    __asm__("mov {%%gs:0, %0|%0, gs:[0]}" : "=r"(self));
+    __asm__ volatile("mov {%%gs:0, %0|%0, gs:[0]}" : "=r"(self));
     return self;
 #elif defined(__ELF__) && defined(__aarch64__)
     uintptr_t self;
-    __asm__("mrs %0, tpidr_el0" : "=r"(self));
+    __asm__ volatile("mrs %0, tpidr_el0" : "=r"(self));
     return self;
 #elif defined(__ELF__) && defined(__riscv)
     uintptr_t self;
