@@ -49,7 +49,7 @@ void xb_pools_after_fork(bool in_child) {
         execbuf_pool *pool = xb_registry[number];
         freeze_pool(pool, in_child);
         if (number <= locked_count) {
-            xb_unlock(&pool->lock);
+            xb_unlock_slow(&pool->lock);
         }
         if (in_child) {
             /* The lock may be biased to a thread that is not in this process, and was just taking it. */
