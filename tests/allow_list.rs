@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use support::child::{End, forked};
 use support::harden::{self, SKIPPED, must};
-use support::{alone, call, is_cross, returning, skip};
+use support::{alone, call, has_proc, is_cross, returning, skip};
 
 const PAGE: &str = include_str!("../docs/hardened.md");
 
@@ -107,6 +107,9 @@ fn without<'a>(calls: &[&'a str], call: &str) -> Vec<&'a str> {
 
 #[test]
 fn the_needed_calls_suffice_if_all_others_fail_and_none_is_superfluous() {
+    if !has_proc() {
+        return;
+    }
     let _alone = alone();
     let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
     for row in table() {
@@ -125,6 +128,9 @@ fn the_needed_calls_suffice_if_all_others_fail_and_none_is_superfluous() {
 
 #[test]
 fn a_filter_that_kills_has_to_allow_exactly_the_listed_calls() {
+    if !has_proc() {
+        return;
+    }
     let _alone = alone();
     for row in table() {
         let calls = [row.needed.as_slice(), &row.optional].concat();
@@ -164,6 +170,9 @@ fn the_page_shows_the_error_of_a_service_that_may_make_no_code() {
 
 #[test]
 fn the_page_shows_what_doctor_prints_in_that_service() {
+    if !has_proc() {
+        return;
+    }
     if is_cross() {
         return skip("the example doctor under seccomp: only native builds can run it");
     }
@@ -207,5 +216,8 @@ fn the_page_shows_the_error_of_a_process_without_address_space() {
 
 #[test]
 fn the_page_shows_the_error_under_read_implies_exec() {
+    if !has_proc() {
+        return;
+    }
     shows_error(harden::read_implies_exec);
 }
