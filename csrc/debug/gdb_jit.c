@@ -4,8 +4,8 @@
  * The interface has no lock for a list that several compilers share, so nobody may share this one: neither
  * LLVM, which defines the same symbols, nor another copy of execbuf. A debugger finds the two symbols by
  * their names in the symbol table of each program and library, where it also reads local symbols. So both are
- * static, and no linker can replace them. (The price: strip removes local symbols. And where LLVM and execbuf
- * are linked into one file, gdb reads LLVM's list only.) */
+ * static, and no linker can replace them. (The price: strip removes local symbols, gdb 15 does not read them,
+ * and where LLVM and execbuf are linked into one file, gdb reads LLVM's list only.) */
 
 #include "gdb_jit.h"
 

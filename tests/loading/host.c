@@ -48,6 +48,11 @@ static copy load(const char *path) {
         (void)fprintf(stderr, "%s\n", dlerror());
         exit(1);
     }
+    const char *left = dlerror();
+    if (left != NULL) {
+        (void)fprintf(stderr, "%s was loaded, but left an error: %s\n", path, left);
+        exit(1);
+    }
     find(loaded.library, "plugin_use", (void *)&loaded.use);
     find(loaded.library, "plugin_fork", (void *)&loaded.fork);
     find(loaded.library, "plugin_use_at_exit", (void *)&loaded.use_at_exit);
