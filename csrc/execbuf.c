@@ -24,6 +24,7 @@
 #include "pool/fork.c"
 #include "pool/index.c"
 #include "pool/large.c"
+#include "pool/placement.c"
 #include "pool/put.c"
 #include "pool/query.c"
 #include "pool/reclaim.c"
@@ -52,6 +53,7 @@
 
 #include "api/buffer.c"
 #include "api/error.c"
+#include "api/placement.c"
 #include "api/pool.c"
 #include "api/probe.c"
 #include "api/process.c"

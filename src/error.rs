@@ -54,7 +54,8 @@ pub enum ErrorKind {
     Lost,
     /// The code was in a pool during a `fork`. Both processes share its memory, so neither may change it.
     Frozen,
-    /// No free address range is within 2 GiB of the pool's `near` address.
+    /// No free address range is large enough and satisfies the [`Placement`](crate::Placement). [`Error::culprit`] says
+    /// what was searched.
     TooFar,
     /// A string contains a zero byte, which ends strings in C.
     ZeroByte,
@@ -68,7 +69,7 @@ pub enum ErrorKind {
     Abi,
     /// The function type does not match the [`DynThunk`](crate::dynamic::DynThunk).
     Mismatch,
-    /// The address of a function is null.
+    /// The address of a function is null, or a [`Placement`](crate::Placement) has a distance but no address.
     Null,
     /// A handle was changed or freed through [`ffi`](crate::ffi) while a safe type owned it.
     InvalidHandle,

@@ -167,7 +167,7 @@ extern crate alloc;
 extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
-// ffi, backend, error, buffer, stats, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
+// ffi, backend, error, placement, buffer, stats, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
 pub mod abi;
 mod backend;
 mod buffer;
@@ -180,6 +180,7 @@ mod entry;
 mod error;
 pub mod ffi;
 mod function;
+mod placement;
 mod pool;
 mod probe;
 mod signature;
@@ -193,6 +194,7 @@ pub use backend::{Attempt, Backend};
 pub use buffer::ExecBuffer;
 pub use error::{Error, ErrorKind};
 pub use function::{CloneOwner, Function, SharedFunction};
+pub use placement::Placement;
 pub use pool::{ExecPool, ExecPoolBuilder};
 pub use probe::{BackendReport, Probe, probe};
 pub use stats::{Place, PoolStats};

@@ -12,6 +12,7 @@ use core::ptr;
 use crate::buffer::ExecBuffer;
 use crate::error::{Error, check};
 use crate::ffi;
+use crate::placement::Placement;
 use crate::stats::{Place, PoolStats};
 
 /// A pool: many pieces of code in a few mappings. Publishing makes no system call unless the pool needs memory.
@@ -21,11 +22,11 @@ use crate::stats::{Place, PoolStats};
 /// Code starts at multiples of 16. Trap instructions fill the gaps between pieces of code, and overwrite dropped code.
 /// The space of dropped code is in quarantine, and not reused, until every processor has discarded the old instructions.
 ///
-/// Memory comes from the system in regions of some MiB; only pages that were ever used take memory. A region has an
+/// Memory comes from the system in regions of 32 KiB to 8 MiB; only pages that were ever used take memory. A region has an
 /// executable mapping and a hidden writable mapping at a random address. On Linux (5.1 or later, with memfd) and Windows,
 /// the executable mapping can never become writable. Code gets a dedicated mapping, as with [`ExecBuffer::new`], if it is
 /// larger than 256 KiB (on 64-bit Linux), or if the system cannot map memory twice. When its last buffer is dropped, a
-/// region returns to the system, unless it never used more than 1 MiB.
+/// region returns to the system; one of at most 1 MiB of memory stays for the next code.
 ///
 /// # Threads and fork
 ///
@@ -100,14 +101,15 @@ impl ExecPool {
     ///
     /// See [`ExecPoolBuilder`].
     pub fn builder() -> ExecPoolBuilder {
-        ExecPoolBuilder { near: ptr::null(), name: None }
+        ExecPoolBuilder { placement: Placement::default(), reach: 0, name: None }
     }
 
     /// Copies machine code into the pool and makes it executable.
     ///
     /// # Errors
     ///
-    /// The errors of [`ExecBuffer::new`], and [`TooFar`](crate::ErrorKind::TooFar): no free range is near `near`.
+    /// The errors of [`ExecBuffer::new`], and [`TooFar`](crate::ErrorKind::TooFar): no free range is
+    /// where the pool's code may lie.
     ///
     /// # Examples
     ///
@@ -340,24 +342,52 @@ impl fmt::Debug for ExecPool {
 #[must_use = "this makes no pool before `build`"]
 #[doc(alias = "execbuf_pool_options")]
 pub struct ExecPoolBuilder {
-    near: *const u8,
+    placement: Placement,
+    reach: usize,
     name: Option<Box<[u8]>>,
 }
 
-// SAFETY: The address is only compared.
-unsafe impl Send for ExecPoolBuilder {}
-// SAFETY: As above.
-unsafe impl Sync for ExecPoolBuilder {}
-
 impl ExecPoolBuilder {
     /// Places all code within 2 GiB of this address, so that 32-bit relative calls reach the address from any byte of
-    /// the code, and any byte of the code from the address.
+    /// the code, and any byte of the code from the address. Short for a [`placement`](Self::placement) of
+    /// [`Placement::near`].
     ///
     /// # Examples
     ///
     /// See the [type](Self).
-    pub fn near(mut self, address: *const u8) -> Self {
-        self.near = address;
+    pub fn near(self, address: *const u8) -> Self {
+        self.placement(Placement::near(address))
+    }
+
+    /// Sets the addresses that the code may have.
+    ///
+    /// # Examples
+    ///
+    /// See [`Placement`].
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Places all code of the pool within this many bytes, so that every piece of code reaches every other one by a
+    /// branch. Give at least the size of all code. The pool keeps its range until all of its code is freed. 0 sets no
+    /// limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), execbuf::Error> {
+    /// use execbuf::ExecPool;
+    ///
+    /// let pool = ExecPool::builder().reach(128 << 20).build()?;
+    /// let one = pool.publish(&[0xc3])?; // x86: ret
+    /// let other = pool.publish(&vec![0xc3; 1 << 20])?;
+    /// assert!(one.as_ptr().addr().abs_diff(other.as_ptr().addr()) < 128 << 20);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reach(mut self, bytes: usize) -> Self {
+        self.reach = bytes;
         self
     }
 
@@ -380,6 +410,8 @@ impl ExecPoolBuilder {
     ///
     /// - [`TooLarge`](crate::ErrorKind::TooLarge): the name is longer than 63 bytes.
     /// - [`ZeroByte`](crate::ErrorKind::ZeroByte): the name contains a zero byte.
+    /// - [`TooFar`](crate::ErrorKind::TooFar): no address satisfies all conditions of the placement.
+    /// - [`Null`](crate::ErrorKind::Null): the placement has a distance, but no address.
     ///
     /// # Examples
     ///
@@ -389,7 +421,8 @@ impl ExecPoolBuilder {
         let name = self.name.map(CString::new).transpose().map_err(|_| Error::zero_byte("name"))?;
         let options = ffi::execbuf_pool_options {
             size: mem::size_of::<ffi::execbuf_pool_options>(),
-            near_to: self.near.cast(),
+            placement: self.placement.to_raw(),
+            reach: self.reach,
             name: name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
         };
         let mut pool = ptr::null_mut();

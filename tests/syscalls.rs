@@ -22,7 +22,7 @@ fn main() {
         rewrite_makes_four_system_calls();
         no_call_requests_writable_and_executable_memory();
         the_memfd_of_a_buffer_closes_on_exec_and_is_fully_sealed();
-        a_pool_makes_at_most_twenty_system_calls();
+        a_pool_makes_less_than_one_system_call_for_a_hundred_pieces_of_code();
         the_memfd_of_a_pool_closes_on_exec_and_is_sealed_against_writable_views();
         println!("test result: ok. 6 passed; 0 failed");
     } else {
@@ -70,13 +70,13 @@ fn the_memfd_of_a_buffer_closes_on_exec_and_is_fully_sealed() {
     assert!(seals.len() > 10 && seals.iter().all(|line| all.iter().all(|seal| line.contains(seal))), "{seals:?}");
 }
 
-fn a_pool_makes_at_most_twenty_system_calls() {
+fn a_pool_makes_less_than_one_system_call_for_a_hundred_pieces_of_code() {
     // The difference between the two tasks: one creates a pool, publishes 20,000 pieces of code in it, and drops all.
     let count =
         |task: &str| trace(task).lines().filter(|line| line.contains('(') && !line.starts_with("+++")).count();
     for backend in ["", "memfd ", "alias "] {
         let (without, with) = (count(&format!("{backend}pool 0")), count(&format!("{backend}pool 20000")));
-        assert!(with - without <= 20, "{backend}: {without} without a pool, {with} with it");
+        assert!(with - without <= 200, "{backend}: {without} without a pool, {with} with it");
     }
 }
 

@@ -12,12 +12,26 @@
 #include "../pool/large.h"
 #include "../pool/query.h"
 #include "../pool/slot.h"
+#include "placement.h"
 #include "process.h"
 
-/* Of no pool, at an address of the system's choice. */
-static const xb_mapping_options anywhere = {0, NULL, NULL, false};
+/* Fills the options of a buffer of no pool. *window is storage for them. */
+static execbuf_status place(xb_mapping_options *options, xb_prim_window *window,
+                            const execbuf_placement *placement, execbuf_error *error) {
+    static const xb_mapping_options anywhere = {0, NULL, NULL, false};
+    *options = anywhere;
+    execbuf_status status = xb_process_ready(error);
+    if (status == EXECBUF_OK && placement != NULL) {
+        status = xb_api_window(placement, window, error);
+        bool is_limited = window->lowest != 0 || window->highest != UINTPTR_MAX;
+        options->window = is_limited ? window : NULL;
+    }
+    return status;
+}
 
-execbuf_status execbuf_new(execbuf *out, const void *code, size_t length, execbuf_error *error) {
+/* execbuf_new and execbuf_new_at. */
+static execbuf_status new_at(execbuf *out, const void *code, size_t length,
+                             const execbuf_placement *placement, execbuf_error *error) {
     if (out == NULL) {
         return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
@@ -25,17 +39,41 @@ execbuf_status execbuf_new(execbuf *out, const void *code, size_t length, execbu
     if (code == NULL) {
         return xb_error_set(error, EXECBUF_E_NULL, "code", 0);
     }
-    execbuf_status status = xb_process_ready(error);
-    return status == EXECBUF_OK ? xb_mapping_new(out, code, length, &anywhere, error) : status;
+    xb_mapping_options options;
+    xb_prim_window window = XB_ANYWHERE;
+    execbuf_status status = place(&options, &window, placement, error);
+    return status == EXECBUF_OK ? xb_mapping_new(out, code, length, &options, error) : status;
 }
 
-execbuf_status execbuf_reserve(execbuf *out, size_t capacity, execbuf_error *error) {
+/* execbuf_reserve and execbuf_reserve_at. */
+static execbuf_status reserve_at(execbuf *out, size_t capacity, const execbuf_placement *placement,
+                                 execbuf_error *error) {
     if (out == NULL) {
         return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
     *out = xb_no_buffer;
-    execbuf_status status = xb_process_ready(error);
-    return status == EXECBUF_OK ? xb_mapping_reserve(out, capacity, &anywhere, error) : status;
+    xb_mapping_options options;
+    xb_prim_window window = XB_ANYWHERE;
+    execbuf_status status = place(&options, &window, placement, error);
+    return status == EXECBUF_OK ? xb_mapping_reserve(out, capacity, &options, error) : status;
+}
+
+execbuf_status execbuf_new(execbuf *out, const void *code, size_t length, execbuf_error *error) {
+    return new_at(out, code, length, NULL, error);
+}
+
+execbuf_status execbuf_new_at(execbuf *out, const void *code, size_t length,
+                              const execbuf_placement *placement, execbuf_error *error) {
+    return new_at(out, code, length, placement, error);
+}
+
+execbuf_status execbuf_reserve(execbuf *out, size_t capacity, execbuf_error *error) {
+    return reserve_at(out, capacity, NULL, error);
+}
+
+execbuf_status execbuf_reserve_at(execbuf *out, size_t capacity, const execbuf_placement *placement,
+                                  execbuf_error *error) {
+    return reserve_at(out, capacity, placement, error);
 }
 
 /* The checks of arguments that publish and rewrite share. */

@@ -12,6 +12,7 @@
 #include "../pool/reclaim.h"
 #include "../pool/registry.h"
 #include "../prim/prim.h"
+#include "placement.h"
 #include "pool.h"
 #include "process.h"
 
@@ -24,8 +25,7 @@ static execbuf_status refuse_pool(execbuf_error *error, xb_registry_added added)
 }
 XB_STATIC_ASSERT(XB_MAX_POOLS == 8191 + 1, "the number in the message of EXECBUF_E_TOO_MANY_POOLS is right");
 
-execbuf_status xb_api_pool_new(execbuf_pool **out, const void *near_to, const char *name, size_t length,
-                               execbuf_error *error) {
+execbuf_status xb_api_pool_new(execbuf_pool **out, const xb_pool_options *options, execbuf_error *error) {
     execbuf_status status = xb_process_ready(error);
     if (status == EXECBUF_OK) {
         status = xb_ladder_check(error);
@@ -33,7 +33,7 @@ execbuf_status xb_api_pool_new(execbuf_pool **out, const void *near_to, const ch
     if (status != EXECBUF_OK) {
         return status;
     }
-    xb_registry_added added = xb_registry_add(out, near_to, name, length);
+    xb_registry_added added = xb_registry_add(out, options);
     return added == XB_REGISTRY_ADDED ? xb_error_ok(error) : refuse_pool(error, added);
 }
 
@@ -47,12 +47,12 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     if (options != NULL && !xb_sized_read(&known, options, sizeof known)) {
         return xb_error_set(error, EXECBUF_E_VERSION, "options", 0);
     }
-    const char *name = known.name != NULL ? known.name : "execbuf";
-    size_t length = strlen(name);
-    if (length > EXECBUF_POOL_NAME_MAX) {
+    xb_pool_options checked = {XB_ANYWHERE, known.reach, known.name != NULL ? known.name : "execbuf"};
+    if (strlen(checked.name) > EXECBUF_POOL_NAME_MAX) {
         return xb_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
     }
-    return xb_api_pool_new(out, known.near_to, name, length, error);
+    execbuf_status status = xb_api_window(&known.placement, &checked.window, error);
+    return status == EXECBUF_OK ? xb_api_pool_new(out, &checked, error) : status;
 }
 
 void execbuf_pool_free(execbuf_pool *pool) {

@@ -9,6 +9,7 @@
 #include "../prim/prim.h"
 #include "../thunk/machine.h"
 #include "../thunk/stub.h"
+#include "placement.h"
 #include "pool.h"
 #include "signature.h"
 
@@ -68,9 +69,9 @@ static execbuf_pool *volatile common_pool;
 /* Makes the common pool, unless another thread is faster, even if this one fails. The process's lock guards
  * the write. */
 static execbuf_status make_common_pool(execbuf_error *error) {
-    static const char name[] = "execbuf thunks";
+    static const xb_pool_options options = {XB_ANYWHERE, 0, "execbuf thunks"};
     execbuf_pool *pool;
-    execbuf_status status = xb_api_pool_new(&pool, NULL, name, sizeof name - 1, error);
+    execbuf_status status = xb_api_pool_new(&pool, &options, error);
     if (status != EXECBUF_OK) {
         return XB_LOAD_ACQUIRE(common_pool) != NULL ? EXECBUF_OK : status;
     }

@@ -35,9 +35,12 @@ static xb_result write_view(const void *target, const uint8_t *code, size_t leng
 
 /* Runs the self-test in page 0 of a region, then fills the page with traps. It is never used again. */
 static xb_result test_views(const xb_prim_views *views) {
-    xb_result result = xb_selftest(write_view, views, views->rx + XB_ENTRY_OFFSET);
+    size_t page = xb_prim_query().page_size;
+    xb_result result = xb_prim_populate(views->rw, page);
     if (result.call == NULL) {
-        size_t page = xb_prim_query().page_size;
+        result = xb_selftest(write_view, views, views->rx + XB_ENTRY_OFFSET);
+    }
+    if (result.call == NULL) {
         xb_prim_begin_write();
         xb_fill_traps(views->rw, page);
         xb_prim_end_write();
@@ -47,14 +50,14 @@ static xb_result test_views(const xb_prim_views *views) {
 }
 
 /* Maps a region's views and runs the self-test in them. */
-static xb_result map_views(execbuf_backend backend, size_t size, const void *near_to, const char *name,
-                           xb_prim_views *views) {
+static xb_result map_views(execbuf_backend backend, size_t size, const xb_prim_window *window,
+                           const char *name, xb_prim_views *views) {
     xb_prim_lock();
     xb_prim_arm_fork_mark(); /* a child does not inherit the writable view */
     xb_prim_unlock();
     xb_result result = xb_may_map_temporary();
     if (result.call == NULL) {
-        result = xb_prim_map_region(backend, size, near_to, name, views);
+        result = xb_prim_map_region(backend, size, window, name, views);
     }
     if (result.call == NULL) {
         result = test_views(views);
@@ -66,7 +69,7 @@ static xb_result map_views(execbuf_backend backend, size_t size, const void *nea
 }
 
 xb_result xb_selftest_views(execbuf_backend backend) {
-    size_t size = xb_prim_query().region_size;
+    size_t size = xb_prim_query().smallest_region;
     xb_prim_views views = {NULL, NULL};
     xb_result result = map_views(backend, size, NULL, "execbuf", &views);
     if (result.call == NULL) {
@@ -75,8 +78,8 @@ xb_result xb_selftest_views(execbuf_backend backend) {
     return result;
 }
 
-execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, const void *near_to,
-                            const char *name, execbuf_error *error) {
+execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, size_t size,
+                            const xb_prim_window *window, const char *name, execbuf_error *error) {
     xb_prim_info info = xb_prim_query();
     if (info.pool_backend_count == 0) {
         return xb_error_set(error, EXECBUF_E_UNSUPPORTED, NULL, 0);
@@ -89,7 +92,7 @@ execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, cons
     (void)xb_error_set(error, EXECBUF_OK, NULL, 0);
     for (size_t i = 0; i < info.pool_backend_count; i++) {
         xb_prim_views mapped = {NULL, NULL};
-        result = map_views(info.pool_backends[i], info.region_size, near_to, name, &mapped);
+        result = map_views(info.pool_backends[i], size, window, name, &mapped);
         if (result.call == NULL) {
             *views = mapped;
             *backend = info.pool_backends[i];

@@ -14,18 +14,18 @@ XB_PRIVATE_BEGIN
  *
  * Returns: EXECBUF_OK;
  *          EXECBUF_E_NO_MEMORY            at least one backend failed because something ran out;
- *          EXECBUF_E_TOO_FAR              there is no address space near near_to;
+ *          EXECBUF_E_TOO_FAR              there is no address space in the window;
  *          EXECBUF_E_DENIED               the system refused every backend;
  *          EXECBUF_E_UNSUPPORTED          the platform has no regions;
  *          EXECBUF_E_READ_IMPLIES_EXEC    the personality makes readable memory executable.
- * Out: views:   the views, of xb_prim_query().region_size bytes each; unchanged on failure. Unmap them with
- *               xb_views_free.
+ * Out: views:   the views; unchanged on failure. Unmap them with xb_views_free.
  *      backend: the backend; unchanged on failure.
- * In:  near_to: as for xb_prim_stage.
+ * In:  size:    of each view, as for xb_prim_map_region.
+ *      window:  where rx is, as for xb_prim_stage.
  *      name:    as for xb_prim_map_region.
  * Out: error:   the report, not NULL. On success it lists the attempts that failed before. */
-execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, const void *near_to,
-                            const char *name, execbuf_error *error);
+execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, size_t size,
+                            const xb_prim_window *window, const char *name, execbuf_error *error);
 
 /* Unmaps a region's views, now or, if the system refuses, during a later call. Then calls done(owner).
  *

@@ -166,8 +166,7 @@ EXECBUF_API uint32_t execbuf_version_number(void);
     X(EXECBUF_E_FROZEN, -14,                                                                                 \
       "the process forked while this code was live, so both processes share its memory and neither may "     \
       "change it; publish a new buffer instead")                                                             \
-    X(EXECBUF_E_TOO_FAR, -15,                                                                                \
-      "no free address range of this size is left within 2 GiB of the pool's near_to address")               \
+    X(EXECBUF_E_TOO_FAR, -15, "no free address range of this size is left where the code may lie")           \
     X(EXECBUF_E_SYNTAX, -16, "the text of the signature is malformed; write it like \"d(pid)\"")             \
     X(EXECBUF_E_TYPE, -17, "this type cannot be passed between calling conventions")                         \
     X(EXECBUF_E_ARGUMENTS, -18,                                                                              \
@@ -304,6 +303,36 @@ typedef struct execbuf {
 /* A function pointer without a particular type. Cast it to the type of the published function. */
 typedef void (*execbuf_function)(void);
 
+/* The addresses that code may have. A plain value: threads may share it, and it will never have more members.
+ * All zero: any address.
+ *
+ * Every free range that is large enough and satisfies the conditions can be found. Of several, one near
+ * near_to is preferred, and without near_to one at a low address. Two free ranges are special on Linux: the
+ * one into which the heap of the program grows (brk) is used only if there is no other one, from its upper
+ * end; and the 128 MiB below the stack are not used.
+ *
+ * If there is no such range, the status is EXECBUF_E_TOO_FAR. The report's culprit says what was searched:
+ *
+ *   "placement"              all of the addresses (Linux, Windows), or 512 of them (other systems)
+ *   "open(/proc/self/maps)"  512 of them: Linux could not list the mappings; os_error says why */
+typedef struct execbuf_placement {
+    /* Every byte of code is less than distance away from this address. NULL: no such condition. */
+    const void *near_to;
+    /* In bytes, with near_to only. 0: EXECBUF_DISTANCE. Relative branches reach 2 GiB on x86-64, 128 MiB on
+     * AArch64 (Arm, DDI 0487, instruction B) and 1 MiB on RISC-V (jal). */
+    size_t distance;
+    /* Every byte of code lies at or above this address. */
+    uintptr_t lowest;
+    /* Every byte of code lies at or below this address. 0: no limit. */
+    uintptr_t highest;
+} execbuf_placement;
+/* clang-format off */
+#define EXECBUF_PLACEMENT_INIT {NULL, 0, 0, 0}
+/* clang-format on */
+
+/* 2 GiB. */
+#define EXECBUF_DISTANCE ((size_t)1 << 31)
+
 /* Copies machine code into a dedicated mapping and makes it executable.
  *
  * Returns: EXECBUF_OK                   the code is published;
@@ -320,6 +349,20 @@ typedef void (*execbuf_function)(void);
  * Out:     error   the report; may be NULL */
 EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_new(execbuf *out, const void *code, size_t length,
                                                          execbuf_error *error);
+
+/* As execbuf_new, at an address that satisfies conditions.
+ *
+ * Returns: the statuses of execbuf_new, and
+ *          EXECBUF_E_NULL     placement has a distance, but near_to is NULL;
+ *          EXECBUF_E_TOO_FAR  no free address range satisfies the conditions.
+ * Out:     out        the new buffer, zeroed on failure; free it with execbuf_free
+ * In:      code       the machine code; the caller may reuse the memory when the call returns
+ *          length     its length
+ *          placement  the conditions; NULL: none
+ * Out:     error      the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_new_at(execbuf *out, const void *code, size_t length,
+                                                            const execbuf_placement *placement,
+                                                            execbuf_error *error);
 
 /* Reserves a dedicated mapping for code that depends on its own address, as code with relative jumps to other
  * places does. Prepare the code in memory of your own, as if it stood at out->entry, then pass it to
@@ -338,6 +381,19 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_new(execbuf *out, const voi
  * Out:     error     the report; may be NULL */
 EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_reserve(execbuf *out, size_t capacity,
                                                              execbuf_error *error);
+
+/* As execbuf_reserve, at an address that satisfies conditions.
+ *
+ * Returns: the statuses of execbuf_reserve, and
+ *          EXECBUF_E_NULL     placement has a distance, but near_to is NULL;
+ *          EXECBUF_E_TOO_FAR  no free address range satisfies the conditions.
+ * Out:     out        a buffer of length 0, zeroed on failure; free it with execbuf_free, published or not
+ * In:      capacity   the greatest length that execbuf_publish will accept
+ *          placement  the conditions; NULL: none
+ * Out:     error      the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_reserve_at(execbuf *out, size_t capacity,
+                                                                const execbuf_placement *placement,
+                                                                execbuf_error *error);
 
 /* Copies machine code into a reserved buffer and makes it executable.
  *
@@ -449,15 +505,18 @@ EXECBUF_API uint64_t execbuf_stale_count(void);
  * It publishes ordinary buffers: all functions on buffers apply. They outlive execbuf_pool_free, and their
  * memory is returned when the last of them is freed.
  *
- * Regions: a pool requests memory in regions of some MiB, of which only pages that were ever used take
- * memory. A region has an executable mapping and a writable one at a random address, which no function
- * reveals. With EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable
- * mapping become writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a
- * dedicated mapping, and so does all code if no region can be made. An empty region is returned to the
- * system, but if its resident part never exceeded 1 MiB, it stays for later code. Within a region, memory of
- * freed code is reused but not returned, because the kernel refuses to remove pages from a sealed memfd.
- * Under vm.overcommit_memory=2 Linux charges the pages of a memfd when they are first written; if none are
- * left then, it raises SIGBUS.
+ * Regions: a pool requests address space in regions. The first one has 8 pages (64 KiB on Windows), and each
+ * further one about four times the size of those before it, up to 8 MiB (2 MiB on Windows and on 32-bit
+ * systems), or less if the system refuses that much. Only pages that were ever used take memory. A region has
+ * an executable mapping and a writable one at a random address, which no function reveals. With
+ * EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable mapping become
+ * writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping, and
+ * so does all code if no region can be made. An empty region is returned to the system, but if its resident
+ * part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed code is reused but not
+ * returned, because the kernel refuses to remove pages from a sealed memfd. Huge pages are not used. Linux
+ * gives memory to the pages of a memfd when they are first written, and raises SIGBUS if it has none
+ * (vm.overcommit_memory=2, memory cgroups). The library asks for the memory before it writes, and reports
+ * EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
  *
  * Freed code is overwritten with traps at once, except in a frozen region. Its memory goes into quarantine,
  * and is reused after every processor has discarded the old instructions: one membarrier(2) releases all of
@@ -480,15 +539,18 @@ typedef struct execbuf_pool execbuf_pool;
 typedef struct execbuf_pool_options {
     /* The size of the struct. */
     size_t size;
-    /* Every byte of the pool's code lies within 2 GiB of every byte at this address, so that a relative call
-     * with 32 bits reaches it. NULL: anywhere. */
-    const void *near_to;
+    /* Where the pool's code lies: every byte of it satisfies the conditions. */
+    execbuf_placement placement;
+    /* All code of the pool lies within this many bytes: the greatest distance between two bytes of it is
+     * less. So one piece of code reaches every other one by a branch. 0: no limit. Give at least the size of
+     * all code; the pool keeps its range until all of its code is freed. */
+    size_t reach;
     /* The name that lists of mappings such as /proc/self/maps show where the system supports it: a string of
      * at most EXECBUF_POOL_NAME_MAX bytes, which is copied. NULL: "execbuf". */
     const char *name;
 } execbuf_pool_options;
 /* clang-format off */
-#define EXECBUF_POOL_OPTIONS_INIT {sizeof(execbuf_pool_options), NULL, NULL}
+#define EXECBUF_POOL_OPTIONS_INIT {sizeof(execbuf_pool_options), EXECBUF_PLACEMENT_INIT, 0, NULL}
 /* clang-format on */
 
 /* Makes a pool. It requests memory for code at its first use.
@@ -497,8 +559,9 @@ typedef struct execbuf_pool_options {
  * library makes for execbuf_thunk_new is one of them.
  *
  * Returns: EXECBUF_OK                   the pool is made;
- *          EXECBUF_E_NULL               out is NULL;
+ *          EXECBUF_E_NULL               out is NULL, or the placement has a distance without near_to;
  *          EXECBUF_E_VERSION            options has a wrong size or unknown members;
+ *          EXECBUF_E_TOO_FAR            no address satisfies all conditions of the placement;
  *          EXECBUF_E_TOO_LARGE          the name is longer than EXECBUF_POOL_NAME_MAX;
  *          EXECBUF_E_TOO_MANY_POOLS     the process has 8191 pools;
  *          EXECBUF_E_NO_MEMORY          no memory is left;
@@ -525,7 +588,7 @@ EXECBUF_API void execbuf_pool_free(execbuf_pool *pool);
  *          EXECBUF_E_EMPTY              length is 0;
  *          EXECBUF_E_TOO_LARGE          length exceeds PTRDIFF_MAX less some pages;
  *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
- *          EXECBUF_E_TOO_FAR            no free address range is left near the pool's near_to address;
+ *          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
  *          EXECBUF_E_DENIED             the system refused every way to make memory executable;
  *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
  *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
@@ -560,7 +623,7 @@ typedef struct execbuf_code {
  *          EXECBUF_E_VERSION            the info of a piece is not NULL;
  *          EXECBUF_E_TOO_LARGE          the length of a piece exceeds PTRDIFF_MAX less some pages;
  *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
- *          EXECBUF_E_TOO_FAR            no free address range is left near the pool's near_to address;
+ *          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
  *          EXECBUF_E_DENIED             the system refused every way to make memory executable;
  *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
  *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
@@ -584,7 +647,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish_batch(execbuf_
  *          EXECBUF_E_EMPTY              capacity is 0;
  *          EXECBUF_E_TOO_LARGE          capacity exceeds PTRDIFF_MAX less some pages;
  *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
- *          EXECBUF_E_TOO_FAR            no free address range is left near the pool's near_to address;
+ *          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
  *          EXECBUF_E_DENIED             the system refused to map memory;
  *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
  *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
@@ -1005,7 +1068,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_emit(const execbuf_si
  *          EXECBUF_E_ABI                caller_abi or callee_abi is not one of the two conventions, or the
  *                                       machine is not x86-64;
  *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
- *          EXECBUF_E_TOO_FAR            no free address range is left near the pool's near_to address;
+ *          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
  *          EXECBUF_E_TOO_MANY_POOLS     pool is NULL, and the process has 8191 pools;
  *          EXECBUF_E_DENIED             the system refused every way to make memory executable;
  *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;

@@ -39,7 +39,7 @@ static execbuf_status stage_mapping(xb_record *record, size_t capacity, const ch
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
     record->size = xb_mapping_size(capacity);
-    xb_result result = xb_prim_stage(record->size, options->near_to, &record->base);
+    xb_result result = xb_prim_stage(record->size, options->window, &record->base);
     if (result.call != NULL) {
         xb_handles_cancel(record);
         return xb_error_from_system(error, result);

@@ -18,7 +18,7 @@ typedef struct xb_mapping_options {
      * against writing where the system can do that. */
     uint32_t owner;
     /* As for xb_prim_stage. */
-    const void *near_to;
+    const xb_prim_window *window;
     /* As in xb_record. The code of a linked buffer cannot be published or rewritten by users. */
     const uint8_t *link;
     /* As in xb_record. */

@@ -16,13 +16,19 @@
 
 #include "../base/list.h"
 #include "../exec/park.h"
+#include "../prim/report.h"
 #include "index.h"
+#include "placement.h"
 #include "reclaim.h"
 
 /* After a region could not be made, this many buffers get dedicated mappings before it is tried again. The
  * number doubles up to a limit as long as it fails. */
 #define FIRST_INTERVAL 64U
 #define LONGEST_INTERVAL 65536U
+
+/* One call adds at most this many regions: others may take the pages of a new region, or there may be no
+ * memory for them. */
+#define MOST_REGIONS 3
 
 /* What a slot is needed for. */
 typedef struct alloc_request {
@@ -59,14 +65,21 @@ typedef struct span_pages {
     xb_span_design design;
 } span_pages;
 
-/* Allocates a run of pages in a region, and surrounds it with traps. Returns 0 if there is none. */
+/* Allocates a run of pages in a region, and surrounds it with traps. Returns 0 if there is none, or no memory
+ * for it; then pool->why says so. */
 static uint32_t take_pages(execbuf_pool *pool, xb_region *region, uint32_t pages) {
     size_t before = region->resident;
     uint32_t page = xb_region_alloc(region, pages);
     if (page != 0) {
-        xb_region_fill_ends(region, page, pages);
+        xb_result result = xb_region_start(region, page, pages);
+        if (result.call != NULL) {
+            (void)xb_error_from_system(&pool->why, result);
+            xb_region_free_pages(region, page, pages);
+            page = 0;
+        }
     }
     pool->resident += region->resident - before;
+    region->is_kept &= region->resident <= XB_KEPT_REGION_SIZE;
     if (region->free_orders == 0) {
         xb_region_close(&pool->open, region);
     }
@@ -137,26 +150,77 @@ static uint8_t *add_span(execbuf_pool *pool, const span_pages *plan, const alloc
 
 /* ---- New regions ---- */
 
-/* Adds a region; if that fails, pool->why says why. The pool is not locked. */
-static bool add_region(execbuf_pool *pool) {
+/* A region has about this many times the size of all that the pool has, within the platform's limits: so
+ * small pools need little address space and locked memory, and large ones have few regions. */
+#define REGION_GROWTH 4U
+
+/* The size of a new region, at least that of least. The pool is not locked. */
+static size_t next_region_size(execbuf_pool *pool, size_t least) {
+    size_t largest = xb_prim_query().largest_region;
+    size_t sum = 0;
+    xb_pool_lock(pool);
+    for (const xb_region *region = pool->regions; region != NULL && sum < largest; region = region->next) {
+        sum += region->frozen ? 0 : region->size;
+    }
+    xb_pool_unlock(pool);
+    size_t size = least;
+    while (size < largest && size < REGION_GROWTH * sum) {
+        size *= 2;
+    }
+    return size;
+}
+
+/* Maps a region with room for a run of pages: a smaller one if there is no room for a larger one. On success
+ * the pool is locked, and the region is within its reach. */
+static execbuf_status map_region(execbuf_pool *pool, uint32_t pages, xb_region **region,
+                                 execbuf_error *report) {
+    size_t least = xb_region_size_for(pages);
+    size_t size = next_region_size(pool, least);
+    for (;;) {
+        xb_prim_window window;
+        execbuf_status status =
+            xb_region_new(region, size, xb_placement_window(pool, &window), pool->name, report);
+        if (status == EXECBUF_OK) {
+            xb_pool_lock(pool);
+            if (xb_placement_add(pool, (*region)->views.rx, size)) {
+                return EXECBUF_OK;
+            }
+            xb_pool_unlock(pool);
+            xb_region_free(*region);
+        } else if (size > least && (status == EXECBUF_E_NO_MEMORY || status == EXECBUF_E_TOO_FAR)) {
+            size /= 2;
+        } else {
+            return status;
+        }
+    }
+}
+
+/* Adds a region with room for a run of pages; if that fails, pool->why says why. The pool is not locked. */
+static bool add_region(execbuf_pool *pool, uint32_t pages) {
     xb_region *region;
+    xb_region *due = NULL; /* an older one, which is empty */
     execbuf_error report;
     xb_unmap_parked();
-    execbuf_status status = xb_region_new(&region, pool->near_to, pool->name, &report);
-    xb_pool_lock(pool);
+    execbuf_status status = map_region(pool, pages, &region, &report);
     if (status == EXECBUF_OK) {
         XB_LIST_PUSH(pool->regions, region, next, previous);
         pool->bookkeeping += region->bookkeeping;
+        pool->resident += region->resident;
         pool->backend = region->backend;
         pool->retry_interval = 0;
         xb_region_open(&pool->open, region);
+        due = xb_reclaim_choose_kept(pool);
+        if (due != NULL) {
+            xb_reclaim_region(pool, due);
+        }
     } else {
+        xb_pool_lock(pool);
         uint32_t interval = pool->retry_interval == 0 ? FIRST_INTERVAL : 2 * pool->retry_interval;
         pool->retry_interval = interval < LONGEST_INTERVAL ? interval : LONGEST_INTERVAL;
         pool->retry_after = pool->retry_interval;
     }
     pool->why = report;
-    xb_pool_unlock(pool);
+    xb_reclaim_unlock(pool, due, NULL);
     return status == EXECBUF_OK;
 }
 
@@ -213,12 +277,15 @@ uint8_t *xb_alloc_slot(execbuf_pool *pool, uint32_t class_, size_t length, xb_us
     alloc_request request = {class_, length, use, out};
     uint8_t *rw = NULL;
     bool goes_on = true;
+    int regions = 0; /* how many were added */
     while (goes_on && rw == NULL) {
         span_pages plan = {NULL, 0, {0, 0, 0}};
         uint32_t place_count = 0;
         switch (try_alloc(pool, &request, &rw, &plan, &place_count)) {
         case ALLOC_ADD_SPAN: rw = add_span(pool, &plan, &request, &goes_on); break;
-        case ALLOC_ADD_REGION: goes_on = add_region(pool); break;
+        case ALLOC_ADD_REGION:
+            goes_on = regions++ < MOST_REGIONS && add_region(pool, plan.design.pages);
+            break;
         case ALLOC_GROW_INDEX: goes_on = xb_index_grow(pool, place_count); break;
         case ALLOC_GIVE_UP: goes_on = false; break;
         case ALLOC_DONE:

@@ -20,6 +20,7 @@ static void freeze_pool(execbuf_pool *pool, bool in_child) {
     for (xb_region *region = pool->regions; region != NULL; region = region->next) {
         region->frozen = true;
         region->is_active = false;
+        region->is_kept = false;
         region->is_open = false;
         if (in_child && region->views.rw != region->views.rx) {
             region->views.rw = NULL; /* not inherited */

@@ -8,25 +8,40 @@
 
 #include "../base/handle.h"
 #include "../mapping/mapping.h"
+#include "placement.h"
 #include "reclaim.h"
 #include "registry.h"
+
+/* Counts a new buffer. False if it is too far from another piece of the pool, which a thread has added in the
+ * meantime. */
+static bool count_new(execbuf_pool *pool, const xb_record *record) {
+    xb_pool_lock(pool);
+    bool is_near = xb_placement_add(pool, record->base, record->size);
+    if (is_near) {
+        pool->large_bytes += record->length > 0 ? record->length : record->capacity;
+        pool->large_count++;
+        pool->large_size += record->size;
+    }
+    xb_pool_unlock(pool);
+    return is_near;
+}
 
 /* Makes a buffer as options say, but for those of the pool. */
 static execbuf_status new_large(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                                 xb_mapping_options *options, execbuf_error *error) {
-    options->owner = pool->number;
-    options->near_to = pool->near_to;
+    xb_prim_window window;
     xb_record record;
-    execbuf_status status = code != NULL ? xb_mapping_new(out, code, length, options, error)
-                                         : xb_mapping_reserve(out, length, options, error);
-    if (status == EXECBUF_OK && xb_handles_find(out, &record)) {
-        xb_pool_lock(pool);
-        pool->large_bytes += length;
-        pool->large_count++;
-        pool->large_size += record.size;
-        xb_pool_unlock(pool);
+    options->owner = pool->number;
+    for (;;) {
+        options->window = xb_placement_window(pool, &window);
+        execbuf_status status = code != NULL ? xb_mapping_new(out, code, length, options, error)
+                                             : xb_mapping_reserve(out, length, options, error);
+        if (status != EXECBUF_OK || !xb_handles_find(out, &record) || count_new(pool, &record)) {
+            return status;
+        }
+        (void)xb_mapping_free(out, &record);
+        *out = xb_no_buffer;
     }
-    return status;
 }
 
 execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,

@@ -48,13 +48,21 @@ typedef struct xb_pool_links {
     void (*end)(void *data);
 } xb_pool_links;
 
+/* The options of a pool, checked. */
+typedef struct xb_pool_options {
+    xb_prim_window window;
+    size_t reach;
+    const char *name; /* at most EXECBUF_POOL_NAME_MAX bytes */
+} xb_pool_options;
+
 struct execbuf_pool {
     xb_biased_lock lock; /* guards all members below that are not constants */
     uint32_t number; /* constant, not 0; that of the memory, which serves several pools one after another */
     struct execbuf_pool *next_unused; /* registry.c's: in the list of pools that are not in use */
 
     /* Constants, set by xb_registry_add. */
-    const void *near_to;
+    xb_prim_window window; /* where its code may lie */
+    size_t reach;          /* its pieces together cover at most this many bytes; 0: any number */
     char name[EXECBUF_POOL_NAME_MAX + 1];
     size_t largest; /* longer code gets a dedicated mapping */
 
@@ -79,6 +87,8 @@ struct execbuf_pool {
     uint32_t retry_after;    /* how many buffers get dedicated mappings before a region is tried again */
     execbuf_backend backend; /* of the newest region */
     execbuf_error why;       /* the report of the last attempt to make a region */
+    uintptr_t first_byte;    /* of the range that its pieces cover (see placement.h), if it has any */
+    uintptr_t last_byte;
 
     /* Sizes in bytes. */
     size_t resident;    /* the sum of all regions' */

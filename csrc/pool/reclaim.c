@@ -78,8 +78,20 @@ xb_span *xb_reclaim_quarantine(execbuf_pool *pool) {
 /* ---- Regions ---- */
 
 bool xb_reclaim_is_due(const execbuf_pool *pool, const xb_region *region) {
-    return xb_region_is_unused(region) &&
-           (region->frozen || pool->is_freed || region->resident > XB_KEPT_REGION_SIZE);
+    return xb_region_is_unused(region) && (region->frozen || pool->is_freed || !region->is_kept);
+}
+
+xb_region *xb_reclaim_choose_kept(execbuf_pool *pool) {
+    xb_region *newest = pool->regions;
+    xb_region *due = NULL;
+    for (xb_region *region = pool->regions; region != NULL; region = region->next) {
+        bool was_kept = region->is_kept;
+        region->is_kept = region == newest && !region->frozen && region->resident <= XB_KEPT_REGION_SIZE;
+        if (was_kept && xb_reclaim_is_due(pool, region)) {
+            due = region;
+        }
+    }
+    return due;
 }
 
 /* Takes the spans of a region from the list of those with slots in quarantine. */
@@ -115,6 +127,9 @@ void xb_reclaim_region(execbuf_pool *pool, xb_region *region) {
     region->next = NULL;
     pool->resident -= region->resident;
     pool->bookkeeping -= region->bookkeeping;
+    if (region->is_kept) {
+        (void)xb_reclaim_choose_kept(pool); /* none stayed before */
+    }
 }
 
 xb_region *xb_reclaim_frozen(execbuf_pool *pool) {

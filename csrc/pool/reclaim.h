@@ -21,7 +21,7 @@
 
 XB_PRIVATE_BEGIN
 
-/* An empty region whose spans never took more than this is kept for the next code. */
+/* A region that took more memory than this is not kept when it is empty. */
 #define XB_KEPT_REGION_SIZE ((size_t)1 << 20)
 
 /* Frees a taken slot: it goes into quarantine, and handles of its buffer become stale. Its bytes are still to
@@ -53,6 +53,11 @@ bool xb_reclaim_is_worthwhile(const execbuf_pool *pool);
  *
  * Returns: the list (by next) of spans that are empty now and were removed. */
 xb_span *xb_reclaim_quarantine(execbuf_pool *pool);
+
+/* Chooses the region that stays when it is empty: the newest one, unless it is too large or frozen.
+ *
+ * Returns: the one that stayed until now, if it is empty and therefore to be removed; or NULL. */
+xb_region *xb_reclaim_choose_kept(execbuf_pool *pool);
 
 /* Whether a region should be removed: it is not in use, and is not to be kept. */
 bool xb_reclaim_is_due(const execbuf_pool *pool, const xb_region *region);

@@ -21,9 +21,10 @@
 #include "../base/list.h"
 #include "../base/trap.h"
 
-/* A page's flags: if PAGE_FREE, a free block begins here, and its order is in the bits of PAGE_ORDER;
- * PAGE_USED says that the page was ever part of a run. */
+/* A page's flags: if PAGE_FREE, a free block begins here, and its order is in the bits of PAGE_ORDER.
+ * PAGE_RESIDENT says that the page has memory, and PAGE_USED that it was ever part of a run. */
 #define PAGE_ORDER 0x0fU
+#define PAGE_RESIDENT 0x20U
 #define PAGE_FREE 0x40U
 #define PAGE_USED 0x80U
 
@@ -53,21 +54,34 @@ static xb_region *new_bookkeeping(size_t size, size_t page_size) {
     return region;
 }
 
-execbuf_status xb_region_new(xb_region **out, const void *near_to, const char *name, execbuf_error *error) {
+size_t xb_region_size_for(uint32_t pages) {
+    xb_prim_info info = xb_prim_query();
+    uint32_t block = 1;
+    while (block < pages) {
+        block *= 2;
+    }
+    size_t size = 2 * block * info.page_size; /* page 0 makes the first half of a region unfit */
+    return size > info.smallest_region ? size : info.smallest_region;
+}
+
+execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window *window, const char *name,
+                             execbuf_error *error) {
     xb_prim_info info = xb_prim_query();
     *out = NULL;
     if (info.pool_backend_count == 0) {
         return xb_error_set(error, EXECBUF_E_UNSUPPORTED, NULL, 0);
     }
-    xb_region *region = new_bookkeeping(info.region_size, info.page_size);
+    xb_region *region = new_bookkeeping(size, info.page_size);
     if (region == NULL) {
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
-    execbuf_status status = xb_views_new(&region->views, &region->backend, near_to, name, error);
+    execbuf_status status = xb_views_new(&region->views, &region->backend, size, window, name, error);
     if (status != EXECBUF_OK) {
         free(region);
         return status;
     }
+    region->flags[0] |= PAGE_USED | PAGE_RESIDENT; /* by the self-test */
+    region->resident = info.page_size;
     region->distance = (ptrdiff_t)((uintptr_t)region->views.rw - (uintptr_t)region->views.rx);
     *out = region;
     return EXECBUF_OK;
@@ -90,7 +104,7 @@ static void push_block(xb_region *region, uint32_t page, uint32_t order) {
     }
     region->free_blocks[order] = (uint16_t)page;
     region->free_orders |= 1U << order;
-    region->flags[page] = (uint8_t)((region->flags[page] & PAGE_USED) | PAGE_FREE | order);
+    region->flags[page] = (uint8_t)((region->flags[page] & (PAGE_USED | PAGE_RESIDENT)) | PAGE_FREE | order);
 }
 
 /* Takes a free block out of its list. */
@@ -109,7 +123,7 @@ static void remove_block(xb_region *region, uint32_t page) {
     if (region->free_blocks[order] == 0) {
         region->free_orders &= ~(1U << order);
     }
-    region->flags[page] &= PAGE_USED;
+    region->flags[page] &= PAGE_USED | PAGE_RESIDENT;
 }
 
 /* Frees an aligned block, and joins it with its buddy as long as that is free. */
@@ -138,16 +152,6 @@ void xb_region_free_pages(xb_region *region, uint32_t page, uint32_t pages) {
     }
 }
 
-/* Counts the pages of a run that become resident with it. */
-static void mark_used(xb_region *region, uint32_t page, uint32_t pages) {
-    for (uint32_t end = page + pages; page < end; page++) {
-        if ((region->flags[page] & PAGE_USED) == 0) {
-            region->flags[page] |= PAGE_USED;
-            region->resident += (size_t)1 << region->page_shift;
-        }
-    }
-}
-
 uint32_t xb_region_alloc(xb_region *region, uint32_t pages) {
     uint32_t order = xb_highest_bit(pages);
     order += (pages & (pages - 1)) != 0; /* round up */
@@ -162,15 +166,39 @@ uint32_t xb_region_alloc(xb_region *region, uint32_t pages) {
         push_block(region, page + (1U << found), found);
     }
     xb_region_free_pages(region, page + pages, (1U << order) - pages);
-    mark_used(region, page, pages);
     return page;
 }
 
-/* ---- Traps ---- */
+/* ---- Memory and traps ---- */
 
-/* Whether a page was filled with traps, or is being filled by the thread that has it. */
-static bool was_used(const xb_region *region, uint32_t page) {
-    return page == 0 || (region->flags[page] & PAGE_USED) != 0;
+/* To save system calls, memory is requested in chunks of this part of a region. */
+#define CHUNK_PART 32U
+
+/* Gives memory to the pages of a range, and marks them. */
+static xb_result populate(xb_region *region, uint32_t page, uint32_t end) {
+    uint8_t *rw = region->views.rw + ((size_t)page << region->page_shift);
+    xb_result result = xb_prim_populate(rw, (size_t)(end - page) << region->page_shift);
+    for (; page < end && result.call == NULL; page++) {
+        if ((region->flags[page] & PAGE_RESIDENT) == 0) {
+            region->flags[page] |= PAGE_RESIDENT;
+            region->resident += (size_t)1 << region->page_shift;
+        }
+    }
+    return result;
+}
+
+/* Gives memory to the pages of a range that have none, and to the rest of the last chunk if there is enough. */
+static xb_result make_resident(xb_region *region, uint32_t page, uint32_t end) {
+    while (page < end && (region->flags[page] & PAGE_RESIDENT) != 0) {
+        page++;
+    }
+    if (page == end) {
+        return xb_ok();
+    }
+    uint32_t chunk = region->page_count > CHUNK_PART ? region->page_count / CHUNK_PART : 1; /* a power of 2 */
+    uint32_t chunk_end = (end + chunk - 1) & ~(chunk - 1);
+    xb_result result = populate(region, page, chunk_end);
+    return result.call != NULL && chunk_end != end ? populate(region, page, end) : result;
 }
 
 /* Fills a range of a region with traps. */
@@ -181,17 +209,29 @@ static void fill_range(const xb_region *region, size_t offset, size_t size) {
     xb_prim_sync(region->views.rx + offset, region->views.rw + offset, size);
 }
 
-void xb_region_fill_ends(const xb_region *region, uint32_t page, uint32_t pages) {
-    size_t start = (size_t)page << region->page_shift;
-    size_t end = (size_t)(page + pages) << region->page_shift;
-    fill_range(region, start, END_SIZE);
-    fill_range(region, end - END_SIZE, END_SIZE);
-    if (!was_used(region, page - 1)) {
-        fill_range(region, start - END_SIZE, END_SIZE);
+xb_result xb_region_start(xb_region *region, uint32_t page, uint32_t pages) {
+    const uint32_t end = page + pages;
+    /* Pages that were used are full of traps, or are being filled by the thread that has them. */
+    bool fills_before = (region->flags[page - 1] & PAGE_USED) == 0;
+    bool fills_after = end < region->page_count && (region->flags[end] & PAGE_USED) == 0;
+    xb_result result = make_resident(region, page - fills_before, end + fills_after);
+    if (result.call != NULL) {
+        return result;
     }
-    if (end < region->size && !was_used(region, page + pages)) {
-        fill_range(region, end, END_SIZE);
+    for (uint32_t i = page; i < end; i++) {
+        region->flags[i] |= PAGE_USED;
     }
+    size_t start_offset = (size_t)page << region->page_shift;
+    size_t end_offset = (size_t)end << region->page_shift;
+    fill_range(region, start_offset, END_SIZE);
+    fill_range(region, end_offset - END_SIZE, END_SIZE);
+    if (fills_before) {
+        fill_range(region, start_offset - END_SIZE, END_SIZE);
+    }
+    if (fills_after) {
+        fill_range(region, end_offset, END_SIZE);
+    }
+    return xb_ok();
 }
 
 void xb_region_fill(const xb_region *region, uint32_t page, uint32_t pages) {

@@ -39,10 +39,11 @@ typedef struct xb_region {
     uint32_t pins;       /* threads that are making a span in it; while there are any, it is not unmapped */
     uint32_t page_shift; /* a page has 2^page_shift bytes */
     bool is_active;      /* neither frozen nor of a pool that was freed */
+    bool is_kept;        /* stays when it is empty; only one region of a pool is */
     bool frozen;         /* shared with another process since a fork: published code never changes any more */
     bool is_open;        /* in the pool's list of regions with free pages */
     execbuf_backend backend;
-    size_t resident;        /* bytes of pages that were ever part of a run */
+    size_t resident;        /* bytes of pages that were ever written */
     struct xb_region *next; /* in the pool's list of all regions */
     struct xb_region *previous;
     struct xb_region *next_open; /* in the pool's list of regions with free pages */
@@ -59,6 +60,12 @@ typedef struct xb_region {
     uint8_t *flags; /* by page */
 } xb_region;
 
+/* The smallest region in which a run of this length fits, in bytes; at most the platform's largest if the run
+ * has at most 1/4 of that.
+ *
+ * In: pages: how many (>= 1). */
+size_t xb_region_size_for(uint32_t pages);
+
 /* Maps a region by the first backend of the platform that passes the self-test.
  *
  * Preconditions: the pool is not locked.
@@ -66,10 +73,12 @@ typedef struct xb_region {
  *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED, EXECBUF_E_TOO_FAR, EXECBUF_E_READ_IMPLIES_EXEC;
  *          EXECBUF_E_UNSUPPORTED   the platform has no regions.
  * Out: out:     the region, without runs; NULL on failure.
- * In:  near_to: as for xb_prim_stage.
+ * In:  size:    as for xb_prim_map_region.
+ *      window:  where the code is, as for xb_prim_stage.
  *      name:    as for xb_prim_map_region.
  * Out: error:   the report, not NULL. On success it lists the attempts that failed before. */
-execbuf_status xb_region_new(xb_region **out, const void *near_to, const char *name, execbuf_error *error);
+execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window *window, const char *name,
+                             execbuf_error *error);
 
 /* Unmaps a region, whatever is in it, and frees its book-keeping.
  *
@@ -85,11 +94,13 @@ uint32_t xb_region_alloc(xb_region *region, uint32_t pages);
 /* Returns a run, or a part of one. */
 void xb_region_free_pages(xb_region *region, uint32_t page, uint32_t pages);
 
-/* Fills the first and the last 16 bytes of a run with traps, and the 16 bytes before and after it if their
- * page was never allocated: then traps surround all code in the run, whatever its neighbours do meanwhile.
+/* Gives memory to a new run and to the pages beside it, which count as resident from now on. Then fills the
+ * first and the last 16 bytes of the run with traps, and the 16 bytes before and after it if their page was
+ * never allocated: then traps surround all code in the run, whatever its neighbours do meanwhile.
  *
- * Preconditions: the pool is locked. The region is not frozen. */
-void xb_region_fill_ends(const xb_region *region, uint32_t page, uint32_t pages);
+ * Preconditions: the pool is locked. The region is not frozen.
+ * Returns: success, or the call that failed: there is no memory. Then the caller returns the run. */
+xb_result xb_region_start(xb_region *region, uint32_t page, uint32_t pages);
 
 /* Fills a whole run with traps.
  *

@@ -79,11 +79,12 @@ static xb_registry_added new_pool(execbuf_pool **out) {
 
 /* Sets a pool up whose members are zero, but for the lock and what outlives it. Handles of the last pool with
  * this memory may be checked meanwhile. */
-static void set_up(execbuf_pool *pool, const void *near_to, const char *name, size_t name_length) {
-    size_t region_size = xb_prim_query().region_size;
+static void set_up(execbuf_pool *pool, const xb_pool_options *options) {
+    size_t region_size = xb_prim_query().largest_region;
     xb_pool_lock(pool);
-    pool->near_to = near_to;
-    memcpy(pool->name, name, name_length);
+    pool->window = options->window;
+    pool->reach = options->reach;
+    memcpy(pool->name, options->name, strlen(options->name));
     pool->largest = region_size / XB_LARGEST_PART;
     pool->bookkeeping = sizeof *pool;
     pool->backend = EXECBUF_BACKEND_NONE;
@@ -91,8 +92,7 @@ static void set_up(execbuf_pool *pool, const void *near_to, const char *name, si
     xb_pool_unlock(pool);
 }
 
-xb_registry_added xb_registry_add(execbuf_pool **out, const void *near_to, const char *name,
-                                  size_t name_length) {
+xb_registry_added xb_registry_add(execbuf_pool **out, const xb_pool_options *options) {
     xb_registry_added added = XB_REGISTRY_ADDED;
     execbuf_pool *pool = take_unused(false);
     if (pool == NULL) {
@@ -104,7 +104,7 @@ xb_registry_added xb_registry_add(execbuf_pool **out, const void *near_to, const
     if (pool == NULL) {
         return added;
     }
-    set_up(pool, near_to, name, name_length);
+    set_up(pool, options);
     *out = pool;
     return XB_REGISTRY_ADDED;
 }

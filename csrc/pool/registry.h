@@ -33,12 +33,9 @@ typedef enum xb_registry_added {
  *
  * Preconditions: no lock is held.
  * Returns: XB_REGISTRY_ADDED, or why there is no pool.
- * Out: out:         the pool; unchanged on failure.
- * In:  near_to:     the address that all code has to be near, or NULL.
- *      name:        the name, which is copied.
- *      name_length: its length, at most EXECBUF_POOL_NAME_MAX. */
-xb_registry_added xb_registry_add(execbuf_pool **out, const void *near_to, const char *name,
-                                  size_t name_length);
+ * Out: out:     the pool; unchanged on failure.
+ * In:  options: they are copied. */
+xb_registry_added xb_registry_add(execbuf_pool **out, const xb_pool_options *options);
 
 /* Makes the memory of a pool that has ended available for another pool.
  *

@@ -214,7 +214,7 @@ execbuf_status xb_slot_free(execbuf *buffer) {
     }
     xb_slot_ref ref;
     if (XB_UNLIKELY(!xb_index_find(pool, buffer, &ref) || !ref.region->is_active ||
-                    (ref.region->live == 1 && ref.region->resident > XB_KEPT_REGION_SIZE))) {
+                    (ref.region->live == 1 && !ref.region->is_kept))) {
         xb_unlock_biased(&pool->lock);
         return free_slowly(buffer);
     }

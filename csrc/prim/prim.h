@@ -45,8 +45,9 @@ typedef struct xb_prim_info {
     /* The backends of xb_prim_map_region, in the order to try them. None: pools have no regions here. */
     size_t pool_backend_count;
     execbuf_backend pool_backends[EXECBUF_MAX_ATTEMPTS];
-    /* The size of a pool's region; a power of two. */
-    size_t region_size;
+    /* The sizes that a pool's region may have: powers of two, from the smallest to the largest. */
+    size_t smallest_region;
+    size_t largest_region;
     /* True: the system's unwinder reads UNWIND_INFO. False: it reads DWARF. */
     bool wants_xdata;
 } xb_prim_info;
@@ -77,16 +78,26 @@ const char *xb_prim_error_name(int32_t code);
 
 /* ---- Pages ---- */
 
-/* The call of a result that says: no free range is near enough to near_to. */
-#define XB_PRIM_TOO_FAR "near_to"
+/* The addresses that a mapping may have. */
+typedef struct xb_prim_window {
+    uintptr_t lowest;  /* every byte of the mapping is at or above this address, */
+    uintptr_t highest; /* and at or below this one */
+    uintptr_t near_to; /* of several free ranges, one of those nearest to this address is taken */
+} xb_prim_window;
+
+/* The calls of results that say: no free range in the window is large enough. After the first one, all of the
+ * window was searched. After the second one, the list of mappings could not be read, so only some addresses
+ * were tried; the code says why. */
+#define XB_PRIM_TOO_FAR "placement"
+#define XB_PRIM_NOT_SEARCHED "open(/proc/self/maps)"
 
 /* Maps staged pages.
  *
- * In:  size     how many bytes
- *      near_to  every byte of the mapping is within 2 GiB of this address, or the call fails with
- *               XB_PRIM_TOO_FAR; NULL: anywhere
- * Out: base     the first byte */
-xb_result xb_prim_stage(size_t size, const void *near_to, void **base);
+ * In:  size    how many bytes
+ *      window  where; if no range is free there, the call fails with XB_PRIM_TOO_FAR or
+ *              XB_PRIM_NOT_SEARCHED. NULL: anywhere
+ * Out: base    the first byte; NULL on failure */
+xb_result xb_prim_stage(size_t size, const xb_prim_window *window, void **base);
 
 /* Allows the calling thread to write staged pages and writable views. The thread then writes, and calls
  * xb_prim_publish or xb_prim_end_write. In between it must not run code that execbuf published: on macOS on
@@ -135,12 +146,20 @@ typedef struct xb_prim_views {
  * both views are at the same address.
  *
  * In:  backend  one of pool_backends
- *      size     region_size
- *      near_to  where rx is, as for xb_prim_stage
+ *      size     a power of two from smallest_region to largest_region
+ *      window   where rx is, as for xb_prim_stage
  *      name     for the system's list of mappings, where it shows one
  * Out: views    filled on success; xb_prim_release unmaps each, if it is at an address of its own */
-xb_result xb_prim_map_region(execbuf_backend backend, size_t size, const void *near_to, const char *name,
-                             xb_prim_views *views);
+xb_result xb_prim_map_region(execbuf_backend backend, size_t size, const xb_prim_window *window,
+                             const char *name, xb_prim_views *views);
+
+/* Gives memory to pages of a writable view that were never written. Without this, the first write to a page
+ * raises a signal if no memory is left for it. Systems that provide the memory with the mapping do nothing,
+ * and so do kernels that cannot do this (Linux before 5.14).
+ *
+ * In:  rw    the first page
+ *      size  how many bytes */
+xb_result xb_prim_populate(uint8_t *rw, size_t size);
 
 /* Makes instruction caches fetch from rx what was written at rw. The range is any part of a region. Other
  * threads may still run instructions that they fetched before; see xb_prim_barrier. Cannot fail. */

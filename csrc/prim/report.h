@@ -8,7 +8,7 @@
 
 /* The status of a failed system call: EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED or EXECBUF_E_TOO_FAR. */
 static inline execbuf_status xb_error_status(xb_result result) {
-    if (strcmp(result.call, XB_PRIM_TOO_FAR) == 0) {
+    if (strcmp(result.call, XB_PRIM_TOO_FAR) == 0 || strcmp(result.call, XB_PRIM_NOT_SEARCHED) == 0) {
         return EXECBUF_E_TOO_FAR;
     }
     return xb_prim_is_exhaustion(result.code) ? EXECBUF_E_NO_MEMORY : EXECBUF_E_DENIED;

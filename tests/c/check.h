@@ -115,7 +115,7 @@ static inline int finds(const execbuf_pool *pool, const void *address, execbuf_p
 /* Options for execbuf_pool_new. */
 static inline execbuf_pool_options options_of(const void *near_to, const char *name) {
     execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
-    options.near_to = near_to;
+    options.placement.near_to = near_to;
     options.name = name;
     return options;
 }

@@ -106,6 +106,7 @@ program faults$suffix faults faults.c
 program region-faults$suffix faults region_faults.c
 program parking$suffix faults parking.c
 program pool-memory$suffix plain pool_memory.c
+program placement$suffix plain placement.c -D_GNU_SOURCE
 program pool-footprint$suffix plain pool_footprint.c
 program pool-handles$suffix plain pool_handles.c
 program pool-publish$suffix plain pool_publish.c
@@ -136,6 +137,8 @@ program clone plain clone.c -D_GNU_SOURCE
 program no-search plain no_search.c -D_GNU_SOURCE
 program threads plain threads.c -D_GNU_SOURCE
 program buffer-unix unix buffer.c
+program placement-unix unix placement.c -D_GNU_SOURCE
+program placement-faults faults placement_faults.c -D_GNU_SOURCE
 program faults-unix unix-faults faults.c
 program probe-unix unix probe.c
 program pool-unix unix pool.c

@@ -109,7 +109,11 @@ static void signatures(input *from, execbuf_pool *pool) {
 
 static void options(input *from) {
     execbuf_pool_options members = EXECBUF_POOL_OPTIONS_INIT;
-    members.near_to = (const void *)(uintptr_t)take_u64(from);
+    members.placement.near_to = (const void *)(uintptr_t)take_u64(from);
+    members.placement.distance = take_u8(from) % 2 == 0 ? 0 : (size_t)take_u64(from);
+    members.placement.lowest = take_u8(from) % 4 != 0 ? 0 : (uintptr_t)take_u64(from);
+    members.placement.highest = take_u8(from) % 4 != 0 ? 0 : (uintptr_t)take_u64(from);
+    members.reach = take_u8(from) % 2 == 0 ? 0 : (size_t)take_u64(from);
     char name[80];
     memset(name, 'n', sizeof name);
     name[take_u8(from) % sizeof name] = '\0';
@@ -124,8 +128,11 @@ static void options(input *from) {
         CHECK(status == EXECBUF_E_VERSION);
     } else if (names && strlen(name) > EXECBUF_POOL_NAME_MAX) {
         CHECK(status == EXECBUF_E_TOO_LARGE);
+    } else if (status != EXECBUF_OK) {
+        const int has_distance = members.placement.near_to == NULL && members.placement.distance != 0;
+        CHECK(status == (has_distance ? EXECBUF_E_NULL : EXECBUF_E_TOO_FAR));
     } else {
-        CHECK(status == EXECBUF_OK && strcmp(execbuf_pool_name(pool), names ? name : "execbuf") == 0);
+        CHECK(strcmp(execbuf_pool_name(pool), names ? name : "execbuf") == 0);
         execbuf buffer;
         const execbuf_status published = execbuf_pool_publish(pool, &buffer, "\xc3", 1, NULL);
         CHECK(published == EXECBUF_OK || published == EXECBUF_E_TOO_FAR);

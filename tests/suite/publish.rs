@@ -69,15 +69,21 @@ suite! {
     fn thousands_of_buffers_are_independent(m) {
         let _kept = m.publish(0);
         let before = maps::look().executable_bytes;
-        let mut buffers: Vec<ExecBuffer> = (0..2000).map(|value| m.publish(value)).collect();
-        for (value, buffer) in (0..2000).zip(&buffers) {
-            assert_eq!(call(buffer), value);
+        let mut after = [0; 2];
+        for bytes in &mut after {
+            let mut buffers: Vec<ExecBuffer> = (0..2000).map(|value| m.publish(value)).collect();
+            for (value, buffer) in (0..2000).zip(&buffers) {
+                assert_eq!(call(buffer), value);
+            }
+            buffers.retain(|buffer| call(buffer) % 3 != 0);
+            for buffer in &buffers {
+                assert_ne!(call(buffer) % 3, 0);
+            }
+            drop(buffers);
+            *bytes = maps::look().executable_bytes;
         }
-        buffers.retain(|buffer| call(buffer) % 3 != 0);
-        for buffer in &buffers {
-            assert_ne!(call(buffer) % 3, 0);
-        }
-        drop(buffers);
-        assert_eq!(maps::look().executable_bytes, before);
+        // A pool keeps one empty region.
+        assert_eq!(after[0], after[1]);
+        assert!(after[0] - before <= 1 << 20, "{before} bytes were executable, now {after:?} are");
     }
 }

@@ -1,0 +1,98 @@
+//! [`Placement`]: which addresses code may have.
+
+use core::ops::RangeInclusive;
+use core::ptr;
+
+use crate::ffi;
+
+/// Which addresses code may have, for [`ExecBuffer::new_at`](crate::ExecBuffer::new_at) and
+/// [`ExecPoolBuilder::placement`](crate::ExecPoolBuilder::placement). The default is any address.
+///
+/// Every free address range that satisfies the conditions can be found. If there is none, the error is
+/// [`TooFar`](crate::ErrorKind::TooFar), and its [`culprit`](crate::Error::culprit) says what was searched:
+///
+/// - `placement`: all of the addresses (Linux, Windows), or 512 of them (other systems).
+/// - `open(/proc/self/maps)`: 512 of them, because Linux could not list the mappings.
+///
+/// On Linux, the range into which the heap of the program grows is used only if there is no other one, and the 128 MiB
+/// below the stack are not used.
+///
+/// # Examples
+///
+/// Code in the lowest 4 GiB, whose addresses fit into 32 bits:
+///
+/// ```
+/// # // Executables of macOS on arm64 have no memory there, and sanitizers use it.
+/// # #[cfg(all(target_os = "linux", target_pointer_width = "64"))] {
+/// use execbuf::{ExecBuffer, Placement};
+///
+/// let low = Placement::default().range(0..=u32::MAX as usize);
+/// let buffer = ExecBuffer::new_at(&[0xc3], low)?; // x86: ret
+/// assert!(u32::try_from(buffer.as_ptr() as usize).is_ok());
+/// # }
+/// # Ok::<(), execbuf::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[doc(alias = "execbuf_placement")]
+pub struct Placement {
+    near: usize,
+    distance: usize,
+    lowest: usize,
+    highest: usize,
+}
+
+impl Placement {
+    /// Less than 2 GiB away from an address, so that relative branches of x86-64 reach it, and as near as possible.
+    ///
+    /// # Examples
+    ///
+    /// See [`within`](Self::within).
+    #[must_use]
+    pub fn near(address: *const u8) -> Self {
+        Self { near: address.addr(), ..Self::default() }
+    }
+
+    /// Changes the distance from the address of [`near`](Self::near): every byte of code is less than `distance` bytes
+    /// away from it.
+    ///
+    /// Branches reach 2 GiB on x86-64, 128 MiB on AArch64 and 1 MiB on RISC-V. Without `near`, making the buffer or the
+    /// pool fails with [`Null`](crate::ErrorKind::Null).
+    ///
+    /// # Examples
+    ///
+    /// Code that reaches a function of this program by a branch of AArch64:
+    ///
+    /// ```
+    /// use execbuf::{ExecBuffer, Placement};
+    ///
+    /// extern "C" fn helper() {}
+    ///
+    /// let address = helper as *const u8;
+    /// let buffer = ExecBuffer::new_at(&[0xc3], Placement::near(address).within(128 << 20))?; // x86: ret
+    /// assert!(buffer.as_ptr().addr().abs_diff(address.addr()) < 128 << 20);
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn within(self, distance: usize) -> Self {
+        Self { distance, ..self }
+    }
+
+    /// Only addresses in this range, both ends included.
+    ///
+    /// # Examples
+    ///
+    /// See the [type](Self).
+    #[must_use]
+    pub const fn range(self, addresses: RangeInclusive<usize>) -> Self {
+        Self { lowest: *addresses.start(), highest: *addresses.end(), ..self }
+    }
+
+    pub(crate) fn to_raw(self) -> ffi::execbuf_placement {
+        ffi::execbuf_placement {
+            near_to: ptr::without_provenance(self.near),
+            distance: self.distance,
+            lowest: self.lowest,
+            highest: self.highest,
+        }
+    }
+}
