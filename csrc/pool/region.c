@@ -171,8 +171,10 @@ uint32_t xb_region_alloc(xb_region *region, uint32_t pages) {
 
 /* ---- Memory and traps ---- */
 
-/* To save system calls, memory is requested in chunks of this part of a region. */
+/* To save system calls, memory for short runs is requested in chunks of this part of a region. Behind a
+ * longer run, there may be pages that are too few for another one. */
 #define CHUNK_PART 32U
+#define SHORT_RUN 81920U /* a span and its neighbours */
 
 /* Gives memory to the pages of a range, and marks them. */
 static xb_result populate(xb_region *region, uint32_t page, uint32_t end) {
@@ -187,7 +189,8 @@ static xb_result populate(xb_region *region, uint32_t page, uint32_t end) {
     return result;
 }
 
-/* Gives memory to the pages of a range that have none, and to the rest of the last chunk if there is enough. */
+/* Gives memory to the pages of a range that have none, and to the rest of the last chunk if there is enough.
+ */
 static xb_result make_resident(xb_region *region, uint32_t page, uint32_t end) {
     while (page < end && (region->flags[page] & PAGE_RESIDENT) != 0) {
         page++;
@@ -196,7 +199,8 @@ static xb_result make_resident(xb_region *region, uint32_t page, uint32_t end) {
         return xb_ok();
     }
     uint32_t chunk = region->page_count > CHUNK_PART ? region->page_count / CHUNK_PART : 1; /* a power of 2 */
-    uint32_t chunk_end = (end + chunk - 1) & ~(chunk - 1);
+    bool is_short = (size_t)(end - page) << region->page_shift <= SHORT_RUN;
+    uint32_t chunk_end = is_short ? (end + chunk - 1) & ~(chunk - 1) : end;
     xb_result result = populate(region, page, chunk_end);
     return result.call != NULL && chunk_end != end ? populate(region, page, end) : result;
 }
