@@ -20,11 +20,12 @@ fn main() {
     if Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
         new_makes_two_system_calls_and_drop_makes_one();
         rewrite_makes_four_system_calls();
+        large_code_in_a_pool_makes_the_same_system_calls_as_outside();
         no_call_requests_writable_and_executable_memory();
         the_memfd_of_a_buffer_closes_on_exec_and_is_fully_sealed();
         a_pool_makes_less_than_one_system_call_for_a_hundred_pieces_of_code();
         the_memfd_of_a_pool_closes_on_exec_and_is_sealed_against_writable_views();
-        println!("test result: ok. 6 passed; 0 failed");
+        println!("test result: ok. 7 passed; 0 failed");
     } else {
         support::skip("no strace that works here");
     }
@@ -44,6 +45,12 @@ fn rewrite_makes_four_system_calls() {
     } else {
         support::skip("the barrier of a rewrite: this system does not have membarrier");
     }
+}
+
+fn large_code_in_a_pool_makes_the_same_system_calls_as_outside() {
+    let calls = difference("large");
+    assert_eq!(calls, ["mmap", "mprotect", "munmap"].map(|name| (name.to_owned(), 100)));
+    assert_eq!(difference("large-pooled"), calls);
 }
 
 fn no_call_requests_writable_and_executable_memory() {
@@ -131,6 +138,9 @@ fn traced(task: &str) {
     if what == "pool" {
         return pooled(times);
     }
+    if what.starts_with("large") {
+        return large(what == "large-pooled", times);
+    }
     let mut buffer = support::publish(0);
     let mut log = String::new();
     for value in 0..times {
@@ -162,6 +172,17 @@ fn pooled(count: u32) {
         assert!(numbers.eq(0..count));
     }
     buffers.clear();
+}
+
+/// Publishes and drops `count` pieces of code that no region takes, in a pool or without one.
+fn large(in_pool: bool, count: u32) {
+    let pool = execbuf::ExecPool::new().expect("this system allows executable memory");
+    let mut code = support::function(0, 300_000);
+    for number in 0..count {
+        support::rename(&mut code, number);
+        let buffer = if in_pool { pool.publish(&code) } else { execbuf::ExecBuffer::new(&code) };
+        assert_eq!(support::call(&buffer.expect("this system allows executable memory")), number);
+    }
 }
 
 /// Gives up rights so that the given backend is used. Returns the rest of the task.

@@ -98,28 +98,13 @@ static execbuf_status try_backends(const xb_rewrite *job, execbuf_error *report)
     return report->status;
 }
 
-/* Does a job with the backend whose pages are sealed against writing, if the platform has one. It is tested
- * each time, because it is usually not the preferred backend, so no earlier success is remembered. */
-static execbuf_status run_sealed(const xb_rewrite *job, execbuf_error *report) {
-    xb_prim_info info = xb_prim_query();
-    for (size_t i = 0; i < info.backend_count; i++) {
-        if (info.backends[i] == EXECBUF_BACKEND_MEMFD) {
-            return test_and_run(EXECBUF_BACKEND_MEMFD, job, report);
-        }
-    }
-    return EXECBUF_E_UNSUPPORTED;
-}
-
-/* Does a job with the sealed backend if sealed is true, otherwise with the preferred one, otherwise with the
- * first one that works. */
-static execbuf_status run_job(bool sealed, const xb_rewrite *job, execbuf_error *error) {
+/* Does a job with the preferred backend, otherwise with the first one that works. */
+static execbuf_status run_job(const xb_rewrite *job, execbuf_error *error) {
     execbuf_error report;
-    execbuf_status status = sealed ? run_sealed(job, &report) : EXECBUF_E_UNSUPPORTED;
-    if (!is_final(status)) {
-        execbuf_backend backend = get_preferred();
-        if (backend != EXECBUF_BACKEND_NONE) {
-            status = run_backend(backend, job, &report);
-        }
+    execbuf_status status = EXECBUF_E_UNSUPPORTED;
+    execbuf_backend backend = get_preferred();
+    if (backend != EXECBUF_BACKEND_NONE) {
+        status = run_backend(backend, job, &report);
     }
     if (!is_final(status)) {
         status = try_backends(job, &report);
@@ -133,13 +118,13 @@ static execbuf_status run_job(bool sealed, const xb_rewrite *job, execbuf_error 
     return status;
 }
 
-execbuf_status xb_ladder_publish(bool sealed, void *base, size_t size, execbuf_error *error) {
+execbuf_status xb_ladder_publish(void *base, size_t size, execbuf_error *error) {
     xb_rewrite job = {NULL, 0, 0, NULL, 0};
     job.base = base;
     job.size = size;
-    return run_job(sealed, &job, error);
+    return run_job(&job, error);
 }
 
-execbuf_status xb_ladder_rewrite(bool sealed, const xb_rewrite *change, execbuf_error *error) {
-    return run_job(sealed, change, error);
+execbuf_status xb_ladder_rewrite(const xb_rewrite *change, execbuf_error *error) {
+    return run_job(change, error);
 }

@@ -25,18 +25,16 @@ execbuf_status xb_ladder_check(execbuf_error *error);
  * Returns: EXECBUF_OK;
  *          EXECBUF_E_NO_MEMORY    at least one backend failed because something ran out;
  *          EXECBUF_E_DENIED       the system refused every backend.
- * In:  sealed: true to prefer a backend whose pages can never become writable again.
- *      base:   the start of a mapping.
- *      size:   how much of it to publish.
- * Out: error:  the report with all attempts, or NULL. */
-execbuf_status xb_ladder_publish(bool sealed, void *base, size_t size, execbuf_error *error);
+ * In:  base:  the start of a mapping.
+ *      size:  how much of it to publish.
+ * Out: error: the report with all attempts, or NULL. */
+execbuf_status xb_ladder_publish(void *base, size_t size, execbuf_error *error);
 
 /* Changes published pages with the first backend that works.
  *
  * Preconditions and Returns: as for xb_rewrite_pages.
- * In:  sealed: as for xb_ladder_publish.
- * Out: error:  the report, or NULL. */
-execbuf_status xb_ladder_rewrite(bool sealed, const xb_rewrite *change, execbuf_error *error);
+ * Out: error: the report, or NULL. */
+execbuf_status xb_ladder_rewrite(const xb_rewrite *change, execbuf_error *error);
 
 /* Adds a failed attempt to a report and updates its status. The status is that of the first attempt that
  * failed because something ran out, since that backend would work if there were more of it; otherwise that of

@@ -510,7 +510,8 @@ EXECBUF_API uint64_t execbuf_stale_count(void);
  * systems), or less if the system refuses that much. Only pages that were ever used take memory. A region has
  * an executable mapping and a writable one at a random address, which no function reveals. With
  * EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable mapping become
- * writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping, and
+ * writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping as from
+ * execbuf_new, and
  * so does all code if no region can be made. An empty region is returned to the system, but if its resident
  * part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed code is reused but not
  * returned, because the kernel refuses to remove pages from a sealed memfd. Huge pages are not used. Linux

@@ -54,12 +54,6 @@ static execbuf_status stage_mapping(xb_record *record, size_t capacity, const ch
     return EXECBUF_OK;
 }
 
-/* Whether to prefer pages that can never become writable again. Dedicated mappings of pools do, because pools
- * promise it: the executable view of a region cannot become writable either. */
-static bool wants_sealed(const xb_record *record) {
-    return record->owner != 0;
-}
-
 /* Fills the staged pages of a record as layout.h shows, and publishes them. Pages that the code does not
  * need are unmapped. On failure all pages are still staged. */
 static execbuf_status publish_mapping(xb_record *record, const void *code, size_t length,
@@ -72,7 +66,7 @@ static execbuf_status publish_mapping(xb_record *record, const void *code, size_
     xb_fill_traps(base + end - 16, size - end + 16);
     memcpy(base + XB_ENTRY_OFFSET, code, length);
     xb_prim_end_write();
-    execbuf_status status = xb_ladder_publish(wants_sealed(record), base, size, error);
+    execbuf_status status = xb_ladder_publish(base, size, error);
     if (status != EXECBUF_OK) {
         return status;
     }
@@ -174,7 +168,7 @@ execbuf_status xb_mapping_rewrite(const execbuf *buffer, size_t offset, const vo
     change.offset = start - first;
     change.code = code;
     change.length = length;
-    status = xb_ladder_rewrite(wants_sealed(&record), &change, error);
+    status = xb_ladder_rewrite(&change, error);
     if (status == EXECBUF_E_LOST) {
         record.state = XB_STATE_LOST;
         xb_handles_update(&record);

@@ -14,8 +14,7 @@ XB_PRIVATE_BEGIN
 
 /* Options of a new mapping. */
 typedef struct xb_mapping_options {
-    /* The number of the pool that the buffer belongs to, or 0. The pages of a pool's buffer are sealed
-     * against writing where the system can do that. */
+    /* The number of the pool that the buffer belongs to, or 0. */
     uint32_t owner;
     /* As for xb_prim_stage. */
     const xb_prim_window *window;
