@@ -295,8 +295,8 @@ impl ExecBuffer {
     /// The method takes `&mut self`, so the borrow checker proves that no function of this buffer is in use.
     ///
     /// In a region of a pool, the bytes are copied in place through the pool's writable mapping. A dedicated mapping is
-    /// never modified while it is executable: on Linux, new pages replace the old ones in one step; elsewhere the pages
-    /// become writable, then executable again.
+    /// never modified while it is executable: on Linux, new pages replace the old ones in one step; elsewhere, and if a
+    /// policy of Linux refuses `mremap`, the pages become writable, then executable again.
     ///
     /// # Errors
     ///
@@ -308,7 +308,8 @@ impl ExecBuffer {
     /// - [`Frozen`](crate::ErrorKind::Frozen): the buffer is in a region of an [`ExecPool`](crate::ExecPool), and the
     ///   process forked after the region was created, so both processes share the code.
     /// - [`Lost`](crate::ErrorKind::Lost): the system twice refused to make the pages executable again. This happens
-    ///   only where pages cannot be replaced in one step (Windows, macOS, the BSDs). Calling the code now crashes.
+    ///   only where pages cannot be replaced in one step (Windows, macOS, the BSDs, Linux without `mremap`). Calling the
+    ///   code now crashes.
     ///
     /// # Examples
     ///

@@ -25,6 +25,11 @@ static execbuf_status probe_process(xb_result *result) {
     return status;
 }
 
+/* The self-test of pages, with a rewrite. */
+static xb_result test_pages(execbuf_backend backend) {
+    return xb_selftest_pages(backend, true);
+}
+
 /* Tests each backend, or reports the same reason for all of them if there is one. Returns count. */
 static uint32_t probe_backends(execbuf_probe_result *results, const execbuf_backend *backends, size_t count,
                                probe_function test, const xb_result *reason) {
@@ -44,7 +49,7 @@ static void probe_system(execbuf_probe *probe) {
     probe->status = probe_process(&result);
     const xb_result *reason = probe->status == EXECBUF_OK ? NULL : &result;
     probe->buffer_count =
-        probe_backends(probe->buffer, info.backends, info.backend_count, xb_selftest_pages, reason);
+        probe_backends(probe->buffer, info.backends, info.backend_count, test_pages, reason);
     probe->pool_count =
         probe_backends(probe->pool, info.pool_backends, info.pool_backend_count, xb_selftest_views, reason);
     probe->fact_count = (uint32_t)xb_prim_facts(probe->facts);

@@ -27,14 +27,16 @@ execbuf_status xb_ladder_check(execbuf_error *error);
  *          EXECBUF_E_DENIED       the system refused every backend.
  * In:  base:  the start of a mapping.
  *      size:  how much of it to publish.
- * Out: error: the report with all attempts, or NULL. */
-execbuf_status xb_ladder_publish(void *base, size_t size, execbuf_error *error);
+ * Out: backend: the backend that published them; unchanged on failure.
+ *      error:   the report with all attempts, or NULL. */
+execbuf_status xb_ladder_publish(void *base, size_t size, execbuf_backend *backend, execbuf_error *error);
 
 /* Changes published pages with the first backend that works.
  *
  * Preconditions and Returns: as for xb_rewrite_pages.
- * Out: error: the report, or NULL. */
-execbuf_status xb_ladder_rewrite(const xb_rewrite *change, execbuf_error *error);
+ * Out: backend: the backend that changed them; unchanged on failure.
+ *      error:   the report, or NULL. */
+execbuf_status xb_ladder_rewrite(const xb_rewrite *change, execbuf_backend *backend, execbuf_error *error);
 
 /* Adds a failed attempt to a report and updates its status. The status is that of the first attempt that
  * failed because something ran out, since that backend would work if there were more of it; otherwise that of
@@ -47,8 +49,8 @@ execbuf_status xb_ladder_rewrite(const xb_rewrite *change, execbuf_error *error)
 void xb_ladder_add_attempt(execbuf_error *error, execbuf_backend backend, execbuf_status status,
                            xb_result result);
 
-/* Forgets the preferred backend. Called in the child of a fork: it may give up rights before it uses execbuf,
- * so what worked in the parent may fail in it.
+/* Forgets the preferred backends. Called in the child of a fork: it may give up rights before it uses
+ * execbuf, so what worked in the parent may fail in it.
  *
  * Preconditions: the process's lock is held. */
 void xb_ladder_forget(void);

@@ -1,5 +1,6 @@
-/* The two ways to change published pages: in a copy that replaces them, and in place. A platform has one of
- * them (xb_prim_info.can_replace).
+/* The two ways to change published pages: in a copy that replaces them, and in place.
+ * xb_prim_info.can_replace says which one a platform uses. Where the first is refused, pages that flip has
+ * published change in place.
  *
  * Both use one named backend and never try another: the ladder and the self-test call this file, so it must
  * not call them. The process's lock is not held on entry. */
@@ -21,31 +22,6 @@ XB_COLD void fill_copy(void *copy, const xb_rewrite *change) {
     memcpy(copy, change->base, change->size);
     memcpy((uint8_t *)copy + change->offset, change->code, change->length);
     xb_prim_end_write();
-}
-
-/* Copies the old pages, changes and publishes the copy, and moves it over the old pages in one step. The old
- * pages are not written, since a forked process may map them, too; and until that last step they stay as they
- * are. */
-static execbuf_status rewrite_by_replacing(execbuf_backend backend, const xb_rewrite *change,
-                                           execbuf_error *error) {
-    void *copy = NULL;
-    xb_result result = xb_may_map_temporary();
-    if (result.call == NULL) {
-        result = xb_prim_stage(change->size, NULL, &copy);
-    }
-    if (result.call != NULL) {
-        return xb_error_from_system(error, result);
-    }
-    fill_copy(copy, change);
-    result = xb_prim_publish(backend, copy, change->size);
-    if (result.call == NULL) {
-        result = xb_prim_replace(change->base, copy, change->size);
-    }
-    if (result.call != NULL) {
-        xb_unmap_temporary(copy, NULL, change->size);
-        return xb_error_from_system(error, result);
-    }
-    return xb_error_ok(error);
 }
 
 /* Writes bytes to pages that were reopened, and publishes the pages. */
@@ -91,6 +67,49 @@ static execbuf_status rewrite_in_place(execbuf_backend backend, const xb_rewrite
     execbuf_status status = rewrite_reopened(backend, change, many, error);
     free(many);
     return status;
+}
+
+/* Changes pages in place after the system refused to replace them. The copy was published a moment ago, so
+ * publishing the pages again will hardly be refused. Only private pages are reopened: a write to them does
+ * not reach a forked process. */
+static execbuf_status rewrite_unreplaced(execbuf_backend backend, const xb_rewrite *change, xb_result refusal,
+                                         execbuf_error *error) {
+    bool may_reopen = change->is_private && backend == EXECBUF_BACKEND_FLIP;
+    if (!may_reopen || xb_prim_is_exhaustion(refusal.code)) {
+        return xb_error_from_system(error, refusal);
+    }
+    execbuf_status status = rewrite_in_place(backend, change, error);
+    if (status == EXECBUF_OK) {
+        xb_prim_barrier(); /* other processors may have fetched the old code */
+    }
+    return status;
+}
+
+/* Copies the old pages, changes and publishes the copy, and moves it over the old pages in one step. The old
+ * pages are not written, since a forked process may map them, too; and until that last step they stay as they
+ * are. */
+static execbuf_status rewrite_by_replacing(execbuf_backend backend, const xb_rewrite *change,
+                                           execbuf_error *error) {
+    void *copy = NULL;
+    xb_result result = xb_may_map_temporary();
+    if (result.call == NULL) {
+        result = xb_prim_stage(change->size, NULL, &copy);
+    }
+    if (result.call != NULL) {
+        return xb_error_from_system(error, result);
+    }
+    fill_copy(copy, change);
+    result = xb_prim_publish(backend, copy, change->size);
+    if (result.call != NULL) {
+        xb_unmap_temporary(copy, NULL, change->size);
+        return xb_error_from_system(error, result);
+    }
+    result = xb_prim_replace(change->base, copy, change->size);
+    if (result.call != NULL) {
+        xb_unmap_temporary(copy, NULL, change->size);
+        return rewrite_unreplaced(backend, change, result, error);
+    }
+    return xb_error_ok(error);
 }
 
 execbuf_status xb_rewrite_pages(execbuf_backend backend, const xb_rewrite *change, execbuf_error *error) {

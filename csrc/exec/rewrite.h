@@ -14,6 +14,8 @@ typedef struct xb_rewrite {
     size_t offset;    /* from base */
     const void *code; /* may lie in the pages themselves */
     size_t length;
+    bool
+        is_private; /* no backend but flip has published the pages, so no other process sees writes to them */
 } xb_rewrite;
 
 /* Changes published pages with the given backend. No other backend is tried.
@@ -22,7 +24,7 @@ typedef struct xb_rewrite {
  * Returns: EXECBUF_OK                               the pages are published with the change;
  *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED    the pages are as they were;
  *          EXECBUF_E_LOST                           the pages have their old content but are not executable,
- *                                                   only staged.
+ *                                                   only staged. Only if they were rewritten in place.
  * Out: error: the report; not NULL. */
 execbuf_status xb_rewrite_pages(execbuf_backend backend, const xb_rewrite *change, execbuf_error *error);
 

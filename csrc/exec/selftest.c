@@ -21,11 +21,11 @@ XB_UNCHECKED_CALLS static int call_constant(const uint8_t *entry) {
     return function();
 }
 
-xb_result xb_selftest(xb_selftest_write write, const void *target, const uint8_t *entry) {
+xb_result xb_selftest(xb_selftest_write write, const void *target, const uint8_t *entry, bool rewrites) {
     /* Any two different values below 2048, the limit of xb_isa_constant. */
     static const uint32_t values[2] = {1031, 2017};
     static const char *const failures[2] = {XB_SELFTEST_WRONG, XB_SELFTEST_STALE};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (rewrites ? 2 : 1); i++) {
         uint8_t code[XB_ISA_CONSTANT_SIZE];
         size_t length = xb_isa_constant(code, values[i]);
         xb_result result = write(target, code, length, i > 0);
@@ -50,7 +50,7 @@ typedef struct selftest_page {
 static xb_result write_selftest_page(const void *target, const uint8_t *code, size_t length, bool again) {
     const selftest_page *page = (const selftest_page *)target;
     if (again) {
-        xb_rewrite change = {NULL, 0, XB_ENTRY_OFFSET, NULL, 0};
+        xb_rewrite change = {NULL, 0, XB_ENTRY_OFFSET, NULL, 0, true};
         change.base = page->base;
         change.size = page->size;
         change.code = code;
@@ -65,7 +65,7 @@ static xb_result write_selftest_page(const void *target, const uint8_t *code, si
     return xb_prim_publish(page->backend, page->base, page->size);
 }
 
-xb_result xb_selftest_pages(execbuf_backend backend) {
+xb_result xb_selftest_pages(execbuf_backend backend, bool rewrites) {
     xb_result result = xb_prim_check_backend(backend);
     if (result.call == NULL) {
         result = xb_may_map_temporary();
@@ -82,7 +82,7 @@ xb_result xb_selftest_pages(execbuf_backend backend) {
     page.backend = backend;
     page.base = (uint8_t *)base;
     page.size = size;
-    result = xb_selftest(write_selftest_page, &page, page.base + XB_ENTRY_OFFSET);
+    result = xb_selftest(write_selftest_page, &page, page.base + XB_ENTRY_OFFSET, rewrites);
     xb_unmap_temporary(base, NULL, size);
     return result;
 }

@@ -38,7 +38,7 @@ static xb_result test_views(const xb_prim_views *views) {
     size_t page = xb_prim_query().page_size;
     xb_result result = xb_prim_populate(views->rw, page);
     if (result.call == NULL) {
-        result = xb_selftest(write_view, views, views->rx + XB_ENTRY_OFFSET);
+        result = xb_selftest(write_view, views, views->rx + XB_ENTRY_OFFSET, true);
     }
     if (result.call == NULL) {
         xb_prim_begin_write();

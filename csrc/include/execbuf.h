@@ -202,7 +202,7 @@ EXECBUF_API const char *execbuf_status_message(execbuf_status status);
 /* ---- Backends ----------------------------------------------------------------------------------------- */
 
 /* A way to make memory executable. A platform has one or more of them, which are tried in a fixed order. Each
- * must pass a self-test (write, call, rewrite, call) before it is used. */
+ * must pass a self-test before it is used: write and call; before it rewrites code, also rewrite and call. */
 typedef enum execbuf_backend {
     /* No backend. */
     EXECBUF_BACKEND_NONE = -1,
@@ -423,8 +423,9 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish(execbuf *buffer, co
  *
  * In a region of a pool, the new bytes are copied in place through the region's writable mapping. Otherwise,
  * on Linux, new pages are completed elsewhere and take the place of the old ones by one mremap, which may
- * cost up to two more mappings (vm.max_map_count) each time; on other systems the pages become writable and
- * then executable again. If the system refuses to make them executable, the library restores
+ * cost up to two more mappings (vm.max_map_count) each time. On other systems, and on Linux if a policy
+ * refuses mremap and the pages were published by EXECBUF_BACKEND_FLIP, the pages become writable and then
+ * executable again, never both at once. If the system refuses to make them executable, the library restores
  * the old bytes and tries once more.
  *
  * Returns: EXECBUF_OK               the bytes are replaced;
@@ -439,7 +440,9 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish(execbuf *buffer, co
  *          EXECBUF_E_NO_MEMORY      no memory, address space, mappings or descriptors are left;
  *          EXECBUF_E_DENIED         the system refused every way to make memory executable;
  *          EXECBUF_E_LOST           this or an earlier rewrite failed, and the old bytes could not be made
- *                                   executable again; the buffer can only be freed. Never on Linux.
+ *                                   executable again; the buffer can only be freed. On Linux this takes a
+ *                                   policy that refuses mremap, and that begins to refuse mprotect during
+ *                                   the call.
  * In/out:  buffer  the published buffer; the handle itself does not change
  * In:      offset  where in its code the new bytes go
  *          code    the new bytes, which may lie in any buffer, including this one
@@ -778,7 +781,7 @@ typedef struct execbuf_probe {
     /* The number of entries in facts. */
     uint32_t fact_count;
     /* The backends for dedicated mappings, in the order in which they are tried. The first that works is
-     * used. */
+     * used. To work means here to publish and to rewrite; a backend that can only publish is used for that. */
     execbuf_probe_result buffer[EXECBUF_MAX_ATTEMPTS];
     /* The backends for regions of pools. If none works, pools use dedicated mappings. */
     execbuf_probe_result pool[EXECBUF_MAX_ATTEMPTS];

@@ -35,6 +35,7 @@ typedef struct xb_record {
     uint32_t owner;      /* the number of the pool that it belongs to, or 0 */
     const uint8_t *link; /* if the buffer is linked: what its code jumps to; otherwise NULL */
     bool is_shared;      /* it is code that thunks share, and no buffer of a user */
+    bool is_private;     /* as in xb_rewrite */
     uint32_t place;      /* which record this is; set by xb_handles_claim */
 } xb_record;
 

@@ -66,7 +66,8 @@ static execbuf_status publish_mapping(xb_record *record, const void *code, size_
     xb_fill_traps(base + end - 16, size - end + 16);
     memcpy(base + XB_ENTRY_OFFSET, code, length);
     xb_prim_end_write();
-    execbuf_status status = xb_ladder_publish(base, size, error);
+    execbuf_backend backend;
+    execbuf_status status = xb_ladder_publish(base, size, &backend, error);
     if (status != EXECBUF_OK) {
         return status;
     }
@@ -75,6 +76,7 @@ static execbuf_status publish_mapping(xb_record *record, const void *code, size_
     }
     record->length = length;
     record->state = XB_STATE_PUBLISHED;
+    record->is_private = backend == EXECBUF_BACKEND_FLIP;
     return EXECBUF_OK;
 }
 
@@ -88,7 +90,7 @@ static execbuf_status register_mapping(execbuf *out, const xb_record *record, ex
 
 execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
                               const xb_mapping_options *options, execbuf_error *error) {
-    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, false, 0};
+    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, false, false, 0};
     execbuf_status status = stage_mapping(&record, length, "length", options, error);
     if (status != EXECBUF_OK) {
         return status;
@@ -103,7 +105,7 @@ execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
 
 execbuf_status xb_mapping_reserve(execbuf *out, size_t capacity, const xb_mapping_options *options,
                                   execbuf_error *error) {
-    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, false, 0};
+    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, false, false, 0};
     execbuf_status status = stage_mapping(&record, capacity, "capacity", options, error);
     return status == EXECBUF_OK ? register_mapping(out, &record, error) : status;
 }
@@ -162,15 +164,18 @@ execbuf_status xb_mapping_rewrite(const execbuf *buffer, size_t offset, const vo
     size_t start = XB_ENTRY_OFFSET + offset; /* from the mapping's base, like the next two */
     size_t first = start & ~(page - 1);
     size_t end = round_up(start + length, page);
-    xb_rewrite change = {NULL, 0, 0, NULL, 0};
+    xb_rewrite change = {NULL, 0, 0, NULL, 0, false};
     change.base = (uint8_t *)record.base + first;
     change.size = end - first;
     change.offset = start - first;
     change.code = code;
     change.length = length;
-    status = xb_ladder_rewrite(&change, error);
-    if (status == EXECBUF_E_LOST) {
-        record.state = XB_STATE_LOST;
+    change.is_private = record.is_private;
+    execbuf_backend backend = EXECBUF_BACKEND_FLIP;
+    status = xb_ladder_rewrite(&change, &backend, error);
+    if (status == EXECBUF_E_LOST || backend != EXECBUF_BACKEND_FLIP) {
+        record.state = status == EXECBUF_E_LOST ? XB_STATE_LOST : record.state;
+        record.is_private = false;
         xb_handles_update(&record);
     }
     return status;

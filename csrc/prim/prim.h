@@ -37,7 +37,8 @@ extern const execbuf_abi xb_prim_abi;
 typedef struct xb_prim_info {
     /* Protection changes in units of it; a power of two. */
     size_t page_size;
-    /* True: published pages change by xb_prim_replace. False: they change by xb_prim_reopen. */
+    /* True: published pages change by xb_prim_replace; if it is refused, those of flip by xb_prim_reopen. False:
+     * they change by xb_prim_reopen. */
     bool can_replace;
     /* The backends of xb_prim_publish, in the order to try them. None: the platform is not supported. */
     size_t backend_count;
@@ -122,7 +123,8 @@ xb_result xb_prim_publish(execbuf_backend backend, void *base, size_t size);
  *      size    of both */
 xb_result xb_prim_replace(void *target, void *source, size_t size);
 
-/* Makes published pages staged again, with their content. Only if can_replace is false. */
+/* Makes published pages staged again, with their content. If can_replace is true, only pages that flip has
+ * published. */
 xb_result xb_prim_reopen(void *base, size_t size);
 
 /* Gives back the staged pages behind the first keep bytes of a mapping.

@@ -133,11 +133,44 @@ static void lack_of_memory_takes_precedence_over_a_refusal(void) {
 
 static void a_backend_that_runs_stale_code_is_rejected(void) {
 #if LADDER
-    forget();
+    /* It publishes, but it must not rewrite. */
+    code two = returning(2);
     arm("stale", 0, true);
-    CHECK(create() != EXECBUF_OK && error.attempt_count > 0);
-    CHECK(strstr(error.attempts[0].call, "self-test: old code") != NULL);
+    CHECK(create() == EXECBUF_OK);
+    CHECK(execbuf_rewrite(&buffer, 0, two.bytes, two.length, &error) == EXECBUF_E_DENIED);
+    CHECK(error.attempt_count == 3 && call(&buffer, 0) == 1);
+    for (uint32_t i = 0; i < error.attempt_count; i++) {
+        CHECK(strstr(error.attempts[i].call, "self-test: old code") != NULL);
+    }
     disarm();
+    CHECK(execbuf_rewrite(&buffer, 0, two.bytes, two.length, &error) == EXECBUF_OK && call(&buffer, 0) == 2);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+#endif
+}
+
+/* Pages of another backend than flip are shared with forked processes. */
+static void only_private_pages_are_rewritten_in_place(void) {
+#if LADDER
+    code two = returning(2);
+    for (int is_private = 0; is_private < 2; is_private++) {
+        forget();
+        always[0] = is_private ? "" : "flip";
+        always[1] = is_private ? "" : "memfd_create";
+        if (create() != EXECBUF_OK) {
+            (void)fprintf(stderr, "SKIP: a rewrite of shared pages: the alias backend does not work\n");
+            continue;
+        }
+        always[0] = "mremap";
+        always[1] = "";
+        for (int i = 0; i < 2; i++) {
+            execbuf_status status = execbuf_rewrite(&buffer, 0, two.bytes, two.length, &error);
+            CHECK(status == (is_private ? EXECBUF_OK : EXECBUF_E_DENIED));
+            CHECK(is_private || (strcmp(error.culprit, "mremap") == 0 && error.attempt_count == 3));
+            CHECK(call(&buffer, 0) == (is_private ? 2 : 1));
+        }
+        always[0] = "";
+        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    }
 #endif
 }
 
@@ -297,6 +330,7 @@ int main(void) {
     RUN(backends_are_tested_again_after_all_have_failed);
     RUN(lack_of_memory_takes_precedence_over_a_refusal);
     RUN(a_backend_that_runs_stale_code_is_rejected);
+    RUN(only_private_pages_are_rewritten_in_place);
 #if LADDER
     always[0] = "flip";
     if (all_scenarios("memfd")) {
