@@ -11,6 +11,7 @@
 #include "base/sized.c"
 #include "base/trap.c"
 
+#include "exec/choice.c"
 #include "exec/ladder.c"
 #include "exec/park.c"
 #include "exec/rewrite.c"
@@ -51,6 +52,7 @@
 #include "thunk/table.c"
 #include "thunk/x86_64/emit.c"
 
+#include "api/backends.c"
 #include "api/buffer.c"
 #include "api/error.c"
 #include "api/placement.c"

@@ -34,6 +34,7 @@ fn print_backends(backends: &[BackendReport], used: Option<Backend>) {
     for probed in backends {
         let backend = probed.backend().to_string();
         match probed.call() {
+            Some(call) if call.starts_with("excluded") => println!("  {backend:<9}excluded"),
             None if used == Some(probed.backend()) => println!("  {backend:<9}used"),
             None => println!("  {backend:<9}works"),
             Some(call) => println!("  {backend:<9}fails    {}", failure(call, probed.os_error())),
@@ -59,6 +60,9 @@ fn advice(probe: &Probe) -> Vec<String> {
         }
         Some(ErrorKind::Unsupported) => {
             return vec!["execbuf does not support this platform.".to_owned()];
+        }
+        Some(ErrorKind::Backends) => {
+            return vec!["EXECBUF_BACKENDS names no backend of this platform, or an unknown one.".to_owned()];
         }
         Some(_) => return vec!["No memory is left for the fork handlers.".to_owned()],
         None => {}
@@ -98,6 +102,7 @@ fn remedy(probe: &Probe, call: &str, code: i32) -> String {
         "getrlimit(RLIMIT_FSIZE)" => {
             "raise the limit of the file size. systemd: LimitFSIZE=; shell: ulimit -f".to_owned()
         }
+        _ if call.starts_with("excluded") => "EXECBUF_BACKENDS, or the program, excludes it".to_owned(),
         _ if call.starts_with("self-test") => {
             "stale code was executed, perhaps by an emulator. valgrind needs --smc-check=all".to_owned()
         }

@@ -29,17 +29,22 @@ pub enum Backend {
     Section,
 }
 
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let backend = match self {
+impl Backend {
+    fn raw(self) -> execbuf_backend {
+        match self {
             Self::Flip => execbuf_backend::EXECBUF_BACKEND_FLIP,
             Self::Memfd => execbuf_backend::EXECBUF_BACKEND_MEMFD,
             Self::Alias => execbuf_backend::EXECBUF_BACKEND_ALIAS,
             Self::MapJit => execbuf_backend::EXECBUF_BACKEND_MAP_JIT,
             Self::Section => execbuf_backend::EXECBUF_BACKEND_SECTION,
-        };
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // SAFETY: The function takes any value.
-        let name = unsafe { ffi::execbuf_backend_name(backend) };
+        let name = unsafe { ffi::execbuf_backend_name(self.raw()) };
         // SAFETY: The function returns a static string.
         f.write_str(unsafe { static_str(name) }.unwrap_or("?"))
     }
@@ -120,6 +125,11 @@ pub(crate) fn backend(backend: execbuf_backend) -> Option<Backend> {
         execbuf_backend::EXECBUF_BACKEND_SECTION => Some(Backend::Section),
         _ => None,
     }
+}
+
+/// Returns the set of the C API that contains these backends.
+pub(crate) fn set(backends: &[Backend]) -> u32 {
+    backends.iter().fold(0, |set, backend| set | 1 << backend.raw().0)
 }
 
 pub(crate) fn nonzero(code: i32) -> Option<i32> {

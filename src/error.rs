@@ -71,6 +71,9 @@ pub enum ErrorKind {
     Mismatch,
     /// The address of a function is null, or a [`Placement`](crate::Placement) has a distance but no address.
     Null,
+    /// The choice of backends is not possible: one is unknown, this platform has none of them, or a buffer or pool was
+    /// made before. [`Error::culprit`] is `EXECBUF_BACKENDS` if the environment variable is wrong.
+    Backends,
     /// A handle was changed or freed through [`ffi`](crate::ffi) while a safe type owned it.
     InvalidHandle,
 }
@@ -293,6 +296,7 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_TYPE | execbuf_status::EXECBUF_E_ARGUMENTS => ErrorKind::Signature,
         execbuf_status::EXECBUF_E_ABI => ErrorKind::Abi,
         execbuf_status::EXECBUF_E_NULL => ErrorKind::Null,
+        execbuf_status::EXECBUF_E_BACKENDS => ErrorKind::Backends,
         // STALE, NOT_PUBLISHED, PUBLISHED, THUNK, VERSION and NOT_FOUND: the safe types alone never cause these.
         _ => ErrorKind::InvalidHandle,
     }
@@ -363,6 +367,7 @@ impl From<Error> for std::io::Error {
             | ErrorKind::Signature
             | ErrorKind::Abi
             | ErrorKind::Mismatch
+            | ErrorKind::Backends
             | ErrorKind::Null => std::io::ErrorKind::InvalidInput,
             ErrorKind::AssembleFailed
             | ErrorKind::Unsettled

@@ -167,10 +167,11 @@ extern crate alloc;
 extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
-// ffi, backend, error, placement, buffer, stats, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
+// ffi, backend, error, choice, placement, buffer, stats, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
 pub mod abi;
 mod backend;
 mod buffer;
+mod choice;
 #[cfg(doctest)]
 mod compile_fail;
 #[cfg(all(doctest, target_arch = "x86_64"))]
@@ -192,6 +193,7 @@ mod call; // last, so that the page of `Function` begins with the other methods
 pub use abi::{Abi, AbiReturn, AbiType, FnPtr, Signature, Type};
 pub use backend::{Attempt, Backend};
 pub use buffer::ExecBuffer;
+pub use choice::set_backends;
 pub use error::{Error, ErrorKind};
 pub use function::{CloneOwner, Function, SharedFunction};
 pub use placement::Placement;

@@ -1,7 +1,6 @@
 //! Pools: many pieces of code in a few mappings.
 
 use alloc::boxed::Box;
-use alloc::ffi::CString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -12,8 +11,11 @@ use core::ptr;
 use crate::buffer::ExecBuffer;
 use crate::error::{Error, check};
 use crate::ffi;
-use crate::placement::Placement;
 use crate::stats::{Place, PoolStats};
+
+mod builder;
+
+pub use builder::ExecPoolBuilder;
 
 /// A pool: many pieces of code in a few mappings. Publishing makes no system call unless the pool needs memory.
 ///
@@ -101,7 +103,7 @@ impl ExecPool {
     ///
     /// See [`ExecPoolBuilder`].
     pub fn builder() -> ExecPoolBuilder {
-        ExecPoolBuilder { placement: Placement::default(), reach: 0, name: None }
+        ExecPoolBuilder::new()
     }
 
     /// Copies machine code into the pool and makes it executable.
@@ -317,117 +319,5 @@ impl ExecPool {
 impl fmt::Debug for ExecPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecPool").field("name", &self.name()).finish_non_exhaustive()
-    }
-}
-
-/// A builder of [`ExecPool`]s with options.
-///
-/// # Examples
-///
-/// A pool whose code reaches functions of this program by relative calls:
-///
-/// ```
-/// use execbuf::ExecPool;
-///
-/// extern "C" fn helper() {}
-///
-/// let pool = ExecPool::builder().near(helper as *const u8).name("jit").build()?;
-/// let buffer = pool.publish(&[0xc3])?; // x86: ret
-/// let distance = (buffer.as_ptr() as isize) - (helper as *const () as isize);
-/// assert!(i32::try_from(distance).is_ok());
-/// assert_eq!(pool.name(), "jit");
-/// # Ok::<(), execbuf::Error>(())
-/// ```
-#[derive(Debug, Clone)]
-#[must_use = "this makes no pool before `build`"]
-#[doc(alias = "execbuf_pool_options")]
-pub struct ExecPoolBuilder {
-    placement: Placement,
-    reach: usize,
-    name: Option<Box<[u8]>>,
-}
-
-impl ExecPoolBuilder {
-    /// Places all code within 2 GiB of this address, so that 32-bit relative calls reach the address from any byte of
-    /// the code, and any byte of the code from the address. Short for a [`placement`](Self::placement) of
-    /// [`Placement::near`].
-    ///
-    /// # Examples
-    ///
-    /// See the [type](Self).
-    pub fn near(self, address: *const u8) -> Self {
-        self.placement(Placement::near(address))
-    }
-
-    /// Sets the addresses that the code may have.
-    ///
-    /// # Examples
-    ///
-    /// See [`Placement`].
-    pub fn placement(mut self, placement: Placement) -> Self {
-        self.placement = placement;
-        self
-    }
-
-    /// Places all code of the pool within this many bytes, so that every piece of code reaches every other one by a
-    /// branch. Give at least the size of all code. The pool keeps its range until all of its code is freed. 0 sets no
-    /// limit.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> Result<(), execbuf::Error> {
-    /// use execbuf::ExecPool;
-    ///
-    /// let pool = ExecPool::builder().reach(128 << 20).build()?;
-    /// let one = pool.publish(&[0xc3])?; // x86: ret
-    /// let other = pool.publish(&vec![0xc3; 1 << 20])?;
-    /// assert!(one.as_ptr().addr().abs_diff(other.as_ptr().addr()) < 128 << 20);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn reach(mut self, bytes: usize) -> Self {
-        self.reach = bytes;
-        self
-    }
-
-    /// Sets the name of the pool: at most 63 bytes, without a zero byte. The default is `execbuf`. On Linux, the name is
-    /// also that of the pool's memfds in `/proc/self/maps`.
-    ///
-    /// # Examples
-    ///
-    /// See the [type](Self).
-    pub fn name(mut self, name: &str) -> Self {
-        self.name = Some(name.as_bytes().into());
-        self
-    }
-
-    /// Creates the pool.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`ExecPool::new`], and:
-    ///
-    /// - [`TooLarge`](crate::ErrorKind::TooLarge): the name is longer than 63 bytes.
-    /// - [`ZeroByte`](crate::ErrorKind::ZeroByte): the name contains a zero byte.
-    /// - [`TooFar`](crate::ErrorKind::TooFar): no address satisfies all conditions of the placement.
-    /// - [`Null`](crate::ErrorKind::Null): the placement has a distance, but no address.
-    ///
-    /// # Examples
-    ///
-    /// See the [type](Self).
-    #[doc(alias = "execbuf_pool_new")]
-    pub fn build(self) -> Result<ExecPool, Error> {
-        let name = self.name.map(CString::new).transpose().map_err(|_| Error::zero_byte("name"))?;
-        let options = ffi::execbuf_pool_options {
-            size: mem::size_of::<ffi::execbuf_pool_options>(),
-            placement: self.placement.to_raw(),
-            reach: self.reach,
-            name: name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
-        };
-        let mut pool = ptr::null_mut();
-        // SAFETY: `pool` and the report are writable, and the options and their name exist during the call.
-        check(|error| unsafe { ffi::execbuf_pool_new(&raw mut pool, &raw const options, error) })?;
-        Ok(ExecPool { raw: Arc::new(Raw(pool)) })
     }
 }

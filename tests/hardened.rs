@@ -166,8 +166,6 @@ mod linux {
         ("if every backend is refused, the error lists every attempt", all_refused),
         ("a backend that is refused later is replaced by another one", lost_later),
         ("sealed code cannot become writable", sealed),
-        ("without mremap, code is published and rewritten by mprotect", no_mremap),
-        ("a rewrite that needs mremap names it, and the old code still runs", no_mremap_for_a_rewrite),
         ("the child of a fork checks the personality again", fork_forgets),
         ("code larger than RLIMIT_FSIZE uses another backend", file_size),
         ("no descriptors left is reported as NoMemory, not Denied", no_descriptors),
@@ -210,31 +208,6 @@ mod linux {
         assert_eq!(maps::name_at(publish(1).as_ptr()), SHARED);
         must(&harden::deny(&[libc::SYS_mremap]));
         assert_eq!(ExecBuffer::new(&returning(1)).unwrap_err().kind(), ErrorKind::Denied);
-    }
-
-    fn no_mremap() {
-        must(&harden::deny(&[libc::SYS_mremap]));
-        let mut buffer = publish(1);
-        assert_eq!(maps::name_at(buffer.as_ptr()), "");
-        let before = maps::look();
-        for value in [2, 3] {
-            buffer.rewrite(0, &returning(value)).unwrap();
-            assert_eq!((call(&buffer), maps::look()), (value, before));
-        }
-        // The child of a fork has the same private pages, and neither process sees the other's rewrite.
-        let end = child::forked(|| {
-            buffer.rewrite(0, &returning(4)).unwrap();
-            assert_eq!(call(&buffer), 4);
-        });
-        assert_eq!((end, call(&buffer)), (child::End::Exited(0), 3));
-    }
-
-    fn no_mremap_for_a_rewrite() {
-        must(&harden::mdwe());
-        let mut buffer = publish(1);
-        must(&harden::deny(&[libc::SYS_mremap]));
-        let error = buffer.rewrite(0, &returning(2)).unwrap_err();
-        assert_eq!((error.kind(), error.culprit(), call(&buffer)), (ErrorKind::Denied, Some("mremap"), 1));
     }
 
     fn sealed() {

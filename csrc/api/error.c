@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "../base/backend.h"
 #include "../prim/prim.h"
 
 const char *execbuf_version(void) {
@@ -37,20 +38,8 @@ const char *execbuf_status_message(execbuf_status status) {
     return status_message(status);
 }
 
-static const char *backend_name(execbuf_backend backend) {
-    switch (backend) {
-    case EXECBUF_BACKEND_NONE: return "none";
-    case EXECBUF_BACKEND_FLIP: return "flip";
-    case EXECBUF_BACKEND_MEMFD: return "memfd";
-    case EXECBUF_BACKEND_ALIAS: return "alias";
-    case EXECBUF_BACKEND_MAP_JIT: return "map-jit";
-    case EXECBUF_BACKEND_SECTION: return "section";
-    }
-    return "?";
-}
-
 const char *execbuf_backend_name(execbuf_backend backend) {
-    return backend_name(backend);
+    return xb_backend_name(backend);
 }
 
 /* A text that is being written, with snprintf's rules: what does not fit is dropped but counted. */
@@ -115,7 +104,7 @@ static void put_details(text_sink *to, const execbuf_error *error) {
     }
     for (size_t i = 0; i < error->attempt_count && i < EXECBUF_MAX_ATTEMPTS; i++) {
         put_text(to, i == 0 ? "" : "; ");
-        put_text(to, backend_name(error->attempts[i].backend));
+        put_text(to, xb_backend_name(error->attempts[i].backend));
         put_text(to, ": ");
         put_call(to, error->attempts[i].call, error->attempts[i].os_error);
     }

@@ -6,6 +6,7 @@
 #include "../base/error.h"
 #include "../base/handle.h"
 #include "../base/sized.h"
+#include "../exec/choice.h"
 #include "../exec/ladder.h"
 #include "../pool/put.h"
 #include "../pool/query.h"
@@ -33,6 +34,9 @@ execbuf_status xb_api_pool_new(execbuf_pool **out, const xb_pool_options *option
     if (status != EXECBUF_OK) {
         return status;
     }
+    if (!xb_choice_allows_any(options->backends)) {
+        return xb_error_set(error, EXECBUF_E_BACKENDS, "backends", 0);
+    }
     xb_registry_added added = xb_registry_add(out, options);
     return added == XB_REGISTRY_ADDED ? xb_error_ok(error) : refuse_pool(error, added);
 }
@@ -47,7 +51,11 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     if (options != NULL && !xb_sized_read(&known, options, sizeof known)) {
         return xb_error_set(error, EXECBUF_E_VERSION, "options", 0);
     }
-    xb_pool_options checked = {XB_ANYWHERE, known.reach, known.name != NULL ? known.name : "execbuf"};
+    if (known.reserved != 0) {
+        return xb_error_set(error, EXECBUF_E_VERSION, "options", 0);
+    }
+    xb_pool_options checked = {XB_ANYWHERE, known.reach, known.name != NULL ? known.name : "execbuf",
+                               known.backends};
     if (strlen(checked.name) > EXECBUF_POOL_NAME_MAX) {
         return xb_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
     }

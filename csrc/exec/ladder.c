@@ -1,50 +1,62 @@
-/* Tries backends in order and remembers the one that worked last, the preferred one: one for publishing, and
- * one for rewriting, which needs more of the system.
+/* Tries backends in order and remembers those that worked, the trusted ones: for publishing, and for
+ * rewriting, which needs more of the system.
  *
- * The preferred backend is used without a self-test. If there is none or it fails, all backends are tried in
- * order, each after a self-test. Failures are not remembered, because their reason (a limit, a policy) may
- * pass; but once all backends have failed, no success is remembered either.
+ * The first trusted backend is used without a self-test. If there is none or it fails, all backends are tried
+ * in order, each after a self-test. A backend that fails is no longer trusted, and once all have failed, none
+ * is. Failures are not remembered, because their reason (a limit, a policy) may pass.
  *
- * The process's lock guards only the variable preferred and is not held during system calls. If two threads
- * try all backends at the same time, the last one sets preferred; any result is correct. */
+ * The process's lock guards only the variable trusted and is not held during system calls. */
 
 #include "ladder.h"
 
 #include "../base/error.h"
 #include "../prim/report.h"
+#include "choice.h"
 #include "selftest.h"
 
-/* The backend that worked last for publishing [false] and for rewriting [true], or EXECBUF_BACKEND_NONE. */
-static execbuf_backend preferred[2] = {EXECBUF_BACKEND_NONE, EXECBUF_BACKEND_NONE};
+/* The backends that worked, and did not fail since, for publishing [false] and for rewriting [true]. */
+static uint32_t trusted[2];
 
-static execbuf_backend get_preferred(bool rewrites) {
+static uint32_t get_trusted(bool rewrites) {
     xb_prim_lock();
-    execbuf_backend backend = preferred[rewrites];
+    uint32_t backends = trusted[rewrites];
     xb_prim_unlock();
-    return backend;
+    return backends;
 }
 
-static void set_preferred(bool rewrites, execbuf_backend backend) {
+static void set_trusted(bool rewrites, execbuf_backend backend, bool works) {
     xb_prim_lock();
-    preferred[rewrites] = backend;
+    trusted[rewrites] &= ~EXECBUF_BACKEND_BIT(backend);
+    trusted[rewrites] |= works ? EXECBUF_BACKEND_BIT(backend) : 0;
     xb_prim_unlock();
 }
 
 void xb_ladder_forget(void) {
-    preferred[false] = EXECBUF_BACKEND_NONE;
-    preferred[true] = EXECBUF_BACKEND_NONE;
+    trusted[false] = 0;
+    trusted[true] = 0;
 }
 
 execbuf_status xb_ladder_check(execbuf_error *error) {
-    if (get_preferred(false) != EXECBUF_BACKEND_NONE) {
+    if (get_trusted(false) != 0) {
         return xb_error_ok(error);
     }
     if (xb_prim_query().backend_count == 0) {
         return xb_error_set(error, EXECBUF_E_UNSUPPORTED, NULL, 0);
     }
+    execbuf_status status = xb_choice_begin(error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
     xb_result result = xb_ok();
-    execbuf_status status = xb_prim_check_process(&result);
+    status = xb_prim_check_process(&result);
     return status == EXECBUF_OK ? xb_error_ok(error) : xb_error_set(error, status, result.call, result.code);
+}
+
+static void append_attempt(execbuf_error *error, execbuf_backend backend, xb_result result) {
+    execbuf_attempt *attempt = &error->attempts[error->attempt_count++];
+    attempt->backend = backend;
+    attempt->call = result.call;
+    attempt->os_error = result.code;
 }
 
 void xb_ladder_add_attempt(execbuf_error *error, execbuf_backend backend, execbuf_status status,
@@ -54,10 +66,16 @@ void xb_ladder_add_attempt(execbuf_error *error, execbuf_backend backend, execbu
         error->culprit = result.call;
         error->os_error = result.code;
     }
-    execbuf_attempt *attempt = &error->attempts[error->attempt_count++];
-    attempt->backend = backend;
-    attempt->call = result.call;
-    attempt->os_error = result.code;
+    append_attempt(error, backend, result);
+}
+
+void xb_ladder_add_excluded(execbuf_error *error, execbuf_backend backend) {
+    xb_result excluded = xb_failed(XB_CHOICE_EXCLUDED, 0);
+    if (error->status == EXECBUF_OK) { /* the next attempt overwrites it */
+        error->status = EXECBUF_E_DENIED;
+        error->culprit = excluded.call;
+    }
+    append_attempt(error, backend, excluded);
 }
 
 /* Whether a job changes published pages, to which it has code. Otherwise it publishes staged pages as they
@@ -88,16 +106,20 @@ static bool is_final(execbuf_status status) {
     return status == EXECBUF_OK || status == EXECBUF_E_LOST;
 }
 
-/* Tests and tries all backends in order. Fills *used on success. */
+/* Tests and tries all backends in order, but for those that are excluded. Fills *used on success. */
 static execbuf_status try_backends(const xb_rewrite *job, execbuf_backend *used, execbuf_error *report) {
-    bool rewrites = is_rewrite(job);
     xb_prim_info info = xb_prim_query();
+    uint32_t allowed = xb_choice_of(job->backends);
     execbuf_error attempt;
     (void)xb_error_set(report, EXECBUF_OK, NULL, 0);
     for (size_t i = 0; i < info.backend_count; i++) {
+        if (!xb_has_backend(allowed, info.backends[i])) {
+            xb_ladder_add_excluded(report, info.backends[i]);
+            continue;
+        }
         execbuf_status status = test_and_run(info.backends[i], job, &attempt);
+        set_trusted(is_rewrite(job), info.backends[i], status == EXECBUF_OK);
         if (is_final(status)) {
-            set_preferred(rewrites, status == EXECBUF_OK ? info.backends[i] : EXECBUF_BACKEND_NONE);
             *used = info.backends[i];
             *report = attempt;
             return status;
@@ -110,11 +132,23 @@ static execbuf_status try_backends(const xb_rewrite *job, execbuf_backend *used,
     return report->status;
 }
 
-/* Does a job with the preferred backend, otherwise with the first one that works. */
+/* The first trusted backend that a job may use, or EXECBUF_BACKEND_NONE. */
+static execbuf_backend first_trusted(const xb_rewrite *job) {
+    xb_prim_info info = xb_prim_query();
+    uint32_t backends = xb_choice_of(job->backends) & get_trusted(is_rewrite(job));
+    for (size_t i = 0; i < info.backend_count; i++) {
+        if (xb_has_backend(backends, info.backends[i])) {
+            return info.backends[i];
+        }
+    }
+    return EXECBUF_BACKEND_NONE;
+}
+
+/* Does a job with the first trusted backend, otherwise with the first one that works. */
 static execbuf_status run_job(const xb_rewrite *job, execbuf_backend *used, execbuf_error *error) {
     execbuf_error report;
     execbuf_status status = EXECBUF_E_UNSUPPORTED;
-    execbuf_backend backend = get_preferred(is_rewrite(job));
+    execbuf_backend backend = first_trusted(job);
     if (backend != EXECBUF_BACKEND_NONE) {
         status = run_backend(backend, job, &report);
     }
@@ -131,8 +165,9 @@ static execbuf_status run_job(const xb_rewrite *job, execbuf_backend *used, exec
     return status;
 }
 
-execbuf_status xb_ladder_publish(void *base, size_t size, execbuf_backend *backend, execbuf_error *error) {
-    xb_rewrite job = {NULL, 0, 0, NULL, 0, false};
+execbuf_status xb_ladder_publish(void *base, size_t size, uint32_t backends, execbuf_backend *backend,
+                                 execbuf_error *error) {
+    xb_rewrite job = {NULL, 0, 0, NULL, 0, backends, false};
     job.base = base;
     job.size = size;
     return run_job(&job, backend, error);

@@ -15,6 +15,7 @@ XB_PRIVATE_BEGIN
  * Preconditions: the process's lock is not held.
  * Returns: EXECBUF_OK;
  *          EXECBUF_E_UNSUPPORTED          the platform has no backend;
+ *          EXECBUF_E_BACKENDS             as for xb_choice_begin;
  *          EXECBUF_E_READ_IMPLIES_EXEC    the personality makes readable memory executable.
  * Out: error: the report, or NULL. */
 execbuf_status xb_ladder_check(execbuf_error *error);
@@ -25,11 +26,13 @@ execbuf_status xb_ladder_check(execbuf_error *error);
  * Returns: EXECBUF_OK;
  *          EXECBUF_E_NO_MEMORY    at least one backend failed because something ran out;
  *          EXECBUF_E_DENIED       the system refused every backend.
- * In:  base:  the start of a mapping.
- *      size:  how much of it to publish.
+ * In:  base:     the start of a mapping.
+ *      size:     how much of it to publish.
+ *      backends: the set of backends that may be used; 0: all.
  * Out: backend: the backend that published them; unchanged on failure.
  *      error:   the report with all attempts, or NULL. */
-execbuf_status xb_ladder_publish(void *base, size_t size, execbuf_backend *backend, execbuf_error *error);
+execbuf_status xb_ladder_publish(void *base, size_t size, uint32_t backends, execbuf_backend *backend,
+                                 execbuf_error *error);
 
 /* Changes published pages with the first backend that works.
  *
@@ -49,7 +52,10 @@ execbuf_status xb_ladder_rewrite(const xb_rewrite *change, execbuf_backend *back
 void xb_ladder_add_attempt(execbuf_error *error, execbuf_backend backend, execbuf_status status,
                            xb_result result);
 
-/* Forgets the preferred backends. Called in the child of a fork: it may give up rights before it uses
+/* Adds a backend that may not be used to a report. The status is EXECBUF_E_DENIED if all are of this kind. */
+void xb_ladder_add_excluded(execbuf_error *error, execbuf_backend backend);
+
+/* Forgets the trusted backends. Called in the child of a fork: it may give up rights before it uses
  * execbuf, so what worked in the parent may fail in it.
  *
  * Preconditions: the process's lock is held. */

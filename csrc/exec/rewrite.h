@@ -14,8 +14,8 @@ typedef struct xb_rewrite {
     size_t offset;    /* from base */
     const void *code; /* may lie in the pages themselves */
     size_t length;
-    bool
-        is_private; /* no backend but flip has published the pages, so no other process sees writes to them */
+    uint32_t backends; /* the set of those that the ladder may use; 0: all */
+    bool is_private;   /* only flip has published the pages, so no other process sees writes to them */
 } xb_rewrite;
 
 /* Changes published pages with the given backend. No other backend is tried.

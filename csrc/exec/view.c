@@ -11,6 +11,7 @@
 #include "../base/fault.h"
 #include "../base/trap.h"
 #include "../prim/report.h"
+#include "choice.h"
 #include "ladder.h"
 #include "layout.h"
 #include "selftest.h"
@@ -79,7 +80,9 @@ xb_result xb_selftest_views(execbuf_backend backend) {
 }
 
 execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, size_t size,
-                            const xb_prim_window *window, const char *name, execbuf_error *error) {
+                            const xb_prim_window *window, const char *name, uint32_t backends,
+                            execbuf_error *error) {
+    uint32_t allowed = xb_choice_of(backends);
     xb_prim_info info = xb_prim_query();
     if (info.pool_backend_count == 0) {
         return xb_error_set(error, EXECBUF_E_UNSUPPORTED, NULL, 0);
@@ -91,6 +94,10 @@ execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, size
     }
     (void)xb_error_set(error, EXECBUF_OK, NULL, 0);
     for (size_t i = 0; i < info.pool_backend_count; i++) {
+        if (!xb_has_backend(allowed, info.pool_backends[i])) {
+            xb_ladder_add_excluded(error, info.pool_backends[i]);
+            continue;
+        }
         xb_prim_views mapped = {NULL, NULL};
         result = map_views(info.pool_backends[i], size, window, name, &mapped);
         if (result.call == NULL) {

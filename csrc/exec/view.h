@@ -15,7 +15,7 @@ XB_PRIVATE_BEGIN
  * Returns: EXECBUF_OK;
  *          EXECBUF_E_NO_MEMORY            at least one backend failed because something ran out;
  *          EXECBUF_E_TOO_FAR              there is no address space in the window;
- *          EXECBUF_E_DENIED               the system refused every backend;
+ *          EXECBUF_E_DENIED               the system refused every backend, or all are excluded;
  *          EXECBUF_E_UNSUPPORTED          the platform has no regions;
  *          EXECBUF_E_READ_IMPLIES_EXEC    the personality makes readable memory executable.
  * Out: views:   the views; unchanged on failure. Unmap them with xb_views_free.
@@ -23,9 +23,11 @@ XB_PRIVATE_BEGIN
  * In:  size:    of each view, as for xb_prim_map_region.
  *      window:  where rx is, as for xb_prim_stage.
  *      name:    as for xb_prim_map_region.
+ *      backends: the set of backends that may be used; 0: all.
  * Out: error:   the report, not NULL. On success it lists the attempts that failed before. */
 execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, size_t size,
-                            const xb_prim_window *window, const char *name, execbuf_error *error);
+                            const xb_prim_window *window, const char *name, uint32_t backends,
+                            execbuf_error *error);
 
 /* Unmaps a region's views, now or, if the system refuses, during a later call. Then calls done(owner).
  *

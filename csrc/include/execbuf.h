@@ -179,7 +179,10 @@ EXECBUF_API uint32_t execbuf_version_number(void);
       "the library does not know")                                                                           \
     X(EXECBUF_E_TOO_MANY_POOLS, -22,                                                                         \
       "there are 8191 pools, as many as a process can have; free one, with all of its buffers")              \
-    X(EXECBUF_E_NOT_FOUND, -23, "no published code contains this address")
+    X(EXECBUF_E_NOT_FOUND, -23, "no published code contains this address")                                   \
+    X(EXECBUF_E_BACKENDS, -24,                                                                               \
+      "this choice of backends is not possible: one is unknown, none exists on this platform, or the "       \
+      "library was used before")
 
 typedef enum execbuf_status {
 #define EXECBUF_STATUS_ENUM(name, value, message) name = value,
@@ -227,6 +230,9 @@ typedef enum execbuf_backend {
  * Returns: a constant string; "?" for an unknown value.
  * In:      backend  the backend */
 EXECBUF_API const char *execbuf_backend_name(execbuf_backend backend);
+
+/* A set of backends is a sum of these. */
+#define EXECBUF_BACKEND_BIT(backend) ((uint32_t)1 << (unsigned)(backend))
 
 /* ---- Error report ------------------------------------------------------------------------------------- */
 
@@ -277,6 +283,28 @@ typedef struct execbuf_error {
  * Out:     text   at most size - 1 bytes of text and a terminating zero; may be NULL if size is 0
  * In:      size   the size of the array at text */
 EXECBUF_API size_t execbuf_error_describe(const execbuf_error *error, char *text, size_t size);
+
+/* ---- Choice of backends -------------------------------------------------------------------------------- */
+
+/* Chooses which backends the process may use; of the platform's backends, the others are never tried. This is
+ * for sandboxes that kill the process for a system call by which a backend fails, instead of refusing it: a
+ * process that may neither call memfd_create nor mprotect with PROT_EXEC chooses EXECBUF_BACKEND_ALIAS.
+ *
+ * The choice must be made before the first buffer or pool. Without this call, the environment variable
+ * EXECBUF_BACKENDS is read then: names as of execbuf_backend_name, separated by commas, as in "memfd,alias".
+ * Unset and empty mean all. Programs that run with rights that their user lacks (setuid) ignore it. If it has
+ * an unknown name, or only names of backends that this platform lacks, functions that make buffers and pools
+ * return EXECBUF_E_BACKENDS with the culprit "EXECBUF_BACKENDS".
+ *
+ * Thread safety: as every function; but no thread may change the environment during the first use.
+ *
+ * Returns: EXECBUF_OK             the choice is made; the environment variable does not count any more;
+ *          EXECBUF_E_BACKENDS     the set has an unknown backend or none of this platform's: the culprit is
+ *                                 "backends"; or a buffer or pool was made before: it is "first use";
+ *          EXECBUF_E_UNSUPPORTED  the platform is not supported.
+ * In:      backends  the set, such as EXECBUF_BACKEND_BIT(EXECBUF_BACKEND_MEMFD); 0: all
+ * Out:     error     the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_set_backends(uint32_t backends, execbuf_error *error);
 
 /* ---- Buffer ------------------------------------------------------------------------------------------- */
 
@@ -339,6 +367,7 @@ typedef struct execbuf_placement {
  *          EXECBUF_E_NULL               out or code is NULL;
  *          EXECBUF_E_EMPTY              length is 0;
  *          EXECBUF_E_TOO_LARGE          length exceeds PTRDIFF_MAX less some pages;
+ *          EXECBUF_E_BACKENDS           the choice of backends is wrong (see execbuf_set_backends);
  *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
  *          EXECBUF_E_DENIED             the system refused every way to make memory executable;
  *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
@@ -372,6 +401,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_new_at(execbuf *out, const 
  *          EXECBUF_E_NULL               out is NULL;
  *          EXECBUF_E_EMPTY              capacity is 0;
  *          EXECBUF_E_TOO_LARGE          capacity exceeds PTRDIFF_MAX less some pages;
+ *          EXECBUF_E_BACKENDS           the choice of backends is wrong (see execbuf_set_backends);
  *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
  *          EXECBUF_E_DENIED             the system refused to map memory;
  *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
@@ -552,9 +582,20 @@ typedef struct execbuf_pool_options {
     /* The name that lists of mappings such as /proc/self/maps show where the system supports it: a string of
      * at most EXECBUF_POOL_NAME_MAX bytes, which is copied. NULL: "execbuf". */
     const char *name;
+    /* The set of backends that the pool may use for regions and for dedicated mappings, of those that the
+     * process may use (see execbuf_set_backends); 0: all. Use it if tools must see the code:
+     *
+     * - Debuggers such as gdb set breakpoints only in private memory (the kernel does not let them write to
+     *   shared memory). That is EXECBUF_BACKEND_BIT(EXECBUF_BACKEND_FLIP). Then the pool has no regions on
+     *   Linux: each buffer has a dedicated mapping, as from execbuf_new.
+     * - perf applies /tmp/perf-PID.map to anonymous memory only. That is EXECBUF_BACKEND_FLIP and
+     *   EXECBUF_BACKEND_ALIAS, and not EXECBUF_BACKEND_MEMFD. */
+    uint32_t backends;
+    /* For later versions; 0. */
+    uint32_t reserved;
 } execbuf_pool_options;
 /* clang-format off */
-#define EXECBUF_POOL_OPTIONS_INIT {sizeof(execbuf_pool_options), EXECBUF_PLACEMENT_INIT, 0, NULL}
+#define EXECBUF_POOL_OPTIONS_INIT {sizeof(execbuf_pool_options), EXECBUF_PLACEMENT_INIT, 0, NULL, 0, 0}
 /* clang-format on */
 
 /* Makes a pool. It requests memory for code at its first use.
@@ -566,6 +607,8 @@ typedef struct execbuf_pool_options {
  *          EXECBUF_E_NULL               out is NULL, or the placement has a distance without near_to;
  *          EXECBUF_E_VERSION            options has a wrong size or unknown members;
  *          EXECBUF_E_TOO_FAR            no address satisfies all conditions of the placement;
+ *          EXECBUF_E_BACKENDS           the set of backends has an unknown one or none that may be used here;
+ *                                       or the choice for the process is wrong (see execbuf_set_backends);
  *          EXECBUF_E_TOO_LARGE          the name is longer than EXECBUF_POOL_NAME_MAX;
  *          EXECBUF_E_TOO_MANY_POOLS     the process has 8191 pools;
  *          EXECBUF_E_NO_MEMORY          no memory is left;
@@ -772,7 +815,8 @@ typedef struct execbuf_probe {
     /* The size of the struct. */
     size_t size;
     /* EXECBUF_OK if the backends were tried, whether one works or not. Otherwise why they were not:
-     * EXECBUF_E_UNSUPPORTED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED. */
+     * EXECBUF_E_UNSUPPORTED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_BACKENDS, EXECBUF_E_NO_MEMORY or
+     * EXECBUF_E_DENIED. */
     execbuf_status status;
     /* The number of entries in buffer. */
     uint32_t buffer_count;
@@ -781,7 +825,8 @@ typedef struct execbuf_probe {
     /* The number of entries in facts. */
     uint32_t fact_count;
     /* The backends for dedicated mappings, in the order in which they are tried. The first that works is
-     * used. To work means here to publish and to rewrite; a backend that can only publish is used for that. */
+     * used. To work means here to publish and to rewrite; a backend that can only publish is used for that.
+     */
     execbuf_probe_result buffer[EXECBUF_MAX_ATTEMPTS];
     /* The backends for regions of pools. If none works, pools use dedicated mappings. */
     execbuf_probe_result pool[EXECBUF_MAX_ATTEMPTS];
@@ -795,6 +840,9 @@ typedef struct execbuf_probe {
 /* clang-format on */
 
 /* Tries each backend on a small piece of memory, and asks the system about its policies.
+ *
+ * Backends that the process may not use are not tried, and reported as "excluded: not among the chosen
+ * backends". The probe is no first use: execbuf_set_backends may follow it.
  *
  * Nothing that it maps remains, and it never tries a mapping that is writable and executable, so audit logs
  * show no more than publishing would cause. It makes some dozens of system calls, on Linux also uname and
@@ -1073,6 +1121,8 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_emit(const execbuf_si
  *                                       machine is not x86-64;
  *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
  *          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
+ *          EXECBUF_E_BACKENDS           pool is NULL, and the choice of backends is wrong (see
+ *                                       execbuf_set_backends);
  *          EXECBUF_E_TOO_MANY_POOLS     pool is NULL, and the process has 8191 pools;
  *          EXECBUF_E_DENIED             the system refused every way to make memory executable;
  *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;

@@ -36,6 +36,7 @@ typedef struct xb_record {
     const uint8_t *link; /* if the buffer is linked: what its code jumps to; otherwise NULL */
     bool is_shared;      /* it is code that thunks share, and no buffer of a user */
     bool is_private;     /* as in xb_rewrite */
+    uint32_t backends;   /* as in xb_rewrite */
     uint32_t place;      /* which record this is; set by xb_handles_claim */
 } xb_record;
 

@@ -51,6 +51,7 @@ static execbuf_status stage_mapping(xb_record *record, size_t capacity, const ch
     record->owner = options->owner;
     record->link = options->link;
     record->is_shared = options->is_shared;
+    record->backends = options->backends;
     return EXECBUF_OK;
 }
 
@@ -67,7 +68,7 @@ static execbuf_status publish_mapping(xb_record *record, const void *code, size_
     memcpy(base + XB_ENTRY_OFFSET, code, length);
     xb_prim_end_write();
     execbuf_backend backend;
-    execbuf_status status = xb_ladder_publish(base, size, &backend, error);
+    execbuf_status status = xb_ladder_publish(base, size, record->backends, &backend, error);
     if (status != EXECBUF_OK) {
         return status;
     }
@@ -90,7 +91,7 @@ static execbuf_status register_mapping(execbuf *out, const xb_record *record, ex
 
 execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
                               const xb_mapping_options *options, execbuf_error *error) {
-    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, false, false, 0};
+    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, false, false, 0, 0};
     execbuf_status status = stage_mapping(&record, length, "length", options, error);
     if (status != EXECBUF_OK) {
         return status;
@@ -105,7 +106,7 @@ execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
 
 execbuf_status xb_mapping_reserve(execbuf *out, size_t capacity, const xb_mapping_options *options,
                                   execbuf_error *error) {
-    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, false, false, 0};
+    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, false, false, 0, 0};
     execbuf_status status = stage_mapping(&record, capacity, "capacity", options, error);
     return status == EXECBUF_OK ? register_mapping(out, &record, error) : status;
 }
@@ -164,7 +165,7 @@ execbuf_status xb_mapping_rewrite(const execbuf *buffer, size_t offset, const vo
     size_t start = XB_ENTRY_OFFSET + offset; /* from the mapping's base, like the next two */
     size_t first = start & ~(page - 1);
     size_t end = round_up(start + length, page);
-    xb_rewrite change = {NULL, 0, 0, NULL, 0, false};
+    xb_rewrite change = {NULL, 0, 0, NULL, 0, record.backends, false};
     change.base = (uint8_t *)record.base + first;
     change.size = end - first;
     change.offset = start - first;

@@ -22,6 +22,8 @@ typedef struct xb_mapping_options {
     const uint8_t *link;
     /* As in xb_record. */
     bool is_shared;
+    /* The set of backends that may be used; 0: all. */
+    uint32_t backends;
 } xb_mapping_options;
 
 /* The size of a mapping for capacity bytes of code. */

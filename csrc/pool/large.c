@@ -32,6 +32,7 @@ static execbuf_status new_large(execbuf_pool *pool, execbuf *out, const void *co
     xb_prim_window window;
     xb_record record;
     options->owner = pool->number;
+    options->backends = pool->backends;
     for (;;) {
         options->window = xb_placement_window(pool, &window);
         execbuf_status status = code != NULL ? xb_mapping_new(out, code, length, options, error)
@@ -46,14 +47,14 @@ static execbuf_status new_large(execbuf_pool *pool, execbuf *out, const void *co
 
 execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                             const uint8_t *link, execbuf_error *error) {
-    xb_mapping_options options = {0, NULL, NULL, false};
+    xb_mapping_options options = {0, NULL, NULL, false, 0};
     options.link = link;
     return new_large(pool, out, code, length, &options, error);
 }
 
 execbuf_status xb_large_new_shared(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                                    execbuf_error *error) {
-    xb_mapping_options options = {0, NULL, NULL, true};
+    xb_mapping_options options = {0, NULL, NULL, true, 0};
     return new_large(pool, out, code, length, &options, error);
 }
 

@@ -52,7 +52,8 @@ typedef struct xb_pool_links {
 typedef struct xb_pool_options {
     xb_prim_window window;
     size_t reach;
-    const char *name; /* at most EXECBUF_POOL_NAME_MAX bytes */
+    const char *name;  /* at most EXECBUF_POOL_NAME_MAX bytes */
+    uint32_t backends; /* the set of those that may be used; 0: all */
 } xb_pool_options;
 
 struct execbuf_pool {
@@ -64,6 +65,7 @@ struct execbuf_pool {
     xb_prim_window window; /* where its code may lie */
     size_t reach;          /* its pieces together cover at most this many bytes; 0: any number */
     char name[EXECBUF_POOL_NAME_MAX + 1];
+    uint32_t backends; /* the set of those that may be used; 0: all */
     size_t largest; /* longer code gets a dedicated mapping */
 
     bool is_freed;   /* by its user; what it published may still be alive */

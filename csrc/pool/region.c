@@ -65,7 +65,7 @@ size_t xb_region_size_for(uint32_t pages) {
 }
 
 execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window *window, const char *name,
-                             execbuf_error *error) {
+                             uint32_t backends, execbuf_error *error) {
     xb_prim_info info = xb_prim_query();
     *out = NULL;
     if (info.pool_backend_count == 0) {
@@ -75,7 +75,7 @@ execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window 
     if (region == NULL) {
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
-    execbuf_status status = xb_views_new(&region->views, &region->backend, size, window, name, error);
+    execbuf_status status = xb_views_new(&region->views, &region->backend, size, window, name, backends, error);
     if (status != EXECBUF_OK) {
         free(region);
         return status;

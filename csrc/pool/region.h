@@ -76,9 +76,10 @@ size_t xb_region_size_for(uint32_t pages);
  * In:  size:    as for xb_prim_map_region.
  *      window:  where the code is, as for xb_prim_stage.
  *      name:    as for xb_prim_map_region.
+ *      backends: the set of those that may be used; 0: all.
  * Out: error:   the report, not NULL. On success it lists the attempts that failed before. */
 execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window *window, const char *name,
-                             execbuf_error *error);
+                             uint32_t backends, execbuf_error *error);
 
 /* Unmaps a region, whatever is in it, and frees its book-keeping.
  *

@@ -84,6 +84,7 @@ static void set_up(execbuf_pool *pool, const xb_pool_options *options) {
     xb_pool_lock(pool);
     pool->window = options->window;
     pool->reach = options->reach;
+    pool->backends = options->backends;
     memcpy(pool->name, options->name, strlen(options->name));
     pool->largest = region_size / XB_LARGEST_PART;
     pool->bookkeeping = sizeof *pool;

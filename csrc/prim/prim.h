@@ -77,6 +77,15 @@ bool xb_prim_is_exhaustion(int32_t code);
 /* Returns the system's name for an error code, such as "EACCES", or NULL if it has no name here. */
 const char *xb_prim_error_name(int32_t code);
 
+/* Reads a variable of the environment, or nothing if the program has rights that its user lacks. Makes no
+ * system call on Linux.
+ *
+ * Returns: whether the variable is set.
+ * In:      name   its name
+ * Out:     value  its value; "?" if that does not fit; unchanged if it is not set
+ * In:      size   the size of the array at value, at least 2 */
+bool xb_prim_environment(const char *name, char *value, size_t size);
+
 /* ---- Pages ---- */
 
 /* The addresses that a mapping may have. */

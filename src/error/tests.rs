@@ -38,6 +38,7 @@ fn every_status_has_its_kind() {
         (s::EXECBUF_E_VERSION, ErrorKind::InvalidHandle),
         (s::EXECBUF_E_TOO_MANY_POOLS, ErrorKind::TooManyPools),
         (s::EXECBUF_E_NOT_FOUND, ErrorKind::InvalidHandle),
+        (s::EXECBUF_E_BACKENDS, ErrorKind::Backends),
     ];
     // The statuses are numbered without gaps, so this proves that the list is complete.
     for (number, (status, kind)) in (1..).zip(kinds) {
@@ -45,8 +46,8 @@ fn every_status_has_its_kind() {
         assert_eq!(reported(status).kind(), kind);
     }
     // SAFETY: The function accepts any value and returns a static string.
-    let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 23))) };
-    assert_eq!((kinds.len(), after), (23, c"EXECBUF_E_?"));
+    let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 24))) };
+    assert_eq!((kinds.len(), after), (24, c"EXECBUF_E_?"));
 }
 
 #[test]

@@ -136,6 +136,8 @@ program thunk-fork plain thunk_fork.c -D_GNU_SOURCE
 program clone plain clone.c -D_GNU_SOURCE
 program no-search plain no_search.c -D_GNU_SOURCE
 program threads plain threads.c -D_GNU_SOURCE
+program backends plain backends.c -D_GNU_SOURCE
+program backends-unix unix backends.c -D_GNU_SOURCE
 program buffer-unix unix buffer.c
 program placement-unix unix placement.c -D_GNU_SOURCE
 program placement-faults faults placement_faults.c -D_GNU_SOURCE

@@ -66,6 +66,7 @@ static void what_is_pure_works(void) {
                              bytes, NULL) == EXECBUF_OK);
     CHECK(length > 0);
     execbuf_signature_free(signature);
+    CHECK(execbuf_set_backends(0, &error) == EXECBUF_E_UNSUPPORTED && error.status == EXECBUF_E_UNSUPPORTED);
     char text[200];
     error.status = EXECBUF_E_DENIED;
     error.culprit = "call";

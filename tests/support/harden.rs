@@ -68,6 +68,15 @@ pub fn deny(calls: &[libc::c_long]) -> Result<(), String> {
     install(calls.iter().flat_map(|&call| deny_if_all_set(call, 0, 0)).collect())
 }
 
+/// Installs a filter that kills the process if it makes one of the given system calls.
+pub fn kill(calls: &[libc::c_long]) -> Result<(), String> {
+    let mut filter: Vec<_> = calls.iter().flat_map(|&call| deny_if_all_set(call, 0, 0)).collect();
+    for instruction in filter.iter_mut().filter(|instruction| instruction.code == 6) {
+        instruction.k = libc::SECCOMP_RET_KILL_PROCESS; // 6: BPF_RET
+    }
+    install(filter)
+}
+
 /// Returns the instructions of a filter that make a system call fail with EPERM if the argument at `index` has all the
 /// given bits.
 fn deny_if_all_set(call: libc::c_long, index: u32, bits: u32) -> [libc::sock_filter; 6] {

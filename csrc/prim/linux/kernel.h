@@ -14,6 +14,12 @@
 #define PR_MDWE_REFUSE_EXEC_GAIN 1
 #endif
 
+/* Of sys/auxv.h (glibc 2.16, musl, Android), which includes elf.h, whose names are also those of debug/elf.c.
+ */
+extern unsigned long getauxval(unsigned long type);
+/* include/uapi/linux/auxvec.h */
+#define LINUX_AT_SECURE 23UL
+
 /* include/uapi/linux/memfd.h, Linux 3.17; NOEXEC_SEAL: 6.3 */
 #ifndef MFD_CLOEXEC
 #define MFD_CLOEXEC 0x0001U
