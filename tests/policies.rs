@@ -124,6 +124,23 @@ fn a_wrong_variable_is_named_by_the_error() {
 }
 
 #[test]
+fn read_implies_exec_makes_no_memory_of_a_first_pool_writable_and_executable() {
+    if !has_proc() {
+        return;
+    }
+    let _alone = alone();
+    let end = forked(|| {
+        assert_eq!(call(&publish(1)), 1); // after this, execbuf no longer asks for the personality
+        must(&harden::read_implies_exec());
+        let both = || maps::all().into_iter().filter(|map| map.writable && map.executable && !map.elastic);
+        let before = both().count();
+        _ = ExecPool::new().unwrap().publish(&returning(1));
+        assert_eq!(both().count(), before);
+    });
+    assert!([End::Exited(0), End::Exited(SKIPPED)].contains(&end), "{end:?}");
+}
+
+#[test]
 fn code_of_a_pool_of_private_memory_has_private_mappings() {
     if !has_proc() {
         return;

@@ -21,7 +21,7 @@ static execbuf_status probe_process(xb_result *result, uint32_t *allowed) {
     }
     execbuf_status status = xb_prim_check_process(result);
     if (status == EXECBUF_OK) {
-        execbuf_error error;
+        execbuf_error error = EXECBUF_ERROR_INIT;
         status = xb_process_ready(&error);
         *result = xb_failed(error.culprit, error.os_error);
     }

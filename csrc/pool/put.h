@@ -38,7 +38,7 @@ XB_EXTERNAL_NOINLINE execbuf_status xb_put_finish(uint8_t *rw, const execbuf *ou
  * Out: error:  the report, or NULL. */
 XB_INLINE execbuf_status xb_pool_put(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                                      execbuf_error *error) {
-    if (XB_UNLIKELY(length - 1 >= XB_MAX_SLOT_SIZE || *xb_prim_fork_mark == 0 ||
+    if (XB_UNLIKELY(length - 1 >= XB_MAX_SLOT_SIZE || xb_prim_is_clone() ||
                     !xb_try_lock_biased(&pool->lock))) {
         return xb_put_slowly(pool, out, code, length, error);
     }

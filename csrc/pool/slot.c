@@ -209,7 +209,7 @@ XB_NOINLINE execbuf_status finish_free(execbuf_pool *pool, uint8_t *rw, size_t s
  * without links, all calls are tail calls, so that no registers are saved. */
 execbuf_status xb_slot_free(execbuf *buffer) {
     execbuf_pool *pool = xb_registry_find(buffer);
-    if (XB_UNLIKELY(pool == NULL || *xb_prim_fork_mark == 0 || !xb_try_lock_biased(&pool->lock))) {
+    if (XB_UNLIKELY(pool == NULL || xb_prim_is_clone() || !xb_try_lock_biased(&pool->lock))) {
         return free_slowly(buffer);
     }
     xb_slot_ref ref;

@@ -36,4 +36,4 @@ const execbuf_abi xb_prim_abi = EXECBUF_ABI_SYSV64;
 
 /* Until xb_prim_arm_fork_mark, and for ever where the system has no fork mark. */
 static const uint8_t constant_fork_mark = 1;
-const volatile uint8_t *xb_prim_fork_mark = &constant_fork_mark;
+const uint8_t *xb_prim_fork_mark = &constant_fork_mark;

@@ -37,8 +37,8 @@ extern const execbuf_abi xb_prim_abi;
 typedef struct xb_prim_info {
     /* Protection changes in units of it; a power of two. */
     size_t page_size;
-    /* True: published pages change by xb_prim_replace; if it is refused, those of flip by xb_prim_reopen. False:
-     * they change by xb_prim_reopen. */
+    /* True: published pages change by xb_prim_replace; if it is refused, those of flip by xb_prim_reopen.
+     * False: they change by xb_prim_reopen. */
     bool can_replace;
     /* The backends of xb_prim_publish, in the order to try them. None: the platform is not supported. */
     size_t backend_count;
@@ -210,8 +210,8 @@ bool xb_prim_deregister_unwind(xb_prim_function *function);
 /* ---- The process's lock, and forks ---- */
 
 /* Takes and releases the one lock of the process. It is not recursive. It is held for a few instructions
- * only, but for loops over all pools or all records of handles, and across no system call except fork and the
- * first xb_prim_arm_fork_mark. Biased locks (lock.h) are taken after it, if both are needed. */
+ * only, but for loops over all pools or all records of handles, and across no system call except fork and
+ * those of xb_prim_arm_fork_mark. Biased locks (lock.h) are taken after it, if both are needed. */
 void xb_prim_lock(void);
 void xb_prim_unlock(void);
 
@@ -236,10 +236,17 @@ xb_result xb_prim_on_fork(const xb_prim_fork_hooks *hooks);
 
 /* The fork mark: a byte that the system sets to 0 in a child of this process that was made without fork
  * handlers (by raw clone). It is not 0 in any other process, nor where the system cannot do this. */
-extern const volatile uint8_t *xb_prim_fork_mark;
+extern const uint8_t *xb_prim_fork_mark;
 
-/* Sets the fork mark up for this process. The first call makes system calls, later ones do nothing. The
- * process's lock is held. */
+/* Whether the fork mark is 0. Pointer and byte are each read with acquire: the pointer, so that the byte is
+ * not read before it was set; the byte, so that what the hook in_clone set up is seen if another thread ran
+ * it. On x86 both are plain loads. */
+static inline bool xb_prim_is_clone(void) {
+    return XB_LOAD_ACQUIRE(*XB_LOAD_ACQUIRE(xb_prim_fork_mark)) == 0;
+}
+
+/* Sets the fork mark up for this process. The first call makes system calls, and later ones if they failed
+ * for a reason that may pass. The process's lock is held. */
 void xb_prim_arm_fork_mark(void);
 
 /* Unmaps what xb_prim_arm_fork_mark mapped. For the hook unload, at its end. */
@@ -252,7 +259,7 @@ void xb_prim_clone_noticed(void);
  * notice at once, one does so while the others wait. To be called, without any lock, before anything is used
  * that a fork freezes. */
 static inline void xb_prim_check_fork(void) {
-    if (*xb_prim_fork_mark == 0) {
+    if (xb_prim_is_clone()) {
         xb_prim_clone_noticed();
     }
 }

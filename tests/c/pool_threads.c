@@ -7,6 +7,24 @@
 static execbuf_pool *shared;
 static atomic_uint finished;
 
+/* For ThreadSanitizer: the first pool sets the fork mark up, which other threads read. */
+static void *make_a_first_pool(void *argument) {
+    static atomic_uint arrivals;
+    meet(&arrivals);
+    for (uint32_t i = 0; i < 20; i++) {
+        execbuf_pool *pool;
+        CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+        execbuf buffer = publish(pool, i);
+        release(&buffer);
+        execbuf_pool_free(pool);
+    }
+    return argument;
+}
+
+static void two_threads_can_make_the_first_pool(void) {
+    in_threads(2, make_a_first_pool);
+}
+
 /* Publishes, calls, rewrites and frees code. Up to 40 buffers are live at the same time. */
 static void use(execbuf_pool *pool, uint32_t thread, uint32_t rounds) {
     enum { LIVE = 40 };
@@ -220,6 +238,7 @@ static void concurrent_frees_end_a_pool_once(void) {
 
 int main(void) {
     (void)alarm(120);
+    RUN(two_threads_can_make_the_first_pool); /* before any other pool is made */
     look_at_speed();
     RUN(threads_can_share_a_pool);
     RUN(each_thread_can_have_a_pool);

@@ -72,6 +72,33 @@ static void a_failed_span_leaves_traps(void) {
 
 #if LADDER
 #include <sys/wait.h>
+#include <unistd.h>
+
+/* The first pool of the process asks for the page of the fork mark. If there is no memory for it, the first
+ * region asks again; so the child of a raw clone still notices what it is. */
+static void the_fork_mark_is_tried_again(void) {
+    arm("mmap", 0, false);
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK && failures == 1);
+    disarm();
+    CHECK(publish_size(&buffer, 1, 16) == EXECBUF_OK);
+    if (stats_of_pool().regions == 0 || under_valgrind()) {
+        (void)fprintf(stderr, "SKIP: the fork mark: there are no regions here, or valgrind runs this\n");
+    } else {
+        (void)fflush(stdout);
+        pid_t child = (pid_t)syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
+        CHECK(child >= 0);
+        if (child == 0) {
+            execbuf other;
+            bool works = publish_size(&other, 2, 16) == EXECBUF_OK && call(&other, 0) == 2;
+            _exit(!works || stats_of_pool().frozen != 1);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+        CHECK(call(&buffer, 0) == 1);
+    }
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    execbuf_pool_free(pool);
+}
 
 /* Forks while this thread makes a span. The child does not have the thread that pins the region, so the
  * region is unmapped when its code is freed. Done once: the fork freezes the region, so the span is made
@@ -146,6 +173,9 @@ static void no_child_inherits_a_writable_view(void) {
 #endif
 
 int main(void) {
+#if LADDER
+    RUN(the_fork_mark_is_tried_again);
+#endif
     RUN(a_region_that_runs_stale_code_is_rejected);
     RUN(a_failed_region_is_tried_again_after_a_pause);
     RUN(a_failed_span_leaves_traps);
