@@ -124,6 +124,31 @@ fn a_wrong_variable_is_named_by_the_error() {
 }
 
 #[test]
+fn without_getrandom_the_writable_view_is_not_beside_the_code() {
+    if !has_proc() {
+        return;
+    }
+    hardened(
+        || harden::deny(&[libc::SYS_getrandom]),
+        || {
+            let pools: Vec<_> = (0..2).map(|_| ExecPool::new().unwrap()).collect();
+            let buffers: Vec<_> = pools.iter().map(|pool| pool.publish(&returning(1)).unwrap()).collect();
+            if pools.iter().any(|pool| pool.stats().regions() == 0) {
+                must(&Err("the place of writable views: there are no regions here".to_owned()));
+            }
+            let code: Vec<_> = buffers.iter().map(|buffer| maps::at(buffer.as_ptr()).unwrap().start).collect();
+            let shared = |map: &maps::Mapping| map.writable && map.shared && map.end - map.start >= 2 << 20;
+            let views: Vec<_> = maps::all().into_iter().filter(shared).map(|map| map.start).collect();
+            assert_eq!(views.len(), 2, "{views:x?}");
+            // Each is far from all code, and from the other one.
+            for near in [views[0].abs_diff(views[1]), views[0].abs_diff(code[0]), views[1].abs_diff(code[1])] {
+                assert!(near > 1 << 30, "{views:x?} {code:x?}");
+            }
+        },
+    );
+}
+
+#[test]
 fn read_implies_exec_makes_no_memory_of_a_first_pool_writable_and_executable() {
     if !has_proc() {
         return;

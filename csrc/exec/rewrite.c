@@ -80,7 +80,7 @@ static execbuf_status rewrite_unreplaced(execbuf_backend backend, const xb_rewri
     }
     execbuf_status status = rewrite_in_place(backend, change, error);
     if (status == EXECBUF_OK) {
-        xb_prim_barrier(); /* other processors may have fetched the old code */
+        (void)xb_prim_barrier(); /* other processors may have fetched the old code */
     }
     return status;
 }

@@ -554,7 +554,8 @@ EXECBUF_API uint64_t execbuf_stale_count(void);
  *
  * Freed code is overwritten with traps at once, except in a frozen region. Its memory goes into quarantine,
  * and is reused after every processor has discarded the old instructions: one membarrier(2) releases all of
- * the quarantine.
+ * the quarantine. Where that call is refused, it is reused all the same on x86 and RISC-V, whose processors
+ * do not need it for this, and not at all on AArch64.
  *
  * fork: both processes share the memory of regions, so a fork freezes every region in both of them. Code in a
  * frozen region can be called and freed. It cannot be rewritten, and its bytes stay as they are while it is

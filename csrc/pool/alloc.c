@@ -245,7 +245,10 @@ static alloc_step try_alloc(execbuf_pool *pool, const alloc_request *request, ui
                             uint32_t *place_count) {
     xb_pool_lock(pool);
     xb_region *frozen = xb_reclaim_frozen(pool);
-    xb_span *empty = xb_reclaim_is_worthwhile(pool) ? xb_reclaim_quarantine(pool) : NULL;
+    xb_span *empty = NULL;
+    if (xb_reclaim_is_worthwhile(pool)) {
+        (void)xb_reclaim_quarantine(pool, &empty);
+    }
     alloc_step step = ALLOC_AGAIN;
     *rw = take_slot(pool, request);
     *place_count = pool->place_count;
@@ -259,8 +262,7 @@ static alloc_step try_alloc(execbuf_pool *pool, const alloc_request *request, ui
         *plan = plan_span(pool, request);
         if (plan->region != NULL) {
             step = ALLOC_ADD_SPAN;
-        } else if (pool->quarantine != NULL && empty == NULL) {
-            empty = xb_reclaim_quarantine(pool);
+        } else if (empty == NULL && xb_reclaim_quarantine(pool, &empty)) {
             step = ALLOC_AGAIN;
         } else if (pool->retry_after > 0) {
             pool->retry_after--;

@@ -66,7 +66,7 @@ struct execbuf_pool {
     size_t reach;          /* its pieces together cover at most this many bytes; 0: any number */
     char name[EXECBUF_POOL_NAME_MAX + 1];
     uint32_t backends; /* the set of those that may be used; 0: all */
-    size_t largest; /* longer code gets a dedicated mapping */
+    size_t largest;    /* longer code gets a dedicated mapping */
 
     bool is_freed;   /* by its user; what it published may still be alive */
     bool must_sweep; /* there may be frozen regions without live slots, which can be unmapped */
@@ -78,6 +78,7 @@ struct execbuf_pool {
     size_t class_bytes[XB_SIZE_CLASSES]; /* by size class: bytes of spans in regions that are not frozen */
     xb_span *quarantine;                 /* the list of spans with slots in quarantine */
     size_t quarantine_size;              /* bytes of slots in quarantine */
+    size_t quarantine_wait;              /* at that size a barrier that was refused is tried again; or 0 */
     struct xb_span_place *places;        /* by span number */
     uint32_t place_count;                /* elements of places */
     uint32_t unused_place;               /* the first place without a span; place_count: there is none */

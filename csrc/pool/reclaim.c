@@ -47,16 +47,19 @@ static void free_spans(xb_span *spans) {
 /* ---- Quarantine ---- */
 
 bool xb_reclaim_is_worthwhile(const execbuf_pool *pool) {
-    return pool->quarantine_size >= QUARANTINE_SIZE &&
+    return pool->quarantine_size >= QUARANTINE_SIZE && pool->quarantine_size >= pool->quarantine_wait &&
            pool->quarantine_size >= pool->resident / QUARANTINE_PART;
 }
 
-xb_span *xb_reclaim_quarantine(execbuf_pool *pool) {
-    xb_span *empty = NULL;
+bool xb_reclaim_quarantine(execbuf_pool *pool, xb_span **empty) {
     if (pool->quarantine == NULL) {
-        return NULL;
+        return false;
     }
-    xb_prim_barrier();
+    if (!xb_prim_barrier()) {
+        pool->quarantine_wait = 2 * pool->quarantine_size;
+        return false;
+    }
+    pool->quarantine_wait = 0;
     while (pool->quarantine != NULL) {
         xb_span *span = pool->quarantine;
         pool->quarantine = span->next_quarantine;
@@ -65,14 +68,14 @@ xb_span *xb_reclaim_quarantine(execbuf_pool *pool) {
                     span->free_words != 0; /* a span whose slots are all retired is of no use */
         if (!kept && xb_span_is_empty(span)) {
             remove_span(pool, span);
-            span->next = empty;
-            empty = span;
+            span->next = *empty;
+            *empty = span;
         } else if (span->class_ != XB_NO_CLASS) {
             xb_span_list(&pool->classes[span->class_], span);
         }
     }
     pool->quarantine_size = 0;
-    return empty;
+    return true;
 }
 
 /* ---- Regions ---- */

@@ -123,7 +123,7 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
     if (status != EXECBUF_OK) {
         return xb_error_set(error, status, culprit, 0);
     }
-    xb_prim_barrier(); /* other processors may have fetched the old code */
+    (void)xb_prim_barrier(); /* other processors may have fetched the old code */
     return xb_error_ok(error);
 }
 

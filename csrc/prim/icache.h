@@ -30,7 +30,7 @@ static inline void xb_sync(const uint8_t *rx, const uint8_t *rw, size_t size) {
  * threads already. */
 static inline void xb_fresh_barrier(void) {
 #if !defined(__x86_64__) && !defined(__i386__) && !defined(_M_X64) && !defined(_M_IX86) && !defined(__riscv)
-    xb_prim_barrier();
+    (void)xb_prim_barrier();
 #endif
 }
 

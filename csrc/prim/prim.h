@@ -177,8 +177,13 @@ xb_result xb_prim_populate(uint8_t *rw, size_t size);
 void xb_prim_sync(const uint8_t *rx, const uint8_t *rw, size_t size);
 
 /* Makes every thread of the process discard instructions that it fetched. A system call. Kernels without it
- * do nothing (execbuf.h says which and what follows). */
-void xb_prim_barrier(void);
+ * do nothing (execbuf.h says which and what follows).
+ *
+ * Returns: whether code may now be written to memory that held other code before. On x86 always: a write
+ * makes each processor discard what it fetched from there, by the physical address (Intel SDM volume 3,
+ *          11.6); the barrier adds the serialising instruction that the SDM asks for in 8.1.3. On RISC-V
+ *          always, because xb_prim_sync reaches all threads. */
+bool xb_prim_barrier(void);
 
 /* ---- Unwind tables ---- */
 

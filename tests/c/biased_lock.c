@@ -75,10 +75,90 @@ static void a_biased_lock_excludes_owner_and_visitors(void) {
     in_threads(3, own_or_visit);
 }
 
+#if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+static atomic_int is_owned;
+static atomic_int is_visited;
+
+/* Installs a filter for the calling thread that refuses membarrier. False: the system cannot do that. */
+static bool refuse_membarrier(void) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {4, filter};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 &&
+           syscall(SYS_membarrier, 0, 0, 0) == -1 && errno == EPERM;
+}
+
+static int64_t microseconds(void) {
+    struct timespec now;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void *visit_without_membarrier(void *argument) {
+    while (atomic_load(&is_owned) == 0) {
+        (void)sched_yield();
+    }
+    if (locks[0].visits == XB_NEVER_BIASED || !refuse_membarrier()) {
+        (void)fprintf(stderr, "SKIP: a visit without membarrier: no biased locks, or no seccomp filters\n");
+    } else {
+        int64_t start = microseconds();
+        xb_lock(&locks[0]);
+        CHECK(microseconds() - start >= 20000 && locks[0].owner == XB_NO_OWNER);
+        xb_unlock(&locks[0]);
+    }
+    atomic_store(&is_visited, 1);
+    return argument;
+}
+
+static void do_nothing(int number) {
+    (void)number;
+}
+
+/* A signal ends a sleep early; the wait that stands for a membarrier must last all the same. */
+static void a_visit_without_membarrier_outlasts_signals(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = do_nothing;
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+    xb_biased_lock_init(&locks[0]);
+    pthread_t visitor;
+    CHECK(pthread_create(&visitor, NULL, visit_without_membarrier, NULL) == 0);
+    for (uint32_t i = 0; i < TURNS; i++) {
+        xb_lock(&locks[0]);
+        xb_unlock(&locks[0]);
+    }
+    atomic_store(&is_owned, 1);
+    while (atomic_load(&is_visited) == 0) {
+        CHECK(pthread_kill(visitor, SIGUSR1) == 0);
+        (void)sched_yield();
+    }
+    CHECK(pthread_join(visitor, NULL) == 0);
+}
+
+#endif
+
 int main(void) {
     (void)alarm(120);
     look_at_speed();
     RUN(a_biased_lock_excludes_owner_and_visitors);
+#if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
+    RUN(a_visit_without_membarrier_outlasts_signals);
+#endif
     (void)printf("ok\n");
     return 0;
 }

@@ -57,8 +57,9 @@ int32_t xb_fault(const char *call) {
     if (strcmp(always[0], call) == 0 || strcmp(always[1], call) == 0) {
         return REFUSED;
     }
-    /* "stale" is not a call: it makes the library behave as under an emulator that runs old code. */
-    if (only != NULL ? strcmp(only, call) != 0 : strcmp("stale", call) == 0) {
+    /* "stale" is not a call: it makes the library behave as under an emulator that runs old code. "barrier"
+     * makes it behave as on AArch64 without membarrier. */
+    if (only != NULL ? strcmp(only, call) != 0 : strcmp("stale", call) == 0 || strcmp("barrier", call) == 0) {
         return 0;
     }
     long number = calls++;

@@ -70,6 +70,47 @@ static void a_failed_span_leaves_traps(void) {
     clean_up();
 }
 
+/* While processors cannot be told to discard old instructions, memory of freed code is not used again. */
+static void without_a_barrier_no_memory_is_reused(void) {
+    enum { SIZE = 256, FEW = 1000, MANY = 3 * FEW };
+    static execbuf buffers[MANY];
+    static const void *used[FEW];
+    make_pool_with_code();
+    if (stats_of_pool().regions == 0) {
+        (void)fprintf(stderr, "SKIP: a missing barrier: there are no regions here\n");
+        clean_up();
+        return;
+    }
+    arm("barrier", 0, true);
+    for (int i = 0; i < FEW; i++) {
+        CHECK(publish_size(&buffers[i], 1, SIZE) == EXECBUF_OK);
+        used[i] = buffers[i].entry;
+    }
+    for (int i = 0; i < FEW; i++) {
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+    for (int i = 0; i < MANY; i++) {
+        CHECK(publish_size(&buffers[i], 2, SIZE) == EXECBUF_OK && call(&buffers[i], 0) == 2);
+        for (int j = 0; j < FEW; j++) {
+            CHECK(buffers[i].entry != used[j]);
+        }
+    }
+    CHECK(failures > 0 && failures < 10); /* it does not ask each time */
+    disarm();
+    for (int i = 0; i < MANY; i++) {
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+    size_t resident = stats_of_pool().resident;
+    for (int i = 0; i < MANY; i++) {
+        CHECK(publish_size(&buffers[i], 3, SIZE) == EXECBUF_OK && call(&buffers[i], 0) == 3);
+    }
+    CHECK(stats_of_pool().resident <= resident + 65536); /* the memory is used again */
+    for (int i = 0; i < MANY; i++) {
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+    clean_up();
+}
+
 #if LADDER
 #include <sys/wait.h>
 #include <unistd.h>
@@ -179,6 +220,7 @@ int main(void) {
     RUN(a_region_that_runs_stale_code_is_rejected);
     RUN(a_failed_region_is_tried_again_after_a_pause);
     RUN(a_failed_span_leaves_traps);
+    RUN(without_a_barrier_no_memory_is_reused);
 #if LADDER
     RUN(an_interrupted_span_pins_no_region_in_a_child);
     RUN(no_child_inherits_a_writable_view);

@@ -19,6 +19,7 @@
 extern unsigned long getauxval(unsigned long type);
 /* include/uapi/linux/auxvec.h */
 #define LINUX_AT_SECURE 23UL
+#define LINUX_AT_RANDOM 25UL
 
 /* include/uapi/linux/memfd.h, Linux 3.17; NOEXEC_SEAL: 6.3 */
 #ifndef MFD_CLOEXEC
