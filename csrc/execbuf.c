@@ -44,6 +44,7 @@
 #include "debug/dwarf.c"
 #include "debug/elf.c"
 #include "debug/gdb_jit.c"
+#include "debug/section.c"
 #include "debug/xdata.c"
 
 #include "thunk/adapter.c"

@@ -873,10 +873,10 @@ unsafe extern "C" {
  Unwinding: exceptions, longjmp and backtraces pass through a thunk. Debuggers show it as
  execbuf_thunk_sysv64_to_win64 or execbuf_thunk_win64_to_sysv64. Except on Windows this requires an unwinder
  that accepts code at run time: libgcc's or LLVM's, as a shared library or in the program. The library tells
- one unwinder of its thunks, the one that the program uses. A plugin that brings its own, because it is
- linked statically with libgcc_eh or LLVM's libunwind, cannot throw exceptions through a thunk:
- std::terminate ends the program, as it does if there is no unwinder. glibc's backtrace uses the shared
- libgcc, which does not know of thunks if the program has an unwinder of its own.
+ one unwinder of its thunks, the one that the program uses when the library is loaded. A plugin that brings
+ its own, because it is linked statically with libgcc_eh or LLVM's libunwind, cannot throw exceptions
+ through a thunk: std::terminate ends the program, as it does if there is no unwinder. glibc's backtrace
+ uses the shared libgcc, which does not know of thunks if the program has an unwinder of its own.
 
  Debuggers: gdb finds thunks by two local symbols of the file that contains the library,
  __jit_debug_descriptor and __jit_debug_register_code. It does not find them if strip removed these symbols
@@ -904,7 +904,9 @@ unsafe extern "C" {
           EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
           EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
           EXECBUF_E_TOO_MANY_POOLS     pool is NULL, and the process has 8191 pools;
-          EXECBUF_E_DENIED             the system refused every way to make memory executable;
+          EXECBUF_E_DENIED             the system refused every way to make memory executable; or the
+                                       culprit is "_Unwind_Find_FDE", and the unwinder does not find the
+                                       thunk's code, wherever it is (a fault of libgcc 13.0 to 14.2);
           EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
           EXECBUF_E_UNSUPPORTED        the platform is not supported.
  In:      pool        the pool; NULL for one that the library keeps for this

@@ -7,15 +7,45 @@ size_t xb_announce_append(uint8_t *code, const xb_frame *frame) {
     return xb_prim_query().wants_xdata ? xb_xdata_append(code, frame) : frame->length;
 }
 
-xb_result xb_announce(xb_announcement *announcement, const xb_frame *frame, const void *code,
-                      const char *name) {
+/* Registers an adapter by itself. */
+static xb_result register_alone(xb_announcement *announcement, const xb_frame *frame, const uint8_t *code) {
     xb_prim_function *function = &announcement->function;
+    xb_result result = xb_ok();
     (void)xb_dwarf_write(announcement->dwarf, frame, code, XB_FOR_UNWINDERS);
-    function->code = (const uint8_t *)code;
+    function->code = code;
     function->length = frame->length;
     function->fde = announcement->dwarf + XB_FDE_OFFSET;
+    function->last_fde = function->fde;
     function->xdata = xb_xdata_offset(frame->length);
-    xb_result result = xb_prim_register_unwind(function);
+    if (xb_prim_begin_unwinder()) {
+        result = xb_prim_register_unwind(function);
+        announcement->is_registered = result.call == NULL;
+        xb_prim_end_unwinder();
+    }
+    return result;
+}
+
+/* Tells the unwinder of an adapter. */
+static xb_result tell_unwinder(xb_announcement *announcement, const xb_frame *frame, const uint8_t *code,
+                               xb_span *span, size_t *memory) {
+    xb_section *section = NULL;
+    *memory = 0;
+    if (span != NULL && xb_prim_registers_lists()) {
+        xb_result result = xb_section_of(span, &section, memory);
+        if (result.call != NULL) {
+            return result;
+        }
+    }
+    if (section == NULL || section->is_lost) {
+        return register_alone(announcement, frame, code);
+    }
+    xb_section_add(section, code, frame);
+    return xb_ok();
+}
+
+xb_result xb_announce(xb_announcement *announcement, const xb_frame *frame, const void *code, xb_span *span,
+                      const char *name, size_t *memory) {
+    xb_result result = tell_unwinder(announcement, frame, (const uint8_t *)code, span, memory);
     if (result.call == NULL) {
         xb_prim_lock();
         xb_gdb_add(&announcement->gdb, frame, code, name);
@@ -28,5 +58,13 @@ bool xb_announce_end(xb_announcement *announcement) {
     xb_prim_lock();
     xb_gdb_remove(&announcement->gdb);
     xb_prim_unlock();
-    return xb_prim_deregister_unwind(&announcement->function);
+    if (!announcement->is_registered) {
+        return true; /* an FDE of a list stays as it is */
+    }
+    if (!xb_prim_begin_unwinder()) {
+        return false;
+    }
+    xb_prim_deregister_unwind(&announcement->function);
+    xb_prim_end_unwinder();
+    return true;
 }

@@ -169,3 +169,40 @@ size_t xb_dwarf_write(uint8_t *out, const xb_frame *frame, const void *code, xb_
     xb_write_u32(&table.to, 0);
     return table.to.length;
 }
+
+/* ---- Lists ---- */
+
+/* The augmentation length and the instructions begin at this word of an FDE, as the drawing above shows. */
+#define WORD_OF_INSTRUCTIONS 3U
+
+uint64_t *xb_dwarf_fde(uint64_t *words, size_t index) {
+    return words + XB_FDE_OFFSET / 8 + index * XB_FDE_WORDS;
+}
+
+void xb_dwarf_write_list(uint64_t *words, const uint8_t *start, size_t size, size_t count) {
+    dwarf_table table;
+    memset(&table, 0, sizeof table);
+    memset(words, 0, XB_LIST_WORDS(count) * 8); /* DW_CFA_nop, and the terminator */
+    table.to.out = (uint8_t *)words;
+    write_cie(&table);
+    for (size_t i = 0; i < count; i++) {
+        xb_write_u32(&table.to, XB_FDE_WORDS * 8 - 4);
+        xb_write_u32(&table.to, (uint32_t)table.to.length);
+        xb_write_u64(&table.to, (uintptr_t)start + i * size);
+        xb_write_u64(&table.to, size);
+        table.to.length += (size_t)8 * (XB_FDE_WORDS - WORD_OF_INSTRUCTIONS);
+    }
+}
+
+void xb_dwarf_fill(uint64_t *words, size_t index, const xb_frame *frame) {
+    uint64_t scratch[XB_MAX_DWARF_SIZE / 8];
+    dwarf_table table;
+    memset(&table, 0, sizeof table);
+    memset(scratch, 0, sizeof scratch);
+    table.to.out = (uint8_t *)scratch;
+    /* At most 63 bytes: 25 before the instructions, six times cfa_from, of 5 bytes but once of 6, and 6 bytes
+     * more. So zeros follow, which are DW_CFA_nop. */
+    write_fde(&table, frame, NULL, XB_FOR_UNWINDERS);
+    memcpy(xb_dwarf_fde(words, index) + WORD_OF_INSTRUCTIONS, scratch + WORD_OF_INSTRUCTIONS,
+           (size_t)8 * (XB_FDE_WORDS - WORD_OF_INSTRUCTIONS));
+}

@@ -35,7 +35,8 @@
  * cancelled (pthread_cancel) inside a function of execbuf.
  *
  * Signals: signal handlers must not call execbuf. They may call published code, except on macOS on arm64 in a
- * handler that interrupted a function of execbuf.
+ * handler that interrupted a function of execbuf. They may unwind, as profilers do, whatever function they
+ * interrupted: while the library calls an unwinder, it blocks signals other than those of faults.
  *
  * Published code may be called by every thread that learns of it through a lock or an atomic variable; the
  * library flushes instruction caches. On AArch64 this requires Linux 4.16, for membarrier(2): on older
@@ -1092,10 +1093,10 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_emit(const execbuf_si
  * Unwinding: exceptions, longjmp and backtraces pass through a thunk. Debuggers show it as
  * execbuf_thunk_sysv64_to_win64 or execbuf_thunk_win64_to_sysv64. Except on Windows this requires an unwinder
  * that accepts code at run time: libgcc's or LLVM's, as a shared library or in the program. The library tells
- * one unwinder of its thunks, the one that the program uses. A plugin that brings its own, because it is
- * linked statically with libgcc_eh or LLVM's libunwind, cannot throw exceptions through a thunk:
- * std::terminate ends the program, as it does if there is no unwinder. glibc's backtrace uses the shared
- * libgcc, which does not know of thunks if the program has an unwinder of its own.
+ * one unwinder of its thunks, the one that the program uses when the library is loaded. A plugin that brings
+ * its own, because it is linked statically with libgcc_eh or LLVM's libunwind, cannot throw exceptions
+ * through a thunk: std::terminate ends the program, as it does if there is no unwinder. glibc's backtrace
+ * uses the shared libgcc, which does not know of thunks if the program has an unwinder of its own.
  *
  * Debuggers: gdb finds thunks by two local symbols of the file that contains the library,
  * __jit_debug_descriptor and __jit_debug_register_code. It does not find them if strip removed these symbols
@@ -1125,7 +1126,9 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_emit(const execbuf_si
  *          EXECBUF_E_BACKENDS           pool is NULL, and the choice of backends is wrong (see
  *                                       execbuf_set_backends);
  *          EXECBUF_E_TOO_MANY_POOLS     pool is NULL, and the process has 8191 pools;
- *          EXECBUF_E_DENIED             the system refused every way to make memory executable;
+ *          EXECBUF_E_DENIED             the system refused every way to make memory executable; or the
+ *                                       culprit is "_Unwind_Find_FDE", and the unwinder does not find the
+ *                                       thunk's code, wherever it is (a fault of libgcc 13.0 to 14.2);
  *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
  *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
  * In:      pool        the pool; NULL for one that the library keeps for this

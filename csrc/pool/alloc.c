@@ -86,6 +86,28 @@ static uint32_t take_pages(execbuf_pool *pool, xb_region *region, uint32_t pages
     return page;
 }
 
+/* Allocates the pages of a plan's design. Returns their region; NULL: no region has them. */
+static xb_region *find_pages(execbuf_pool *pool, span_pages *plan) {
+    xb_region *region = pool->open;
+    while (region != NULL && (plan->page = take_pages(pool, region, plan->design.pages)) == 0) {
+        region = region->next_open;
+    }
+    return region;
+}
+
+/* As find_pages for a span of adapters. A smaller one is made if a new region would be needed otherwise; but
+ * a much smaller one would be one more list for unwinders to search. */
+static xb_region *find_adapter_pages(execbuf_pool *pool, span_pages *plan) {
+    uint32_t least = (plan->design.pages + 7) / 8;
+    xb_region *region = find_pages(pool, plan);
+    while (region == NULL && plan->design.pages / 2 >= least) {
+        plan->design.pages /= 2;
+        plan->design.slots /= 2;
+        region = find_pages(pool, plan);
+    }
+    return region;
+}
+
 /* Allocates the pages of a new span: preferably a small block that is left between other spans, if the class
  * has use for it, else as many as the design wants. The pool is locked. */
 static span_pages plan_span(execbuf_pool *pool, const alloc_request *request) {
@@ -94,13 +116,16 @@ static span_pages plan_span(execbuf_pool *pool, const alloc_request *request) {
     span_pages plan = {NULL, 0, {0, 0, 0}};
     size_t class_bytes = class_ != XB_NO_CLASS ? pool->class_bytes[class_] : 0;
     plan.design = xb_sizes_design(class_, request->length, class_bytes, page_size);
-    xb_region *region = class_ != XB_NO_CLASS ? pool->open : NULL;
+    xb_region *region = class_ < XB_SIZE_CLASSES ? pool->open : NULL;
     while (region != NULL && !xb_sizes_use_remains(&plan.design, class_, region->free_orders, page_size)) {
         region = region->next_open;
     }
-    region = region != NULL ? region : pool->open;
-    while (region != NULL && (plan.page = take_pages(pool, region, plan.design.pages)) == 0) {
-        region = region->next_open;
+    if (region != NULL) {
+        plan.page = take_pages(pool, region, plan.design.pages);
+    } else if (xb_is_adapter_class(class_)) {
+        region = find_adapter_pages(pool, &plan);
+    } else {
+        region = find_pages(pool, &plan);
     }
     if (region != NULL) {
         region->pins++;

@@ -52,7 +52,7 @@ XB_INLINE uint8_t *xb_alloc_listed(execbuf_pool *pool, uint32_t class_, size_t l
  * Preconditions: the pool is not locked.
  * Returns: as xb_alloc_from_span; NULL if there is no memory or the platform has no regions, and *out is
  *          unchanged. Then the code needs a dedicated mapping.
- * In:  class_: the class of length, or XB_NO_CLASS.
+ * In:  class_: the size class or adapter class of length, or XB_NO_CLASS.
  *      length: >= 1 and at most pool->largest. */
 uint8_t *xb_alloc_slot(execbuf_pool *pool, uint32_t class_, size_t length, xb_use use, execbuf *out);
 

@@ -72,16 +72,16 @@ struct execbuf_pool {
     bool must_sweep; /* there may be frozen regions without live slots, which can be unmapped */
 
     /* Slots. */
-    uint32_t first_serial;               /* of new spans (see index.h) */
-    uint32_t serials;                    /* greater than all serial numbers that were used */
-    xb_span *classes[XB_SIZE_CLASSES];   /* by size class: the list of spans with free slots */
-    size_t class_bytes[XB_SIZE_CLASSES]; /* by size class: bytes of spans in regions that are not frozen */
-    xb_span *quarantine;                 /* the list of spans with slots in quarantine */
-    size_t quarantine_size;              /* bytes of slots in quarantine */
-    size_t quarantine_wait;              /* at that size a barrier that was refused is tried again; or 0 */
-    struct xb_span_place *places;        /* by span number */
-    uint32_t place_count;                /* elements of places */
-    uint32_t unused_place;               /* the first place without a span; place_count: there is none */
+    uint32_t first_serial;              /* of new spans (see index.h) */
+    uint32_t serials;                   /* greater than all serial numbers that were used */
+    xb_span *classes[XB_ALL_CLASSES];   /* by class: the list of spans with free slots */
+    size_t class_bytes[XB_ALL_CLASSES]; /* by class: bytes of spans in regions that are not frozen */
+    xb_span *quarantine;                /* the list of spans with slots in quarantine */
+    size_t quarantine_size;             /* bytes of slots in quarantine */
+    size_t quarantine_wait;             /* at that size a barrier that was refused is tried again; or 0 */
+    struct xb_span_place *places;       /* by span number */
+    uint32_t place_count;               /* elements of places */
+    uint32_t unused_place;              /* the first place without a span; place_count: there is none */
 
     /* Regions. */
     xb_region *regions;      /* the list of all regions */

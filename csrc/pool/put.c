@@ -92,7 +92,7 @@ execbuf_status xb_pool_put_hidden(execbuf_pool *pool, execbuf *out, const void *
     *out = xb_no_buffer;
     uint8_t *rw = NULL;
     if (!is_large(pool, length)) {
-        rw = xb_alloc_slot(pool, xb_size_class(length), length, XB_USE_RESERVED, out);
+        rw = xb_alloc_slot(pool, xb_adapter_class(length), length, XB_USE_RESERVED, out);
     }
     if (rw == NULL) {
         return xb_large_new_shared(pool, out, code, length, error);

@@ -72,8 +72,9 @@ execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf
  * Out: error: the report, or NULL. */
 execbuf_status xb_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error);
 
-/* Publishes code that is to become an adapter. In a slot it is hidden: lookups do not find it until
- * xb_slot_set_hidden shows it. A dedicated mapping is never found as a buffer.
+/* Publishes code that is to become an adapter, of at most XB_MAX_ADAPTER_SLOT bytes. In a slot it is hidden:
+ * lookups do not find it until xb_slot_set_hidden shows it. The slot's span contains adapters only. A
+ * dedicated mapping is never found as a buffer.
  *
  * Returns: EXECBUF_OK, and error may be untouched; else as xb_pool_put, as the arguments are. */
 execbuf_status xb_pool_put_hidden(execbuf_pool *pool, execbuf *out, const void *code, size_t length,

@@ -91,6 +91,17 @@ bool xb_find_handle(const void *address, execbuf *out) {
     return find_in_pools(address, out, &is_found) || (!is_found && find_in_mappings(address, out));
 }
 
+xb_span *xb_pool_span_of(execbuf_pool *pool, const execbuf *buffer) {
+    xb_slot_ref ref;
+    bool is_found = false;
+    if ((buffer->id & XB_ID_POOL_BIT) != 0) {
+        xb_pool_lock(pool);
+        is_found = xb_index_find(pool, buffer, &ref);
+        xb_pool_unlock(pool);
+    }
+    return is_found ? ref.span : NULL;
+}
+
 /* The sum of lengths and capacities of all taken slots of a region. */
 static size_t bytes_in(const xb_region *region) {
     size_t sum = 0;

@@ -22,6 +22,10 @@ bool xb_pool_find(execbuf_pool *pool, const void *address, execbuf_place *place)
  * Out: out: a copy of its handle, which may become stale at any time; unchanged if there is none. */
 bool xb_find_handle(const void *address, execbuf *out);
 
+/* The span of a live buffer of a pool, which stays as long as the buffer; NULL if that has a dedicated
+ * mapping. */
+xb_span *xb_pool_span_of(execbuf_pool *pool, const execbuf *buffer);
+
 /* Counts what a pool has. The pool stays locked for a time in proportion to the number of its slots.
  *
  * Out: stats: the numbers. */

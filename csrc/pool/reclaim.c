@@ -39,12 +39,21 @@ static void remove_span(execbuf_pool *pool, xb_span *span) {
 static void free_spans(xb_span *spans) {
     while (spans != NULL) {
         xb_span *next = spans->next;
-        free(spans);
+        xb_span_free(spans);
         spans = next;
     }
 }
 
 /* ---- Quarantine ---- */
+
+/* Whether a span that was in quarantine stays even if it is empty. A span whose slots are all retired is of
+ * no use. Spans of adapters stay until their region goes: while the pool is locked, the unwinder cannot be
+ * told to forget their tables, and the pages must not be used again before it has. */
+static bool is_kept(const execbuf_pool *pool, const xb_span *span) {
+    return xb_is_adapter_class(span->class_) ||
+           (span->class_ != XB_NO_CLASS && pool->class_bytes[span->class_] <= KEPT_CLASS_SIZE &&
+            span->free_words != 0);
+}
 
 bool xb_reclaim_is_worthwhile(const execbuf_pool *pool) {
     return pool->quarantine_size >= QUARANTINE_SIZE && pool->quarantine_size >= pool->quarantine_wait &&
@@ -64,9 +73,7 @@ bool xb_reclaim_quarantine(execbuf_pool *pool, xb_span **empty) {
         xb_span *span = pool->quarantine;
         pool->quarantine = span->next_quarantine;
         xb_span_end_quarantine(span);
-        bool kept = span->class_ != XB_NO_CLASS && pool->class_bytes[span->class_] <= KEPT_CLASS_SIZE &&
-                    span->free_words != 0; /* a span whose slots are all retired is of no use */
-        if (!kept && xb_span_is_empty(span)) {
+        if (!is_kept(pool, span) && xb_span_is_empty(span)) {
             remove_span(pool, span);
             span->next = *empty;
             *empty = span;
@@ -153,7 +160,7 @@ static void free_regions(xb_region *regions) {
         uint32_t page = 1;
         xb_span *span;
         while ((span = xb_span_next(regions, &page)) != NULL) {
-            free(span);
+            xb_span_free(span);
         }
         xb_region_free(regions);
         regions = next;

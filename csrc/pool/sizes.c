@@ -33,11 +33,25 @@ static uint64_t wasted_part(xb_span_design design, size_t page_size) {
     return ((size - (uint64_t)design.slots * design.slot_size) << PART_SHIFT) / size;
 }
 
+/* A span for adapters, of a power of two bytes: as many as the class has already. So there are few spans
+ * however many adapters there are, and a small one for a single adapter. */
+static xb_span_design design_for_adapters(uint32_t class_, size_t class_bytes, size_t page_size) {
+    size_t size = page_size;
+    size_t wanted = class_bytes < XB_ADAPTER_SPAN_SIZE ? class_bytes : XB_ADAPTER_SPAN_SIZE;
+    while (2 * size <= wanted) {
+        size *= 2;
+    }
+    return divide_pages(class_, size / page_size, page_size);
+}
+
 xb_span_design xb_sizes_design(uint32_t class_, size_t length, size_t class_bytes, size_t page_size) {
     if (class_ == XB_NO_CLASS) {
         size_t pages = (length + page_size - 1) / page_size;
         xb_span_design single = {(uint32_t)(pages * page_size), 1, (uint32_t)pages};
         return single;
+    }
+    if (xb_is_adapter_class(class_)) {
+        return design_for_adapters(class_, class_bytes, page_size);
     }
     size_t wanted = class_bytes / SPAN_PART;
     wanted = wanted > XB_SPAN_SIZE ? XB_SPAN_SIZE : wanted;

@@ -23,12 +23,25 @@ XB_PRIVATE_BEGIN
 #define XB_SIZE_CLASSES 104U
 #define XB_MAX_SLOT_SIZE 32768U
 
-/* Instead of a class: the code is longer than XB_MAX_SLOT_SIZE, and has a span with a single slot. */
-#define XB_NO_CLASS XB_SIZE_CLASSES
+/* Adapters have classes and spans of their own, apart from the code of users: then one list of unwind tables
+ * serves a whole span, and no address in it is ever in a table of a user. Their slots have powers of two:
+ *
+ *     class      104  105  …   109
+ *     slot size  128  256  …  4096   bytes
+ */
+#define XB_ADAPTER_CLASSES 6U
+#define XB_MIN_ADAPTER_SLOT 128U
+#define XB_MAX_ADAPTER_SLOT (XB_MIN_ADAPTER_SLOT << (XB_ADAPTER_CLASSES - 1))
+#define XB_ALL_CLASSES (XB_SIZE_CLASSES + XB_ADAPTER_CLASSES)
 
-/* A span with a class has at most this many bytes, and therefore at most this many slots. */
+/* Instead of a class: the code is longer than XB_MAX_SLOT_SIZE, and has a span with a single slot. */
+#define XB_NO_CLASS XB_ALL_CLASSES
+
+/* A span of a size class has at most XB_SPAN_SIZE bytes, one of an adapter class at most
+ * XB_ADAPTER_SPAN_SIZE. Therefore no span has more than XB_SPAN_SLOTS slots. */
 #define XB_SPAN_SIZE 65536U
 #define XB_SPAN_SLOTS (XB_SPAN_SIZE / XB_GRANULE)
+#define XB_ADAPTER_SPAN_SIZE ((size_t)XB_SPAN_SLOTS * XB_MIN_ADAPTER_SLOT)
 
 /* Code that is larger than this part of a region gets a dedicated mapping: a region could hold few pieces of
  * such code, and would waste much between them. */
@@ -47,8 +60,25 @@ static inline uint32_t xb_size_class(size_t size) {
     return 64 + (doubling - 10) * 8 + (last >> (doubling - 3) & 7);
 }
 
-/* Slot size of a class (< XB_SIZE_CLASSES). */
+/* The class for an adapter of this size (1 to XB_MAX_ADAPTER_SLOT). */
+static inline uint32_t xb_adapter_class(size_t size) {
+    uint32_t class_ = XB_SIZE_CLASSES;
+    while (XB_MIN_ADAPTER_SLOT << (class_ - XB_SIZE_CLASSES) < size) {
+        class_++;
+    }
+    return class_;
+}
+
+/* Whether a class is one of adapters. */
+static inline bool xb_is_adapter_class(uint32_t class_) {
+    return class_ >= XB_SIZE_CLASSES && class_ < XB_ALL_CLASSES;
+}
+
+/* Slot size of a class (< XB_ALL_CLASSES). */
 static inline uint32_t xb_class_size(uint32_t class_) {
+    if (xb_is_adapter_class(class_)) {
+        return XB_MIN_ADAPTER_SLOT << (class_ - XB_SIZE_CLASSES);
+    }
     if (class_ < 64) {
         return (class_ + 1) * XB_GRANULE;
     }
@@ -57,9 +87,13 @@ static inline uint32_t xb_class_size(uint32_t class_) {
 }
 
 /* Whether code of this length may use a slot of the class larger instead of its own class_: if at most 1/16
- * is wasted. Without this, each class would keep the memory that it needed at its peak. */
+ * is wasted. Without this, each class would keep the memory that it needed at its peak. Users and adapters do
+ * not use each other's slots. */
 static inline bool xb_sizes_may_use(uint32_t larger, uint32_t class_, size_t length) {
-    return larger < XB_SIZE_CLASSES && (larger == class_ || xb_class_size(larger) - length <= length / 16);
+    if (larger == class_) {
+        return class_ != XB_NO_CLASS;
+    }
+    return larger < XB_SIZE_CLASSES && xb_class_size(larger) - length <= length / 16;
 }
 
 /* How a span is divided. */
@@ -80,7 +114,7 @@ xb_span_design xb_sizes_design(uint32_t class_, size_t length, size_t class_byte
  *
  * Returns: whether there is such a block that slots of the class divide well; if not, *design is unchanged.
  * In/out: design: of at least one page.
- * In:     class_:      not XB_NO_CLASS.
+ * In:     class_:      a size class.
  *         free_orders: bit k says that there are free blocks of 2^k pages. */
 bool xb_sizes_use_remains(xb_span_design *design, uint32_t class_, uint32_t free_orders, size_t page_size);
 

@@ -51,8 +51,16 @@ xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots) {
     return span;
 }
 
+void xb_span_free(xb_span *span) {
+    if (span != NULL && span->tables != NULL) {
+        span->tables->end(span->tables);
+    }
+    free(span);
+}
+
 size_t xb_span_bookkeeping(const xb_span *span) {
-    return span_bytes(span->slot_size, span->slots);
+    size_t tables = span->tables != NULL ? span->tables->size : 0;
+    return span_bytes(span->slot_size, span->slots) + tables;
 }
 
 /* ---- Spans in a region ---- */

@@ -46,6 +46,13 @@ typedef struct xb_slot_bits {
     uint64_t quarantine;
 } xb_slot_bits;
 
+/* What debug/ keeps for a span of adapters; its own data follow. */
+typedef struct xb_span_tables {
+    size_t size; /* in bytes, all of it */
+    /* Ends and frees the tables, before the span is freed. No lock is held. */
+    void (*end)(struct xb_span_tables *tables);
+} xb_span_tables;
+
 /* What taking a slot and checking a handle use comes first. */
 typedef struct xb_span {
     uint64_t id;    /* the id of its buffers, with the tag 0 */
@@ -65,16 +72,22 @@ typedef struct xb_span {
     uint32_t page;   /* its run in the region */
     uint32_t pages;
     uint8_t class_;
-    bool listed;      /* in the list of its class; full spans may still be in it */
-    bool has_retired; /* some of its slots are retired */
+    bool listed;            /* in the list of its class; full spans may still be in it */
+    bool has_retired;       /* some of its slots are retired */
+    xb_span_tables *tables; /* NULL until debug/ needs them */
 } xb_span;
 
 /* Allocates a span with all slots free, not yet in a region.
  *
- * Returns: the span, to be freed with free; NULL: no memory. */
+ * Returns: the span; NULL: no memory. */
 xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots);
 
-/* How many bytes of heap memory a span takes. */
+/* Frees a span that no pool and no region knows any more, and its tables. No lock is held.
+ *
+ * In: span: or NULL. */
+void xb_span_free(xb_span *span);
+
+/* How many bytes of heap memory a span takes, with its tables. */
 size_t xb_span_bookkeeping(const xb_span *span);
 
 /* Places a new span in a run of pages, and makes it the owner of the pages. */
@@ -136,8 +149,8 @@ static inline uint8_t *xb_span_address(const xb_span *span, uint32_t slot) {
 }
 
 /* The slot that contains the byte at a distance from its span's start, without a division. This is exact if
- * the distance and slot_size are below 2^16, as they are in spans with several slots; the reciprocal of a
- * single slot is 0. A distance that is not in the span gives any number. */
+ * distance * slot_size is below 2^32, as it is in spans with several slots: at most 2^16 * 2^15, for adapters
+ * 2^19 * 2^12. The reciprocal of a single slot is 0. A distance that is not in the span gives any number. */
 static inline uint32_t xb_slot_at(uint64_t distance, uint32_t reciprocal) {
     return (uint32_t)(distance * reciprocal >> 32);
 }

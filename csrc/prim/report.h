@@ -11,6 +11,9 @@ static inline execbuf_status xb_error_status(xb_result result) {
     if (strcmp(result.call, XB_PRIM_TOO_FAR) == 0 || strcmp(result.call, XB_PRIM_NOT_SEARCHED) == 0) {
         return EXECBUF_E_TOO_FAR;
     }
+    if (strcmp(result.call, "malloc") == 0) { /* C gives no error code */
+        return EXECBUF_E_NO_MEMORY;
+    }
     return xb_prim_is_exhaustion(result.code) ? EXECBUF_E_NO_MEMORY : EXECBUF_E_DENIED;
 }
 

@@ -11,10 +11,12 @@
 #include "adapter.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "../base/error.h"
 #include "../base/fault.h"
 #include "../pool/put.h"
+#include "../pool/query.h"
 #include "../prim/report.h"
 #include "machine.h"
 
@@ -25,25 +27,70 @@ static xb_adapters *adapters_of(const execbuf_pool *pool) {
 
 /* ---- Making ---- */
 
+XB_STATIC_ASSERT(XB_MAX_ADAPTER_SIZE + XB_MAX_XDATA_SIZE <= XB_MAX_ADAPTER_SLOT, "adapters fit into slots");
+
 static const char *name_of(const xb_adapter *adapter) {
     return adapter->fingerprint.caller_abi == EXECBUF_ABI_SYSV64 ? "execbuf_thunk_sysv64_to_win64"
                                                                  : "execbuf_thunk_win64_to_sysv64";
 }
 
-/* Publishes the code of an adapter, hidden, and announces it. The pool is not locked. */
-static execbuf_status publish_adapter(execbuf_pool *pool, xb_adapter *adapter, execbuf_error *error) {
+/* Counts the tables of a span in the pool's book-keeping. The pool is not locked. */
+static void count_memory(execbuf_pool *pool, size_t size) {
+    if (size != 0) {
+        xb_pool_lock(pool);
+        pool->bookkeeping += size;
+        xb_pool_unlock(pool);
+    }
+}
+
+/* Publishes the code of an adapter, hidden, and announces it. The pool is not locked.
+ *
+ * Out: is_lost: whether it failed since the unwinder does not find the adapter at this address. Then
+ *               adapter->code is live. */
+static execbuf_status publish_once(execbuf_pool *pool, xb_adapter *adapter, bool *is_lost,
+                                   execbuf_error *error) {
     uint8_t code[XB_MAX_ADAPTER_SIZE + XB_MAX_XDATA_SIZE];
     xb_frame frame;
     xb_machine_adapter(code, &frame, &adapter->fingerprint.signature, adapter->fingerprint.caller_abi);
     size_t length = xb_announce_append(code, &frame);
+    *is_lost = false;
     execbuf_status status = xb_pool_put_hidden(pool, &adapter->code, code, length, error);
     if (status != EXECBUF_OK) {
         return status;
     }
-    xb_result result = xb_announce(&adapter->announcement, &frame, adapter->code.entry, name_of(adapter));
-    if (result.call != NULL) {
-        (void)xb_pool_drop(&adapter->code);
-        status = xb_error_from_system(error, result);
+    xb_span *span = xb_pool_span_of(pool, &adapter->code);
+    size_t memory;
+    xb_result result =
+        xb_announce(&adapter->announcement, &frame, adapter->code.entry, span, name_of(adapter), &memory);
+    count_memory(pool, memory);
+    if (result.call == NULL) {
+        return EXECBUF_OK;
+    }
+    *is_lost = strcmp(result.call, XB_PRIM_LOST) == 0;
+    if (!*is_lost) {
+        xb_pool_drop(&adapter->code);
+    }
+    return xb_error_from_system(error, result);
+}
+
+/* How many slots are tried for an adapter. */
+#define XB_PLACES 8U
+
+/* As publish_once, at the first address where the unwinder finds the adapter. The other slots are kept until
+ * then, so that each is another one. */
+static execbuf_status publish_adapter(execbuf_pool *pool, xb_adapter *adapter, execbuf_error *error) {
+    execbuf lost[XB_PLACES];
+    size_t count = 0;
+    bool is_lost;
+    execbuf_status status;
+    do {
+        status = publish_once(pool, adapter, &is_lost, error);
+        if (is_lost) {
+            lost[count++] = adapter->code;
+        }
+    } while (is_lost && count < XB_PLACES);
+    while (count > 0) {
+        xb_pool_drop(&lost[--count]);
     }
     return status;
 }

@@ -113,7 +113,10 @@ static void the_contract_accepts_what_needs_nothing(void) {
     xb_prim_unlock();
     xb_prim_check_fork();
     CHECK(xb_prim_on_fork(&hooks).call == NULL);
-    CHECK(xb_prim_register_unwind(&function).call == NULL && xb_prim_deregister_unwind(&function));
+    CHECK(!xb_prim_begin_unwinder() && !xb_prim_registers_lists());
+    CHECK(xb_prim_register_unwind(&function).call == NULL);
+    xb_prim_deregister_unwind(&function);
+    xb_prim_end_unwinder();
     xb_prim_barrier();
     xb_prim_sync(NULL, NULL, 0);
     xb_biased_lock lock;

@@ -1,6 +1,7 @@
-/* A fork while another thread registers a thunk with the unwinder. In the child that thread does not exist,
+/* A fork while another thread registers thunks with the unwinder. In the child that thread does not exist,
  * and the unwinder may stay locked, so the child must not call it any more. This program replaces the
- * unwinder with functions that wait and count. */
+ * unwinder with functions that wait and count. The first thunk in a pool is registered, and what was
+ * registered for it is removed with the pool. */
 
 #include "check.h"
 
@@ -43,16 +44,19 @@ static int minus(int one, int other) {
     return one - other;
 }
 
-/* Makes a thunk. It is never called. */
+/* Makes a thunk in a pool of its own. It is never called. */
 static execbuf make(const char *text) {
     int (*function)(int, int) = minus;
     const void *target;
     execbuf thunk;
     memcpy((void *)&target, (const void *)&function, sizeof target);
     execbuf_signature *signature = parsed(text);
-    CHECK(execbuf_thunk_new(NULL, &thunk, signature, EXECBUF_ABI_WIN64, EXECBUF_ABI_SYSV64, target, NULL) ==
+    execbuf_pool *pool;
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    CHECK(execbuf_thunk_new(pool, &thunk, signature, EXECBUF_ABI_WIN64, EXECBUF_ABI_SYSV64, target, NULL) ==
           EXECBUF_OK);
     execbuf_signature_free(signature);
+    execbuf_pool_free(pool); /* its memory goes with the thunk */
     return thunk;
 }
 

@@ -25,9 +25,10 @@ static const execbuf_abi FOREIGN = EXECBUF_ABI_WIN64;
 
 typedef double (*function)(double);
 
-static execbuf there;   /* this program calls it, with its own convention */
-static execbuf back;    /* called with the other convention, calls the target in this program */
-static execbuf clobber; /* the code between the two thunks */
+static execbuf_pool *pool; /* of the thunks; null: the library's own */
+static execbuf there;      /* this program calls it, with its own convention */
+static execbuf back;       /* called with the other convention, calls the target in this program */
+static execbuf clobber;    /* the code between the two thunks */
 
 /* Publishes code that jumps to back. On Windows it first overwrites the registers that Win64 preserves and
  * System V does not. It ends in a jump, so it needs no frame. */
@@ -65,11 +66,11 @@ static void make_thunks(function target) {
     static const execbuf_type number = EXECBUF_SCALAR(EXECBUF_TYPE_F64);
     static const execbuf_signature signature =
         EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_F64), &number, 1);
-    CHECK(execbuf_thunk_new(nullptr, &back, &signature, FOREIGN, EXECBUF_ABI_NATIVE,
+    CHECK(execbuf_thunk_new(pool, &back, &signature, FOREIGN, EXECBUF_ABI_NATIVE,
                             reinterpret_cast<const void *>(target), nullptr) == EXECBUF_OK);
     publish_clobber();
-    CHECK(execbuf_thunk_new(nullptr, &there, &signature, EXECBUF_ABI_NATIVE, FOREIGN, clobber.entry,
-                            nullptr) == EXECBUF_OK);
+    CHECK(execbuf_thunk_new(pool, &there, &signature, EXECBUF_ABI_NATIVE, FOREIGN, clobber.entry, nullptr) ==
+          EXECBUF_OK);
 }
 
 static void free_thunks() {
@@ -246,10 +247,70 @@ static void backtrace_passes_through_thunks() {
 
 #endif
 
+#if defined(__ELF__)
+
+/* ---- Unwind tables of users ---- */
+
+extern "C" {
+void __register_frame_info(const void *, void *);          // NOLINT: libgcc's names
+void *__deregister_frame_info(const void *);               // NOLINT
+const void *_Unwind_Find_FDE(const void *, void *const *); // NOLINT
+}
+#pragma weak __register_frame_info
+#pragma weak __deregister_frame_info
+#pragma weak _Unwind_Find_FDE
+
+/* A user registers tables for code in the pool of the thunks. All code is found. */
+static void tables_of_users_and_thunks_do_not_hide_each_other() {
+    if (__register_frame_info == nullptr || __deregister_frame_info == nullptr ||
+        _Unwind_Find_FDE == nullptr) {
+        (void)fprintf(stderr, "SKIP: unwind tables of users: the unwinder is not libgcc's\n");
+        return;
+    }
+    alignas(8) static uint8_t tables[8][64];
+    static const uint8_t start[] = {
+        20,   0, 0, 0, 0,  0, 0, 0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, 0, /* the CIE */
+        0x0c, 7, 8,                                                    /* DW_CFA_def_cfa rsp, 8 */
+        0x90, 1, 0, 0,                                                 /* DW_CFA_offset 16, 1 */
+        28,   0, 0, 0, 28, 0, 0, 0,                                    /* the FDE */
+    };
+    static const uint8_t ret = 0xc3;
+    uint64_t objects[8][8];
+    execbuf users[8];
+    CHECK(execbuf_pool_new(&pool, nullptr, nullptr) == EXECBUF_OK);
+    make_thunks(thrower);
+    for (int i = 0; i < 8; i++) {
+        CHECK(execbuf_pool_publish(pool, &users[i], &ret, 1, nullptr) == EXECBUF_OK);
+        memcpy(tables[i], start, sizeof start);
+        memcpy(tables[i] + 32, &users[i].entry, 8);
+        memcpy(tables[i] + 40, &users[i].length, 8);
+        __register_frame_info(tables[i], objects[i]);
+        void *bases[3];
+        CHECK(_Unwind_Find_FDE(users[i].entry, bases) == tables[i] + 24 && catcher() == 2.5);
+    }
+    free_thunks();
+    make_thunks(thrower);
+    CHECK(catcher() == 2.5);
+    for (int i = 0; i < 8; i++) {
+        void *bases[3];
+        CHECK(_Unwind_Find_FDE(users[i].entry, bases) == tables[i] + 24);
+        (void)__deregister_frame_info(tables[i]);
+        CHECK(execbuf_free(&users[i]) == EXECBUF_OK);
+    }
+    free_thunks();
+    execbuf_pool_free(pool);
+    pool = nullptr;
+}
+
+#endif
+
 int main() {
     RUN(exceptions_pass_through_thunks);
     RUN(longjmp_passes_through_thunks);
     RUN(unwinders_pass_through_thunks);
+#if defined(__ELF__)
+    RUN(tables_of_users_and_thunks_do_not_hide_each_other);
+#endif
 #if defined(__GLIBC__)
     RUN(backtrace_passes_through_thunks);
 #endif

@@ -1,0 +1,45 @@
+/* The unwind tables of a span of adapters, for unwinders that take lists of FDEs.
+ *
+ * Such an unwinder searches what is registered one by one (libgcc up to 12), so there must be few
+ * registrations. A list is registered with the first adapter of a span, and stays until the span is freed,
+ * with its region. It has an FDE for each slot. The unwinder reads only once how many FDEs a list has, in
+ * which order, and from where to where they reach; so the address and the length of each never change, and
+ * are those of the slot. An adapter that comes into a slot replaces the instructions of its FDE. One that
+ * goes changes nothing: nobody runs what is in a free slot. */
+#ifndef XB_DEBUG_SECTION_H
+#define XB_DEBUG_SECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/compiler.h"
+#include "../pool/span.h"
+#include "../prim/prim.h"
+#include "dwarf.h"
+
+/* What span->tables of a span of adapters points to. */
+typedef struct xb_section {
+    xb_span_tables tables;
+    uint32_t slot_size;
+    bool is_lost; /* the unwinder does not find all of the list, so each adapter is registered by itself */
+    xb_prim_function function; /* stands for the whole span */
+    uint64_t words[];          /* the list */
+} xb_section;
+
+XB_PRIVATE_BEGIN
+
+/* The section of a span, registered if it can be. No lock is held.
+ *
+ * Returns: success, or the call that failed: no memory.
+ * In:  span:   has a live adapter, and thus stays.
+ * Out: out:    the section; NULL on failure, or if no unwinder can learn of code.
+ *      memory: how many bytes were allocated. The pool's book-keeping does not count them yet. */
+xb_result xb_section_of(xb_span *span, xb_section **out, size_t *memory);
+
+/* Describes an adapter, which nobody runs yet, in the section of its span, which is not lost. */
+void xb_section_add(xb_section *section, const uint8_t *code, const xb_frame *frame);
+
+XB_PRIVATE_END
+
+#endif

@@ -1,0 +1,319 @@
+/* What the library tells an unwinder like libgcc's of its adapters. */
+
+#include "check.h"
+
+#if defined(__x86_64__) && defined(__ELF__)
+
+#include "unwinder.h"
+
+/* ---- Thunks ---- */
+
+#define MANY 3000U
+
+static execbuf_pool *pool;
+static execbuf thunks[MANY];
+static uint32_t state = 1;
+
+static uint32_t next_random(uint32_t below) {
+    state = state * 1664525U + 1013904223U;
+    return (state >> 8) % below;
+}
+
+static void target(void) {}
+
+/* Makes a thunk of a random signature, or of none with arguments. It is never called. */
+static execbuf_status make(execbuf *out, uint32_t most_arguments, execbuf_error *error) {
+    char text[120] = "v(";
+    void (*function)(void) = target;
+    const void *address;
+    memcpy((void *)&address, (const void *)&function, sizeof address);
+    uint32_t count = next_random(most_arguments + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        text[2 + i] = "bhilfd"[next_random(6)];
+    }
+    text[2 + count] = ')';
+    execbuf_abi caller = next_random(2) == 0 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
+    execbuf_abi callee = caller == EXECBUF_ABI_WIN64 ? EXECBUF_ABI_SYSV64 : EXECBUF_ABI_WIN64;
+    execbuf_signature *signature = parsed(text);
+    execbuf_status status = execbuf_thunk_new(pool, out, signature, caller, callee, address, error);
+    execbuf_signature_free(signature);
+    return status;
+}
+
+static execbuf_pool_stats stats_of_pool(void) {
+    execbuf_pool_stats stats = EXECBUF_POOL_STATS_INIT;
+    CHECK(execbuf_pool_get_stats(pool, &stats) == EXECBUF_OK);
+    return stats;
+}
+
+/* The adapter of a thunk: its stub jumps behind the adapter's endbr64. */
+static const uint8_t *adapter_of(const execbuf *thunk) {
+    const uint8_t *stub = (const uint8_t *)thunk->entry;
+    if (thunk->length == 27) {
+        uint64_t there;
+        memcpy(&there, stub + 16, sizeof there); /* mov eax, imm64 */
+        return (const uint8_t *)(uintptr_t)(there - 4);
+    }
+    int32_t distance;
+    memcpy(&distance, stub + thunk->length - 4, sizeof distance); /* jmp rel32 */
+    return stub + thunk->length + distance - 4;
+}
+
+/* Checks that an FDE of the library describes this adapter: where it says that the frame is largest, the
+ * adapter has just subtracted so much from rsp. */
+static void check_instructions(const uint8_t *fde_bytes, const uint8_t *adapter) {
+    const uint8_t *at = fde_bytes + sizeof(fde) + 1;
+    uint32_t frame = 0;
+    uint32_t offset = 0;
+    int32_t size = 0;
+    while (size == 0) {
+        uint8_t operation = *at++;
+        CHECK(operation != 0);
+        if (operation == 3) { /* DW_CFA_advance_loc2 */
+            offset += at[0] + 256U * at[1];
+            at += 2;
+        } else {
+            frame = *at & 0x7fU;
+            for (uint32_t shift = 7; *at++ >= 0x80; shift += 7) {
+                frame |= (*at & 0x7fU) << shift;
+            }
+            if (operation == 0x0e && memcmp(adapter + offset - 4, "\x48\x83\xec", 3) == 0) {
+                size = adapter[offset - 1]; /* sub rsp, imm8 */
+            } else if (operation == 0x0e && offset >= 7 &&
+                       memcmp(adapter + offset - 7, "\x48\x81\xec", 3) == 0) {
+                memcpy(&size, adapter + offset - 4, sizeof size); /* sub rsp, imm32 */
+            }
+        }
+    }
+    CHECK(frame == (uint32_t)size + 8 || frame == (uint32_t)size + 24);
+}
+
+/* The FDE of the one list that contains an address, or NULL. */
+static const uint8_t *found_at(const uint8_t *address) {
+    uint64_t place = (uintptr_t)address;
+    for (size_t i = 0; i < list_count; i++) {
+        if (place - lists[i].start < lists[i].end - lists[i].start) {
+            return search(lists[i].first, place);
+        }
+    }
+    return NULL;
+}
+
+/* Checks that the unwinder finds the adapters of all thunks, each by its first and its last byte. */
+static void check_adapters(void) {
+    for (uint32_t i = 0; i < MANY; i++) {
+        if (thunks[i].id != 0) {
+            const uint8_t *adapter = adapter_of(&thunks[i]);
+            execbuf_place place = EXECBUF_PLACE_INIT;
+            fde entry;
+            const uint8_t *found = found_at(adapter);
+            CHECK(execbuf_pool_lookup(pool, &place, adapter) == EXECBUF_OK);
+            CHECK(found != NULL && found == found_at(adapter + place.length - 1));
+            memcpy(&entry, found, sizeof entry);
+            CHECK(entry.address == (uintptr_t)adapter && entry.size >= place.length);
+            check_instructions(found, adapter);
+        }
+    }
+}
+
+static void begin(void) {
+    registrations = 0;
+    CHECK(list_count == 0 && execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+}
+
+static void free_thunks(void) {
+    for (uint32_t i = 0; i < MANY; i++) {
+        if (thunks[i].id != 0) {
+            CHECK(execbuf_free(&thunks[i]) == EXECBUF_OK);
+        }
+    }
+}
+
+/* Frees all thunks and the pool; nothing stays registered. */
+static void end(void) {
+    free_thunks();
+    execbuf_pool_free(pool);
+    CHECK(list_count == 0);
+}
+
+static void many_adapters_take_few_registrations(void) {
+    begin();
+    for (uint32_t i = 0; i < MANY; i++) {
+        CHECK(make(&thunks[i], 100, NULL) == EXECBUF_OK);
+    }
+    execbuf_pool_stats stats = stats_of_pool();
+    if (stats.regions == 0) {
+        (void)fprintf(stderr, "SKIP: unwind tables of regions: there are none here\n");
+    } else {
+        CHECK(stats.live - MANY > 2 * MANY / 3); /* adapters */
+        CHECK(list_count <= 40 && registrations == list_count);
+    }
+    check_adapters();
+    end();
+}
+
+static void adapters_come_and_go_without_calls_of_the_unwinder(void) {
+    begin();
+    for (uint32_t i = 0; i < 300; i++) {
+        CHECK(make(&thunks[i], 100, NULL) == EXECBUF_OK);
+    }
+    size_t most = stats_of_pool().regions == 0 ? SIZE_MAX : 40;
+    for (int round = 0; round < 3000; round++) {
+        uint32_t one = next_random(300);
+        CHECK(execbuf_free(&thunks[one]) == EXECBUF_OK);
+        CHECK(make(&thunks[one], 100, NULL) == EXECBUF_OK);
+        if (round % 100 == 0) {
+            check_adapters();
+        }
+    }
+    CHECK(registrations <= most);
+    end();
+}
+
+/* Users have free slots of every size class, before any adapter is made. */
+static void adapters_stay_apart_from_the_code_of_users(void) {
+    static const uint8_t bytes[2048];
+    static execbuf users[256];
+    begin();
+    for (size_t i = 0; i < 256; i++) {
+        CHECK(execbuf_pool_publish(pool, &users[i], bytes, 16 * (i / 2 + 1), NULL) == EXECBUF_OK);
+        for (int more = 0; i % 2 == 0 && more < 2; more++) {
+            CHECK(make(&thunks[i + (size_t)more], 100, NULL) == EXECBUF_OK);
+        }
+    }
+    check_adapters();
+    for (size_t i = 0; i < 256; i++) {
+        CHECK(found_at((const uint8_t *)users[i].entry) == NULL && execbuf_free(&users[i]) == EXECBUF_OK);
+    }
+    end();
+}
+
+/* No code of users comes to pages whose list is registered, or is just being removed. So the lists stay. */
+static void pages_of_adapters_are_not_used_for_the_code_of_users(void) {
+    static const uint8_t bytes[1024];
+    static execbuf users[2000];
+    begin();
+    for (uint32_t i = 0; i < MANY; i++) {
+        CHECK(make(&thunks[i], 100, NULL) == EXECBUF_OK);
+        if (i == 0) {
+            CHECK(execbuf_pool_publish(pool, &users[0], bytes, sizeof bytes, NULL) == EXECBUF_OK);
+        }
+    }
+    free_thunks();
+    size_t lists_before = list_count;
+    for (size_t i = 1; i < 2000; i++) {
+        CHECK(execbuf_pool_publish(pool, &users[i], bytes, sizeof bytes, NULL) == EXECBUF_OK);
+        CHECK(found_at((const uint8_t *)users[i].entry) == NULL);
+    }
+    CHECK(list_count == lists_before || stats_of_pool().regions != 1);
+    for (size_t i = 0; i < 2000; i++) {
+        CHECK(execbuf_free(&users[i]) == EXECBUF_OK);
+    }
+    end();
+}
+
+/* The first round finds out how much code of users fits beside 300 adapters into a region. The second
+ * publishes so much; small runs of pages are left between. */
+static void adapters_use_small_runs_of_pages_before_a_new_region(void) {
+    static const uint8_t bytes[200 << 10];
+    static execbuf users[64];
+    size_t fits = 64;
+    for (int round = 0; round < 2; round++) {
+        state = 1;
+        begin();
+        for (uint32_t i = 0; i < 300; i++) {
+            CHECK(make(&thunks[i], 100, NULL) == EXECBUF_OK);
+        }
+        size_t count = 0;
+        while (count < fits && stats_of_pool().regions == 1) {
+            CHECK(execbuf_pool_publish(pool, &users[count++], bytes, sizeof bytes, NULL) == EXECBUF_OK);
+        }
+        fits = count > 0 ? count - 1 : 0;
+        for (uint32_t i = 300; round == 1 && i < 600; i++) {
+            CHECK(make(&thunks[i], 100, NULL) == EXECBUF_OK && stats_of_pool().regions <= 1);
+        }
+        check_adapters();
+        while (count > 0) {
+            CHECK(execbuf_free(&users[--count]) == EXECBUF_OK);
+        }
+        end();
+    }
+}
+
+static void one_adapter_has_a_small_table(void) {
+    execbuf user;
+    begin();
+    CHECK(execbuf_pool_publish(pool, &user, "\xc3", 1, NULL) == EXECBUF_OK);
+    size_t before = stats_of_pool().bookkeeping;
+    CHECK(make(&thunks[0], 3, NULL) == EXECBUF_OK);
+    CHECK(stats_of_pool().bookkeeping - before < 16384 && execbuf_free(&user) == EXECBUF_OK);
+    end();
+}
+
+static void no_signal_handler_runs_while_the_unwinder_is_called(void) {
+    begin();
+    signals = 0;
+    CHECK(make(&thunks[0], 3, NULL) == EXECBUF_OK);
+    CHECK(signals > 0); /* they come afterwards */
+    end();
+    CHECK(!was_interrupted && raise(SIGUSR1) == 0);
+}
+
+static void a_list_that_the_unwinder_loses_is_replaced_by_one_for_each_adapter(void) {
+    begin();
+    loses_ranges_from = 3000; /* longer than an adapter, shorter than any span */
+    for (uint32_t i = 0; i < 20; i++) {
+        CHECK(make(&thunks[i], 100, NULL) == EXECBUF_OK);
+        check_adapters();
+        CHECK(list_count == stats_of_pool().live - i - 1);
+    }
+    end();
+    loses_ranges_from = UINT64_MAX;
+}
+
+static void an_adapter_that_the_unwinder_loses_is_made_at_another_address(void) {
+    begin();
+    lost_searches = 4; /* the list, and an adapter at three places */
+    CHECK(make(&thunks[0], 3, NULL) == EXECBUF_OK);
+    check_adapters();
+    CHECK(list_count == 1 && stats_of_pool().live == 2);
+    end();
+}
+
+static void if_the_unwinder_loses_all_there_is_no_thunk(void) {
+    execbuf_error error = EXECBUF_ERROR_INIT;
+    begin();
+    lost_searches = 1000;
+    CHECK(make(&thunks[0], 3, &error) == EXECBUF_E_DENIED && thunks[0].id == 0);
+    CHECK(error.status == EXECBUF_E_DENIED && strcmp(error.culprit, "_Unwind_Find_FDE") == 0);
+    CHECK(list_count == 0 && stats_of_pool().live == 0);
+    lost_searches = 0;
+    end();
+}
+
+int main(void) {
+    loses_ranges_from = UINT64_MAX;
+    CHECK(signal(SIGUSR1, handle) != SIG_ERR);
+    RUN(many_adapters_take_few_registrations);
+    RUN(adapters_come_and_go_without_calls_of_the_unwinder);
+    RUN(adapters_stay_apart_from_the_code_of_users);
+    RUN(pages_of_adapters_are_not_used_for_the_code_of_users);
+    RUN(adapters_use_small_runs_of_pages_before_a_new_region);
+    RUN(one_adapter_has_a_small_table);
+    RUN(no_signal_handler_runs_while_the_unwinder_is_called);
+    RUN(a_list_that_the_unwinder_loses_is_replaced_by_one_for_each_adapter);
+    RUN(an_adapter_that_the_unwinder_loses_is_made_at_another_address);
+    RUN(if_the_unwinder_loses_all_there_is_no_thunk);
+    (void)printf("ok\n");
+    return 0;
+}
+
+#else
+
+int main(void) {
+    (void)fprintf(stderr, "SKIP: what an unwinder is told of adapters: there are no thunks here, or no such "
+                          "unwinder\n");
+    return 0;
+}
+
+#endif
