@@ -7,14 +7,17 @@
 #include "../base/fault.h"
 
 /* xb_span_tables.end. No adapter is left. */
-static void end_section(xb_span_tables *tables) {
-    xb_section *section = (xb_section *)(void *)tables; /* its first member */
-    if (!section->is_lost) {
-        if (!xb_prim_begin_unwinder()) {
-            return; /* the unwinder was lost in a fork, and may refer to the list for ever */
-        }
+static void end_section(xb_span_tables **tables) {
+    xb_section *section = (xb_section *)(void *)*tables; /* its first member */
+    if (section->is_lost) {
+        *tables = NULL;
+    } else if (xb_prim_begin_unwinder()) {
         xb_prim_deregister_unwind(&section->function);
+        *tables = NULL; /* here, so that no child of a fork removes the list again */
         xb_prim_end_unwinder();
+    } else {
+        *tables = NULL;
+        return; /* the unwinder was lost in a fork, and may refer to the list for ever */
     }
     free(section);
 }

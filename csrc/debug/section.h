@@ -1,11 +1,11 @@
 /* The unwind tables of a span of adapters, for unwinders that take lists of FDEs.
  *
  * Such an unwinder searches what is registered one by one (libgcc up to 12), so there must be few
- * registrations. A list is registered with the first adapter of a span, and stays until the span is freed,
- * with its region. It has an FDE for each slot. The unwinder reads only once how many FDEs a list has, in
- * which order, and from where to where they reach; so the address and the length of each never change, and
- * are those of the slot. An adapter that comes into a slot replaces the instructions of its FDE. One that
- * goes changes nothing: nobody runs what is in a free slot. */
+ * registrations. A list is registered with the first adapter of a span, and stays until the span is removed
+ * from its pool, or freed with its region. It has an FDE for each slot. The unwinder reads only once how many
+ * FDEs a list has, in which order, and from where to where they reach; so the address and the length of each
+ * never change, and are those of the slot. An adapter that comes into a slot replaces the instructions of its
+ * FDE. One that goes changes nothing: nobody runs what is in a free slot. */
 #ifndef XB_DEBUG_SECTION_H
 #define XB_DEBUG_SECTION_H
 

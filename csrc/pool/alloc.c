@@ -95,10 +95,11 @@ static xb_region *find_pages(execbuf_pool *pool, span_pages *plan) {
     return region;
 }
 
-/* As find_pages for a span of adapters. A smaller one is made if a new region would be needed otherwise; but
- * a much smaller one would be one more list for unwinders to search. */
+/* As find_pages for a span of adapters. A smaller one is made if a new region would be needed otherwise. A
+ * much smaller one would be one more list for unwinders to search, so it is made only while regions cannot
+ * be made. */
 static xb_region *find_adapter_pages(execbuf_pool *pool, span_pages *plan) {
-    uint32_t least = (plan->design.pages + 7) / 8;
+    uint32_t least = pool->retry_after > 0 ? 1 : (plan->design.pages + 7) / 8;
     xb_region *region = find_pages(pool, plan);
     while (region == NULL && plan->design.pages / 2 >= least) {
         plan->design.pages /= 2;
@@ -287,7 +288,9 @@ static alloc_step try_alloc(execbuf_pool *pool, const alloc_request *request, ui
         *plan = plan_span(pool, request);
         if (plan->region != NULL) {
             step = ALLOC_ADD_SPAN;
-        } else if (empty == NULL && xb_reclaim_quarantine(pool, &empty)) {
+        } else if (empty != NULL) {
+            step = ALLOC_AGAIN; /* some pages may become free in xb_reclaim_unlock only */
+        } else if (xb_reclaim_quarantine(pool, &empty)) {
             step = ALLOC_AGAIN;
         } else if (pool->retry_after > 0) {
             pool->retry_after--;
@@ -311,7 +314,9 @@ uint8_t *xb_alloc_slot(execbuf_pool *pool, uint32_t class_, size_t length, xb_us
         switch (try_alloc(pool, &request, &rw, &plan, &place_count)) {
         case ALLOC_ADD_SPAN: rw = add_span(pool, &plan, &request, &goes_on); break;
         case ALLOC_ADD_REGION:
-            goes_on = regions++ < MOST_REGIONS && add_region(pool, plan.design.pages);
+            /* Without a new region, adapters look for fewer pages (find_adapter_pages). */
+            goes_on = regions++ < MOST_REGIONS &&
+                      (add_region(pool, plan.design.pages) || xb_is_adapter_class(class_));
             break;
         case ALLOC_GROW_INDEX: goes_on = xb_index_grow(pool, place_count); break;
         case ALLOC_GIVE_UP: goes_on = false; break;

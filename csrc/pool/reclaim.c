@@ -26,33 +26,35 @@ static void leave_class(execbuf_pool *pool, xb_span *span) {
     }
 }
 
-/* Removes an empty span from its pool and its region, which is not frozen. */
+/* Returns the pages of a span, which is empty and in no index. In a frozen region they serve nobody. */
+static void return_pages(execbuf_pool *pool, const xb_span *span) {
+    xb_span_detach(span);
+    if (!span->region->frozen) {
+        xb_region_open(&pool->open, span->region);
+    }
+}
+
+/* Removes an empty span from its pool, and from its region, which is not frozen. A span with unwind tables
+ * keeps its pages for now, and pins the region. */
 static void remove_span(execbuf_pool *pool, xb_span *span) {
     leave_class(pool, span);
     xb_index_remove(pool, span);
     pool->bookkeeping -= xb_span_bookkeeping(span);
-    xb_span_detach(span);
-    xb_region_open(&pool->open, span->region);
-}
-
-/* Frees the spans of a list. */
-static void free_spans(xb_span *spans) {
-    while (spans != NULL) {
-        xb_span *next = spans->next;
-        xb_span_free(spans);
-        spans = next;
+    if (span->tables != NULL) {
+        span->is_leaving = true;
+        span->region->pins++;
+    } else {
+        return_pages(pool, span);
     }
 }
 
 /* ---- Quarantine ---- */
 
 /* Whether a span that was in quarantine stays even if it is empty. A span whose slots are all retired is of
- * no use. Spans of adapters stay until their region goes: while the pool is locked, the unwinder cannot be
- * told to forget their tables, and the pages must not be used again before it has. */
+ * no use. */
 static bool is_kept(const execbuf_pool *pool, const xb_span *span) {
-    return xb_is_adapter_class(span->class_) ||
-           (span->class_ != XB_NO_CLASS && pool->class_bytes[span->class_] <= KEPT_CLASS_SIZE &&
-            span->free_words != 0);
+    return span->class_ != XB_NO_CLASS && pool->class_bytes[span->class_] <= KEPT_CLASS_SIZE &&
+           span->free_words != 0;
 }
 
 bool xb_reclaim_is_worthwhile(const execbuf_pool *pool) {
@@ -121,6 +123,9 @@ void xb_reclaim_region(execbuf_pool *pool, xb_region *region) {
     uint32_t page = 1;
     xb_span *span;
     while ((span = xb_span_next(region, &page)) != NULL) {
+        if (span->is_leaving) {
+            continue; /* remove_span did all this, and the fork that made this process came in between */
+        }
         xb_index_remove(pool, span);
         pool->bookkeeping -= xb_span_bookkeeping(span);
         if (!region->frozen) { /* a fork has emptied the lists already */
@@ -174,13 +179,41 @@ static bool is_over(const execbuf_pool *pool) {
     return pool->is_freed && pool->large_count == 0 && pool->regions == NULL;
 }
 
-void xb_reclaim_unlock(execbuf_pool *pool, xb_region *regions, xb_span *spans) {
+/* Unlocks a pool, frees the regions of a list, and ends the pool if nothing is left of it. */
+static void unlock_and_free(execbuf_pool *pool, xb_region *regions) {
     bool over = is_over(pool);
     xb_pool_unlock(pool);
     free_regions(regions);
-    free_spans(spans);
     if (over) {
         xb_registry_remove(pool);
+    }
+}
+
+/* Completes remove_span for a span with unwind tables. The pool is not locked: the unwinder has locks of its
+ * own. Other code may use the pages only when the unwinder has forgotten the tables. */
+static void finish_leaving(execbuf_pool *pool, xb_span *span) {
+    xb_region *region = span->region;
+    xb_span_end_tables(span);
+    xb_pool_lock(pool);
+    return_pages(pool, span);
+    region->pins--;
+    xb_region *due = xb_reclaim_is_due(pool, region) ? region : NULL;
+    if (due != NULL) {
+        xb_reclaim_region(pool, due);
+    }
+    unlock_and_free(pool, due);
+}
+
+/* A pool with a span that is leaving has not ended: the span pins a region. */
+void xb_reclaim_unlock(execbuf_pool *pool, xb_region *regions, xb_span *spans) {
+    unlock_and_free(pool, regions);
+    while (spans != NULL) {
+        xb_span *next = spans->next;
+        if (spans->is_leaving) {
+            finish_leaving(pool, spans);
+        }
+        xb_span_free(spans);
+        spans = next;
     }
 }
 

@@ -6,8 +6,9 @@
  * slot, but a small one is kept for the next code.
  *
  * Heap memory and mappings are freed without the lock: the functions that find them return lists, and
- * xb_reclaim_unlock unlocks the pool and frees what is in them. The pool is locked in all functions but
- * xb_reclaim_pool and xb_reclaim_all. */
+ * xb_reclaim_unlock unlocks the pool and frees what is in them. The unwind tables of a span also end without
+ * the lock; its pages become free afterwards. The pool is locked in all functions but xb_reclaim_pool and
+ * xb_reclaim_all. */
 #ifndef XB_POOL_RECLAIM_H
 #define XB_POOL_RECLAIM_H
 
@@ -52,8 +53,8 @@ bool xb_reclaim_is_worthwhile(const execbuf_pool *pool);
 /* Ends quarantine: makes a barrier, then all slots in quarantine are free.
  *
  * Returns: false if nothing is in quarantine, or if the barrier was refused and the processor needs it.
- * In/out: empty: the list (by next) of spans that were removed because they are empty now; those are added.
- */
+ * In/out: empty: the list (by next) of spans that were removed because they are empty now; those are added. The
+ *                pages of spans with unwind tables become free in xb_reclaim_unlock. */
 bool xb_reclaim_quarantine(execbuf_pool *pool, xb_span **empty);
 
 /* Chooses the region that stays when it is empty: the newest one, unless it is too large or frozen.

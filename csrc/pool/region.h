@@ -36,7 +36,7 @@ typedef struct xb_region {
     ptrdiff_t distance;  /* from rx to rw */
     size_t size;         /* of each view, in bytes */
     uint32_t live;       /* taken slots in all spans of the region */
-    uint32_t pins;       /* threads that are making a span in it; while there are any, it is not unmapped */
+    uint32_t pins;       /* spans that threads are making or removing; meanwhile it is not unmapped */
     uint32_t page_shift; /* a page has 2^page_shift bytes */
     bool is_active;      /* neither frozen nor of a pool that was freed */
     bool is_kept;        /* stays when it is empty; only one region of a pool is */
@@ -114,7 +114,7 @@ void xb_region_open(xb_region **list, xb_region *region);
 /* Takes a region out of a list of regions with free pages, if it is in it. */
 void xb_region_close(xb_region **list, xb_region *region);
 
-/* Whether a region has no taken slots, and no thread is making a span in it. */
+/* Whether a region has no taken slots, and no thread is making or removing a span in it. */
 static inline bool xb_region_is_unused(const xb_region *region) {
     return region->live == 0 && region->pins == 0;
 }

@@ -51,11 +51,17 @@ xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots) {
     return span;
 }
 
-void xb_span_free(xb_span *span) {
-    if (span != NULL && span->tables != NULL) {
-        span->tables->end(span->tables);
+void xb_span_end_tables(xb_span *span) {
+    if (span->tables != NULL) {
+        span->tables->end(&span->tables);
     }
-    free(span);
+}
+
+void xb_span_free(xb_span *span) {
+    if (span != NULL) {
+        xb_span_end_tables(span);
+        free(span);
+    }
 }
 
 size_t xb_span_bookkeeping(const xb_span *span) {

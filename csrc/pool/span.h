@@ -49,8 +49,9 @@ typedef struct xb_slot_bits {
 /* What debug/ keeps for a span of adapters; its own data follow. */
 typedef struct xb_span_tables {
     size_t size; /* in bytes, all of it */
-    /* Ends and frees the tables, before the span is freed. No lock is held. */
-    void (*end)(struct xb_span_tables *tables);
+    /* Ends and frees the tables, and sets *tables to NULL. No lock is held. A child whose parent forked
+     * meanwhile finds NULL if the unwinder has forgotten the tables, or cannot call the unwinder any more. */
+    void (*end)(struct xb_span_tables **tables);
 } xb_span_tables;
 
 /* What taking a slot and checking a handle use comes first. */
@@ -74,7 +75,8 @@ typedef struct xb_span {
     uint8_t class_;
     bool listed;            /* in the list of its class; full spans may still be in it */
     bool has_retired;       /* some of its slots are retired */
-    xb_span_tables *tables; /* NULL until debug/ needs them */
+    bool is_leaving;        /* removed from its pool, but its tables have not ended yet */
+    xb_span_tables *tables; /* NULL until debug/ needs them, and when they have ended */
 } xb_span;
 
 /* Allocates a span with all slots free, not yet in a region.
@@ -86,6 +88,9 @@ xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots);
  *
  * In: span: or NULL. */
 void xb_span_free(xb_span *span);
+
+/* Ends the tables of a span that no adapter is in any more, if it has any. No lock is held. */
+void xb_span_end_tables(xb_span *span);
 
 /* How many bytes of heap memory a span takes, with its tables. */
 size_t xb_span_bookkeeping(const xb_span *span);

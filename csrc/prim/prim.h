@@ -13,8 +13,8 @@
  *       staged      private; zero or as written; can be written, not executed
  *       published   can be read and executed, not written
  *
- * - No function takes a lock except those for locks and xb_prim_begin_unwinder, and none calls back except in
- * a fork.
+ * - No function takes a lock except those for locks and xb_prim_begin_unwinder. None calls back except in a
+ *   fork.
  * - All functions may be called from any thread, but calls on the same mapping must not overlap. */
 #ifndef XB_PRIM_PRIM_H
 #define XB_PRIM_PRIM_H
@@ -226,8 +226,8 @@ void xb_prim_end_unwinder(void);
  * byte of code afterwards, and the last one for the last byte. */
 xb_result xb_prim_register_unwind(xb_prim_function *function);
 
-/* Removes a registered function, between the same two. Its list has the same
- * addresses and lengths as when it was registered. */
+/* Removes a registered function, between the same two. Its list has the same addresses and lengths as when it
+ * was registered. */
 void xb_prim_deregister_unwind(xb_prim_function *function);
 
 /* ---- The process's lock, and forks ---- */

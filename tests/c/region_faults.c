@@ -110,6 +110,56 @@ static void without_a_barrier_no_memory_is_reused(void) {
     }
     clean_up();
 }
+#if defined(__x86_64__)
+/* Makes a thunk that has another adapter than those of all other numbers, of more than 1 KiB. It is never
+ * called. */
+static void make_thunk(execbuf *out, size_t number) {
+    char text[104] = "v(";
+    for (size_t i = 0; i < 100; i++) {
+        text[2 + i] = i < 16 && (number >> i & 1) != 0 ? 'd' : 'i';
+    }
+    text[102] = ')';
+    execbuf_signature *signature = parsed(text);
+    CHECK(execbuf_thunk_new(pool, out, signature, EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64, &pool, &error) ==
+          EXECBUF_OK);
+    execbuf_signature_free(signature);
+}
+
+/* The adapters have so many spans that the next one wants 512 KiB; each free run has at most 32 KiB. */
+static void adapters_use_every_page_if_no_region_can_be_made(void) {
+    enum { COUNT = 800, MORE = 500 };
+    static execbuf thunks[COUNT + MORE];
+    static execbuf users[1000];
+    size_t user_count = 0;
+    make_pool();
+    for (size_t i = 0; i < COUNT; i++) {
+        make_thunk(&thunks[i], i);
+    }
+    if (stats_of_pool().regions == 0) {
+        (void)fprintf(stderr, "SKIP: adapters in a full region: there are no regions here\n");
+    } else {
+        always[0] = NO_REGION;
+        while (stats_of_pool().dedicated <= 64) { /* so the next failure is that of an adapter */
+            CHECK(user_count < 1000);
+            CHECK(execbuf_pool_reserve(pool, &users[user_count++], 9 * 4096, NULL) == EXECBUF_OK);
+        }
+        size_t before = stats_of_pool().resident;
+        for (size_t i = COUNT; i < COUNT + MORE; i++) {
+            make_thunk(&thunks[i], i);
+            CHECK(stats_of_pool().dedicated == 65);
+        }
+        CHECK(stats_of_pool().resident > before + (256 << 10));
+        always[0] = "";
+    }
+    for (size_t i = 0; i < user_count; i++) {
+        CHECK(execbuf_free(&users[i]) == EXECBUF_OK);
+    }
+    for (size_t i = 0; i < COUNT + MORE; i++) {
+        CHECK(execbuf_free(&thunks[i]) == EXECBUF_OK);
+    }
+    clean_up();
+}
+#endif
 
 #if LADDER
 #include <sys/wait.h>
@@ -221,6 +271,9 @@ int main(void) {
     RUN(a_failed_region_is_tried_again_after_a_pause);
     RUN(a_failed_span_leaves_traps);
     RUN(without_a_barrier_no_memory_is_reused);
+#if defined(__x86_64__)
+    RUN(adapters_use_every_page_if_no_region_can_be_made);
+#endif
 #if LADDER
     RUN(an_interrupted_span_pins_no_region_in_a_child);
     RUN(no_child_inherits_a_writable_view);

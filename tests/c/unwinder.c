@@ -1,5 +1,7 @@
 /* What the library tells an unwinder like libgcc's of its adapters. */
 
+#include "../../csrc/pool/pool.h" /* first: it has parameters that check.h gives other meanings */
+
 #include "check.h"
 
 #if defined(__x86_64__) && defined(__ELF__)
@@ -173,42 +175,116 @@ static void adapters_come_and_go_without_calls_of_the_unwinder(void) {
 /* Users have free slots of every size class, before any adapter is made. */
 static void adapters_stay_apart_from_the_code_of_users(void) {
     static const uint8_t bytes[2048];
-    static execbuf users[256];
+    static execbuf many[256];
     begin();
     for (size_t i = 0; i < 256; i++) {
-        CHECK(execbuf_pool_publish(pool, &users[i], bytes, 16 * (i / 2 + 1), NULL) == EXECBUF_OK);
+        CHECK(execbuf_pool_publish(pool, &many[i], bytes, 16 * (i / 2 + 1), NULL) == EXECBUF_OK);
         for (int more = 0; i % 2 == 0 && more < 2; more++) {
             CHECK(make(&thunks[i + (size_t)more], 100, NULL) == EXECBUF_OK);
         }
     }
     check_adapters();
     for (size_t i = 0; i < 256; i++) {
-        CHECK(found_at((const uint8_t *)users[i].entry) == NULL && execbuf_free(&users[i]) == EXECBUF_OK);
+        CHECK(found_at((const uint8_t *)many[i].entry) == NULL && execbuf_free(&many[i]) == EXECBUF_OK);
     }
     end();
 }
 
-/* No code of users comes to pages whose list is registered, or is just being removed. So the lists stay. */
-static void pages_of_adapters_are_not_used_for_the_code_of_users(void) {
-    static const uint8_t bytes[1024];
-    static execbuf users[2000];
+static uint64_t registered_bytes(void) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < list_count; i++) {
+        sum += lists[i].end - lists[i].start;
+    }
+    return sum;
+}
+
+#define MOST_USERS 1024U
+static execbuf users[MOST_USERS];
+static size_t user_count;
+
+/* Pages of adapters serve the code of users only when their list is not registered any more. */
+static void publish_page(void) {
+    static const uint8_t bytes[4096];
+    CHECK(user_count < MOST_USERS);
+    execbuf *user = &users[user_count++];
+    CHECK(execbuf_pool_publish(pool, user, bytes, sizeof bytes, NULL) == EXECBUF_OK);
+    CHECK(found_at((const uint8_t *)user->entry) == NULL);
+}
+
+/* More than fits between what else is in the region. */
+static void publish_many_pages(void) {
+    while (user_count < MOST_USERS / 4) {
+        publish_page();
+    }
+}
+
+/* The first buffer keeps the region mapped. */
+static void what_many_adapters_took_is_given_back(void) {
     begin();
+    user_count = 0;
+    publish_page();
     for (uint32_t i = 0; i < MANY; i++) {
         CHECK(make(&thunks[i], 100, NULL) == EXECBUF_OK);
-        if (i == 0) {
-            CHECK(execbuf_pool_publish(pool, &users[0], bytes, sizeof bytes, NULL) == EXECBUF_OK);
-        }
     }
+    execbuf_pool_stats full = stats_of_pool();
+    size_t most_lists = list_count;
+    CHECK(full.regions == 0 || registered_bytes() > 3 * (1 << 20));
     free_thunks();
-    size_t lists_before = list_count;
-    for (size_t i = 1; i < 2000; i++) {
-        CHECK(execbuf_pool_publish(pool, &users[i], bytes, sizeof bytes, NULL) == EXECBUF_OK);
-        CHECK(found_at((const uint8_t *)users[i].entry) == NULL);
+    while_removing = publish_many_pages;
+    while (full.regions > 0 && stats_of_pool().resident <= full.resident) {
+        publish_page();
     }
-    CHECK(list_count == lists_before || stats_of_pool().regions != 1);
-    for (size_t i = 0; i < 2000; i++) {
+    while_removing = NULL;
+    execbuf_pool_stats after = stats_of_pool();
+    CHECK(after.mapped <= full.mapped || full.regions == 0);
+    CHECK(after.bookkeeping < full.bookkeeping / 4 || full.regions == 0);
+    /* Each class keeps at most 128 KiB. */
+    CHECK(full.regions == 0 || (list_count < most_lists && registered_bytes() <= 6 * (128 << 10)));
+    /* Those that are kept are used again. */
+    size_t kept = registrations;
+    for (uint32_t i = 0; i < 20; i++) {
+        CHECK(make(&thunks[i], 100, NULL) == EXECBUF_OK);
+    }
+    CHECK(registrations == kept || full.regions == 0);
+    check_adapters();
+    for (size_t i = 0; i < user_count; i++) {
         CHECK(execbuf_free(&users[i]) == EXECBUF_OK);
     }
+    end();
+}
+
+/* Gives slots that are not taken the last tag but one, as if they had been used 2^15 - 1 times. */
+static void wear_out(void) {
+    for (const xb_region *region = pool->regions; region != NULL; region = region->next) {
+        uint32_t page = 1;
+        const xb_span *span;
+        while ((span = xb_span_next(region, &page)) != NULL) {
+            for (uint32_t slot = 0; slot < span->slots; slot++) {
+                static const uint16_t last = 0xfffe;
+                bool is_free = (xb_span_bits(span)[slot / 64].free >> slot % 64 & 1) != 0;
+                if (is_free && xb_is_adapter_class(span->class_)) {
+                    memcpy(xb_span_entry(span, slot), &last, sizeof last);
+                }
+            }
+        }
+    }
+}
+
+/* A slot is retired after its last use. A span whose slots are all retired is of no use. So it has to go,
+ * however small it is; else each adapter that comes and goes would leave a part of a span for ever. */
+static void worn_out_spans_are_given_back(void) {
+    execbuf user;
+    begin();
+    CHECK(execbuf_pool_publish(pool, &user, "\xc3", 1, NULL) == EXECBUF_OK);
+    size_t most = 0;
+    for (int use = 0; use < 20000; use++) {
+        CHECK(make(&thunks[0], 0, NULL) == EXECBUF_OK && execbuf_free(&thunks[0]) == EXECBUF_OK);
+        wear_out();
+        most = list_count > most ? list_count : most;
+    }
+    CHECK(most <= 20 && list_count <= 20 && stats_of_pool().regions <= 1);
+    CHECK(registrations > 40 || stats_of_pool().regions == 0); /* slots did wear out */
+    CHECK(execbuf_free(&user) == EXECBUF_OK);
     end();
 }
 
@@ -216,7 +292,7 @@ static void pages_of_adapters_are_not_used_for_the_code_of_users(void) {
  * publishes so much; small runs of pages are left between. */
 static void adapters_use_small_runs_of_pages_before_a_new_region(void) {
     static const uint8_t bytes[200 << 10];
-    static execbuf users[64];
+    static execbuf large[64];
     size_t fits = 64;
     for (int round = 0; round < 2; round++) {
         state = 1;
@@ -226,7 +302,7 @@ static void adapters_use_small_runs_of_pages_before_a_new_region(void) {
         }
         size_t count = 0;
         while (count < fits && stats_of_pool().regions == 1) {
-            CHECK(execbuf_pool_publish(pool, &users[count++], bytes, sizeof bytes, NULL) == EXECBUF_OK);
+            CHECK(execbuf_pool_publish(pool, &large[count++], bytes, sizeof bytes, NULL) == EXECBUF_OK);
         }
         fits = count > 0 ? count - 1 : 0;
         for (uint32_t i = 300; round == 1 && i < 600; i++) {
@@ -234,7 +310,7 @@ static void adapters_use_small_runs_of_pages_before_a_new_region(void) {
         }
         check_adapters();
         while (count > 0) {
-            CHECK(execbuf_free(&users[--count]) == EXECBUF_OK);
+            CHECK(execbuf_free(&large[--count]) == EXECBUF_OK);
         }
         end();
     }
@@ -297,7 +373,8 @@ int main(void) {
     RUN(many_adapters_take_few_registrations);
     RUN(adapters_come_and_go_without_calls_of_the_unwinder);
     RUN(adapters_stay_apart_from_the_code_of_users);
-    RUN(pages_of_adapters_are_not_used_for_the_code_of_users);
+    RUN(what_many_adapters_took_is_given_back);
+    RUN(worn_out_spans_are_given_back);
     RUN(adapters_use_small_runs_of_pages_before_a_new_region);
     RUN(one_adapter_has_a_small_table);
     RUN(no_signal_handler_runs_while_the_unwinder_is_called);

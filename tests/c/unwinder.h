@@ -30,6 +30,9 @@ static bool is_inside; /* a thread is in the unwinder */
 static bool was_interrupted;
 static int signals;
 
+/* Called while a list is removed, unless it is NULL. */
+static void (*while_removing)(void);
+
 /* Which addresses the unwinder does not find: those from the middle of ranges of more than so many bytes. */
 static uint64_t loses_ranges_from;
 /* How many searches fail before one succeeds. */
@@ -88,6 +91,9 @@ void __register_frame_info(const void *first, void *object) {
 
 void *__deregister_frame_info(const void *first) {
     interrupt();
+    if (while_removing != NULL) {
+        while_removing();
+    }
     list now = range_of((const uint8_t *)first);
     for (size_t i = 0; i < list_count; i++) {
         if (lists[i].first == first) {
