@@ -7,6 +7,7 @@
 #define XB_RCX 1U
 #define XB_RDX 2U
 #define XB_RSP 4U
+#define XB_RBP 5U
 #define XB_RSI 6U
 #define XB_RDI 7U
 #define XB_R8 8U

@@ -28,8 +28,8 @@
  *                4  0: terminator
  *
  * The CFA, "canonical frame address", is the caller's rsp at the call: the return address lies below it. The
- * instructions say, from which address of the code on, how far above rsp it is, and where registers are
- * saved, in multiples of -8 bytes from it. */
+ * instructions say, from which address of the code on, how far above rsp or rbp it is, and where registers
+ * are saved, in multiples of -8 bytes from it. */
 
 #include "dwarf.h"
 
@@ -41,7 +41,6 @@
 #define DW_CFA_NOP 0x00U
 #define DW_CFA_ADVANCE_LOC2 0x03U
 #define DW_CFA_DEF_CFA 0x0cU
-#define DW_CFA_DEF_CFA_OFFSET 0x0eU
 #define DW_CFA_OFFSET 0x80U
 #define DW_CFA_RESTORE 0xc0U
 
@@ -50,6 +49,7 @@
 /* Registers have numbers of their own in DWARF (psABI, figure 3.36). */
 #define DWARF_RSI 4U
 #define DWARF_RDI 5U
+#define DWARF_RBP 6U
 #define DWARF_RSP 7U
 #define DWARF_RETURN_ADDRESS 16U
 #define DWARF_XMM0 17U
@@ -75,13 +75,18 @@ static void restored(dwarf_table *table, uint32_t reg) {
     xb_write_u8(&table->to, DW_CFA_RESTORE | reg);
 }
 
-/* DW_CFA_advance_loc2 and DW_CFA_def_cfa_offset: from this offset in the code on, which is the end of an
- * instruction, the CFA is rsp + distance. */
-static void cfa_from(dwarf_table *table, uint32_t offset, uint32_t distance) {
+/* DW_CFA_advance_loc2: what follows is true from this offset in the code on, which is the end of an
+ * instruction. */
+static void from_offset(dwarf_table *table, uint32_t offset) {
     xb_write_u8(&table->to, DW_CFA_ADVANCE_LOC2);
     xb_write_u16(&table->to, offset - table->at);
     table->at = offset;
-    xb_write_u8(&table->to, DW_CFA_DEF_CFA_OFFSET);
+}
+
+/* DW_CFA_def_cfa: the CFA is so many bytes above a register. */
+static void cfa_is(dwarf_table *table, uint32_t reg, uint32_t distance) {
+    xb_write_u8(&table->to, DW_CFA_DEF_CFA);
+    xb_write_leb128(&table->to, reg);
     xb_write_leb128(&table->to, distance);
 }
 
@@ -107,40 +112,63 @@ static void write_cie(dwarf_table *table) {
     xb_write_u8(to, DWARF_RETURN_ADDRESS);
     xb_write_leb128(to, 1);
     xb_write_u8(to, DW_EH_PE_ABSPTR);
-    xb_write_u8(to, DW_CFA_DEF_CFA);
-    xb_write_leb128(to, DWARF_RSP);
-    xb_write_leb128(to, 8);
+    cfa_is(table, DWARF_RSP, 8);
     saved_at(table, DWARF_RETURN_ADDRESS, 8);
     end_record(to, 0);
 }
 
-/* The instructions for an adapter that saves registers. Its frame:
- *
- *     CFA - 8                  return address
- *     CFA - 16                 rdi
- *     CFA - 24                 rsi
- *     CFA - 24 - size          rsp after the subtraction; xmm6 is `vectors` bytes above it */
-static void write_saving(dwarf_table *table, const xb_frame *frame, xb_reader reader) {
-    uint32_t distance = frame->size + 24;
-    cfa_from(table, frame->pushed_rdi, 16);
-    saved_at(table, DWARF_RDI, 16);
-    cfa_from(table, frame->pushed_rsi, 24);
-    saved_at(table, DWARF_RSI, 24);
-    cfa_from(table, frame->allocated, distance);
-    if (reader == XB_FOR_DEBUGGERS) {
-        cfa_from(table, frame->saved, distance);
-        for (uint32_t i = 0; i < XB_SAVED_VECTORS; i++) {
-            saved_at(table, DWARF_XMM0 + XB_FIRST_SAVED_VECTOR + i, distance - frame->vectors - 16 * i);
-        }
+/* Says where the general registers of an adapter that saves them are. */
+static void write_saving(dwarf_table *table, const xb_frame *frame) {
+    from_offset(table, frame->pushed_rsi); /* until then rdi has its value, too */
+    saved_at(table, DWARF_RDI, 24);
+    saved_at(table, DWARF_RSI, 32);
+}
+
+static void write_restoring(dwarf_table *table, const xb_frame *frame) {
+    from_offset(table, frame->popped_rsi);
+    restored(table, DWARF_RSI);
+    from_offset(table, frame->popped_rdi);
+    restored(table, DWARF_RDI);
+}
+
+/* Says where the vector registers are. */
+static void write_vectors(dwarf_table *table, const xb_frame *frame) {
+    uint32_t distance = frame->size + 32; /* from rsp after the subtraction to the CFA */
+    from_offset(table, frame->saved);
+    for (uint32_t i = 0; i < XB_SAVED_VECTORS; i++) {
+        saved_at(table, DWARF_XMM0 + XB_FIRST_SAVED_VECTOR + i, distance - frame->vectors - 16 * i);
     }
-    cfa_from(table, frame->freed, 24);
-    for (uint32_t i = 0; reader == XB_FOR_DEBUGGERS && i < XB_SAVED_VECTORS; i++) {
+    from_offset(table, frame->freed);
+    for (uint32_t i = 0; i < XB_SAVED_VECTORS; i++) {
         restored(table, DWARF_XMM0 + XB_FIRST_SAVED_VECTOR + i);
     }
-    cfa_from(table, frame->popped_rsi, 16);
-    restored(table, DWARF_RSI);
-    cfa_from(table, frame->popped_rdi, 8);
-    restored(table, DWARF_RDI);
+}
+
+/* The instructions. The frame of an adapter:
+ *
+ *     CFA - 8                  return address
+ *     CFA - 16                 rbp, whose new value is the address of this
+ *     CFA - 24                 rdi, if it is saved
+ *     CFA - 32                 rsi, if it is saved
+ *     CFA - 32 - size          rsp after the subtraction; xmm6 is `vectors` bytes above it
+ *
+ * While rbp is the frame pointer, rsp does not matter. */
+static void write_instructions(dwarf_table *table, const xb_frame *frame, xb_reader reader) {
+    from_offset(table, frame->pushed_rbp);
+    cfa_is(table, DWARF_RSP, 16);
+    saved_at(table, DWARF_RBP, 16);
+    from_offset(table, frame->moved_rbp);
+    cfa_is(table, DWARF_RBP, 16);
+    if (frame->saves) {
+        write_saving(table, frame);
+        if (reader == XB_FOR_DEBUGGERS) {
+            write_vectors(table, frame);
+        }
+        write_restoring(table, frame);
+    }
+    from_offset(table, frame->popped_rbp);
+    cfa_is(table, DWARF_RSP, 8);
+    restored(table, DWARF_RBP);
 }
 
 static void write_fde(dwarf_table *table, const xb_frame *frame, const void *code, xb_reader reader) {
@@ -151,12 +179,7 @@ static void write_fde(dwarf_table *table, const xb_frame *frame, const void *cod
     xb_write_u64(to, (uintptr_t)code);
     xb_write_u64(to, frame->length);
     xb_write_leb128(to, 0);
-    if (frame->saves) {
-        write_saving(table, frame, reader);
-    } else {
-        cfa_from(table, frame->allocated, frame->size + 8);
-        cfa_from(table, frame->freed, 8);
-    }
+    write_instructions(table, frame, reader);
     end_record(to, start);
 }
 
@@ -200,8 +223,8 @@ void xb_dwarf_fill(uint64_t *words, size_t index, const xb_frame *frame) {
     memset(&table, 0, sizeof table);
     memset(scratch, 0, sizeof scratch);
     table.to.out = (uint8_t *)scratch;
-    /* At most 63 bytes: 25 before the instructions, six times cfa_from, of 5 bytes but once of 6, and 6 bytes
-     * more. So zeros follow, which are DW_CFA_nop. */
+    /* At most 61 bytes: 25 before the instructions, six times from_offset of 3 bytes, three times cfa_is of
+     * 3, three times saved_at of 2, and three times restored of 1. So zeros follow, which are DW_CFA_nop. */
     write_fde(&table, frame, NULL, XB_FOR_UNWINDERS);
     memcpy(xb_dwarf_fde(words, index) + WORD_OF_INSTRUCTIONS, scratch + WORD_OF_INSTRUCTIONS,
            (size_t)8 * (XB_FDE_WORDS - WORD_OF_INSTRUCTIONS));

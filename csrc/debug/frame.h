@@ -1,19 +1,22 @@
 /* What tools have to know of an adapter's code: how its prologue and epilogue change the stack.
  *
- * Adapters have no frame pointer. There are two shapes (thunk/x86_64/emit.c draws their frames):
+ * There are two shapes (thunk/x86_64/emit.c draws their frames):
  *
- *     saves is false               saves is true
+ *     saves is false                saves is true
  *
- *                                  push rdi             pushed_rdi
- *                                  push rsi             pushed_rsi
- *     sub rsp, size   allocated    sub rsp, size        allocated
- *                                  movaps xmm6...15     saved
- *     call                         call
- *                                  movaps xmm6...15
- *     add rsp, size   freed        add rsp, size        freed
- *                                  pop rsi              popped_rsi
- *                                  pop rdi              popped_rdi
- *     ret                          ret */
+ *     push rbp        pushed_rbp    push rbp             pushed_rbp
+ *     mov rbp, rsp    moved_rbp     mov rbp, rsp         moved_rbp
+ *                                   push rdi             pushed_rdi
+ *                                   push rsi             pushed_rsi
+ *     sub rsp, size   allocated     sub rsp, size        allocated
+ *                                   movaps xmm6...15     saved
+ *     call                          call
+ *                                   movaps xmm6...15
+ *     add rsp, size   freed         add rsp, size        freed
+ *                                   pop rsi              popped_rsi
+ *                                   pop rdi              popped_rdi
+ *     pop rbp         popped_rbp    pop rbp              popped_rbp
+ *     ret                           ret */
 #ifndef XB_DEBUG_FRAME_H
 #define XB_DEBUG_FRAME_H
 
@@ -31,6 +34,8 @@ typedef struct xb_frame {
     bool saves;       /* whether rdi, rsi and xmm6 to xmm15 are saved */
     uint32_t size;    /* what is subtracted from rsp, in bytes */
     uint32_t vectors; /* where xmm6 is saved, in bytes above rsp after the subtraction; xmm7 is 16 higher */
+    uint32_t pushed_rbp;
+    uint32_t moved_rbp;
     uint32_t pushed_rdi;
     uint32_t pushed_rsi;
     uint32_t allocated;
@@ -38,6 +43,7 @@ typedef struct xb_frame {
     uint32_t freed;
     uint32_t popped_rsi;
     uint32_t popped_rdi;
+    uint32_t popped_rbp;
 } xb_frame;
 
 #endif

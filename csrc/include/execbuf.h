@@ -1047,6 +1047,9 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_layout_of(const execbuf_sig
  * calls a variadic function with exactly the arguments of the signature; unless it is a jump, its caller may
  * call it as variadic or not.
  *
+ * Unless it is a jump, it keeps a frame pointer in rbp: a walk along the chain of rbp finds its caller, and
+ * the callers of that. This takes three instructions of each call.
+ *
  * It has no unwind tables, so nothing may unwind through it. execbuf_thunk_new makes thunks that have them.
  *
  * Returns: EXECBUF_OK           the code is written;
@@ -1097,6 +1100,9 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_emit(const execbuf_si
  * its own, because it is linked statically with libgcc_eh or LLVM's libunwind, cannot throw exceptions
  * through a thunk: std::terminate ends the program, as it does if there is no unwinder. glibc's backtrace
  * uses the shared libgcc, which does not know of thunks if the program has an unwinder of its own.
+ *
+ * Profilers: as the code of execbuf_thunk_emit, a thunk keeps a frame pointer, so that perf record
+ * --call-graph fp finds its callers.
  *
  * Debuggers: gdb finds thunks by two local symbols of the file that contains the library,
  * __jit_debug_descriptor and __jit_debug_register_code. It does not find them if strip removed these symbols

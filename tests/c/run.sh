@@ -135,6 +135,7 @@ program biased-lock-unix unix biased_lock.c -D_GNU_SOURCE
 program thunk-fork plain thunk_fork.c -D_GNU_SOURCE
 program clone plain clone.c -D_GNU_SOURCE
 program no-search plain no_search.c -D_GNU_SOURCE
+program frame-pointer plain frame_pointer.c -D_GNU_SOURCE -fno-omit-frame-pointer
 program unwinder plain unwinder.c -D_GNU_SOURCE
 program threads plain threads.c -D_GNU_SOURCE
 program backends plain backends.c -D_GNU_SOURCE

@@ -61,33 +61,29 @@ static const uint8_t *adapter_of(const execbuf *thunk) {
     return stub + thunk->length + distance - 4;
 }
 
-/* Checks that an FDE of the library describes this adapter: where it says that the frame is largest, the
- * adapter has just subtracted so much from rsp. */
-static void check_instructions(const uint8_t *fde_bytes, const uint8_t *adapter) {
-    const uint8_t *at = fde_bytes + sizeof(fde) + 1;
-    uint32_t frame = 0;
+/* Checks that an FDE of the library describes this adapter: rbp is the frame pointer from behind the
+ * instruction that sets it to that which pops it, before the last one. */
+static void check_instructions(const uint8_t *fde_bytes, const uint8_t *adapter, size_t length) {
+    static const uint8_t begin_frame[] = {0x55, 0x48, 0x8b, 0xec}; /* push rbp; mov rbp, rsp */
+    static const uint8_t end_frame[] = {0x5d, 0xc3};               /* pop rbp; ret */
     uint32_t offset = 0;
-    int32_t size = 0;
-    while (size == 0) {
+    uint32_t begins = 0;
+    uint32_t ends = 0;
+    for (const uint8_t *at = fde_bytes + sizeof(fde) + 1; *at != 0;) {
         uint8_t operation = *at++;
-        CHECK(operation != 0);
-        if (operation == 3) { /* DW_CFA_advance_loc2 */
+        if (operation == 0x03) { /* DW_CFA_advance_loc2 */
             offset += at[0] + 256U * at[1];
             at += 2;
+        } else if (operation == 0x0c) { /* DW_CFA_def_cfa */
+            begins = at[0] == 6 && at[1] == 16 ? offset : begins;
+            ends = at[0] == 7 && at[1] == 8 ? offset : ends;
+            at += 2;
         } else {
-            frame = *at & 0x7fU;
-            for (uint32_t shift = 7; *at++ >= 0x80; shift += 7) {
-                frame |= (*at & 0x7fU) << shift;
-            }
-            if (operation == 0x0e && memcmp(adapter + offset - 4, "\x48\x83\xec", 3) == 0) {
-                size = adapter[offset - 1]; /* sub rsp, imm8 */
-            } else if (operation == 0x0e && offset >= 7 &&
-                       memcmp(adapter + offset - 7, "\x48\x81\xec", 3) == 0) {
-                memcpy(&size, adapter + offset - 4, sizeof size); /* sub rsp, imm32 */
-            }
+            at += operation >> 6 == 2; /* DW_CFA_offset; DW_CFA_restore has no operand */
         }
     }
-    CHECK(frame == (uint32_t)size + 8 || frame == (uint32_t)size + 24);
+    CHECK(begins >= 4 && memcmp(adapter + begins - 4, begin_frame, sizeof begin_frame) == 0);
+    CHECK(ends + 1 == length && memcmp(adapter + ends - 1, end_frame, sizeof end_frame) == 0);
 }
 
 /* The FDE of the one list that contains an address, or NULL. */
@@ -113,7 +109,7 @@ static void check_adapters(void) {
             CHECK(found != NULL && found == found_at(adapter + place.length - 1));
             memcpy(&entry, found, sizeof entry);
             CHECK(entry.address == (uintptr_t)adapter && entry.size >= place.length);
-            check_instructions(found, adapter);
+            check_instructions(found, adapter, place.length);
         }
     }
 }

@@ -17,7 +17,7 @@ typedef struct step {
     uint32_t end;    /* where the instruction ends */
 } step;
 
-/* A push, an allocation, or the saving of a register: 2 + 1 + 10 at most. */
+/* A push, an allocation, or the saving of a register: 3 + 1 + 10 at most. */
 typedef struct prologue {
     step steps[16];
     size_t count;
@@ -40,12 +40,14 @@ static uint32_t little_endian(const uint8_t *bytes, size_t size) {
 /* Decodes the instructions of a prologue. */
 static prologue decode_code(const uint8_t *start, bool saves) {
     prologue found = {{{0, 0, 0, 0}}, 0};
-    uint32_t at = 4; /* endbr64 */
+    CHECK(memcmp(start + 4, "\x55\x48\x8b\xec", 4) == 0); /* push rbp; mov rbp, rsp, behind endbr64 */
+    add(&found, PUSH, 5, 0, 5);
+    uint32_t at = 8;
     if (saves) {
-        CHECK(start[4] == 0x57 && start[5] == 0x56); /* push rdi; push rsi */
-        add(&found, PUSH, 7, 0, 5);
-        add(&found, PUSH, 6, 0, 6);
-        at = 6;
+        CHECK(start[8] == 0x57 && start[9] == 0x56); /* push rdi; push rsi */
+        add(&found, PUSH, 7, 0, 9);
+        add(&found, PUSH, 6, 0, 10);
+        at = 10;
     }
     CHECK(start[at] == 0x48 && (start[at + 1] == 0x81 || start[at + 1] == 0x83) && start[at + 2] == 0xec);
     const size_t size = start[at + 1] == 0x81 ? 4 : 1; /* sub rsp, size */

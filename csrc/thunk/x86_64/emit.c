@@ -10,9 +10,10 @@
  *     +--------------------------+              +--------------------------+  caller's rsp at the call
  *     | return address           |              | return address           |
  *     +--------------------------+              +--------------------------+  rsp at the entry
- *     | 8 bytes of padding       |              | rdi                      |
+ *     | caller's rbp             |              | caller's rbp             |
+ *     +--------------------------+              +--------------------------+  rbp
+ *     |                          |              | rdi                      |
  *     |                          |              | rsi                      |
- *     |                          |              | 8 bytes of padding       |
  *     |                          |              | xmm15                    |
  *     |                          |              | ...                      |
  *     |                          |              | xmm6                     |
@@ -24,6 +25,9 @@
  *
  * Arguments that came on the stack are read at [rsp + incoming + offset], where incoming is the distance from
  * rsp at the target's call to the caller's rsp at its call, and offset is from the caller's layout.
+ *
+ * rbp is a frame pointer: profilers and debuggers that follow the chain of rbp find the caller of a thunk,
+ * and its callers. It costs three instructions a call.
  *
  * Both conventions let a callee change rax, rcx, rdx, r8 to r11 and xmm0 to xmm5. System V also lets it
  * change rdi, rsi and xmm6 to xmm15, which Win64 callers expect to be preserved: so the adapter on the right
@@ -41,7 +45,7 @@
 /* The worst case of an adapter: 127 arguments, each moved from stack to stack by two instructions with a
  * displacement of 32 bits, of 9 and 8 bytes; and 20 moves of vector registers of 9 bytes with all that is
  * around them. */
-XB_STATIC_ASSERT((9 + 8) * EXECBUF_MAX_ARGUMENTS + 9 * 2 * XB_SAVED_VECTORS + 40 <= XB_MAX_ADAPTER_SIZE,
+XB_STATIC_ASSERT((9 + 8) * EXECBUF_MAX_ARGUMENTS + 9 * 2 * XB_SAVED_VECTORS + 50 <= XB_MAX_ADAPTER_SIZE,
                  "the longest adapter fits");
 
 /* An adapter that is being written. */
@@ -226,13 +230,29 @@ static uint32_t round_up_to_16(uint32_t size) {
     return (size + 15) & ~15U;
 }
 
-/* rsp is 8 less than a multiple of 16 at the entry, where the call has pushed the return address. So the
- * frame, without the return address, is 8 more than a multiple of 16. */
+static void begin_frame(adapter_code *code) {
+    xb_asm_push(&code->to, XB_RBP);
+    code->frame.pushed_rbp = code->to.length;
+    xb_asm_mov(&code->to, XB_RBP, xb_asm_reg(XB_RSP));
+    code->frame.moved_rbp = code->to.length;
+}
+
+/* Not leave, although it does the work of two instructions: Windows knows an epilogue by its instructions,
+ * and leave is none of those. */
+static void end_frame(adapter_code *code) {
+    xb_asm_pop(&code->to, XB_RBP);
+    code->frame.popped_rbp = code->to.length;
+    xb_asm_ret(&code->to);
+}
+
+/* rsp is a multiple of 16 before the call of the thunk, and again when the return address and rbp have been
+ * pushed. So the rest of the frame is a multiple of 16. */
 static void sysv64_to_win64(adapter_code *code) {
     xb_asm *to = &code->to;
     xb_frame *frame = &code->frame;
-    frame->size = round_up_to_16(code->where.stack_size) + 8;
-    code->incoming = frame->size + 8; /* the return address */
+    frame->size = round_up_to_16(code->where.stack_size);
+    code->incoming = frame->size + 8 + 8; /* rbp, the return address */
+    begin_frame(code);
     xb_asm_sub_rsp(to, frame->size);
     frame->allocated = to->length;
     move_arguments(code);
@@ -240,7 +260,7 @@ static void sysv64_to_win64(adapter_code *code) {
     xb_asm_call_r11(to);
     xb_asm_add_rsp(to, frame->size);
     frame->freed = to->length;
-    xb_asm_ret(to);
+    end_frame(code);
 }
 
 /* As above; the two pushes do not change what rsp is modulo 16. */
@@ -249,8 +269,9 @@ static void win64_to_sysv64(adapter_code *code) {
     xb_frame *frame = &code->frame;
     frame->saves = true;
     frame->vectors = round_up_to_16(code->where.stack_size);
-    frame->size = frame->vectors + 16 * XB_SAVED_VECTORS + 8;
-    code->incoming = frame->size + 8 + 8 + 8; /* rsi, rdi, the return address */
+    frame->size = frame->vectors + 16 * XB_SAVED_VECTORS;
+    code->incoming = frame->size + 8 + 8 + 8 + 8; /* rsi, rdi, rbp, the return address */
+    begin_frame(code);
     xb_asm_push(to, XB_RDI);
     frame->pushed_rdi = to->length;
     xb_asm_push(to, XB_RSI);
@@ -273,7 +294,7 @@ static void win64_to_sysv64(adapter_code *code) {
     frame->popped_rsi = to->length;
     xb_asm_pop(to, XB_RDI);
     frame->popped_rdi = to->length;
-    xb_asm_ret(to);
+    end_frame(code);
 }
 
 /* Writes an adapter from where r11 holds the target's address. code->to has what comes before. */

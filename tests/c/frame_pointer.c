@@ -1,0 +1,225 @@
+/* Thunks keep a frame pointer: profilers and debuggers that follow the chain of rbp find every caller. And
+ * the unwind tables are right at each instruction. run.sh compiles this with -fno-omit-frame-pointer. */
+
+#include "check.h"
+
+#if defined(__x86_64__) && defined(__ELF__)
+
+#include <signal.h>
+#include <stdbool.h>
+#include <unwind.h>
+#if defined(__linux__)
+#include <ucontext.h>
+#endif
+
+/* What is at rbp. */
+typedef struct frame {
+    const struct frame *outer;
+    const void *return_address;
+} frame;
+
+#define OWN_FRAME ((const frame *)__builtin_frame_address(0))
+
+/* ---- A chain of calls: grand_caller, one of two callers, a thunk, one of two targets ---- */
+
+static const frame *of_caller;
+static const frame *of_grand_caller;
+static frame of_target;
+static frame outside_target;
+
+static void look_at_chain(const frame *target) {
+    of_target = *target;
+    outside_target = *target->outer;
+}
+
+__attribute__((ms_abi, noinline)) static int win64_target(int number) {
+    look_at_chain(OWN_FRAME);
+    return number + 1;
+}
+
+__attribute__((sysv_abi, noinline)) static int sysv64_target(int number) {
+    look_at_chain(OWN_FRAME);
+    __asm__ volatile("mov $-1, %%rdi; mov $-1, %%rsi" ::: "rdi", "rsi");
+    return number + 1;
+}
+
+typedef int (*sysv64_function)(int);
+typedef int(__attribute__((ms_abi)) * win64_function)(int);
+
+/* They change the result, so that their last instruction is not a jump to the thunk. */
+__attribute__((noinline)) static int sysv64_caller(const execbuf *thunk) {
+    of_caller = OWN_FRAME;
+    return ((sysv64_function)execbuf_entry(thunk, 0))(41) + 1;
+}
+
+__attribute__((noinline)) static int win64_caller(const execbuf *thunk) {
+    of_caller = OWN_FRAME;
+    return ((win64_function)execbuf_entry(thunk, 0))(41) + 1;
+}
+
+__attribute__((noinline)) static int grand_caller(const execbuf *thunk, execbuf_abi caller) {
+    of_grand_caller = OWN_FRAME;
+    return (caller == EXECBUF_ABI_WIN64 ? win64_caller(thunk) : sysv64_caller(thunk)) + 1;
+}
+
+/* ---- Thunks ---- */
+
+static execbuf_pool *pool;
+
+static const void *target_of(execbuf_abi callee) {
+    win64_function win64 = win64_target;
+    sysv64_function sysv64 = sysv64_target;
+    const void *address;
+    if (callee == EXECBUF_ABI_WIN64) {
+        memcpy((void *)&address, (const void *)&win64, sizeof address);
+    } else {
+        memcpy((void *)&address, (const void *)&sysv64, sizeof address);
+    }
+    return address;
+}
+
+/* Makes a thunk, or publishes one that was emitted. */
+static execbuf make(execbuf_abi caller, execbuf_abi callee, bool is_emitted) {
+    execbuf thunk;
+    uint8_t bytes[1000];
+    size_t length;
+    const void *target = target_of(callee);
+    execbuf_signature *signature = parsed("i(i)");
+    if (is_emitted) {
+        CHECK(execbuf_thunk_emit(signature, bytes, sizeof bytes, &length, caller, callee, target, NULL) ==
+              EXECBUF_OK);
+        CHECK(execbuf_pool_publish(pool, &thunk, bytes, length, NULL) == EXECBUF_OK);
+    } else {
+        CHECK(execbuf_thunk_new(pool, &thunk, signature, caller, callee, target, NULL) == EXECBUF_OK);
+    }
+    execbuf_signature_free(signature);
+    return thunk;
+}
+
+static bool is_in_pool(const void *address) {
+    execbuf_place place = EXECBUF_PLACE_INIT;
+    return execbuf_pool_lookup(pool, &place, address) == EXECBUF_OK;
+}
+
+static const execbuf_abi abis[] = {EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64};
+
+static void the_chain_of_rbp_contains_every_caller(void) {
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    for (unsigned i = 0; i < 8; i++) {
+        execbuf_abi caller = abis[i & 1];
+        execbuf_abi callee = abis[i >> 1 & 1];
+        execbuf thunk = make(caller, callee, i >= 4);
+        CHECK(grand_caller(&thunk, caller) == 44);
+        if (caller == callee) { /* the thunk is one jump, so it has no frame */
+            CHECK(of_target.outer == of_caller && !is_in_pool(of_target.return_address));
+            CHECK(outside_target.outer == of_grand_caller);
+        } else {
+            CHECK(is_in_pool(of_target.return_address));
+            CHECK(outside_target.outer == of_caller && !is_in_pool(outside_target.return_address));
+        }
+        CHECK(execbuf_free(&thunk) == EXECBUF_OK);
+    }
+    execbuf_pool_free(pool);
+}
+
+/* ---- The tables at each instruction ---- */
+
+#if defined(__linux__)
+
+#define TRAP_FLAG 0x100U
+
+static execbuf_place stub;
+static execbuf_place adapter;
+static const void *return_address; /* of the caller's call */
+static bool keeps_more;            /* whether the call preserves rdi and rsi, as Win64 does: */
+static unsigned long long rdi;
+static unsigned long long rsi;
+static int stub_steps;
+static int adapter_steps;
+static int frames_found;
+
+static bool is_in(const execbuf_place *place, const void *address) {
+    return (uintptr_t)address - (uintptr_t)place->entry < place->length;
+}
+
+static _Unwind_Reason_Code check_frame(struct _Unwind_Context *context, void *data) {
+    (void)data;
+    if ((const void *)_Unwind_GetIP(context) != return_address) { /* NOLINT */
+        return _URC_NO_REASON;
+    }
+    CHECK(_Unwind_GetGR(context, 6) == (uintptr_t)of_caller); /* rbp */
+    CHECK(!keeps_more || (_Unwind_GetGR(context, 5) == rdi && _Unwind_GetGR(context, 4) == rsi));
+    frames_found++;
+    return _URC_END_OF_STACK;
+}
+
+/* Runs before each instruction. */
+static void step(int number, siginfo_t *info, void *data) {
+    (void)number;
+    (void)info;
+    const ucontext_t *context = (const ucontext_t *)data;
+    const void *at = (const void *)context->uc_mcontext.gregs[REG_RIP];
+    if (is_in(&stub, at)) {
+        if (at == stub.entry) {
+            return_address = *(const void *const *)context->uc_mcontext.gregs[REG_RSP];
+            rdi = (unsigned long long)context->uc_mcontext.gregs[REG_RDI];
+            rsi = (unsigned long long)context->uc_mcontext.gregs[REG_RSI];
+        }
+        stub_steps++;
+    } else if (is_in(&adapter, at)) {
+        adapter_steps++;
+        (void)_Unwind_Backtrace(check_frame, NULL);
+    }
+}
+
+static void unwinders_find_the_caller_from_each_instruction(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = step;
+    action.sa_flags = SA_SIGINFO;
+    CHECK(sigaction(SIGTRAP, &action, NULL) == 0);
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        execbuf thunk = make(abis[i], abis[1 - i], false);
+        CHECK(grand_caller(&thunk, abis[i]) == 44);
+        stub.size = adapter.size = sizeof stub;
+        CHECK(execbuf_pool_lookup(pool, &stub, thunk.entry) == EXECBUF_OK);
+        CHECK(execbuf_pool_lookup(pool, &adapter, of_target.return_address) == EXECBUF_OK);
+        stub_steps = adapter_steps = frames_found = 0;
+        keeps_more = abis[i] == EXECBUF_ABI_WIN64;
+        __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() | TRAP_FLAG);
+        int result = grand_caller(&thunk, abis[i]);
+        __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(uint64_t)TRAP_FLAG);
+        CHECK(result == 44);
+        if (stub_steps == 0) {
+            (void)fprintf(stderr, "SKIP: unwinding from each instruction: this machine does not step\n");
+        } else {
+            (void)printf("a call of %d instructions in the stub and %d in the adapter\n", stub_steps,
+                         adapter_steps);
+            CHECK(adapter_steps >= 8 && frames_found == adapter_steps);
+        }
+        CHECK(execbuf_free(&thunk) == EXECBUF_OK);
+    }
+    execbuf_pool_free(pool);
+}
+
+#endif
+
+int main(void) {
+    RUN(the_chain_of_rbp_contains_every_caller);
+#if defined(__linux__)
+    RUN(unwinders_find_the_caller_from_each_instruction);
+#endif
+    (void)printf("ok\n");
+    return 0;
+}
+
+#else
+
+int main(void) {
+    (void)fprintf(stderr,
+                  "SKIP: frame pointers of thunks: there are no thunks here, or no chain to follow\n");
+    return 0;
+}
+
+#endif
