@@ -6,6 +6,11 @@
  *     bit 63   62 ... 32     31 ... 0
  *     0        generation    place: the index of the record + 1
  *
+ * A record that has had all generations is retired, not reused, so that a stale handle is refused for ever.
+ * That costs one handle_entry (120 bytes on 64-bit systems) for each 2^31 - 1 buffers that a process makes,
+ * because the record that became free last is reused first. The records of a process suffice for more than
+ * 2^62 buffers.
+ *
  * The process's lock guards all data here. */
 
 #include "handles.h"
@@ -19,14 +24,17 @@
  */
 #define FIRST_CHUNK 64U
 #define CHUNKS 26U
-/* 31 bits: bit 63 of an id is XB_ID_POOL_BIT. */
-#define GENERATIONS 0x7fffffffU
+/* The last generation. It has 31 bits, since bit 63 of an id is XB_ID_POOL_BIT. A test builds the library
+ * with a smaller one, and sees records retire. */
+#if !defined(XB_LAST_GENERATION)
+#define XB_LAST_GENERATION 0x7fffffffU
+#endif
 /* The place of no record. */
 #define NO_PLACE 0U
 
 typedef struct handle_entry {
     xb_record record;
-    uint32_t generation; /* counts the buffers that this entry has described */
+    uint32_t generation; /* counts the buffers that this entry has described, from 1 on */
     uint32_t next;       /* the place of the next unused entry, or NO_PLACE */
     xb_parked parked;    /* parks the mapping if the system refuses to unmap it */
 } handle_entry;
@@ -67,11 +75,13 @@ static handle_entry *entry_of(const execbuf *buffer) {
     return agrees ? entry : NULL;
 }
 
-/* Adds an entry to the list of unused ones. */
+/* Adds an entry to the list of unused ones, unless it had all generations. */
 static void push_unused(handle_entry *entry) {
     entry->record.state = XB_STATE_UNUSED;
-    entry->next = unused_place;
-    unused_place = entry->record.place;
+    if (entry->generation < XB_LAST_GENERATION) {
+        entry->next = unused_place;
+        unused_place = entry->record.place;
+    }
 }
 
 /* Adds the chunk of this number, unless another thread did. Returns false if there is no memory.
@@ -135,7 +145,7 @@ uint64_t xb_handles_add(const xb_record *record) {
     xb_prim_lock();
     handle_entry *entry = entry_at(record->place);
     entry->record = *record;
-    entry->generation = (entry->generation + 1) & GENERATIONS;
+    entry->generation++; /* at most XB_LAST_GENERATION: see push_unused */
     uint64_t id = id_of(entry);
     xb_prim_unlock();
     return id;

@@ -2,7 +2,8 @@
  *
  * A handle is a plain value, which users may copy, keep too long or overwrite. It is looked up here before
  * the memory that it names is used, and accepted only if its record agrees. A record is reused for later
- * buffers; the generation in the id tells their handles apart.
+ * buffers; the generation in the id tells their handles apart. A record whose generations are used up is not
+ * reused, so a stale handle is refused for ever.
  *
  * All functions take the process's lock themselves, and do not hold it during system calls and allocations.
  */

@@ -17,6 +17,8 @@ macros() {
     case $1 in
         plain) ;;
         faults) echo -DEXECBUF_FAULT_INJECTION ;;
+        # Records of handles are used up soon.
+        worn) echo -DEXECBUF_FAULT_INJECTION -DXB_LAST_GENERATION=15 ;;
         stub) echo -DEXECBUF_PRIM_STUB ;;
         # The code for systems without a folder in csrc/prim; it rewrites in place.
         unix) echo -DEXECBUF_PRIM_UNIX ;;
@@ -100,7 +102,7 @@ side_by_side() {
 
 # The programs that take longest come first.
 suffix=${SUFFIX:-}
-variants="faults plain stub"
+variants="faults plain stub worn"
 list="program pool-faults$suffix faults pool_faults.c
 program faults$suffix faults faults.c
 program region-faults$suffix faults region_faults.c
@@ -122,6 +124,7 @@ program error$suffix plain error.c
 program xdata$suffix plain xdata.c
 program structs$suffix plain structs.c
 program find$suffix plain find.c
+program handles$suffix worn handles.c
 program_cpp unwind$suffix plain unwind.cpp"
 if [ -z "$suffix" ]; then
     variants="$variants unix unix-faults"
