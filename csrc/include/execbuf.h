@@ -48,6 +48,14 @@
  * Guard (/guard:cf) permits the calls, because every address in new executable pages is a valid target
  * (Microsoft, "Memory Protection Constants").
  *
+ * LeakSanitizer does not look for pointers in published code. It reports an object as leaked if the only
+ * pointer to it is a constant in code. To prevent that, call __lsan_register_root_region with the entry and
+ * the length of the buffer, and __lsan_unregister_root_region before the buffer is freed. LeakSanitizer then
+ * finds pointers at multiples of their size, and with LSAN_OPTIONS=use_unaligned=1 at any address.
+ *
+ * Core dumps: on Linux they contain the code of a pool once, because the library excludes the writable
+ * mapping of each region.
+ *
  * fork: afterwards both processes may call and free all code that existed before, and neither sees a change
  * that the other makes. Both may rewrite buffers with a dedicated mapping, but not those in regions of a pool
  * (see "Pool"). Fork handlers (pthread_atfork) that are registered after the library was loaded may call

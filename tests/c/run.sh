@@ -140,6 +140,7 @@ program clone plain clone.c -D_GNU_SOURCE
 program no-search plain no_search.c -D_GNU_SOURCE
 program frame-pointer plain frame_pointer.c -D_GNU_SOURCE -fno-omit-frame-pointer
 program unwinder plain unwinder.c -D_GNU_SOURCE
+program pool-dump plain pool_dump.c -D_GNU_SOURCE
 program threads plain threads.c -D_GNU_SOURCE
 program backends plain backends.c -D_GNU_SOURCE
 program backends-unix unix backends.c -D_GNU_SOURCE

@@ -49,7 +49,10 @@ extern unsigned long getauxval(unsigned long type);
 #define GRND_NONBLOCK 0x0001
 #endif
 
-/* include/uapi/asm-generic/mman-common.h, Linux 4.14 */
+/* include/uapi/asm-generic/mman-common.h, Linux 3.4; WIPEONFORK: 4.14 */
+#ifndef MADV_DONTDUMP
+#define MADV_DONTDUMP 16
+#endif
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
 #endif
