@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* The most bytes that xb_isa_constant writes. */
-#define XB_ISA_CONSTANT_SIZE 8
+#define XB_ISA_CONSTANT_SIZE 12
 
 /* Writes the machine code of "int f(void) { return value; }".
  *
@@ -64,9 +64,10 @@ static inline size_t xb_isa_constant(uint8_t *code, uint32_t value) {
 #define XB_TRAP_WORD 0x00, 0x00, 0x20, 0xd4 /* brk #0 */
 
 static inline size_t xb_isa_constant(uint8_t *code, uint32_t value) {
-    xb_isa_word(code, 0x52800000U | value << 5); /* mov w0, #value */
-    xb_isa_word(code + 4, 0xd65f03c0U);          /* ret */
-    return 8;
+    xb_isa_word(code, 0xd503245fU);                  /* bti c: may be called, where pages are guarded */
+    xb_isa_word(code + 4, 0x52800000U | value << 5); /* mov w0, #value */
+    xb_isa_word(code + 8, 0xd65f03c0U);              /* ret */
+    return 12;
 }
 
 #endif

@@ -42,6 +42,9 @@
  * library flushes instruction caches. On AArch64 this requires Linux 4.16, for membarrier(2): on older
  * kernels each thread other than the publisher must execute an isb before it calls the code.
  *
+ * Branch target identification (BTI, AArch64): no page of execbuf is guarded (PROT_BTI), so code that does
+ * not begin with a bti instruction can be called.
+ *
  * Control-flow integrity: clang's -fsanitize=cfi and -fsanitize=kcfi stop a program that calls published
  * code, because the compiler has not seen that code. Put __attribute__((no_sanitize("cfi"))), or "kcfi",
  * before each function that makes such a call; the library's own functions have it. Windows' Control Flow
