@@ -153,7 +153,7 @@ static void a_visit_without_membarrier_outlasts_signals(void) {
 #endif
 
 int main(void) {
-    (void)alarm(120);
+    (void)alarm(seconds(120));
     look_at_speed();
     RUN(a_biased_lock_excludes_owner_and_visitors);
 #if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)

@@ -26,6 +26,16 @@
         test();                                                                                              \
     } while (0)
 
+/* Whether a whole machine is emulated, as by .ci/machines. Tests that take long do fewer rounds there. */
+static inline int is_emulated(void) {
+    return getenv("EXECBUF_EMULATED") != NULL;
+}
+
+/* For alarm: how long to wait for what usually takes a few seconds. */
+static inline unsigned seconds(unsigned usual) {
+    return is_emulated() ? 20 * usual : usual;
+}
+
 typedef int (*int_function)(void);
 
 /* Machine code of a function. */

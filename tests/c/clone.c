@@ -136,7 +136,7 @@ static void in_clone(void (*what)(void)) {
     pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     CHECK(child >= 0);
     if (child == 0) {
-        (void)alarm(60);
+        (void)alarm(seconds(60));
         what();
         _exit(0);
     }

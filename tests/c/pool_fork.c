@@ -15,7 +15,7 @@ static atomic_uint stop;
 /* What a child does: it calls, publishes, and frees new and inherited buffers. If it inherits a lock as
  * locked, it hangs until the alarm kills it. */
 static void use_in_child(void) {
-    (void)alarm(60);
+    (void)alarm(seconds(60));
     code three = returning(3);
     execbuf buffer;
     CHECK(call(&inherited, 0) == 7);
@@ -165,7 +165,7 @@ static void fork_handlers_can_use_pools(void) {
 }
 
 int main(void) {
-    (void)alarm(120);
+    (void)alarm(seconds(120));
     look_at_speed();
 #if defined(__linux__)
     (void)read_maps(); /* If /proc is not mounted, this ends the test before it forks. */

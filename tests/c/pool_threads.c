@@ -237,7 +237,7 @@ static void concurrent_frees_end_a_pool_once(void) {
 }
 
 int main(void) {
-    (void)alarm(120);
+    (void)alarm(seconds(120));
     RUN(two_threads_can_make_the_first_pool); /* before any other pool is made */
     look_at_speed();
     RUN(threads_can_share_a_pool);

@@ -23,7 +23,7 @@ enum { THREADS = 4 };
 /* Tests do less under valgrind, which runs one thread at a time and where pools have no regions, and under
  * ThreadSanitizer, whose deadlock detector supports 63 locks for a thread: a fork takes the locks of all
  * pools. */
-static int is_slow; /* under valgrind, and under emulators, which have no regions */
+static int is_slow; /* under valgrind and under emulators; those of processes have no regions */
 
 /* Sets is_slow. */
 static inline void look_at_speed(void) {
@@ -31,7 +31,7 @@ static inline void look_at_speed(void) {
     code zero = returning(0);
     execbuf buffer;
     CHECK(execbuf_pool_publish(pool, &buffer, zero.bytes, zero.length, NULL) == EXECBUF_OK);
-    is_slow = under_valgrind();
+    is_slow = under_valgrind() || is_emulated();
 #if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
     is_slow |= stats_of(pool).regions == 0;
 #endif

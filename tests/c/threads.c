@@ -58,7 +58,7 @@ static void fork_one(void) {
     if (child == 0) {
         code two = returning(2);
         execbuf buffer;
-        (void)alarm(60);
+        (void)alarm(seconds(60));
         int right = execbuf_new(&buffer, two.bytes, two.length, NULL) == EXECBUF_OK &&
                     call(&buffer, 0) == 2 && call(&shared, 0) == 7 && execbuf_free(&buffer) == EXECBUF_OK;
         _exit(right ? 0 : 1);
@@ -155,7 +155,7 @@ static void fork_while_the_program_holds_its_lock(void) {
 }
 
 int main(void) {
-    (void)alarm(300);
+    (void)alarm(seconds(300));
     /* Before the first use of the library. */
     CHECK(pthread_atfork(lock_program, unlock_program, unlock_program) == 0);
     CHECK(pthread_atfork(use_in_a_fork_handler, use_in_a_fork_handler, use_in_a_fork_handler) == 0);

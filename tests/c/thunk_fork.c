@@ -116,7 +116,7 @@ static void fork_during_registration(bool raw) {
     pid_t child = make_child(raw);
     CHECK(child >= 0);
     if (child == 0) {
-        (void)alarm(20); /* kills the child if it waits for the unwinder */
+        (void)alarm(seconds(20)); /* kills the child if it waits for the unwinder */
         CHECK(execbuf_free(&before) == EXECBUF_OK);
         execbuf after = make("i(ff)");
         CHECK(execbuf_free(&after) == EXECBUF_OK);
