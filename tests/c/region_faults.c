@@ -97,10 +97,10 @@ static void without_a_barrier_no_memory_is_reused(void) {
     }
     CHECK(failures > 0 && failures < 10); /* it does not ask each time */
     disarm();
+    size_t resident = stats_of_pool().resident;
     for (int i = 0; i < MANY; i++) {
         CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
     }
-    size_t resident = stats_of_pool().resident;
     for (int i = 0; i < MANY; i++) {
         CHECK(publish_size(&buffers[i], 3, SIZE) == EXECBUF_OK && call(&buffers[i], 0) == 3);
     }
