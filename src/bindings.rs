@@ -34,6 +34,7 @@ impl execbuf_status {
     pub const EXECBUF_E_VERSION: execbuf_status = execbuf_status(-21);
     pub const EXECBUF_E_TOO_MANY_POOLS: execbuf_status = execbuf_status(-22);
     pub const EXECBUF_E_NOT_FOUND: execbuf_status = execbuf_status(-23);
+    pub const EXECBUF_E_BACKENDS: execbuf_status = execbuf_status(-24);
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl execbuf_backend {
 }
 #[repr(transparent)]
 /** A way to make memory executable. A platform has one or more of them, which are tried in a fixed order. Each
- must pass a self-test (write, call, rewrite, call) before it is used.*/
+ must pass a self-test before it is used: write and call; before it rewrites code, also rewrite and call.*/
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct execbuf_backend(pub ::core::ffi::c_int);
 /// A failed attempt to make memory executable.
@@ -148,19 +149,22 @@ pub struct execbuf_placement {
 
  Regions: a pool requests address space in regions. The first one has 8 pages (64 KiB on Windows), and each
  further one about four times the size of those before it, up to 8 MiB (2 MiB on Windows and on 32-bit
- systems), or less if the system refuses that much. Only pages that were ever used take memory. A region has an executable mapping and a writable one at a random address, which no function
- reveals. With EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable
- mapping become writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a
- dedicated mapping, and so does all code if no region can be made. An empty region is returned to the
- system, but if its resident part never exceeded 1 MiB, it stays for later code. Within a region, memory of
- freed code is reused but not returned, because the kernel refuses to remove pages from a sealed memfd.
- Huge pages are not used. Linux gives memory to the pages of a memfd when they are first written, and raises
- SIGBUS if it has none (vm.overcommit_memory=2, memory cgroups). The library asks for the memory before it
- writes, and reports EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
+ systems), or less if the system refuses that much. Only pages that were ever used take memory. A region has
+ an executable mapping and a writable one at a random address, which no function reveals. With
+ EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable mapping become
+ writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping as from
+ execbuf_new, and
+ so does all code if no region can be made. An empty region is returned to the system, but if its resident
+ part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed code is reused but not
+ returned, because the kernel refuses to remove pages from a sealed memfd. Huge pages are not used. Linux
+ gives memory to the pages of a memfd when they are first written, and raises SIGBUS if it has none
+ (vm.overcommit_memory=2, memory cgroups). The library asks for the memory before it writes, and reports
+ EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
 
  Freed code is overwritten with traps at once, except in a frozen region. Its memory goes into quarantine,
  and is reused after every processor has discarded the old instructions: one membarrier(2) releases all of
- the quarantine.
+ the quarantine. Where that call is refused, it is reused all the same on x86 and RISC-V, whose processors
+ do not need it for this, and not at all on AArch64.
 
  fork: both processes share the memory of regions, so a fork freezes every region in both of them. Code in a
  frozen region can be called and freed. It cannot be rewritten, and its bytes stay as they are while it is
@@ -189,6 +193,17 @@ pub struct execbuf_pool_options {
     /** The name that lists of mappings such as /proc/self/maps show where the system supports it: a string of
  at most EXECBUF_POOL_NAME_MAX bytes, which is copied. NULL: "execbuf".*/
     pub name: *const ::core::ffi::c_char,
+    /** The set of backends that the pool may use for regions and for dedicated mappings, of those that the
+ process may use (see execbuf_set_backends); 0: all. Use it if tools must see the code:
+
+ - Debuggers such as gdb set breakpoints only in private memory (the kernel does not let them write to
+   shared memory). That is EXECBUF_BACKEND_BIT(EXECBUF_BACKEND_FLIP). Then the pool has no regions on
+   Linux: each buffer has a dedicated mapping, as from execbuf_new.
+ - perf applies /tmp/perf-PID.map to anonymous memory only. That is EXECBUF_BACKEND_FLIP and
+   EXECBUF_BACKEND_ALIAS, and not EXECBUF_BACKEND_MEMFD.*/
+    pub backends: u32,
+    /// For later versions; 0.
+    pub reserved: u32,
 }
 /// A description of a piece of code, for later versions of the library.
 #[repr(C)]
@@ -278,7 +293,8 @@ pub struct execbuf_probe {
     /// The size of the struct.
     pub size: usize,
     /** EXECBUF_OK if the backends were tried, whether one works or not. Otherwise why they were not:
- EXECBUF_E_UNSUPPORTED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_NO_MEMORY or EXECBUF_E_DENIED.*/
+ EXECBUF_E_UNSUPPORTED, EXECBUF_E_READ_IMPLIES_EXEC, EXECBUF_E_BACKENDS, EXECBUF_E_NO_MEMORY or
+ EXECBUF_E_DENIED.*/
     pub status: execbuf_status,
     /// The number of entries in buffer.
     pub buffer_count: u32,
@@ -287,7 +303,7 @@ pub struct execbuf_probe {
     /// The number of entries in facts.
     pub fact_count: u32,
     /** The backends for dedicated mappings, in the order in which they are tried. The first that works is
- used.*/
+ used. To work means here to publish and to rewrite; a backend that can only publish is used for that.*/
     pub buffer: [execbuf_probe_result; 4usize],
     /// The backends for regions of pools. If none works, pools use dedicated mappings.
     pub pool: [execbuf_probe_result; 4usize],
@@ -442,12 +458,35 @@ unsafe extern "C" {
         text: *mut ::core::ffi::c_char,
         size: usize,
     ) -> usize;
+    /** Chooses which backends the process may use; of the platform's backends, the others are never tried. This is
+ for sandboxes that kill the process for a system call by which a backend fails, instead of refusing it: a
+ process that may neither call memfd_create nor mprotect with PROT_EXEC chooses EXECBUF_BACKEND_ALIAS.
+
+ The choice must be made before the first buffer or pool. Without this call, the environment variable
+ EXECBUF_BACKENDS is read then: names as of execbuf_backend_name, separated by commas, as in "memfd,alias".
+ Unset and empty mean all. Programs that run with rights that their user lacks (setuid) ignore it. If it has
+ an unknown name, or only names of backends that this platform lacks, functions that make buffers and pools
+ return EXECBUF_E_BACKENDS with the culprit "EXECBUF_BACKENDS".
+
+ Thread safety: as every function; but no thread may change the environment during the first use.
+
+ Returns: EXECBUF_OK             the choice is made; the environment variable does not count any more;
+          EXECBUF_E_BACKENDS     the set has an unknown backend or none of this platform's: the culprit is
+                                 "backends"; or a buffer or pool was made before: it is "first use";
+          EXECBUF_E_UNSUPPORTED  the platform is not supported.
+ In:      backends  the set, such as EXECBUF_BACKEND_BIT(EXECBUF_BACKEND_MEMFD); 0: all
+ Out:     error     the report; may be NULL*/
+    pub fn execbuf_set_backends(
+        backends: u32,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
     /** Copies machine code into a dedicated mapping and makes it executable.
 
  Returns: EXECBUF_OK                   the code is published;
           EXECBUF_E_NULL               out or code is NULL;
           EXECBUF_E_EMPTY              length is 0;
           EXECBUF_E_TOO_LARGE          length exceeds PTRDIFF_MAX less some pages;
+          EXECBUF_E_BACKENDS           the choice of backends is wrong (see execbuf_set_backends);
           EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
           EXECBUF_E_DENIED             the system refused every way to make memory executable;
           EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
@@ -487,6 +526,7 @@ unsafe extern "C" {
           EXECBUF_E_NULL               out is NULL;
           EXECBUF_E_EMPTY              capacity is 0;
           EXECBUF_E_TOO_LARGE          capacity exceeds PTRDIFF_MAX less some pages;
+          EXECBUF_E_BACKENDS           the choice of backends is wrong (see execbuf_set_backends);
           EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
           EXECBUF_E_DENIED             the system refused to map memory;
           EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
@@ -545,8 +585,9 @@ unsafe extern "C" {
 
  In a region of a pool, the new bytes are copied in place through the region's writable mapping. Otherwise,
  on Linux, new pages are completed elsewhere and take the place of the old ones by one mremap, which may
- cost up to two more mappings (vm.max_map_count) each time; on other systems the pages become writable and
- then executable again. If the system refuses to make them executable, the library restores
+ cost up to two more mappings (vm.max_map_count) each time. On other systems, and on Linux if a policy
+ refuses mremap and the pages were published by EXECBUF_BACKEND_FLIP, the pages become writable and then
+ executable again, never both at once. If the system refuses to make them executable, the library restores
  the old bytes and tries once more.
 
  Returns: EXECBUF_OK               the bytes are replaced;
@@ -561,7 +602,9 @@ unsafe extern "C" {
           EXECBUF_E_NO_MEMORY      no memory, address space, mappings or descriptors are left;
           EXECBUF_E_DENIED         the system refused every way to make memory executable;
           EXECBUF_E_LOST           this or an earlier rewrite failed, and the old bytes could not be made
-                                   executable again; the buffer can only be freed. Never on Linux.
+                                   executable again; the buffer can only be freed. On Linux this takes a
+                                   policy that refuses mremap, and that begins to refuse mprotect during
+                                   the call.
  In/out:  buffer  the published buffer; the handle itself does not change
  In:      offset  where in its code the new bytes go
           code    the new bytes, which may lie in any buffer, including this one
@@ -631,6 +674,8 @@ unsafe extern "C" {
           EXECBUF_E_NULL               out is NULL, or the placement has a distance without near_to;
           EXECBUF_E_VERSION            options has a wrong size or unknown members;
           EXECBUF_E_TOO_FAR            no address satisfies all conditions of the placement;
+          EXECBUF_E_BACKENDS           the set of backends has an unknown one or none that may be used here;
+                                       or the choice for the process is wrong (see execbuf_set_backends);
           EXECBUF_E_TOO_LARGE          the name is longer than EXECBUF_POOL_NAME_MAX;
           EXECBUF_E_TOO_MANY_POOLS     the process has 8191 pools;
           EXECBUF_E_NO_MEMORY          no memory is left;
@@ -759,6 +804,9 @@ unsafe extern "C" {
         stats: *mut execbuf_pool_stats,
     ) -> execbuf_status;
     /** Tries each backend on a small piece of memory, and asks the system about its policies.
+
+ Backends that the process may not use are not tried, and reported as "excluded: not among the chosen
+ backends". The probe is no first use: execbuf_set_backends may follow it.
 
  Nothing that it maps remains, and it never tries a mapping that is writable and executable, so audit logs
  show no more than publishing would cause. It makes some dozens of system calls, on Linux also uname and
@@ -909,6 +957,8 @@ unsafe extern "C" {
                                        machine is not x86-64;
           EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
           EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
+          EXECBUF_E_BACKENDS           pool is NULL, and the choice of backends is wrong (see
+                                       execbuf_set_backends);
           EXECBUF_E_TOO_MANY_POOLS     pool is NULL, and the process has 8191 pools;
           EXECBUF_E_DENIED             the system refused every way to make memory executable; or the
                                        culprit is "_Unwind_Find_FDE", and the unwinder does not find the

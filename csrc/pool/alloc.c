@@ -123,6 +123,7 @@ static span_pages plan_span(execbuf_pool *pool, const alloc_request *request) {
     }
     if (region != NULL) {
         plan.page = take_pages(pool, region, plan.design.pages);
+        region = plan.page != 0 ? region : NULL;
     } else if (xb_is_adapter_class(class_)) {
         region = find_adapter_pages(pool, &plan);
     } else {
