@@ -183,6 +183,7 @@ static void fork_during_removal(bool raw) {
     execbuf published = {NULL, 0, 0};
     CHECK(execbuf_pool_new(&crowded, NULL, NULL) == EXECBUF_OK && publish(&old) == NULL);
     registered = 0;
+    deregistered = 0;
     make_and_free_many();
     if (stats_of_crowded().regions == 0) {
         (void)fprintf(stderr, "SKIP: a fork while a span goes: there are no regions here\n");
@@ -190,7 +191,7 @@ static void fork_during_removal(bool raw) {
         execbuf_pool_free(crowded);
         return;
     }
-    int lists = registered;
+    int lists = registered - deregistered; /* regions that became empty are gone */
     size_t mapped = stats_of_crowded().mapped;
     pthread_t thread = start(publish, &published);
     pid_t child = make_child(raw);
