@@ -31,8 +31,10 @@
  *
  * Thread safety: every function may be called from any thread, and calls on different buffers may run
  * concurrently. Concurrent calls on the same buffer are allowed only if both take a pointer to const. If two
- * threads free the same handle, exactly one succeeds and the other gets EXECBUF_E_STALE. A thread must not be
- * cancelled (pthread_cancel) inside a function of execbuf.
+ * threads free the same handle, exactly one succeeds and the other gets EXECBUF_E_STALE.
+ *
+ * Cancellation: no function is a cancellation point, so pthread_cancel does not end a thread inside of one.
+ * But a thread must not have asynchronous cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) when it calls execbuf.
  *
  * Signals: signal handlers must not call execbuf. They may call published code, except on macOS on arm64 in a
  * handler that interrupted a function of execbuf. They may unwind, as profilers do, whatever function they

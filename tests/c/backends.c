@@ -23,26 +23,6 @@ static execbuf_status create(void) {
     return status;
 }
 
-/* Whether the list of mappings says that the buffer's memory has this name. */
-static bool is_named(const execbuf *checked, const char *name) {
-    bool found = false;
-    char line[512];
-    FILE *file = fopen("/proc/self/maps", "r");
-    CHECK(file != NULL);
-    while (fgets(line, sizeof line, file) != NULL) {
-        char *end;
-        uintptr_t start = (uintptr_t)strtoull(line, &end, 16);
-        uintptr_t after = (uintptr_t)strtoull(end + 1, NULL, 16);
-        uintptr_t entry = (uintptr_t)checked->entry;
-        if (start <= entry && entry < after) {
-            const char *path = strchr(line, '/');
-            found = name == NULL ? path == NULL : path != NULL && strncmp(path, name, strlen(name)) == 0;
-        }
-    }
-    (void)fclose(file);
-    return found;
-}
-
 static void check_wrong(execbuf_status status, const char *culprit) {
     CHECK(status == EXECBUF_E_BACKENDS && error.status == status && strcmp(error.culprit, culprit) == 0);
 }
@@ -80,6 +60,26 @@ static void a_wrong_variable_is_an_error_until_the_choice_is_made(void) {
 }
 
 #if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
+
+/* Whether the list of mappings says that the buffer's memory has this name. */
+static bool is_named(const execbuf *checked, const char *name) {
+    bool found = false;
+    char line[512];
+    FILE *file = fopen("/proc/self/maps", "r");
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL) {
+        char *end;
+        uintptr_t start = (uintptr_t)strtoull(line, &end, 16);
+        uintptr_t after = (uintptr_t)strtoull(end + 1, NULL, 16);
+        uintptr_t entry = (uintptr_t)checked->entry;
+        if (start <= entry && entry < after) {
+            const char *path = strchr(line, '/');
+            found = name == NULL ? path == NULL : path != NULL && strncmp(path, name, strlen(name)) == 0;
+        }
+    }
+    (void)fclose(file);
+    return found;
+}
 
 static execbuf_pool *pool_of(uint32_t backends) {
     execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;

@@ -143,6 +143,8 @@ program unwinder plain unwinder.c -D_GNU_SOURCE
 program pool-dump plain pool_dump.c -D_GNU_SOURCE
 program threads plain threads.c -D_GNU_SOURCE
 program backends plain backends.c -D_GNU_SOURCE
+program cancel plain cancel.c -D_GNU_SOURCE
+program cancel-unix unix cancel.c -D_GNU_SOURCE
 program backends-unix unix backends.c -D_GNU_SOURCE
 program buffer-unix unix buffer.c
 program placement-unix unix placement.c -D_GNU_SOURCE
