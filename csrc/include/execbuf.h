@@ -86,6 +86,30 @@
  * thunks without a pool stay. glibc removes the library's fork handlers together with it, and musl never
  * unloads a library; on other systems with fork, do not unload it.
  *
+ * System calls (Linux), for sandboxes; docs/hardened.md says which of them may fail. An operation makes the
+ * calls of the lines that apply, and no others. A process may use fewer backends (execbuf_set_backends).
+ *
+ *     the first buffer or pool        personality
+ *     a pool                          mmap madvise munmap membarrier
+ *     a dedicated mapping, flip       mmap mprotect munmap prctl
+ *     a dedicated mapping, memfd      mmap mremap munmap memfd_create write fcntl close prlimit64
+ *     a dedicated mapping, alias      mmap mprotect mremap munmap madvise
+ *     a region of a pool, any         personality getrandom
+ *     a region of a pool, memfd       mmap mprotect munmap memfd_create ftruncate fcntl madvise close prlimit64
+ *     a region of a pool, alias       mmap mprotect mremap munmap madvise
+ *     a rewrite                       as a dedicated mapping; and mremap membarrier
+ *     reusing memory in a pool        membarrier
+ *     freeing                         munmap
+ *     waiting for another thread      futex sched_yield clock_nanosleep membarrier
+ *     the heap of the C library       brk mmap munmap mremap madvise mprotect
+ *     execbuf_probe_system            all of these; and uname openat read close access
+ *
+ * A dedicated mapping is that of execbuf_new, execbuf_reserve and execbuf_publish, and that of large code of a
+ * pool. A pool makes a region when it has no memory left; otherwise publishing in it makes no system call.
+ * Thunks use the pool and the heap. On AArch64 all publishing calls membarrier, on RISC-V riscv_flush_icache.
+ * musl calls nanosleep where glibc calls clock_nanosleep; 32-bit systems have mmap2 and other variants. Loading
+ * the library may load libgcc_s.so.1. What is not listed here makes no system call.
+ *
  * The end of the process: all threads may use the library until it ends. There is one exception, with a
  * shared library of execbuf on Linux: if its first use is in a constructor of a library that the program is
  * linked with, then its memory is freed when the destructors run.

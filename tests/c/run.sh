@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds the C tests and runs them: sh tests/c/run.sh DIRECTORY
 # DIRECTORY receives the library and the programs. CC (cc), CXX (c++, or none), CFLAGS, CXXFLAGS, RUNNER (such as valgrind or
-# wine), SUFFIX (such as .exe) and JOBS (as many as there are processors) may be set. JOBS programs are compiled or run at
-# a time.
+# wine), SUFFIX (such as .exe), JOBS (as many as there are processors) and ONLY (the names of some programs) may be set. JOBS
+# programs are compiled or run at a time.
 set -eu
 
 out=$1
@@ -159,6 +159,10 @@ program pool-footprint-unix unix pool_footprint.c
 program pool-faults-unix unix-faults pool_faults.c
 program region-faults-unix unix-faults region_faults.c
 program parking-unix unix-faults parking.c"
+fi
+if [ -n "${ONLY:-}" ]; then
+    list=$(echo "$list" | grep -E "^[a-z_]+ ($(echo "$ONLY" | tr ' ' '|')) ")
+    variants=$(echo "$list" | cut -d ' ' -f 3 | sort -u)
 fi
 for variant in $variants; do
     echo "library $variant"
