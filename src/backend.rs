@@ -19,9 +19,9 @@ use crate::ffi::{self, execbuf_backend};
 pub enum Backend {
     /// `mprotect` or `VirtualProtect` changes the protection of the pages.
     Flip,
-    /// Linux: maps a sealed memfd that contains the code.
+    /// Linux: maps a sealed memfd that contains the code. FreeBSD, pools only: maps a memfd twice.
     Memfd,
-    /// Linux: fills the pages through a second mapping made by `mremap`.
+    /// Linux; NetBSD, pools only: fills the pages through a second mapping made by `mremap`.
     Alias,
     /// macOS on AArch64: uses `MAP_JIT` with the per-thread write protection.
     MapJit,

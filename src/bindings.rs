@@ -46,10 +46,11 @@ impl execbuf_backend {
     pub const EXECBUF_BACKEND_FLIP: execbuf_backend = execbuf_backend(1);
     /** Linux: an executable mapping of a memfd. For a dedicated mapping the file is written and sealed against
  writing before it is mapped. For a region of a pool, the file gets one writable mapping, is then sealed
- against further ones, and is mapped executable last.*/
+ against further ones, and is mapped executable last. FreeBSD on x86-64, pools only: a memfd with two
+ mappings, of which each is limited to its rights (PROT_MAX).*/
     pub const EXECBUF_BACKEND_MEMFD: execbuf_backend = execbuf_backend(2);
     /** Linux: executable anonymous pages, which are filled through a second, writable mapping that mremap
- made. No file is involved.*/
+ made. No file is involved. NetBSD on x86-64, pools only: the same.*/
     pub const EXECBUF_BACKEND_ALIAS: execbuf_backend = execbuf_backend(3);
     /** macOS on arm64: MAP_JIT pages. The system lists them as writable and executable; the processor lets
  each thread do only one of the two.*/

@@ -251,10 +251,11 @@ typedef enum execbuf_backend {
     EXECBUF_BACKEND_FLIP = 1,
     /* Linux: an executable mapping of a memfd. For a dedicated mapping the file is written and sealed against
      * writing before it is mapped. For a region of a pool, the file gets one writable mapping, is then sealed
-     * against further ones, and is mapped executable last. */
+     * against further ones, and is mapped executable last. FreeBSD on x86-64, pools only: a memfd with two
+     * mappings, of which each is limited to its rights (PROT_MAX). */
     EXECBUF_BACKEND_MEMFD = 2,
     /* Linux: executable anonymous pages, which are filled through a second, writable mapping that mremap
-     * made. No file is involved. */
+     * made. No file is involved. NetBSD on x86-64, pools only: the same. */
     EXECBUF_BACKEND_ALIAS = 3,
     /* macOS on arm64: MAP_JIT pages. The system lists them as writable and executable; the processor lets
      * each thread do only one of the two. */

@@ -6,6 +6,8 @@
 
 #if defined(_WIN32)
 #define NO_REGION "CreateFileMapping"
+#elif defined(__FreeBSD__) || defined(__NetBSD__)
+#define NO_REGION "minherit"
 #else
 /* Regions of either backend need this call; dedicated mappings by flip and memfd do not. */
 #define NO_REGION "madvise"

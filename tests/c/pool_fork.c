@@ -148,8 +148,16 @@ static void late_handler(void) {
     use_pool_in_handler(0);
 }
 
+/* In a child this handler runs before the library's, and there are no writable views. Only on Linux the
+ * library notices by itself that it was forked (MADV_WIPEONFORK). */
+#if defined(__FreeBSD__) || defined(__NetBSD__)
+#define EARLY_IN_CHILD NULL
+#else
+#define EARLY_IN_CHILD early_handler
+#endif
+
 __attribute__((constructor(101))) static void register_early(void) {
-    CHECK(pthread_atfork(early_handler, early_handler, early_handler) == 0);
+    CHECK(pthread_atfork(early_handler, early_handler, EARLY_IN_CHILD) == 0);
 }
 
 static void fork_handlers_can_use_pools(void) {
