@@ -89,26 +89,27 @@
  * System calls (Linux), for sandboxes; docs/hardened.md says which of them may fail. An operation makes the
  * calls of the lines that apply, and no others. A process may use fewer backends (execbuf_set_backends).
  *
- *     the first buffer or pool        personality
- *     a pool                          mmap madvise munmap membarrier
- *     a dedicated mapping, flip       mmap mprotect munmap prctl
- *     a dedicated mapping, memfd      mmap mremap munmap memfd_create write fcntl close prlimit64
- *     a dedicated mapping, alias      mmap mprotect mremap munmap madvise
- *     a region of a pool, any         personality getrandom
- *     a region of a pool, memfd       mmap mprotect munmap memfd_create ftruncate fcntl madvise close prlimit64
- *     a region of a pool, alias       mmap mprotect mremap munmap madvise
- *     a rewrite                       as a dedicated mapping; and mremap membarrier
- *     reusing memory in a pool        membarrier
- *     freeing                         munmap
- *     waiting for another thread      futex sched_yield clock_nanosleep membarrier
- *     the heap of the C library       brk mmap munmap mremap madvise mprotect
- *     execbuf_probe_system            all of these; and uname openat read close access
+ *     the first buffer or pool     personality
+ *     a pool                       mmap madvise munmap membarrier
+ *     a dedicated mapping, flip    mmap mprotect munmap prctl
+ *     a dedicated mapping, memfd   mmap mremap munmap memfd_create write fcntl close prlimit64
+ *     a dedicated mapping, alias   mmap mprotect mremap munmap madvise
+ *     a region of a pool, any      personality getrandom
+ *     a region of a pool, memfd    mmap mprotect munmap memfd_create ftruncate fcntl madvise close prlimit64
+ *     a region of a pool, alias    mmap mprotect mremap munmap madvise
+ *     code with a placement        openat read close brk
+ *     a rewrite                    as a dedicated mapping; and mremap membarrier
+ *     reusing memory in a pool     membarrier
+ *     freeing                      munmap
+ *     waiting for another thread   futex sched_yield clock_nanosleep membarrier
+ *     the heap of the C library    brk mmap munmap mremap madvise mprotect
+ *     execbuf_probe_system         all of these; and uname openat read close access
  *
- * A dedicated mapping is that of execbuf_new, execbuf_reserve and execbuf_publish, and that of large code of a
- * pool. A pool makes a region when it has no memory left; otherwise publishing in it makes no system call.
+ * A dedicated mapping is that of execbuf_new, execbuf_reserve and execbuf_publish, and that of large code of
+ * a pool. A pool makes a region when it has no memory left; otherwise publishing in it makes no system call.
  * Thunks use the pool and the heap. On AArch64 all publishing calls membarrier, on RISC-V riscv_flush_icache.
- * musl calls nanosleep where glibc calls clock_nanosleep; 32-bit systems have mmap2 and other variants. Loading
- * the library may load libgcc_s.so.1. What is not listed here makes no system call.
+ * musl calls nanosleep where glibc calls clock_nanosleep; 32-bit systems have mmap2 and other variants.
+ * Loading the library may load libgcc_s.so.1. What is not listed here makes no system call.
  *
  * The end of the process: all threads may use the library until it ends. There is one exception, with a
  * shared library of execbuf on Linux: if its first use is in a constructor of a library that the program is
@@ -582,14 +583,13 @@ EXECBUF_API uint64_t execbuf_stale_count(void);
  * systems), or less if the system refuses that much. Only pages that were ever used take memory. A region has
  * an executable mapping and a writable one at a random address, which no function reveals. With
  * EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable mapping become
- * writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping as from
- * execbuf_new, and
- * so does all code if no region can be made. An empty region is returned to the system, but if its resident
- * part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed code is reused but not
- * returned, because the kernel refuses to remove pages from a sealed memfd. Huge pages are not used. Linux
- * gives memory to the pages of a memfd when they are first written, and raises SIGBUS if it has none
- * (vm.overcommit_memory=2, memory cgroups). The library asks for the memory before it writes, and reports
- * EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
+ * writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping as
+ * from execbuf_new, and so does all code if no region can be made. An empty region is returned to the system,
+ * but if its resident part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed
+ * code is reused but not returned, because the kernel refuses to remove pages from a sealed memfd. Huge pages
+ * are not used. Linux gives memory to the pages of a memfd when they are first written, and raises SIGBUS if
+ * it has none (vm.overcommit_memory=2, memory cgroups). The library asks for the memory before it writes, and
+ * reports EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
  *
  * Freed code is overwritten with traps at once, except in a frozen region. Its memory goes into quarantine,
  * and is reused after every processor has discarded the old instructions: one membarrier(2) releases all of
