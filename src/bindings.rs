@@ -153,14 +153,13 @@ pub struct execbuf_placement {
  systems), or less if the system refuses that much. Only pages that were ever used take memory. A region has
  an executable mapping and a writable one at a random address, which no function reveals. With
  EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable mapping become
- writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping as from
- execbuf_new, and
- so does all code if no region can be made. An empty region is returned to the system, but if its resident
- part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed code is reused but not
- returned, because the kernel refuses to remove pages from a sealed memfd. Huge pages are not used. Linux
- gives memory to the pages of a memfd when they are first written, and raises SIGBUS if it has none
- (vm.overcommit_memory=2, memory cgroups). The library asks for the memory before it writes, and reports
- EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
+ writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping as
+ from execbuf_new, and so does all code if no region can be made. An empty region is returned to the system,
+ but if its resident part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed
+ code is reused but not returned, because the kernel refuses to remove pages from a sealed memfd. Huge pages
+ are not used. Linux gives memory to the pages of a memfd when they are first written, and raises SIGBUS if
+ it has none (vm.overcommit_memory=2, memory cgroups). The library asks for the memory before it writes, and
+ reports EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
 
  Freed code is overwritten with traps at once, except in a frozen region. Its memory goes into quarantine,
  and is reused after every processor has discarded the old instructions: one membarrier(2) releases all of
