@@ -89,21 +89,21 @@
  * System calls (Linux), for sandboxes; docs/hardened.md says which of them may fail. An operation makes the
  * calls of the lines that apply, and no others. A process may use fewer backends (execbuf_set_backends).
  *
- *     the first buffer or pool     personality
- *     a pool                       mmap madvise munmap membarrier
- *     a dedicated mapping, flip    mmap mprotect munmap prctl
- *     a dedicated mapping, memfd   mmap mremap munmap memfd_create write fcntl close prlimit64
- *     a dedicated mapping, alias   mmap mprotect mremap munmap madvise
- *     a region of a pool, any      personality getrandom
- *     a region of a pool, memfd    mmap mprotect munmap memfd_create ftruncate fcntl madvise close prlimit64
- *     a region of a pool, alias    mmap mprotect mremap munmap madvise
- *     code with a placement        openat read close brk
- *     a rewrite                    as a dedicated mapping; and mremap membarrier
- *     reusing memory in a pool     membarrier
- *     freeing                      munmap
- *     waiting for another thread   futex sched_yield clock_nanosleep membarrier
- *     the heap of the C library    brk mmap munmap mremap madvise mprotect
- *     execbuf_probe_system         all of these; and uname openat read close access
+ *     the first buffer or pool    personality
+ *     a pool                      mmap madvise munmap membarrier
+ *     a dedicated mapping, flip   mmap mprotect munmap prctl
+ *     a dedicated mapping, memfd  mmap mremap munmap memfd_create write fcntl close prlimit64
+ *     a dedicated mapping, alias  mmap mprotect mremap munmap madvise
+ *     a region, any               personality getrandom
+ *     a region, memfd             mmap mprotect munmap memfd_create ftruncate fcntl madvise close prlimit64
+ *     a region, alias             mmap mprotect mremap munmap madvise
+ *     code with a placement       openat read close brk
+ *     a rewrite                   as a dedicated mapping; and mremap membarrier
+ *     reusing memory in a pool    membarrier
+ *     freeing                     munmap
+ *     waiting for another thread  futex sched_yield clock_nanosleep membarrier
+ *     the heap of the C library   brk mmap munmap mremap madvise mprotect
+ *     execbuf_probe_system        all of these; and uname openat read close access
  *
  * A dedicated mapping is that of execbuf_new, execbuf_reserve and execbuf_publish, and that of large code of
  * a pool. A pool makes a region when it has no memory left; otherwise publishing in it makes no system call.
