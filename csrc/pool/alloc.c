@@ -205,8 +205,8 @@ static execbuf_status map_region(execbuf_pool *pool, uint32_t pages, xb_region *
     size_t size = next_region_size(pool, least);
     for (;;) {
         xb_prim_window window;
-        execbuf_status status =
-            xb_region_new(region, size, xb_placement_window(pool, &window), pool->name, pool->backends, report);
+        execbuf_status status = xb_region_new(region, size, xb_placement_window(pool, &window), pool->name,
+                                              pool->backends, report);
         if (status == EXECBUF_OK) {
             xb_pool_lock(pool);
             if (xb_placement_add(pool, (*region)->views.rx, size)) {

@@ -53,8 +53,8 @@ bool xb_reclaim_is_worthwhile(const execbuf_pool *pool);
 /* Ends quarantine: makes a barrier, then all slots in quarantine are free.
  *
  * Returns: false if nothing is in quarantine, or if the barrier was refused and the processor needs it.
- * In/out: empty: the list (by next) of spans that were removed because they are empty now; those are added. The
- *                pages of spans with unwind tables become free in xb_reclaim_unlock. */
+ * In/out: empty: the list (by next) of spans that were removed because they are empty now; those are added.
+ * The pages of spans with unwind tables become free in xb_reclaim_unlock. */
 bool xb_reclaim_quarantine(execbuf_pool *pool, xb_span **empty);
 
 /* Chooses the region that stays when it is empty: the newest one, unless it is too large or frozen.

@@ -75,7 +75,8 @@ execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window 
     if (region == NULL) {
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
-    execbuf_status status = xb_views_new(&region->views, &region->backend, size, window, name, backends, error);
+    execbuf_status status =
+        xb_views_new(&region->views, &region->backend, size, window, name, backends, error);
     if (status != EXECBUF_OK) {
         free(region);
         return status;

@@ -113,7 +113,7 @@ static void stale_handles_are_refused_when_tags_run_out(void) {
     }
     stats = stats_of(pool);
     CHECK(stats.live == 1 && stats.regions <= 2 && /* that of the live buffer, and an empty one */
-          stats.resident < ((size_t)1 << 20)); /* no memory is lost */
+          stats.resident < ((size_t)1 << 20));     /* no memory is lost */
     CHECK(execbuf_free(&kept) == EXECBUF_OK);
     execbuf_pool_free(pool);
 }

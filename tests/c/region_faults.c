@@ -70,50 +70,6 @@ static void a_failed_span_leaves_traps(void) {
     clean_up();
 }
 
-#if LADDER
-#include <sys/wait.h>
-#include <unistd.h>
-
-/* While processors cannot be told to discard old instructions, memory of freed code is not used again. */
-static void without_a_barrier_no_memory_is_reused(void) {
-    enum { SIZE = 256, FEW = 1000, MANY = 3 * FEW };
-    static execbuf buffers[MANY];
-    static const void *used[FEW];
-    make_pool_with_code();
-    if (stats_of_pool().regions == 0) {
-        (void)fprintf(stderr, "SKIP: a missing barrier: there are no regions here\n");
-        clean_up();
-        return;
-    }
-    arm("barrier", 0, true);
-    for (int i = 0; i < FEW; i++) {
-        CHECK(publish_size(&buffers[i], 1, SIZE) == EXECBUF_OK);
-        used[i] = buffers[i].entry;
-    }
-    for (int i = 0; i < FEW; i++) {
-        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
-    }
-    for (int i = 0; i < MANY; i++) {
-        CHECK(publish_size(&buffers[i], 2, SIZE) == EXECBUF_OK && call(&buffers[i], 0) == 2);
-        for (int j = 0; j < FEW; j++) {
-            CHECK(buffers[i].entry != used[j]);
-        }
-    }
-    CHECK(failures > 0 && failures < 10); /* it does not ask each time */
-    disarm();
-    size_t resident = stats_of_pool().resident;
-    for (int i = 0; i < MANY; i++) {
-        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
-    }
-    for (int i = 0; i < MANY; i++) {
-        CHECK(publish_size(&buffers[i], 3, SIZE) == EXECBUF_OK && call(&buffers[i], 0) == 3);
-    }
-    CHECK(stats_of_pool().resident <= resident + MANY * SIZE / 3); /* the memory is used again */
-    for (int i = 0; i < MANY; i++) {
-        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
-    }
-    clean_up();
-}
 #if defined(__x86_64__)
 /* Makes a thunk that has another adapter than those of all other numbers, of more than 1 KiB. It is never
  * called. */
@@ -164,6 +120,51 @@ static void adapters_use_every_page_if_no_region_can_be_made(void) {
     clean_up();
 }
 #endif
+
+#if LADDER
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* While processors cannot be told to discard old instructions, memory of freed code is not used again. */
+static void without_a_barrier_no_memory_is_reused(void) {
+    enum { SIZE = 256, FEW = 1000, MANY = 3 * FEW };
+    static execbuf buffers[MANY];
+    static const void *used[FEW];
+    make_pool_with_code();
+    if (stats_of_pool().regions == 0) {
+        (void)fprintf(stderr, "SKIP: a missing barrier: there are no regions here\n");
+        clean_up();
+        return;
+    }
+    arm("barrier", 0, true);
+    for (int i = 0; i < FEW; i++) {
+        CHECK(publish_size(&buffers[i], 1, SIZE) == EXECBUF_OK);
+        used[i] = buffers[i].entry;
+    }
+    for (int i = 0; i < FEW; i++) {
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+    for (int i = 0; i < MANY; i++) {
+        CHECK(publish_size(&buffers[i], 2, SIZE) == EXECBUF_OK && call(&buffers[i], 0) == 2);
+        for (int j = 0; j < FEW; j++) {
+            CHECK(buffers[i].entry != used[j]);
+        }
+    }
+    CHECK(failures > 0 && failures < 10); /* it does not ask each time */
+    disarm();
+    size_t resident = stats_of_pool().resident;
+    for (int i = 0; i < MANY; i++) {
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+    for (int i = 0; i < MANY; i++) {
+        CHECK(publish_size(&buffers[i], 3, SIZE) == EXECBUF_OK && call(&buffers[i], 0) == 3);
+    }
+    CHECK(stats_of_pool().resident <= resident + MANY * SIZE / 3); /* the memory is used again */
+    for (int i = 0; i < MANY; i++) {
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+    clean_up();
+}
 
 /* The first pool of the process asks for the page of the fork mark. If there is no memory for it, the first
  * region asks again; so the child of a raw clone still notices what it is. */
@@ -270,13 +271,9 @@ int main(void) {
     RUN(a_region_that_runs_stale_code_is_rejected);
     RUN(a_failed_region_is_tried_again_after_a_pause);
     RUN(a_failed_span_leaves_traps);
-<<<<<<< HEAD
-    RUN(without_a_barrier_no_memory_is_reused);
 #if defined(__x86_64__)
     RUN(adapters_use_every_page_if_no_region_can_be_made);
 #endif
-=======
->>>>>>> 1c8c565 (The test of a missing barrier is for Linux, which alone can pretend)
 #if LADDER
     RUN(without_a_barrier_no_memory_is_reused);
     RUN(an_interrupted_span_pins_no_region_in_a_child);
