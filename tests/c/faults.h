@@ -96,6 +96,13 @@ static inline int open_fds(void) {
 }
 #endif
 
+/* The mappings in which a leak would show. AddressSanitizer's allocator splits mappings of its own. */
+#if defined(__SANITIZE_ADDRESS__)
+#define LEAKS look_at_code
+#else
+#define LEAKS look
+#endif
+
 /* The buffer that a scenario uses, and the report of its call. */
 static execbuf buffer;
 static execbuf_error error;
@@ -160,7 +167,7 @@ static inline bool run(const scenario *tested, long number, bool all_after, bool
     if (cold) {
         forget();
     }
-    maps maps_before = look();
+    maps maps_before = LEAKS();
     int fds_before = open_fds();
     tested->before();
     if (cold) {
@@ -175,11 +182,11 @@ static inline bool run(const scenario *tested, long number, bool all_after, bool
     tested->after(status);
     CHECK(execbuf_free(&buffer) == EXECBUF_OK);
     CHECK(execbuf_free(NULL) == EXECBUF_OK);
-    if (!same(maps_before, look()) || open_fds() != fds_before) {
+    if (!same(maps_before, LEAKS()) || open_fds() != fds_before) {
         (void)fprintf(
             stderr, "leak: %s, fault %ld%s%s: %zu maps, %zu bytes, %d descriptors; were %zu, %zu, %d\n",
-            tested->name, number, all_after ? " and all after" : "", cold ? ", cold" : "", look().count,
-            look().bytes, open_fds(), maps_before.count, maps_before.bytes, fds_before);
+            tested->name, number, all_after ? " and all after" : "", cold ? ", cold" : "", LEAKS().count,
+            LEAKS().bytes, open_fds(), maps_before.count, maps_before.bytes, fds_before);
         exit(1);
     }
     return reached;

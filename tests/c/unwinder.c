@@ -144,7 +144,7 @@ static void many_adapters_take_few_registrations(void) {
         (void)fprintf(stderr, "SKIP: unwind tables of regions: there are none here\n");
     } else {
         CHECK(stats.live - MANY > 2 * MANY / 3); /* adapters */
-        CHECK(list_count <= 40 && registrations == list_count);
+        CHECK(list_count <= 50 && registrations == list_count);
     }
     check_adapters();
     end();
@@ -236,12 +236,12 @@ static void what_many_adapters_took_is_given_back(void) {
     CHECK(after.bookkeeping < full.bookkeeping / 4 || full.regions == 0);
     /* Each class keeps at most 128 KiB. */
     CHECK(full.regions == 0 || (list_count < most_lists && registered_bytes() <= 6 * (128 << 10)));
-    /* Those that are kept are used again. */
+    /* Those that are kept are used again; some went with their regions, at most one for each class. */
     size_t kept = registrations;
     for (uint32_t i = 0; i < 20; i++) {
         CHECK(make(&thunks[i], 100, NULL) == EXECBUF_OK);
     }
-    CHECK(registrations == kept || full.regions == 0);
+    CHECK(registrations <= kept + 6 || full.regions == 0);
     check_adapters();
     for (size_t i = 0; i < user_count; i++) {
         CHECK(execbuf_free(&users[i]) == EXECBUF_OK);
