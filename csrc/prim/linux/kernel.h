@@ -56,6 +56,9 @@ extern unsigned long getauxval(unsigned long type);
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 
 /* include/uapi/linux/membarrier.h, Linux 4.14; SYNC_CORE: 4.16. These have names of ours, since the header
  * has them as enumerators, which #ifndef does not see. */
