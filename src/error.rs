@@ -48,7 +48,7 @@ pub enum ErrorKind {
     Denied,
     /// The process has the `READ_IMPLIES_EXEC` personality, in which all memory is executable.
     ReadImpliesExec,
-    /// execbuf does not know how to publish code on this platform.
+    /// execbuf does not know how to publish code on this platform, or the system has no protection key for a pool.
     Unsupported,
     /// A rewrite failed, and the old code could not be made executable again. The buffer can only be dropped.
     Lost,

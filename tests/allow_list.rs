@@ -37,7 +37,7 @@ fn table() -> Vec<Row> {
             Row { what, needed: calls(needed), optional: calls(optional) }
         })
         .collect();
-    assert_eq!(rows.len(), 5, "the table has a line for each backend of buffers and of pools");
+    assert_eq!(rows.len(), 6, "the table has a line for each backend of buffers and of pools, and one for keys");
     rows
 }
 
@@ -58,6 +58,8 @@ fn number(call: &str) -> libc::c_long {
         "mremap" => libc::SYS_mremap,
         "munmap" => libc::SYS_munmap,
         "personality" => libc::SYS_personality,
+        "pkey_alloc" => libc::SYS_pkey_alloc,
+        "pkey_mprotect" => libc::SYS_pkey_mprotect,
         "prctl" => libc::SYS_prctl,
         "prlimit64" => libc::SYS_prlimit64,
         "write" => libc::SYS_write,
@@ -73,6 +75,11 @@ fn publish_under(row: &Row, calls: &[&str], otherwise: u32) -> End {
     numbers.extend(["brk", "exit_group"].map(number)); // the heap, and the end of the child
     let codes = [returning(1), returning(2)];
     let (maker, backend) = row.what.split_once(", ").expect("what, and the backend");
+    let has_key = maker.ends_with("key");
+    if has_key && !execbuf::probe().facts().any(|fact| fact == ("protection keys", "yes")) {
+        skip("a pool with a protection key: there are none here");
+        return End::Exited(SKIPPED);
+    }
     forked(|| {
         if backend != "flip" && maker == "`ExecBuffer`" {
             must(&harden::mdwe()); // rules flip out
@@ -86,7 +93,7 @@ fn publish_under(row: &Row, calls: &[&str], otherwise: u32) -> End {
             ExecBuffer::new(&codes[0]).is_ok_and(|buffer| rewritten(buffer, &codes[1]))
         } else {
             let expected = if backend == "alias" { Backend::Alias } else { Backend::Memfd };
-            ExecPool::new().is_ok_and(|pool| {
+            ExecPool::builder().protection_key(has_key).build().is_ok_and(|pool| {
                 let done = pool.publish(&codes[0]).is_ok_and(|buffer| rewritten(buffer, &codes[1]));
                 done && pool.stats().backend() == Some(expected)
             })

@@ -37,7 +37,13 @@ execbuf_status xb_api_pool_new(execbuf_pool **out, const xb_pool_options *option
     if (!xb_choice_allows_any(options->backends)) {
         return xb_error_set(error, EXECBUF_E_BACKENDS, "backends", 0);
     }
-    xb_registry_added added = xb_registry_add(out, options);
+    xb_pool_options known = *options;
+    known.key = XB_PRIM_NO_KEY;
+    xb_result result = options->has_key ? xb_prim_get_key(&known.key) : xb_ok();
+    if (result.call != NULL) {
+        return xb_error_set(error, EXECBUF_E_UNSUPPORTED, result.call, result.code);
+    }
+    xb_registry_added added = xb_registry_add(out, &known);
     return added == XB_REGISTRY_ADDED ? xb_error_ok(error) : refuse_pool(error, added);
 }
 
@@ -51,11 +57,15 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     if (options != NULL && !xb_sized_read(&known, options, sizeof known)) {
         return xb_error_set(error, EXECBUF_E_VERSION, "options", 0);
     }
-    if (known.reserved != 0) {
-        return xb_error_set(error, EXECBUF_E_VERSION, "options", 0);
+    if (known.protection_key > 1) {
+        return xb_error_set(error, EXECBUF_E_VERSION, "protection_key", 0);
     }
-    xb_pool_options checked = {XB_ANYWHERE, known.reach, known.name != NULL ? known.name : "execbuf",
-                               known.backends};
+    xb_pool_options checked = {XB_ANYWHERE,
+                               known.reach,
+                               known.name != NULL ? known.name : "execbuf",
+                               known.backends,
+                               known.protection_key == 1,
+                               XB_PRIM_NO_KEY};
     if (strlen(checked.name) > EXECBUF_POOL_NAME_MAX) {
         return xb_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
     }

@@ -41,6 +41,7 @@ static void hook_unload(void) {
     xb_unmap_parked();
     xb_reclaim_all();
     xb_handles_free_all();
+    xb_prim_free_key();
     xb_prim_remove_fork_mark();
 }
 

@@ -18,17 +18,17 @@
 /* Copies pages to staged ones, with the change. It is not inlined, because gcc would warn of a null copy on
  * platforms where xb_prim_stage always fails. */
 XB_COLD void fill_copy(void *copy, const xb_rewrite *change) {
-    xb_prim_begin_write();
+    xb_prim_begin_write(XB_PRIM_NO_KEY);
     memcpy(copy, change->base, change->size);
     memcpy((uint8_t *)copy + change->offset, change->code, change->length);
-    xb_prim_end_write();
+    xb_prim_end_write(XB_PRIM_NO_KEY);
 }
 
 /* Writes bytes to pages that were reopened, and publishes the pages. */
 static xb_result write_reopened(execbuf_backend backend, const xb_rewrite *change, const void *bytes) {
-    xb_prim_begin_write();
+    xb_prim_begin_write(XB_PRIM_NO_KEY);
     memmove((uint8_t *)change->base + change->offset, bytes, change->length);
-    xb_prim_end_write();
+    xb_prim_end_write(XB_PRIM_NO_KEY);
     return xb_prim_publish(backend, change->base, change->size);
 }
 

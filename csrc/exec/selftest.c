@@ -59,9 +59,9 @@ static xb_result write_selftest_page(const void *target, const uint8_t *code, si
         bool done = xb_rewrite_pages(page->backend, &change, &report) == EXECBUF_OK;
         return done ? xb_ok() : xb_failed(report.culprit, report.os_error);
     }
-    xb_prim_begin_write();
+    xb_prim_begin_write(XB_PRIM_NO_KEY);
     memcpy(page->base + XB_ENTRY_OFFSET, code, length);
-    xb_prim_end_write();
+    xb_prim_end_write(XB_PRIM_NO_KEY);
     return xb_prim_publish(page->backend, page->base, page->size);
 }
 

@@ -27,9 +27,9 @@ static xb_result write_view(const void *target, const uint8_t *code, size_t leng
     if (again && XB_FAULT("stale") != 0) {
         return xb_ok(); /* behave as an emulator that keeps running the old code */
     }
-    xb_prim_begin_write();
+    xb_prim_begin_write(views->key);
     memcpy(views->rw + XB_ENTRY_OFFSET, code, length);
-    xb_prim_end_write();
+    xb_prim_end_write(views->key);
     xb_prim_sync(views->rx + XB_ENTRY_OFFSET, views->rw + XB_ENTRY_OFFSET, length);
     return xb_ok();
 }
@@ -37,14 +37,16 @@ static xb_result write_view(const void *target, const uint8_t *code, size_t leng
 /* Runs the self-test in page 0 of a region, then fills the page with traps. It is never used again. */
 static xb_result test_views(const xb_prim_views *views) {
     size_t page = xb_prim_query().page_size;
+    xb_prim_begin_write(views->key);
     xb_result result = xb_prim_populate(views->rw, page);
+    xb_prim_end_write(views->key);
     if (result.call == NULL) {
         result = xb_selftest(write_view, views, views->rx + XB_ENTRY_OFFSET, true);
     }
     if (result.call == NULL) {
-        xb_prim_begin_write();
+        xb_prim_begin_write(views->key);
         xb_fill_traps(views->rw, page);
-        xb_prim_end_write();
+        xb_prim_end_write(views->key);
         xb_prim_sync(views->rx, views->rw, page);
     }
     return result;
@@ -71,7 +73,7 @@ static xb_result map_views(execbuf_backend backend, size_t size, const xb_prim_w
 
 xb_result xb_selftest_views(execbuf_backend backend) {
     size_t size = xb_prim_query().smallest_region;
-    xb_prim_views views = {NULL, NULL};
+    xb_prim_views views = {NULL, NULL, XB_PRIM_NO_KEY};
     xb_result result = map_views(backend, size, NULL, "execbuf", &views);
     if (result.call == NULL) {
         xb_unmap_temporary(views.rx, separate_rw(&views), size);
@@ -98,7 +100,8 @@ execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, size
             xb_ladder_add_excluded(error, info.pool_backends[i]);
             continue;
         }
-        xb_prim_views mapped = {NULL, NULL};
+        xb_prim_views mapped = {NULL, NULL, XB_PRIM_NO_KEY};
+        mapped.key = views->key;
         result = map_views(info.pool_backends[i], size, window, name, &mapped);
         if (result.call == NULL) {
             *views = mapped;

@@ -18,8 +18,9 @@ XB_PRIVATE_BEGIN
  *          EXECBUF_E_DENIED               the system refused every backend, or all are excluded;
  *          EXECBUF_E_UNSUPPORTED          the platform has no regions;
  *          EXECBUF_E_READ_IMPLIES_EXEC    the personality makes readable memory executable.
- * Out: views:   the views; unchanged on failure. Unmap them with xb_views_free.
- *      backend: the backend; unchanged on failure.
+ * In/out: views: its key is that of the writable view. The views; unchanged on failure. Unmap them with
+ *               xb_views_free.
+ * Out: backend: the backend; unchanged on failure.
  * In:  size:    of each view, as for xb_prim_map_region.
  *      window:  where rx is, as for xb_prim_stage.
  *      name:    as for xb_prim_map_region.

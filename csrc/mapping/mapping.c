@@ -62,11 +62,11 @@ static execbuf_status publish_mapping(xb_record *record, const void *code, size_
     uint8_t *base = (uint8_t *)record->base;
     size_t size = xb_mapping_size(length);
     size_t end = round_up(XB_ENTRY_OFFSET + length, 16); /* traps are written 16 bytes at a time */
-    xb_prim_begin_write();
+    xb_prim_begin_write(XB_PRIM_NO_KEY);
     xb_fill_traps(base, XB_ENTRY_OFFSET);
     xb_fill_traps(base + end - 16, size - end + 16);
     memcpy(base + XB_ENTRY_OFFSET, code, length);
-    xb_prim_end_write();
+    xb_prim_end_write(XB_PRIM_NO_KEY);
     execbuf_backend backend;
     execbuf_status status = xb_ladder_publish(base, size, record->backends, &backend, error);
     if (status != EXECBUF_OK) {

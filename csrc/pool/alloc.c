@@ -206,7 +206,7 @@ static execbuf_status map_region(execbuf_pool *pool, uint32_t pages, xb_region *
     for (;;) {
         xb_prim_window window;
         execbuf_status status = xb_region_new(region, size, xb_placement_window(pool, &window), pool->name,
-                                              pool->backends, report);
+                                              pool->backends, pool->key, report);
         if (status == EXECBUF_OK) {
             xb_pool_lock(pool);
             if (xb_placement_add(pool, (*region)->views.rx, size)) {

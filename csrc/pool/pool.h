@@ -54,9 +54,14 @@ typedef struct xb_pool_options {
     size_t reach;
     const char *name;  /* at most EXECBUF_POOL_NAME_MAX bytes */
     uint32_t backends; /* the set of those that may be used; 0: all */
+    bool has_key;      /* whether a protection key guards its writable views: */
+    uint32_t key;      /* this one, or XB_PRIM_NO_KEY */
 } xb_pool_options;
 
 struct execbuf_pool {
+    /* A constant: longer code does not take the fast path of xb_pool_put. 0 if the pool has a protection key,
+     * so that the fast path need not look at the key. It is read together with the lock. */
+    size_t fast_limit;
     xb_biased_lock lock; /* guards all members below that are not constants */
     uint32_t number; /* constant, not 0; that of the memory, which serves several pools one after another */
     struct execbuf_pool *next_unused; /* registry.c's: in the list of pools that are not in use */
@@ -67,6 +72,7 @@ struct execbuf_pool {
     char name[EXECBUF_POOL_NAME_MAX + 1];
     uint32_t backends; /* the set of those that may be used; 0: all */
     size_t largest;    /* longer code gets a dedicated mapping */
+    uint32_t key;      /* the protection key of writable views, or XB_PRIM_NO_KEY */
 
     bool is_freed;   /* by its user; what it published may still be alive */
     bool must_sweep; /* there may be frozen regions without live slots, which can be unmapped */

@@ -23,7 +23,7 @@ static execbuf_status put_one(execbuf_pool *pool, execbuf *out, const void *code
     if (rw == NULL) {
         return xb_large_new(pool, out, code, length, NULL, error);
     }
-    xb_slot_write(rw, out->entry, code, length);
+    xb_slot_write(pool->key, rw, out->entry, code, length);
     return EXECBUF_OK;
 }
 
@@ -40,15 +40,26 @@ execbuf_status xb_put_slowly(execbuf_pool *pool, execbuf *out, const void *code,
 
 execbuf_status xb_put_finish(uint8_t *rw, const execbuf *out, const void *code, size_t length,
                              execbuf_error *error) {
-    xb_slot_write(rw, out->entry, code, length);
+    xb_slot_write(XB_PRIM_NO_KEY, rw, out->entry, code, length); /* see xb_pool_put */
     xb_fresh_barrier();
     return xb_error_ok(error);
+}
+
+/* Locks a pool and begins to write to its slots; the other function ends both. */
+static void lock_to_write(execbuf_pool *pool) {
+    xb_pool_lock(pool);
+    xb_prim_begin_write(pool->key);
+}
+
+static void unlock_written(execbuf_pool *pool) {
+    xb_prim_end_write(pool->key);
+    xb_pool_unlock(pool);
 }
 
 execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf_code *codes, size_t count,
                                  execbuf_error *error) {
     execbuf_status status = EXECBUF_OK;
-    xb_pool_lock(pool);
+    lock_to_write(pool);
     size_t at_fault = 0;
     for (size_t i = 0; i < count && status == EXECBUF_OK; i++) {
         uint32_t class_ = xb_size_class(codes[i].length);
@@ -57,15 +68,15 @@ execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf
             rw = xb_alloc_listed(pool, class_, codes[i].length, XB_USE_CODE, &out[i]);
         }
         if (rw != NULL) {
-            xb_slot_write(rw, out[i].entry, codes[i].bytes, codes[i].length);
+            xb_slot_copy(rw, out[i].entry, codes[i].bytes, codes[i].length);
         } else {
-            xb_pool_unlock(pool);
+            unlock_written(pool);
             status = put_one(pool, &out[i], codes[i].bytes, codes[i].length, error);
-            xb_pool_lock(pool);
+            lock_to_write(pool);
         }
         at_fault = i;
     }
-    xb_pool_unlock(pool);
+    unlock_written(pool);
     if (status == EXECBUF_OK) {
         xb_fresh_barrier();
         return xb_error_ok(error);
@@ -98,7 +109,7 @@ execbuf_status xb_pool_put_hidden(execbuf_pool *pool, execbuf *out, const void *
         return xb_large_new_shared(pool, out, code, length, error);
     }
     out->length = length;
-    xb_slot_write(rw, out->entry, code, length);
+    xb_slot_write(pool->key, rw, out->entry, code, length);
     xb_fresh_barrier();
     return EXECBUF_OK;
 }

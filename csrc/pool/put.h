@@ -28,8 +28,9 @@ XB_EXTERNAL_NOINLINE execbuf_status xb_put_finish(uint8_t *rw, const execbuf *ou
 
 /* Publishes code.
  *
- * This is the fast path: it applies if the lock is biased to this thread and a slot of the right class is
- * free. Every call is a tail call, so that no registers are saved; this is also why it is inline.
+ * This is the fast path: it applies if the lock is biased to this thread, a slot of the right class is free,
+ * and the pool has no protection key. Every call is a tail call, so that no registers are saved; this is also
+ * why it is inline.
  *
  * Returns: the status of execbuf_pool_publish.
  * Out: out:    the new buffer; all zero on failure. Free it with xb_pool_drop.
@@ -38,7 +39,7 @@ XB_EXTERNAL_NOINLINE execbuf_status xb_put_finish(uint8_t *rw, const execbuf *ou
  * Out: error:  the report, or NULL. */
 XB_INLINE execbuf_status xb_pool_put(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                                      execbuf_error *error) {
-    if (XB_UNLIKELY(length - 1 >= XB_MAX_SLOT_SIZE || xb_prim_is_clone() ||
+    if (XB_UNLIKELY(length - 1 >= pool->fast_limit || xb_prim_is_clone() ||
                     !xb_try_lock_biased(&pool->lock))) {
         return xb_put_slowly(pool, out, code, length, error);
     }

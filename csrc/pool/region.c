@@ -42,7 +42,6 @@ static xb_region *new_bookkeeping(size_t size, size_t page_size) {
     if (region != NULL) {
         region->size = size;
         region->bookkeeping = bytes;
-        region->is_active = true;
         region->page_shift = xb_highest_bit(page_size);
         region->page_count = (uint32_t)pages;
         region->owners = (void **)(void *)(region + 1);
@@ -65,7 +64,7 @@ size_t xb_region_size_for(uint32_t pages) {
 }
 
 execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window *window, const char *name,
-                             uint32_t backends, execbuf_error *error) {
+                             uint32_t backends, uint32_t key, execbuf_error *error) {
     xb_prim_info info = xb_prim_query();
     *out = NULL;
     if (info.pool_backend_count == 0) {
@@ -75,6 +74,8 @@ execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window 
     if (region == NULL) {
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
+    region->views.key = key;
+    region->is_active = key == XB_PRIM_NO_KEY;
     execbuf_status status =
         xb_views_new(&region->views, &region->backend, size, window, name, backends, error);
     if (status != EXECBUF_OK) {
@@ -180,7 +181,9 @@ uint32_t xb_region_alloc(xb_region *region, uint32_t pages) {
 /* Gives memory to the pages of a range, and marks them. */
 static xb_result populate(xb_region *region, uint32_t page, uint32_t end) {
     uint8_t *rw = region->views.rw + ((size_t)page << region->page_shift);
+    xb_prim_begin_write(region->views.key); /* the kernel checks the rights of the thread */
     xb_result result = xb_prim_populate(rw, (size_t)(end - page) << region->page_shift);
+    xb_prim_end_write(region->views.key);
     for (; page < end && result.call == NULL; page++) {
         if ((region->flags[page] & PAGE_RESIDENT) == 0) {
             region->flags[page] |= PAGE_RESIDENT;
@@ -208,9 +211,9 @@ static xb_result make_resident(xb_region *region, uint32_t page, uint32_t end) {
 
 /* Fills a range of a region with traps. */
 static void fill_range(const xb_region *region, size_t offset, size_t size) {
-    xb_prim_begin_write();
+    xb_prim_begin_write(region->views.key);
     xb_fill_traps(region->views.rw + offset, size);
-    xb_prim_end_write();
+    xb_prim_end_write(region->views.key);
     xb_prim_sync(region->views.rx + offset, region->views.rw + offset, size);
 }
 

@@ -38,7 +38,7 @@ typedef struct xb_region {
     uint32_t live;       /* taken slots in all spans of the region */
     uint32_t pins;       /* spans that threads are making or removing; meanwhile it is not unmapped */
     uint32_t page_shift; /* a page has 2^page_shift bytes */
-    bool is_active;      /* neither frozen nor of a pool that was freed */
+    bool is_active;      /* neither frozen, nor with a protection key, nor of a pool that was freed */
     bool is_kept;        /* stays when it is empty; only one region of a pool is */
     bool frozen;         /* shared with another process since a fork: published code never changes any more */
     bool is_open;        /* in the pool's list of regions with free pages */
@@ -77,9 +77,10 @@ size_t xb_region_size_for(uint32_t pages);
  *      window:  where the code is, as for xb_prim_stage.
  *      name:    as for xb_prim_map_region.
  *      backends: the set of those that may be used; 0: all.
+ *      key:     the protection key of its writable view, or XB_PRIM_NO_KEY.
  * Out: error:   the report, not NULL. On success it lists the attempts that failed before. */
 execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window *window, const char *name,
-                             uint32_t backends, execbuf_error *error);
+                             uint32_t backends, uint32_t key, execbuf_error *error);
 
 /* Unmaps a region, whatever is in it, and frees its book-keeping.
  *

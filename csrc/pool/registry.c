@@ -87,6 +87,8 @@ static void set_up(execbuf_pool *pool, const xb_pool_options *options) {
     pool->backends = options->backends;
     memcpy(pool->name, options->name, strlen(options->name));
     pool->largest = region_size / XB_LARGEST_PART;
+    pool->key = options->key;
+    pool->fast_limit = options->key == XB_PRIM_NO_KEY ? XB_MAX_SLOT_SIZE : 0;
     pool->bookkeeping = sizeof *pool;
     pool->backend = EXECBUF_BACKEND_NONE;
     (void)xb_error_set(&pool->why, EXECBUF_OK, NULL, 0);

@@ -34,18 +34,11 @@ static bool find_and_lock(const execbuf *buffer, xb_slot_ref *ref) {
 
 /* ---- Writing ---- */
 
-void xb_slot_write(uint8_t *rw, const void *entry, const void *code, size_t length) {
-    xb_prim_begin_write();
-    memcpy(rw, code, length);
-    xb_prim_end_write();
-    xb_sync((const uint8_t *)entry, rw, length);
-}
-
 /* Fills a slot with traps. */
-static void write_traps(uint8_t *rw, const void *entry, size_t size) {
-    xb_prim_begin_write();
+static inline void write_traps(uint32_t key, uint8_t *rw, const void *entry, size_t size) {
+    xb_prim_begin_write(key);
     xb_fill_traps(rw, size);
-    xb_prim_end_write();
+    xb_prim_end_write(key);
     xb_sync((const uint8_t *)entry, rw, size);
 }
 
@@ -76,7 +69,8 @@ execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length,
     }
     /* Also in a frozen region: the slot is only this process's to publish in, because the child of the fork
      * does not have the writable view. */
-    xb_slot_write(xb_region_writable(ref.region, buffer->entry), buffer->entry, code, length);
+    xb_slot_write(ref.region->views.key, xb_region_writable(ref.region, buffer->entry), buffer->entry, code,
+                  length);
     xb_fresh_barrier();
     buffer->length = length;
     return xb_error_ok(error);
@@ -92,9 +86,9 @@ static void overwrite(const xb_region *region, const uint8_t *rx, const void *co
     if ((uintptr_t)source - (uintptr_t)views->rx < region->size) {
         source = views->rw + (source - views->rx);
     }
-    xb_prim_begin_write();
+    xb_prim_begin_write(views->key);
     memmove(rw, source, length);
-    xb_prim_end_write();
+    xb_prim_end_write(views->key);
     xb_prim_sync(rx, rw, length);
 }
 
@@ -137,11 +131,11 @@ void xb_slot_set_hidden(execbuf_pool *pool, const execbuf *buffer, bool is_hidde
 
 /* ---- Freeing ---- */
 
-/* Where to read the code of a slot: through the writable view if there is one, because the processor's caches
- * have it by that address. */
+/* Where to read the code of a slot: through the writable view if it can be read, because the processor's
+ * caches have it by that address. */
 XB_INLINE const uint8_t *readable_code(const xb_region *region, const execbuf *buffer) {
-    return region->views.rw != NULL ? xb_region_writable(region, buffer->entry)
-                                    : (const uint8_t *)buffer->entry;
+    bool can_read = region->views.rw != NULL && region->views.key == XB_PRIM_NO_KEY;
+    return can_read ? xb_region_writable(region, buffer->entry) : (const uint8_t *)buffer->entry;
 }
 
 /* The link of a taken slot: the address of the adapter that its stub jumps to, or NULL. */
@@ -164,7 +158,7 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
     const uint8_t *link = link_of(&ref, buffer);
     if (!ref.region->frozen) {
         uint8_t *rw = xb_region_writable(ref.region, buffer->entry);
-        write_traps(rw, buffer->entry, ref.span->slot_size);
+        write_traps(ref.region->views.key, rw, buffer->entry, ref.span->slot_size);
     }
     xb_reclaim_slot(&ref, ref.region->frozen);
     if (xb_reclaim_is_due(pool, ref.region)) {
@@ -191,22 +185,22 @@ XB_NOINLINE bool release_link(execbuf_pool *pool, const xb_region *region, const
         return true;
     }
     size_t length = xb_span_length(span, 0, entry); /* linked slots have no lengths by slot */
-    return pool->links->release_shared(pool->links_data, readable_code(region, buffer), length,
-                                       buffer->entry);
+    const uint8_t *code = xb_region_writable(region, buffer->entry); /* readable, as the region is active */
+    return pool->links->release_shared(pool->links_data, code, length, buffer->entry);
 }
 
 /* The end of the fast path for slots that write_two_words does not fill. The slot is in quarantine; since the
  * pool is still locked, no other thread takes it before the traps are written. */
 XB_NOINLINE execbuf_status finish_free(execbuf_pool *pool, uint8_t *rw, size_t size, execbuf *buffer) {
-    write_traps(rw, buffer->entry, size);
+    write_traps(XB_PRIM_NO_KEY, rw, buffer->entry, size);
     xb_unlock_biased(&pool->lock);
     *buffer = xb_no_buffer;
     return EXECBUF_OK;
 }
 
 /* The fast path applies if the lock is biased to this thread, the region is active (not shared with another
- * process, the pool not freed) and stays in use. All else goes to free_slowly. On the path of small slots
- * without links, all calls are tail calls, so that no registers are saved. */
+ * process, without a protection key, the pool not freed) and stays in use. All else goes to free_slowly. On
+ * the path of small slots without links, all calls are tail calls, so that no registers are saved. */
 execbuf_status xb_slot_free(execbuf *buffer) {
     execbuf_pool *pool = xb_registry_find(buffer);
     if (XB_UNLIKELY(pool == NULL || xb_prim_is_clone() || !xb_try_lock_biased(&pool->lock))) {

@@ -16,18 +16,33 @@ XB_PRIVATE_BEGIN
 
 /* ---- Writing ---- */
 
-/* Copies code to a slot that only the caller can change.
+/* Copies code to a slot that only the caller can change, between xb_prim_begin_write and xb_prim_end_write.
  *
  * In: rw:    where it is written.
  *     entry: where it runs. */
-void xb_slot_write(uint8_t *rw, const void *entry, const void *code, size_t length);
+static inline void xb_slot_copy(uint8_t *rw, const void *entry, const void *code, size_t length) {
+    memcpy(rw, code, length);
+    xb_sync((const uint8_t *)entry, rw, length);
+}
+
+/* As xb_slot_copy, and calls these two functions itself.
+ *
+ * In: key: the region's. */
+static inline void xb_slot_write(uint32_t key, uint8_t *rw, const void *entry, const void *code,
+                                 size_t length) {
+    xb_prim_begin_write(key);
+    memcpy(rw, code, length);
+    xb_prim_end_write(key);
+    xb_sync((const uint8_t *)entry, rw, length);
+}
 
 /* Whether xb_slot_write_two_words can write code of this length. */
 static inline bool xb_slot_fits_two_words(size_t length) {
     return !XB_ONE_VIEW && length - 8 <= XB_GRANULE - 8;
 }
 
-/* As xb_slot_write, for 8 to 16 bytes, without a call: the first and the last 8 bytes, which may overlap. */
+/* As xb_slot_write without a key, for 8 to 16 bytes, without a call: the first and the last 8 bytes, which
+ * may overlap. */
 XB_INLINE void xb_slot_write_two_words(uint8_t *rw, const void *entry, const void *code, size_t length) {
     uint64_t words[2];
     memcpy(&words[0], code, 8);

@@ -112,11 +112,13 @@ xb_result xb_prim_stage(size_t size, const xb_prim_window *window, void **base);
 
 /* Allows the calling thread to write staged pages and writable views. The thread then writes, and calls
  * xb_prim_publish or xb_prim_end_write. In between it must not run code that execbuf published: on macOS on
- * arm64 it cannot. Cannot fail. */
-void xb_prim_begin_write(void);
+ * arm64 it cannot. Nor does it make a thread, which would have the same rights. Cannot fail.
+ *
+ * In: key  that of the view, or XB_PRIM_NO_KEY; the same in both calls */
+void xb_prim_begin_write(uint32_t key);
 
 /* Ends what xb_prim_begin_write began; after xb_prim_publish it does nothing. Cannot fail. */
-void xb_prim_end_write(void);
+void xb_prim_end_write(uint32_t key);
 
 /* Publishes staged pages. Their content stays the same. When the function returns, any thread can run it:
  * instruction caches are flushed, and where the architecture needs a barrier there was one.
@@ -152,6 +154,8 @@ xb_result xb_prim_release(void *base, size_t size);
 typedef struct xb_prim_views {
     uint8_t *rx; /* can be read and executed */
     uint8_t *rw; /* can be written, between xb_prim_begin_write and xb_prim_end_write */
+    /* The protection key of rw, which then cannot be read at other times, either; or XB_PRIM_NO_KEY. */
+    uint32_t key;
 } xb_prim_views;
 
 /* Maps the two views of a new region, which is all zero. A child of a fork does not inherit rw, unless
@@ -161,7 +165,8 @@ typedef struct xb_prim_views {
  *      size     a power of two from smallest_region to largest_region
  *      window   where rx is, as for xb_prim_stage
  *      name     for the system's list of mappings, where it shows one
- * Out: views    filled on success; xb_prim_release unmaps each, if it is at an address of its own */
+ * In/out: views its key is given; the rest is filled on success; xb_prim_release unmaps each, if it is at an
+ *               address of its own */
 xb_result xb_prim_map_region(execbuf_backend backend, size_t size, const xb_prim_window *window,
                              const char *name, xb_prim_views *views);
 
@@ -169,7 +174,7 @@ xb_result xb_prim_map_region(execbuf_backend backend, size_t size, const xb_prim
  * raises a signal if no memory is left for it. Systems that provide the memory with the mapping do nothing,
  * and so do kernels that cannot do this (Linux before 5.14).
  *
- * In:  rw    the first page
+ * In:  rw    the first page, between xb_prim_begin_write and xb_prim_end_write
  *      size  how many bytes */
 xb_result xb_prim_populate(uint8_t *rw, size_t size);
 
@@ -185,6 +190,21 @@ void xb_prim_sync(const uint8_t *rx, const uint8_t *rw, size_t size);
  *          11.6); the barrier adds the serialising instruction that the SDM asks for in 8.1.3. On RISC-V
  *          always, because xb_prim_sync reaches all threads. */
 bool xb_prim_barrier(void);
+
+/* ---- Protection keys ---- */
+
+/* The key of memory that every thread may access. */
+#define XB_PRIM_NO_KEY 0U
+
+/* Gives the protection key of the process, which the first call requests from the system. A thread can access
+ * memory with this key only between xb_prim_begin_write and xb_prim_end_write. The process's lock must not be
+ * held.
+ *
+ * Out: key  not XB_PRIM_NO_KEY on success; unchanged on failure */
+xb_result xb_prim_get_key(uint32_t *key);
+
+/* Returns the key to the system, if there is one. For the hook unload, after all views are unmapped. */
+void xb_prim_free_key(void);
 
 /* ---- Unwind tables ---- */
 

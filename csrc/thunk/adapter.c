@@ -250,7 +250,7 @@ static bool prepare_pool(execbuf_pool *pool) {
 
 xb_adapter *xb_adapter_find(execbuf_pool *pool, const xb_signature *signature, execbuf_abi caller_abi) {
     xb_adapters *adapters = adapters_of(pool);
-    if (adapters == NULL || adapters->table.count == 0) {
+    if (adapters == NULL || adapters->table.count == 0 || pool->key != XB_PRIM_NO_KEY) {
         return NULL;
     }
     if (xb_signature_check(signature, NULL) != EXECBUF_OK) {

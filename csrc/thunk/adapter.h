@@ -29,8 +29,9 @@ XB_INLINE xb_adapter *xb_adapter_find_recent(const execbuf_pool *pool, const xb_
     return XB_UNLIKELY(adapters == NULL) ? NULL : xb_recent_find(&adapters->recent, signature, caller_abi);
 }
 
-/* The adapter of any signature, or NULL if the pool has none for it. Otherwise as
- * xb_adapter_find_recent, which will find it the next time. */
+/* The adapter of any signature, or NULL if the pool has none for it, or has a protection key: then neither
+ * this function nor xb_adapter_find_recent ever finds one, and the fast path in stub.h does not apply.
+ * Otherwise as xb_adapter_find_recent, which will find it the next time. */
 xb_adapter *xb_adapter_find(execbuf_pool *pool, const xb_signature *signature, execbuf_abi caller_abi);
 
 /* Finds or makes the adapter of a signature, and adds a user to it, which xb_adapter_release or the end of a

@@ -1,5 +1,6 @@
-/* Makes thunks in a pool, where the fast path in stub.h does not apply: the adapter is new, or no slot is
- * free that is close enough. The pool's lock is not held in any function; what is called takes it. */
+/* Makes thunks in a pool, where the fast path in stub.h does not apply: the adapter is new, no slot is free
+ * that is close enough, or the pool has a protection key. The pool's lock is not held in any function; what
+ * is called takes it. */
 
 #include "stub.h"
 
@@ -20,7 +21,7 @@ static execbuf_status publish_stub(execbuf_pool *pool, execbuf *out, const void 
     uint8_t *rw;
     while ((rw = xb_alloc_slot(pool, xb_size_class(length), length, XB_USE_LINKED, out)) != NULL) {
         if (xb_stub_fits(length, out->entry, target, adapter)) {
-            xb_stub_write(rw, out, length, target, adapter);
+            xb_stub_write(rw, out, length, target, adapter, pool->key);
             return xb_error_ok(error);
         }
         (void)xb_pool_drop(out);

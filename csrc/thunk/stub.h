@@ -35,12 +35,13 @@ XB_PRIVATE_END
  *
  * In: rw:  the slot's address in the writable view.
  *     out: the slot's handle.
- *     length, target, adapter: as for xb_stub_make. */
+ *     length, target, adapter: as for xb_stub_make.
+ *     key: the pool's protection key, or XB_PRIM_NO_KEY. */
 XB_INLINE void xb_stub_write(uint8_t *rw, const execbuf *out, size_t length, const void *target,
-                             const void *adapter) {
+                             const void *adapter, uint32_t key) {
     xb_stub stub = xb_stub_make(length, out->entry, target, adapter);
-    if (XB_ONE_VIEW) {
-        xb_prim_begin_write();
+    if (XB_ONE_VIEW || key != XB_PRIM_NO_KEY) {
+        xb_prim_begin_write(key);
     }
     memcpy(rw, &stub.words[0], 8);
     memcpy(rw + 8, &stub.words[1], 8);
@@ -48,8 +49,8 @@ XB_INLINE void xb_stub_write(uint8_t *rw, const execbuf *out, size_t length, con
         memcpy(rw + 16, &stub.words[2], 8);
         memcpy(rw + 24, &stub.words[3], 8);
     }
-    if (XB_ONE_VIEW) {
-        xb_prim_end_write();
+    if (XB_ONE_VIEW || key != XB_PRIM_NO_KEY) {
+        xb_prim_end_write(key);
     }
     xb_sync((const uint8_t *)out->entry, rw, length);
     xb_fresh_barrier();
@@ -71,13 +72,13 @@ XB_INLINE bool xb_stub_publish_fast(execbuf_pool *pool, execbuf *out, size_t len
     adapter->users += rw != NULL;
     xb_pool_unlock(pool);
     if (rw != NULL) {
-        xb_stub_write(rw, out, length, target, entry);
+        xb_stub_write(rw, out, length, target, entry, XB_PRIM_NO_KEY);
     }
     return rw != NULL;
 }
 
-/* The fast path of xb_stub_new, which takes the pool's lock once: the adapter exists, and a slot that fits is
- * free. Inline, since a call would cost more than any of its steps.
+/* The fast path of xb_stub_new, which takes the pool's lock once: the adapter exists, a slot that fits is
+ * free, and the pool has no protection key. Inline, since a call would cost more than any of its steps.
  *
  * Returns: true if the thunk has been made; false if nothing has been done, and xb_stub_new is to be called.
  * Others as for xb_stub_new. */

@@ -264,6 +264,34 @@ static void no_child_inherits_a_writable_view(void) {
 }
 #endif
 
+/* A protection key that the system refuses is an error, and never means that there is none. */
+static void a_refused_protection_key_is_an_error(void) {
+    execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
+    options.protection_key = 1;
+    code_given = REFUSED;
+    arm("pkey_alloc", 0, true);
+    CHECK(execbuf_pool_new(&pool, &options, &error) == EXECBUF_E_UNSUPPORTED && pool == NULL);
+    CHECK(failures == 0 || (strcmp(error.culprit, "pkey_alloc") == 0 && error.os_error == REFUSED));
+    disarm();
+    if (execbuf_pool_new(&pool, &options, &error) != EXECBUF_OK) {
+        (void)fprintf(stderr, "SKIP: no protection keys here\n");
+        code_given = EXHAUSTED;
+        return;
+    }
+    maps before = look_at_code();
+    arm("pkey_mprotect", 0, true);
+    CHECK(publish_first() == EXECBUF_OK); /* in a dedicated mapping, which has no writable one */
+    disarm();
+    code_given = EXHAUSTED;
+    execbuf_pool_stats stats = stats_of_pool();
+    CHECK(stats.regions == 0 && stats.dedicated == 1 && stats.why.attempt_count == 2 && failures == 2);
+    for (size_t i = 0; i < 2; i++) {
+        CHECK(strcmp(stats.why.attempts[i].call, "pkey_mprotect") == 0);
+    }
+    CHECK(call(&buffer, 0) == 1 && execbuf_free(&buffer) == EXECBUF_OK && same(before, look_at_code()));
+    execbuf_pool_free(pool);
+}
+
 int main(void) {
 #if LADDER
     RUN(the_fork_mark_is_tried_again);
@@ -271,6 +299,7 @@ int main(void) {
     RUN(a_region_that_runs_stale_code_is_rejected);
     RUN(a_failed_region_is_tried_again_after_a_pause);
     RUN(a_failed_span_leaves_traps);
+    RUN(a_refused_protection_key_is_an_error);
 #if defined(__x86_64__)
     RUN(adapters_use_every_page_if_no_region_can_be_made);
 #endif

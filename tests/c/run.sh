@@ -141,6 +141,8 @@ program no-search plain no_search.c -D_GNU_SOURCE
 program frame-pointer plain frame_pointer.c -D_GNU_SOURCE -fno-omit-frame-pointer
 program unwinder plain unwinder.c -D_GNU_SOURCE
 program pool-dump plain pool_dump.c -D_GNU_SOURCE
+program pool-key plain pool_key.c -D_GNU_SOURCE
+program pool-key-unix unix pool_key.c -D_GNU_SOURCE
 program threads plain threads.c -D_GNU_SOURCE
 program backends plain backends.c -D_GNU_SOURCE
 program cancel plain cancel.c -D_GNU_SOURCE

@@ -90,12 +90,15 @@ static void the_contract_refuses_each_call(void) {
     CHECK(info.page_size != 0 && (info.page_size & (info.page_size - 1)) == 0);
     refuses(xb_prim_stage(info.page_size, NULL, &base));
     CHECK(base == NULL);
-    xb_prim_begin_write();
+    xb_prim_begin_write(XB_PRIM_NO_KEY);
     refuses(xb_prim_publish(EXECBUF_BACKEND_FLIP, page, info.page_size));
-    xb_prim_end_write();
+    xb_prim_end_write(XB_PRIM_NO_KEY);
     refuses(xb_prim_reopen(page, info.page_size));
     refuses(xb_prim_replace(page, page, info.page_size));
     refuses(xb_prim_release(page, info.page_size));
+    uint32_t key = 7;
+    refuses(xb_prim_get_key(&key));
+    CHECK(key == 7);
     refuses(xb_prim_map_region(EXECBUF_BACKEND_MEMFD, info.page_size, NULL, "name", &views));
     CHECK(xb_prim_trim(page, 2 * info.page_size, info.page_size) ==
           2 * info.page_size); /* nothing is unmapped */
@@ -105,6 +108,7 @@ static void the_contract_refuses_each_call(void) {
 
 /* What can do nothing, and says so. */
 static void the_contract_accepts_what_needs_nothing(void) {
+    xb_prim_free_key();
     static const xb_prim_fork_hooks hooks = {NULL, NULL, NULL, NULL, NULL};
     xb_prim_function function;
     memset(&function, 0, sizeof function);

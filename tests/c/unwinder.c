@@ -284,8 +284,8 @@ static void worn_out_spans_are_given_back(void) {
     end();
 }
 
-/* The first round finds out how much code of users fits into the regions of 2000 adapters. The second publishes
- * so much; small runs of pages are left between. */
+/* The first round finds out how much code of users fits into the regions of 2000 adapters. The second
+ * publishes so much; small runs of pages are left between. */
 static void adapters_use_small_runs_of_pages_before_a_new_region(void) {
     static const uint8_t bytes[180 << 10];
     static execbuf large[64];

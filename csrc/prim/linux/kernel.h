@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 /* include/uapi/linux/prctl.h, Linux 6.3 */
 #ifndef PR_GET_MDWE
@@ -58,6 +59,18 @@ extern unsigned long getauxval(unsigned long type);
 #endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+/* arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/mman-common.h, Linux 4.9 */
+#if defined(__x86_64__) && !defined(__ILP32__)
+#ifndef SYS_pkey_mprotect
+#define SYS_pkey_mprotect 329
+#define SYS_pkey_alloc 330
+#define SYS_pkey_free 331
+#endif
+#ifndef PKEY_DISABLE_ACCESS
+#define PKEY_DISABLE_ACCESS 0x1
+#endif
 #endif
 
 /* include/uapi/linux/membarrier.h, Linux 4.14; SYNC_CORE: 4.16. These have names of ours, since the header
