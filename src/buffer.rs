@@ -8,10 +8,12 @@ use core::slice;
 
 use crate::error::{BoxError, Error, check};
 use crate::ffi;
-use crate::placement::Placement;
 
 /// How often `assemble` calls the closure before it gives up.
 const ATTEMPTS: usize = 8;
+
+/// The size of the first reservation of `assemble`: together with the traps around it, it fits into one page.
+pub(crate) const FIRST_CAPACITY: usize = 4096 - 64;
 
 /// One piece of published machine code, in a dedicated mapping or in an [`ExecPool`](crate::ExecPool).
 ///
@@ -71,29 +73,6 @@ impl ExecBuffer {
         unsafe { Self::made_by(|raw, error| ffi::execbuf_new(raw, code.as_ptr().cast(), code.len(), error)) }
     }
 
-    /// As [`new`](Self::new), at an address that satisfies conditions.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`new`](Self::new), and:
-    ///
-    /// - [`TooFar`](crate::ErrorKind::TooFar): no free address range satisfies the conditions.
-    /// - [`Null`](crate::ErrorKind::Null): the placement has a distance, but no address.
-    ///
-    /// # Examples
-    ///
-    /// See [`Placement`].
-    #[doc(alias = "execbuf_new_at")]
-    pub fn new_at(code: &[u8], placement: Placement) -> Result<Self, Error> {
-        let placement = placement.to_raw();
-        // SAFETY: As in `new`, and the placement exists during the call.
-        unsafe {
-            Self::made_by(|raw, error| {
-                ffi::execbuf_new_at(raw, code.as_ptr().cast(), code.len(), &raw const placement, error)
-            })
-        }
-    }
-
     /// Publishes code that depends on its own address.
     ///
     /// The closure receives an address and returns the code for that address. If the code does not fit into the memory
@@ -141,63 +120,10 @@ impl ExecBuffer {
         B: AsRef<[u8]>,
         E: Into<Box<dyn core::error::Error + Send + Sync>>,
     {
-        Self::assemble_at(Placement::default(), assemble)
-    }
-
-    /// As [`assemble`](Self::assemble), at an address that satisfies conditions.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`assemble`](Self::assemble), and:
-    ///
-    /// - [`TooFar`](crate::ErrorKind::TooFar): no free address range satisfies the conditions.
-    /// - [`Null`](crate::ErrorKind::Null): the placement has a distance, but no address.
-    ///
-    /// # Panics
-    ///
-    /// As [`assemble`](Self::assemble).
-    ///
-    /// # Examples
-    ///
-    /// A jump to a function of this program:
-    ///
-    /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
-    /// use execbuf::{ExecBuffer, Placement};
-    ///
-    /// extern "C" fn answer() -> i32 {
-    ///     42
-    /// }
-    ///
-    /// let target = answer as *const u8;
-    /// let buffer = ExecBuffer::assemble_at(Placement::near(target), |address| {
-    ///     let distance = i32::try_from(target as isize - (address as isize + 5))?;
-    ///     let mut code = vec![0xe9]; //                           jmp target
-    ///     code.extend(distance.to_le_bytes());
-    ///     Ok::<_, std::num::TryFromIntError>(code)
-    /// })?;
-    /// // SAFETY: The code jumps to a function of this type.
-    /// let jump = unsafe { buffer.function::<extern "C" fn() -> i32>() };
-    /// assert_eq!(jump.call(), 42);
-    /// # }
-    /// # Ok::<(), execbuf::Error>(())
-    /// ```
-    #[doc(alias = "execbuf_reserve_at")]
-    pub fn assemble_at<B, E>(
-        placement: Placement,
-        assemble: impl FnMut(usize) -> Result<B, E>,
-    ) -> Result<Self, Error>
-    where
-        B: AsRef<[u8]>,
-        E: Into<Box<dyn core::error::Error + Send + Sync>>,
-    {
-        // Together with the traps around it, this fits into one page.
-        let capacity = 4096 - 64;
-        let placement = placement.to_raw();
-        // SAFETY: `execbuf_reserve_at` reserves as many bytes.
+        // SAFETY: `execbuf_reserve` reserves as many bytes.
         unsafe {
-            Self::assemble_in(capacity, assemble, |raw, capacity, error| {
-                ffi::execbuf_reserve_at(raw, capacity, &raw const placement, error)
+            Self::assemble_in(FIRST_CAPACITY, assemble, |raw, capacity, error| {
+                ffi::execbuf_reserve(raw, capacity, error)
             })
         }
     }

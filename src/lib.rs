@@ -167,7 +167,7 @@ extern crate alloc;
 extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
-// ffi, backend, error, choice, placement, buffer, stats, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
+// ffi, backend, error, choice, buffer, placement, stats, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
 pub mod abi;
 mod backend;
 mod buffer;

@@ -20,9 +20,7 @@ static const uint8_t *address_of_program(void) {
 }
 
 static uintptr_t distance(const void *one, const void *other) {
-    uintptr_t a = (uintptr_t)one;
-    uintptr_t b = (uintptr_t)other;
-    return a < b ? b - a : a - b;
+    return one < other ? (uintptr_t)other - (uintptr_t)one : (uintptr_t)one - (uintptr_t)other;
 }
 
 static execbuf_pool *pool_with(execbuf_placement placement, size_t reach) {
