@@ -205,8 +205,11 @@ static execbuf_status map_region(execbuf_pool *pool, uint32_t pages, xb_region *
     size_t size = next_region_size(pool, least);
     for (;;) {
         xb_prim_window window;
-        execbuf_status status = xb_region_new(region, size, xb_placement_window(pool, &window), pool->name,
-                                              pool->backends, pool->key, report);
+        execbuf_status status =
+            xb_placement_allows(pool, size)
+                ? xb_region_new(region, size, xb_placement_window(pool, &window), pool->name, pool->backends,
+                                pool->key, report)
+                : xb_error_from_system(report, xb_failed(XB_PRIM_TOO_FAR, 0));
         if (status == EXECBUF_OK) {
             xb_pool_lock(pool);
             if (xb_placement_add(pool, (*region)->views.rx, size)) {

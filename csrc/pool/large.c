@@ -33,6 +33,9 @@ static execbuf_status new_large(execbuf_pool *pool, execbuf *out, const void *co
     xb_record record;
     options->owner = pool->number;
     options->backends = pool->backends;
+    if (length > 0 && !xb_placement_allows(pool, xb_mapping_size(length))) {
+        return xb_error_set(error, EXECBUF_E_TOO_FAR, XB_PRIM_TOO_FAR, 0);
+    }
     for (;;) {
         options->window = xb_placement_window(pool, &window);
         execbuf_status status = code != NULL ? xb_mapping_new(out, code, length, options, error)

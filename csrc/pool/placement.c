@@ -27,6 +27,10 @@ const xb_prim_window *xb_placement_window(execbuf_pool *pool, xb_prim_window *st
     return storage->lowest != 0 || storage->highest != UINTPTR_MAX ? storage : NULL;
 }
 
+bool xb_placement_allows(const execbuf_pool *pool, size_t size) {
+    return pool->reach == 0 || size <= pool->reach;
+}
+
 bool xb_placement_add(execbuf_pool *pool, const void *base, size_t size) {
     uintptr_t first = (uintptr_t)base;
     uintptr_t last = first + (size - 1);

@@ -17,10 +17,13 @@ XB_PRIVATE_BEGIN
  * Returns: storage; NULL: the piece may lie anywhere. */
 const xb_prim_window *xb_placement_window(execbuf_pool *pool, xb_prim_window *storage);
 
+/* Whether a piece of this size can be within the reach of the pool at all. */
+bool xb_placement_allows(const execbuf_pool *pool, size_t size);
+
 /* Adds a piece to the range that the pool's pieces cover. The caller adds it to the pool while it still has
  * the lock.
  *
- * Preconditions: the pool is locked.
+ * Preconditions: the pool is locked. xb_placement_allows the size.
  * Returns: false if the piece is too far from another one, which a thread has added since the window was
  *          computed. */
 bool xb_placement_add(execbuf_pool *pool, const void *base, size_t size);

@@ -1,43 +1,14 @@
 /* Where code lies: near an address, in a range, and within the reach of a pool, also where little of the
- * address space is free. placement_faults.c counts the system calls of the search. */
+ * address space is free. reach.c tests the reach, and placement_faults.c counts the
+ * system calls of the search. */
 
-#include "pool_memory.h"
+#include "placement.h"
 
 #if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
-#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #endif
-
-enum { PAGE = 65536 }; /* a multiple of any page size */
-
-static const uint8_t *address_of_program(void) {
-    int (*function)(const execbuf *, size_t) = call;
-    const uint8_t *address;
-    memcpy(&address, &function, sizeof address);
-    return address;
-}
-
-static uintptr_t distance(const void *one, const void *other) {
-    return one < other ? (uintptr_t)other - (uintptr_t)one : (uintptr_t)one - (uintptr_t)other;
-}
-
-static execbuf_pool *pool_with(execbuf_placement placement, size_t reach) {
-    execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
-    execbuf_pool *pool;
-    options.placement = placement;
-    options.reach = reach;
-    CHECK(execbuf_pool_new(&pool, &options, NULL) == EXECBUF_OK);
-    return pool;
-}
-
-static execbuf_placement near_program(size_t within) {
-    execbuf_placement placement = EXECBUF_PLACEMENT_INIT;
-    placement.near_to = address_of_program();
-    placement.distance = within;
-    return placement;
-}
 
 /* Large pieces have a mapping each, small ones share regions. The pieces are many more than the addresses
  * that a search in steps would try. */
@@ -270,76 +241,6 @@ static void a_crowded_address_space_is_used(void) {
     }
 }
 
-/* Fills the reach of a pool twice. */
-static void the_pieces_of_a_pool_are_within_its_reach(void) {
-    enum { COUNT = 200 };
-    const size_t reach = (size_t)16 << 20;
-    execbuf_placement anywhere = EXECBUF_PLACEMENT_INIT;
-    execbuf_pool *pool = pool_with(anywhere, reach);
-    static execbuf buffers[COUNT];
-    for (int round = 0; round < 2; round++) {
-        uint32_t count = 0;
-        size_t size = 0;
-        uintptr_t lowest = UINTPTR_MAX;
-        uintptr_t end = 0;
-        do {
-            size = count % 4 == 0 ? 100 : 400000;
-            if (execbuf_pool_publish(pool, &buffers[count], code_of(count, size), size, &error) !=
-                EXECBUF_OK) {
-                break;
-            }
-            const uintptr_t entry = (uintptr_t)buffers[count].entry;
-            lowest = entry < lowest ? entry : lowest;
-            end = entry + size > end ? entry + size : end;
-            CHECK(end - lowest <= reach);
-            count++;
-        } while (count < COUNT);
-        CHECK(count >= 30 && count < COUNT); /* three quarters of the reach, and not more than it */
-        CHECK(error.status == EXECBUF_E_TOO_FAR && strcmp(error.culprit, "placement") == 0);
-        for (uint32_t i = 0; i < count; i++) {
-            CHECK(call(&buffers[i], 0) == (int)i);
-            release(&buffers[i]);
-        }
-    }
-    execbuf_pool_free(pool);
-}
-
-static void *publish_near_program(void *argument) {
-    execbuf_pool *pool = (execbuf_pool *)argument;
-    const size_t size = 300000;
-    uint8_t *bytes = (uint8_t *)calloc(1, size);
-    CHECK(bytes != NULL);
-    const code one = returning(7);
-    memcpy(bytes, one.bytes, one.length);
-    for (int i = 0; i < 200; i++) {
-        execbuf buffers[3];
-        execbuf_placement placement = near_program(0);
-        for (int j = 0; j < 3; j++) {
-            CHECK((j < 2 ? execbuf_pool_publish(pool, &buffers[j], bytes, size, NULL)
-                         : execbuf_new_at(&buffers[j], bytes, size, &placement, NULL)) == EXECBUF_OK);
-            CHECK(call(&buffers[j], 0) == 7);
-            CHECK(distance(buffers[j].entry, placement.near_to) < EXECBUF_DISTANCE - size);
-        }
-        for (int j = 0; j < 3; j++) {
-            CHECK(execbuf_free(&buffers[j]) == EXECBUF_OK);
-        }
-    }
-    free(bytes);
-    return NULL;
-}
-
-static void threads_find_free_ranges_at_the_same_time(void) {
-    execbuf_pool *pool = pool_with(near_program(0), (size_t)1 << 31);
-    pthread_t threads[4];
-    for (int i = 0; i < 4; i++) {
-        CHECK(pthread_create(&threads[i], NULL, publish_near_program, pool) == 0);
-    }
-    for (int i = 0; i < 4; i++) {
-        CHECK(pthread_join(threads[i], NULL) == 0);
-    }
-    execbuf_pool_free(pool);
-}
-
 /* Runs a test in a child, since it changes limits of the process. */
 static void in_child(void (*test)(void)) {
     (void)fflush(NULL);
@@ -392,8 +293,6 @@ int main(void) {
     RUN(the_room_of_the_heap_is_used_last);
     RUN(the_room_of_the_stack_is_not_used);
     RUN(a_crowded_address_space_is_used);
-    RUN(the_pieces_of_a_pool_are_within_its_reach);
-    RUN(threads_find_free_ranges_at_the_same_time);
     RUN(thousands_of_functions_fit_into_little_address_space);
 #endif
     return 0;

@@ -150,6 +150,7 @@ program cancel-unix unix cancel.c -D_GNU_SOURCE
 program backends-unix unix backends.c -D_GNU_SOURCE
 program buffer-unix unix buffer.c
 program placement-unix unix placement.c -D_GNU_SOURCE
+program reach plain reach.c -D_GNU_SOURCE
 program placement-faults faults placement_faults.c -D_GNU_SOURCE
 program faults-unix unix-faults faults.c
 program probe-unix unix probe.c

@@ -1,0 +1,36 @@
+/* Helpers for the tests of placement. */
+#ifndef PLACEMENT_H
+#define PLACEMENT_H
+
+#include "pool_memory.h"
+
+enum { PAGE = 65536 }; /* a multiple of any page size */
+
+static inline const uint8_t *address_of_program(void) {
+    int (*function)(const execbuf *, size_t) = call;
+    const uint8_t *address;
+    memcpy(&address, &function, sizeof address);
+    return address;
+}
+
+static inline uintptr_t distance(const void *one, const void *other) {
+    return one < other ? (uintptr_t)other - (uintptr_t)one : (uintptr_t)one - (uintptr_t)other;
+}
+
+static inline execbuf_pool *pool_with(execbuf_placement placement, size_t reach) {
+    execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
+    execbuf_pool *pool;
+    options.placement = placement;
+    options.reach = reach;
+    CHECK(execbuf_pool_new(&pool, &options, NULL) == EXECBUF_OK);
+    return pool;
+}
+
+static inline execbuf_placement near_program(size_t within) {
+    execbuf_placement placement = EXECBUF_PLACEMENT_INIT;
+    placement.near_to = address_of_program();
+    placement.distance = within;
+    return placement;
+}
+
+#endif

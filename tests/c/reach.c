@@ -1,0 +1,107 @@
+/* All pieces of a pool lie within its reach, also if several threads publish near the same address. */
+
+#include "placement.h"
+
+#if !defined(__linux__) || defined(EXECBUF_PRIM_UNIX)
+int main(void) {
+    return 0;
+}
+#else
+#include <pthread.h>
+
+/* Fills the reach of a pool twice. */
+static void the_pieces_of_a_pool_are_within_its_reach(void) {
+    enum { COUNT = 200 };
+    const size_t reach = (size_t)16 << 20;
+    execbuf_placement anywhere = EXECBUF_PLACEMENT_INIT;
+    execbuf_pool *pool = pool_with(anywhere, reach);
+    static execbuf buffers[COUNT];
+    for (int round = 0; round < 2; round++) {
+        uint32_t count = 0;
+        size_t size = 0;
+        uintptr_t lowest = UINTPTR_MAX;
+        uintptr_t end = 0;
+        do {
+            size = count % 4 == 0 ? 100 : 400000;
+            if (execbuf_pool_publish(pool, &buffers[count], code_of(count, size), size, &error) !=
+                EXECBUF_OK) {
+                break;
+            }
+            const uintptr_t entry = (uintptr_t)buffers[count].entry;
+            lowest = entry < lowest ? entry : lowest;
+            end = entry + size > end ? entry + size : end;
+            CHECK(end - lowest <= reach);
+            count++;
+        } while (count < COUNT);
+        CHECK(count >= 30 && count < COUNT); /* three quarters of the reach, and not more than it */
+        CHECK(error.status == EXECBUF_E_TOO_FAR && strcmp(error.culprit, "placement") == 0);
+        for (uint32_t i = 0; i < count; i++) {
+            CHECK(call(&buffers[i], 0) == (int)i);
+            release(&buffers[i]);
+        }
+    }
+    execbuf_pool_free(pool);
+}
+
+/* A reach that is smaller than a region, than a mapping, or than a page. */
+static void a_small_reach_is_kept_too(void) {
+    static const size_t reaches[] = {1, PAGE, 4 * PAGE};
+    execbuf_placement anywhere = EXECBUF_PLACEMENT_INIT;
+    for (size_t i = 0; i < 3; i++) {
+        execbuf_pool *pool = pool_with(anywhere, reaches[i]);
+        execbuf small;
+        execbuf large;
+        CHECK(execbuf_pool_publish(pool, &large, code_of(1, 5 * PAGE), 5 * PAGE, &error) ==
+              EXECBUF_E_TOO_FAR);
+        CHECK(strcmp(error.culprit, "placement") == 0 && is_zero(&large));
+        execbuf_status status = execbuf_pool_publish(pool, &small, code_of(1, 16), 16, &error);
+        CHECK(status == (i == 0 ? EXECBUF_E_TOO_FAR : EXECBUF_OK));
+        CHECK(i == 0 || call(&small, 0) == 1);
+        CHECK(execbuf_free(&small) == EXECBUF_OK);
+        execbuf_pool_free(pool);
+    }
+}
+
+static void *publish_near_program(void *argument) {
+    execbuf_pool *pool = (execbuf_pool *)argument;
+    const size_t size = 300000;
+    uint8_t *bytes = (uint8_t *)calloc(1, size);
+    CHECK(bytes != NULL);
+    const code one = returning(7);
+    memcpy(bytes, one.bytes, one.length);
+    for (int i = 0; i < 200; i++) {
+        execbuf buffers[3];
+        execbuf_placement placement = near_program(0);
+        for (int j = 0; j < 3; j++) {
+            CHECK((j < 2 ? execbuf_pool_publish(pool, &buffers[j], bytes, size, NULL)
+                         : execbuf_new_at(&buffers[j], bytes, size, &placement, NULL)) == EXECBUF_OK);
+            CHECK(call(&buffers[j], 0) == 7);
+            CHECK(distance(buffers[j].entry, placement.near_to) < EXECBUF_DISTANCE - size);
+        }
+        for (int j = 0; j < 3; j++) {
+            CHECK(execbuf_free(&buffers[j]) == EXECBUF_OK);
+        }
+    }
+    free(bytes);
+    return NULL;
+}
+
+static void threads_find_free_ranges_at_the_same_time(void) {
+    execbuf_pool *pool = pool_with(near_program(0), (size_t)1 << 31);
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) {
+        CHECK(pthread_create(&threads[i], NULL, publish_near_program, pool) == 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    }
+    execbuf_pool_free(pool);
+}
+
+int main(void) {
+    RUN(the_pieces_of_a_pool_are_within_its_reach);
+    RUN(a_small_reach_is_kept_too);
+    RUN(threads_find_free_ranges_at_the_same_time);
+    return 0;
+}
+#endif
