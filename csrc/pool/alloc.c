@@ -205,11 +205,10 @@ static execbuf_status map_region(execbuf_pool *pool, uint32_t pages, xb_region *
     size_t size = next_region_size(pool, least);
     for (;;) {
         xb_prim_window window;
-        execbuf_status status =
-            xb_placement_allows(pool, size)
-                ? xb_region_new(region, size, xb_placement_window(pool, &window), pool->name, pool->backends,
-                                pool->key, report)
-                : xb_error_from_system(report, xb_failed(XB_PRIM_TOO_FAR, 0));
+        execbuf_status status = xb_placement_allows(pool, size)
+                                    ? xb_region_new(region, size, xb_placement_window(pool, &window),
+                                                    pool->name, pool->backends, pool->key, report)
+                                    : xb_error_from_system(report, xb_failed(XB_PRIM_TOO_FAR, 0));
         if (status == EXECBUF_OK) {
             xb_pool_lock(pool);
             if (xb_placement_add(pool, (*region)->views.rx, size)) {
@@ -292,10 +291,8 @@ static alloc_step try_alloc(execbuf_pool *pool, const alloc_request *request, ui
         *plan = plan_span(pool, request);
         if (plan->region != NULL) {
             step = ALLOC_ADD_SPAN;
-        } else if (empty != NULL) {
+        } else if (empty != NULL || xb_reclaim_quarantine(pool, &empty)) {
             step = ALLOC_AGAIN; /* some pages may become free in xb_reclaim_unlock only */
-        } else if (xb_reclaim_quarantine(pool, &empty)) {
-            step = ALLOC_AGAIN;
         } else if (pool->retry_after > 0) {
             pool->retry_after--;
             step = ALLOC_GIVE_UP;

@@ -59,7 +59,7 @@ size_t xb_region_size_for(uint32_t pages) {
     while (block < pages) {
         block *= 2;
     }
-    size_t size = 2 * block * info.page_size; /* page 0 makes the first half of a region unfit */
+    size_t size = (size_t)block * 2 * info.page_size; /* page 0 makes the first half of a region unfit */
     return size > info.smallest_region ? size : info.smallest_region;
 }
 

@@ -104,11 +104,11 @@ static void adapters_use_every_page_if_no_region_can_be_made(void) {
             CHECK(execbuf_pool_reserve(pool, &users[user_count++], 9 * 4096, NULL) == EXECBUF_OK);
         }
         size_t before = stats_of_pool().bookkeeping;
-        for (size_t i = COUNT; i < COUNT + MORE; i++) {
+        for (size_t i = COUNT; stats_of_pool().bookkeeping <= before; i++) { /* until there is a new span */
+            CHECK(i < COUNT + MORE);
             make_thunk(&thunks[i], i);
             CHECK(stats_of_pool().dedicated == 65);
         }
-        CHECK(stats_of_pool().bookkeeping > before); /* that is, there are new spans */
         always[0] = "";
     }
     for (size_t i = 0; i < user_count; i++) {
