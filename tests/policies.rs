@@ -137,7 +137,7 @@ fn without_getrandom_the_writable_view_is_not_beside_the_code() {
                 must(&Err("the place of writable views: there are no regions here".to_owned()));
             }
             let code: Vec<_> = buffers.iter().map(|buffer| maps::at(buffer.as_ptr()).unwrap().start).collect();
-            let shared = |map: &maps::Mapping| map.writable && map.shared && map.end - map.start >= 2 << 20;
+            let shared = |map: &maps::Mapping| map.writable && map.shared && map.end - map.start >= 32 << 10;
             let views: Vec<_> = maps::all().into_iter().filter(shared).map(|map| map.start).collect();
             assert_eq!(views.len(), 2, "{views:x?}");
             // Each is far from all code, and from the other one.

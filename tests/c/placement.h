@@ -4,6 +4,10 @@
 
 #include "pool_memory.h"
 
+#if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
+#include <sys/mman.h>
+#endif
+
 enum { PAGE = 65536 }; /* a multiple of any page size */
 
 static inline const uint8_t *address_of_program(void) {
@@ -32,5 +36,25 @@ static inline execbuf_placement near_program(size_t within) {
     placement.distance = within;
     return placement;
 }
+
+#if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
+static inline execbuf_placement between(const uint8_t *lowest, const uint8_t *end) {
+    execbuf_placement placement = EXECBUF_PLACEMENT_INIT;
+    placement.lowest = (uintptr_t)lowest;
+    placement.highest = (uintptr_t)end - 1;
+    return placement;
+}
+
+/* Takes address space without memory; NULL if it is not free. */
+static inline uint8_t *take(uintptr_t address, size_t size) {
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *base = mmap((void *)address, size, PROT_NONE, flags, -1, 0); /* NOLINT(performance-no-int-to-ptr) */
+    if (base != MAP_FAILED && address != 0 && base != (void *)address) { /* NOLINT */
+        CHECK(munmap(base, size) == 0);
+        return NULL;
+    }
+    return base == MAP_FAILED ? NULL : (uint8_t *)base;
+}
+#endif
 
 #endif
