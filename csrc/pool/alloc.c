@@ -226,7 +226,7 @@ static execbuf_status map_region(execbuf_pool *pool, uint32_t pages, xb_region *
 
 /* Adds a region with room for a run of pages; if that fails, pool->why says why. The pool is not locked. */
 static bool add_region(execbuf_pool *pool, uint32_t pages) {
-    xb_region *region;
+    xb_region *region = NULL;
     xb_region *due = NULL; /* an older one, which is empty */
     execbuf_error report;
     xb_unmap_parked();

@@ -144,8 +144,9 @@ static void a_pool_uses_only_its_backends(void) {
         execbuf big;
         code four = returning(4);
         if (execbuf_pool_publish(pool, &big, large, sizeof large, &error) != EXECBUF_OK) {
+            /* Only emulators refuse one; qemu-user's list of mappings has wrong names after that. */
             (void)fprintf(stderr, "SKIP: a pool of one backend: %s\n", error.culprit);
-            continue;
+            return;
         }
         put(pool, &small);
         CHECK(is_named(&small, name) && is_named(&big, name) && call(&big, 0) == 2);

@@ -28,7 +28,7 @@ static void thousands_of_pieces_are_near_the_program(void) {
         execbuf_status status =
             execbuf_pool_publish(pool, &buffers[i], code_of(i % 2048, size), size, &error);
         CHECK(status == EXECBUF_OK);
-        CHECK(distance(buffers[i].entry, address_of_program()) < EXECBUF_DISTANCE - size);
+        CHECK(is_within(&buffers[i], address_of_program(), EXECBUF_DISTANCE));
     }
     for (uint32_t i = 0; i < small_count + large_count; i++) {
         CHECK(call(&buffers[i], 0) == (int)(i % 2048));
@@ -55,7 +55,7 @@ static void code_is_within_the_distance(void) {
             const execbuf *all[] = {&in_pool, &alone, &reserved};
             for (size_t k = 0; k < 3; k++) {
                 CHECK(call(all[k], 0) == (int)j);
-                CHECK(distance(all[k]->entry, placement.near_to) < distances[i] - size);
+                CHECK(is_within(all[k], placement.near_to, distances[i]));
             }
             CHECK(execbuf_free(&alone) == EXECBUF_OK && execbuf_free(&reserved) == EXECBUF_OK);
         }
@@ -220,8 +220,8 @@ static void a_crowded_address_space_is_used(void) {
         const size_t size = i % 3 == 0 ? 300000 : 1000;
         for (int j = 0; j < 2; j++) {
             publish_of_size(pools[j], &buffers[j][i], i, size);
-            CHECK(distance(buffers[j][i].entry, address_of_program()) < EXECBUF_DISTANCE - size);
-            CHECK(j == 0 || distance(buffers[j][i].entry, buffers[j][0].entry) < EXECBUF_DISTANCE - size);
+            CHECK(is_within(&buffers[j][i], address_of_program(), EXECBUF_DISTANCE));
+            CHECK(j == 0 || is_within(&buffers[j][i], buffers[j][0].entry, EXECBUF_DISTANCE));
         }
     }
     for (int j = 0; j < 2; j++) {

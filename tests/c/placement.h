@@ -21,6 +21,12 @@ static inline uintptr_t distance(const void *one, const void *other) {
     return one < other ? (uintptr_t)other - (uintptr_t)one : (uintptr_t)one - (uintptr_t)other;
 }
 
+/* Whether all of a buffer's bytes are nearer to an address than a distance. */
+static inline int is_within(const execbuf *buffer, const void *address, size_t within) {
+    const uint8_t *entry = (const uint8_t *)buffer->entry;
+    return distance(entry, address) < within && distance(entry + buffer->length - 1, address) < within;
+}
+
 static inline execbuf_pool *pool_with(execbuf_placement placement, size_t reach) {
     execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
     execbuf_pool *pool;

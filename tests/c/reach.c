@@ -78,7 +78,7 @@ static void *publish_near_program(void *argument) {
             CHECK((j < 2 ? execbuf_pool_publish(pool, &buffers[j], bytes, size, NULL)
                          : execbuf_new_at(&buffers[j], bytes, size, &placement, NULL)) == EXECBUF_OK);
             CHECK(call(&buffers[j], 0) == 7);
-            CHECK(distance(buffers[j].entry, placement.near_to) < EXECBUF_DISTANCE - size);
+            CHECK(is_within(&buffers[j], placement.near_to, EXECBUF_DISTANCE));
         }
         for (int j = 0; j < 3; j++) {
             CHECK(execbuf_free(&buffers[j]) == EXECBUF_OK);
