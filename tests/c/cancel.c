@@ -24,7 +24,7 @@ static void use_all(void) {
     static uint8_t large[300000];
     code one = returning(1);
     code two = returning(2);
-    execbuf buffers[4];
+    execbuf buffers[5];
     memset(buffers, 0, sizeof buffers);
     memcpy(large, one.bytes, one.length);
     execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
@@ -39,7 +39,13 @@ static void use_all(void) {
         (void)!execbuf_publish(&buffers[2], large, sizeof large, NULL);
     }
     CHECK(execbuf_new(&buffers[3], one.bytes, one.length, NULL) == EXECBUF_OK);
-    for (int i = 0; i < 4; i++) {
+    /* Another address each time, so that free address space is searched. */
+    static uint8_t near_to[1 << 20];
+    static size_t next;
+    execbuf_placement placement = EXECBUF_PLACEMENT_INIT;
+    placement.near_to = &near_to[next++ * 4096 % sizeof near_to];
+    CHECK(execbuf_new_at(&buffers[4], one.bytes, one.length, &placement, NULL) == EXECBUF_OK);
+    for (int i = 0; i < 5; i++) {
         CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
     }
     execbuf_pool_free(pool);
