@@ -5,6 +5,7 @@
 #include "placement.h"
 
 #if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
+#include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #endif
@@ -282,9 +283,41 @@ static void thousands_of_functions_fit_into_little_address_space(void) {
     in_child(publish_in_two_mebibytes);
 }
 
+/* Without random addresses, little is free between the heap's room and the stack's. What follows the last
+ * mapping looks free, but is behind the end of the address space. */
+static void reserve_above_the_heap(void) {
+    execbuf_placement placement = EXECBUF_PLACEMENT_INIT;
+    placement.lowest = (uintptr_t)sbrk(0) + PAGE;
+    execbuf buffer;
+    CHECK(execbuf_reserve_at(&buffer, (size_t)256 << 20, &placement, NULL) == EXECBUF_OK);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+static void run_without_random_addresses(void) {
+    CHECK(personality(ADDR_NO_RANDOMIZE) != -1);
+    (void)execl("/proc/self/exe", "placement", "above the heap", (char *)NULL);
+    _exit(1);
+}
+
+static void the_room_of_the_heap_comes_before_what_is_above_the_stack(void) {
+    if (some(1, 0) == 0 || hides_maps() || under_address_sanitizer()) {
+        (void)fprintf(stderr, "SKIP: above the stack: tools have address spaces of their own kind\n");
+        return;
+    }
+    in_child(run_without_random_addresses);
+}
+
 #endif
 
-int main(void) {
+int main(int argc, char **argv) {
+#if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
+    if (argc > 1) {
+        reserve_above_the_heap();
+        return 0;
+    }
+#endif
+    (void)argc;
+    (void)argv;
     RUN(thousands_of_pieces_are_near_the_program);
     RUN(code_is_within_the_distance);
     RUN(impossible_placements_are_refused);
@@ -295,6 +328,7 @@ int main(void) {
     RUN(the_room_of_the_stack_is_not_used);
     RUN(a_crowded_address_space_is_used);
     RUN(thousands_of_functions_fit_into_little_address_space);
+    RUN(the_room_of_the_heap_comes_before_what_is_above_the_stack);
 #endif
     return 0;
 }
