@@ -71,7 +71,16 @@ static void without_the_list_some_addresses_are_tried(void) {
     always[0] = "";
     CHECK(execbuf_new_at(&buffer, one.bytes, one.length, &placement, &error) == EXECBUF_E_TOO_FAR);
     CHECK(strcmp(error.culprit, "placement") == 0);
-    CHECK(munmap(taken, size) == 0);
+
+    /* The end of the range is tried, too, although it is far from its beginning. */
+    CHECK(munmap(taken + size / 4 * 3, size / 4) == 0);
+    always[0] = "open";
+    placement.lowest += 65536; /* no cursor exists for it */
+    CHECK(execbuf_new_at(&buffer, one.bytes, one.length, &placement, &error) == EXECBUF_OK);
+    CHECK((uintptr_t)buffer.entry - placement.lowest < size - 65536);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    always[0] = "";
+    CHECK(munmap(taken, size / 4 * 3) == 0);
 }
 
 /* The kernel has no memory for the pages of a region. Code then gets a dedicated mapping, or an error if
