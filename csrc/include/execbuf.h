@@ -99,6 +99,7 @@
  *     a region, alias             mmap mprotect mremap munmap madvise
  *     code with a placement       openat read close brk
  *     a protection key            pkey_alloc pkey_mprotect pkey_free
+ *     a thunk, also freeing one   rt_sigprocmask
  *     a rewrite                   as a dedicated mapping; and mremap membarrier
  *     reusing memory in a pool    membarrier
  *     freeing                     munmap
