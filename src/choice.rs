@@ -21,7 +21,7 @@ use crate::ffi;
 ///
 /// # Examples
 ///
-/// ```
+/// ```standalone_crate
 /// use execbuf::{Backend, ExecBuffer};
 ///
 /// execbuf::set_backends(&[Backend::Flip, Backend::MapJit])?;

@@ -94,16 +94,16 @@
  *     a dedicated mapping, flip   mmap mprotect munmap prctl
  *     a dedicated mapping, memfd  mmap mremap munmap memfd_create write fcntl close prlimit64
  *     a dedicated mapping, alias  mmap mprotect mremap munmap madvise
- *     a region, any               personality getrandom
+ *     a region, any               personality getrandom clock_gettime
  *     a region, memfd             mmap mprotect munmap memfd_create ftruncate fcntl madvise close prlimit64
  *     a region, alias             mmap mprotect mremap munmap madvise
  *     code with a placement       openat read close brk
  *     a protection key            pkey_alloc pkey_mprotect pkey_free
- *     a thunk, also freeing one   rt_sigprocmask
+ *     unwind tables of thunks     rt_sigprocmask
  *     a rewrite                   as a dedicated mapping; and mremap membarrier
  *     reusing memory in a pool    membarrier
  *     freeing                     munmap
- *     waiting for another thread  futex sched_yield clock_nanosleep membarrier
+ *     waiting for another thread  futex sched_yield clock_gettime clock_nanosleep membarrier
  *     the heap of the C library   brk mmap munmap mremap madvise mprotect
  *     execbuf_probe_system        all of these; and uname openat read close access
  *
