@@ -158,7 +158,7 @@ pub struct execbuf_placement {
  but if its resident part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed
  code is reused but not returned, because the kernel refuses to remove pages from a sealed memfd. Huge pages
  are not used. Linux gives memory to the pages of a memfd when they are first written, and raises SIGBUS if
- it has none (vm.overcommit_memory=2, memory cgroups). The library asks for the memory before it writes, and
+ it has none (vm.overcommit_memory=2). The library asks for the memory before it writes, and
  reports EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
 
  Freed code is overwritten with traps at once, except in a frozen region. Its memory goes into quarantine,

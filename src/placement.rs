@@ -45,7 +45,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Less than 2 GiB away from an address, so that relative branches of x86-64 reach it, and as near as possible.
+    /// Less than 2 GiB away from an address, so that relative branches of x86-64 reach it.
     ///
     /// # Examples
     ///

@@ -93,7 +93,7 @@ bool xb_prim_environment(const char *name, char *value, size_t size);
 typedef struct xb_prim_window {
     uintptr_t lowest;  /* every byte of the mapping is at or above this address, */
     uintptr_t highest; /* and at or below this one */
-    uintptr_t near_to; /* of several free ranges, one of those nearest to this address is taken */
+    uintptr_t near_to; /* of several free ranges, the nearest is preferred where that costs nothing */
 } xb_prim_window;
 
 /* The calls of results that say: no free range in the window is large enough. After the first one, all of the
