@@ -39,11 +39,12 @@ static void use_all(void) {
         (void)!execbuf_publish(&buffers[2], large, sizeof large, NULL);
     }
     CHECK(execbuf_new(&buffers[3], one.bytes, one.length, NULL) == EXECBUF_OK);
-    /* Another address each time, so that free address space is searched. */
-    static uint8_t near_to[1 << 20];
-    static size_t next;
+    /* Another area each time, so that free address space is searched. */
+    static uintptr_t next;
+    uintptr_t near_to = (uintptr_t)&next + (next % 64 << 24);
+    next++;
     execbuf_placement placement = EXECBUF_PLACEMENT_INIT;
-    placement.near_to = &near_to[next++ * 4096 % sizeof near_to];
+    placement.near_to = (const void *)near_to; /* NOLINT(performance-no-int-to-ptr) */
     CHECK(execbuf_new_at(&buffers[4], one.bytes, one.length, &placement, NULL) == EXECBUF_OK);
     for (int i = 0; i < 5; i++) {
         CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);

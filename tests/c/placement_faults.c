@@ -46,6 +46,60 @@ static void the_list_of_mappings_is_read_once(void) {
     }
 }
 
+/* A program places code near each of its functions, and in several ranges in turn. */
+static void windows_share_what_is_known_of_the_list(void) {
+    enum { COUNT = 300 };
+    static execbuf buffers[2 * COUNT];
+    code one = returning(1);
+    watch = count_calls;
+    opened = 0;
+    for (uint32_t i = 0; i < 2 * COUNT; i++) {
+        execbuf_placement placement = near_this();
+        if (i % 2 == 0) {
+            placement.near_to = (const uint8_t *)&opened + i * (size_t)64;
+        } else {
+            placement.near_to = NULL;
+            placement.lowest = (uintptr_t)&opened + ((size_t)48 << 20);
+        }
+        CHECK(execbuf_new_at(&buffers[i], one.bytes, one.length, &placement, NULL) == EXECBUF_OK);
+    }
+    CHECK(opened <= 4);
+    watch = NULL;
+    for (uint32_t i = 0; i < 2 * COUNT; i++) {
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+}
+
+/* Room is only below the first piece of a pool with a reach, so the pieces follow one another downwards. */
+static void pieces_of_a_pool_share_what_is_known_of_the_list(void) {
+    enum { COUNT = 20 };
+    static const uint8_t bytes[300000] = {0};
+    execbuf buffers[COUNT];
+    const size_t size = (size_t)64 << 20;
+    uint8_t *taken = (uint8_t *)mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(taken != (uint8_t *)MAP_FAILED && munmap(taken + size - (1 << 20), (size_t)1 << 20) == 0);
+    execbuf_pool_options options = options_of(NULL, "reach");
+    options.placement.lowest = (uintptr_t)taken;
+    options.placement.highest = (uintptr_t)taken + size - (512 << 10);
+    options.reach = size;
+    CHECK(execbuf_pool_new(&pool, &options, NULL) == EXECBUF_OK);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK(execbuf_pool_publish(pool, &buffers[i], bytes, sizeof bytes, NULL) == EXECBUF_OK);
+        if (i == 0) {
+            CHECK(munmap(taken, size - (1 << 20)) == 0);
+            watch = count_calls;
+            opened = 0;
+        }
+    }
+    watch = NULL;
+    CHECK(opened <= 3);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK((const uint8_t *)buffers[i].entry < taken + size - (i == 0 ? 0 : 1 << 20));
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+    execbuf_pool_free(pool);
+}
+
 /* Addresses are tried instead, and the error says that not all were. */
 static void without_the_list_some_addresses_are_tried(void) {
     static int elsewhere; /* no cursor exists for it */
@@ -168,6 +222,8 @@ static void resident_is_what_is_resident(void) {
 
 int main(void) {
     RUN(the_list_of_mappings_is_read_once);
+    RUN(windows_share_what_is_known_of_the_list);
+    RUN(pieces_of_a_pool_share_what_is_known_of_the_list);
     RUN(without_the_list_some_addresses_are_tried);
     RUN(want_of_memory_is_an_error);
     RUN(resident_is_what_is_resident);
