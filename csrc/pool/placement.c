@@ -1,5 +1,6 @@
-/* The range that the pieces of a pool cover only grows until the pool has no pieces: otherwise, each freed
- * piece would require a look at all others. */
+/* The range that the pieces of a pool cover only grows, until a region is the only piece, or there is none:
+ * otherwise, each freed piece would require a look at all others. A region may stay when all code is freed.
+ */
 
 #include "placement.h"
 
@@ -8,11 +9,21 @@ static bool is_empty(const execbuf_pool *pool) {
     return pool->regions == NULL && pool->large_count == 0;
 }
 
+/* Shrinks the range if a region is the only piece. */
+static void shrink_range(execbuf_pool *pool) {
+    const xb_region *region = pool->regions;
+    if (region != NULL && region->next == NULL && pool->large_count == 0) {
+        pool->first_byte = (uintptr_t)region->views.rx;
+        pool->last_byte = pool->first_byte + (region->size - 1);
+    }
+}
+
 const xb_prim_window *xb_placement_window(execbuf_pool *pool, xb_prim_window *storage) {
     *storage = pool->window;
     if (pool->reach != 0) {
         xb_pool_lock(pool);
         if (!is_empty(pool)) {
+            shrink_range(pool);
             uintptr_t first = pool->first_byte;
             uintptr_t last = pool->last_byte;
             uintptr_t room = pool->reach - 1 - (last - first); /* xb_placement_add has checked it */
@@ -35,6 +46,7 @@ bool xb_placement_add(execbuf_pool *pool, const void *base, size_t size) {
     uintptr_t first = (uintptr_t)base;
     uintptr_t last = first + (size - 1);
     if (!is_empty(pool)) {
+        shrink_range(pool);
         first = first < pool->first_byte ? first : pool->first_byte;
         last = last > pool->last_byte ? last : pool->last_byte;
     }

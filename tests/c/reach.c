@@ -64,6 +64,41 @@ static void a_small_reach_is_kept_too(void) {
     }
 }
 
+/* A region stays when all code is freed, but the range does not. */
+static void the_range_shrinks_when_all_code_is_freed(void) {
+    enum { COUNT = 40 };
+    const size_t reach = (size_t)4 << 20;
+    uint8_t *hole = take(0, 3 * reach);
+    CHECK(hole != NULL && munmap(hole, 3 * reach) == 0);
+    execbuf_pool *pool = pool_with(between(hole, hole + 3 * reach), reach);
+    execbuf buffers[COUNT];
+    uint32_t count = 0;
+    while (count < COUNT) {
+        const size_t size = count % 2 == 1 ? 16 : 400000; /* the region is not the first piece */
+        if (execbuf_pool_publish(pool, &buffers[count], code_of(1, size), size, NULL) != EXECBUF_OK) {
+            break;
+        }
+        count++;
+    }
+    CHECK(count > 2 && count < COUNT);
+    const uint32_t large = (count + 1) / 2;
+    const uintptr_t first = (uintptr_t)buffers[0].entry / PAGE * PAGE + PAGE;
+    while (count > 0) {
+        release(&buffers[--count]);
+    }
+    CHECK(take(first, 4 * PAGE) != NULL); /* where the first piece was */
+    while (count < COUNT &&
+           execbuf_pool_publish(pool, &buffers[count], code_of(1, 400000), 400000, NULL) == EXECBUF_OK) {
+        count++;
+    }
+    CHECK(count >= large);
+    while (count > 0) {
+        release(&buffers[--count]);
+    }
+    execbuf_pool_free(pool);
+    CHECK(munmap((void *)first, 4 * PAGE) == 0); /* NOLINT(performance-no-int-to-ptr) */
+}
+
 static void *publish_near_program(void *argument) {
     execbuf_pool *pool = (execbuf_pool *)argument;
     const size_t size = 300000;
@@ -101,6 +136,7 @@ static void threads_find_free_ranges_at_the_same_time(void) {
 }
 
 int main(void) {
+    RUN(the_range_shrinks_when_all_code_is_freed);
     RUN(the_pieces_of_a_pool_are_within_its_reach);
     RUN(a_small_reach_is_kept_too);
     RUN(threads_find_free_ranges_at_the_same_time);
