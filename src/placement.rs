@@ -87,7 +87,9 @@ impl Placement {
     /// See the [type](Self).
     #[must_use]
     pub const fn range(self, addresses: RangeInclusive<usize>) -> Self {
-        Self { lowest: *addresses.start(), highest: *addresses.end(), ..self }
+        let (lowest, highest) = (*addresses.start(), *addresses.end());
+        // For C, a highest address of 0 sets no limit. Here it leaves no address.
+        if highest == 0 { Self { lowest: 2, highest: 1, ..self } } else { Self { lowest, highest, ..self } }
     }
 
     pub(crate) fn to_raw(self) -> ffi::execbuf_placement {

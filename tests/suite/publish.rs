@@ -12,6 +12,14 @@ suite! {
         assert_eq!(buffer.as_ptr().addr() % 16, 0);
     }
 
+    fn a_range_that_ends_at_zero_has_no_addresses(_m) {
+        for start in [0, 4096] {
+            let range = std::ops::RangeInclusive::new(start, 0);
+            let error = execbuf::ExecBuffer::new_at(&returning(7), execbuf::Placement::default().range(range)).unwrap_err();
+            assert_eq!(error.kind(), execbuf::ErrorKind::TooFar);
+        }
+    }
+
     fn published_code_is_executable_and_not_writable(m) {
         if !maps::LISTED {
             return skip("published code: the mappings of this system cannot be listed");
