@@ -96,10 +96,16 @@ static inline int open_fds(void) {
 }
 #endif
 
-/* The mappings in which a leak would show. AddressSanitizer's allocator splits mappings of its own. */
-#if defined(__SANITIZE_ADDRESS__)
+/* The mappings in which a leak would show. The allocators of AddressSanitizer and musl change mappings of
+ * their own. */
+#if defined(__SANITIZE_ADDRESS__) || (defined(__linux__) && !defined(__GLIBC__))
 #define LEAKS look_at_code
-#else
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LEAKS look_at_code
+#endif
+#endif
+#if !defined(LEAKS)
 #define LEAKS look
 #endif
 
