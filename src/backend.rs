@@ -85,6 +85,16 @@ impl Attempt {
         })
     }
 
+    /// Converts the attempts of a report.
+    ///
+    /// # Safety
+    ///
+    /// As for [`from_raw`](Self::from_raw), for each of them.
+    pub(crate) unsafe fn all(raw: &[ffi::execbuf_attempt]) -> impl Iterator<Item = Self> + '_ {
+        // SAFETY: The caller guarantees it.
+        raw.iter().filter_map(|attempt| unsafe { Self::from_raw(attempt) })
+    }
+
     /// Returns the backend that was tried.
     ///
     /// # Examples

@@ -1,14 +1,17 @@
 //! The error type of the crate.
 
 use alloc::boxed::Box;
-use core::ffi::CStr;
+use core::ffi::{CStr, c_char};
 use core::fmt;
 use core::mem::MaybeUninit;
-use core::ptr;
 use core::str;
 
 use crate::backend::{Attempt, nonzero, static_str};
-use crate::ffi::{self, execbuf_backend, execbuf_status};
+use crate::ffi::{self, execbuf_status};
+
+mod attempts;
+
+use attempts::Attempts;
 
 /// An error returned by a closure of the caller.
 pub(crate) type BoxError = Box<dyn core::error::Error + Send + Sync>;
@@ -97,8 +100,8 @@ pub enum ErrorKind {
 pub struct Error(Repr);
 
 enum Repr {
-    /// A report of the C library. Its status is not `EXECBUF_OK`.
-    Report(ffi::execbuf_error),
+    /// A report of the C library whose status is not `EXECBUF_OK`. Fields of a struct could not share a word with the tag.
+    Report { status: execbuf_status, os_error: i32, position: u32, culprit: *const c_char, attempts: Attempts },
     /// The error that the closure of `assemble` returned.
     Assemble(BoxError),
     /// An error that only Rust code detects: its kind and its culprit.
@@ -119,7 +122,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
-            Repr::Report(report) => kind(report.status),
+            Repr::Report { status, .. } => kind(*status),
             Repr::Assemble(_) => ErrorKind::AssembleFailed,
             Repr::Rust(kind, _) => *kind,
         }
@@ -136,7 +139,7 @@ impl Error {
     #[must_use]
     pub fn os_error(&self) -> Option<i32> {
         match &self.0 {
-            Repr::Report(report) => nonzero(report.os_error),
+            Repr::Report { os_error, .. } => nonzero(*os_error),
             Repr::Assemble(_) | Repr::Rust(..) => None,
         }
     }
@@ -153,7 +156,7 @@ impl Error {
     pub fn culprit(&self) -> Option<&'static str> {
         match &self.0 {
             // SAFETY: The strings of a report are static.
-            Repr::Report(report) => unsafe { static_str(report.culprit) },
+            Repr::Report { culprit, .. } => unsafe { static_str(*culprit) },
             Repr::Assemble(_) => None,
             Repr::Rust(_, culprit) => *culprit,
         }
@@ -171,25 +174,26 @@ impl Error {
     #[must_use]
     pub fn position(&self) -> Option<usize> {
         match &self.0 {
-            Repr::Report(report) if matches!(self.kind(), ErrorKind::Syntax | ErrorKind::Signature) => {
-                usize::try_from(report.position).ok()
+            Repr::Report { position, .. } if matches!(self.kind(), ErrorKind::Syntax | ErrorKind::Signature) => {
+                usize::try_from(*position).ok()
             }
             _ => None,
         }
     }
 
-    /// Returns the failed attempts to make memory executable, in the order in which they were made.
+    /// Returns the failed attempts to make memory executable, in the order in which they were made. If no memory is left
+    /// for the list of attempts, it is empty, and the rest of the error is as usual.
     ///
     /// # Examples
     ///
     /// See [`Attempt`].
     pub fn attempts(&self) -> impl Iterator<Item = Attempt> + '_ {
         let attempts = match &self.0 {
-            Repr::Report(report) => report.attempts.get(..report.attempt_count as usize).unwrap_or_default(),
+            Repr::Report { attempts, .. } => attempts.as_slice(),
             Repr::Assemble(_) | Repr::Rust(..) => &[],
         };
         // SAFETY: The strings of a report are static.
-        attempts.iter().filter_map(|attempt| unsafe { Attempt::from_raw(attempt) })
+        unsafe { Attempt::all(attempts) }
     }
 
     /// Converts an error report of the C API, for use with [`ffi`].
@@ -217,7 +221,16 @@ impl Error {
     #[must_use]
     #[cold]
     pub unsafe fn from_raw(report: ffi::execbuf_error) -> Self {
-        Self(Repr::Report(report))
+        // SAFETY: The caller guarantees it.
+        unsafe { Self::copy_of(&report) }
+    }
+
+    /// Does the same, with the same condition, without a second copy of the report on the stack.
+    #[cold]
+    #[inline(never)]
+    unsafe fn copy_of(report: &ffi::execbuf_error) -> Self {
+        let ffi::execbuf_error { status, os_error, culprit, position, .. } = *report;
+        Self(Repr::Report { status, os_error, position, culprit, attempts: Attempts::of(report) })
     }
 
     pub(crate) fn no_memory(culprit: &'static CStr) -> Self {
@@ -250,20 +263,13 @@ impl Error {
 
     /// Returns an error detected by Rust code, in the form of a C report, so that C writes its message.
     fn of(status: execbuf_status, culprit: &'static CStr) -> Self {
-        let attempt = ffi::execbuf_attempt {
-            backend: execbuf_backend::EXECBUF_BACKEND_NONE,
-            os_error: 0,
-            call: ptr::null(),
-        };
-        Self(Repr::Report(ffi::execbuf_error {
+        Self(Repr::Report {
             status,
             os_error: 0,
-            culprit: culprit.as_ptr(),
             position: 0,
-            attempt_count: 0,
-            attempts: [attempt; ffi::EXECBUF_MAX_ATTEMPTS as usize],
-            reserved: [0; 3],
-        }))
+            culprit: culprit.as_ptr(),
+            attempts: Attempts::NONE,
+        })
     }
 }
 
@@ -275,7 +281,7 @@ pub(crate) fn check(call: impl FnOnce(*mut ffi::execbuf_error) -> execbuf_status
         return Ok(());
     }
     // SAFETY: Every function of the C library that takes a report fills it when it fails.
-    Err(unsafe { Error::from_raw(report.assume_init()) })
+    Err(unsafe { Error::copy_of(report.assume_init_ref()) })
 }
 
 pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
@@ -305,11 +311,21 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Report(report) => {
+            Repr::Report { status, os_error, position, culprit, attempts } => {
+                let (attempts, attempt_count) = attempts.to_raw();
+                let report = ffi::execbuf_error {
+                    status: *status,
+                    os_error: *os_error,
+                    culprit: *culprit,
+                    position: *position,
+                    attempt_count,
+                    attempts,
+                    reserved: [0; 3],
+                };
                 let mut text = [0_u8; 1024];
                 // SAFETY: The report is initialised, and `text` is writable for the given length.
                 let length = unsafe {
-                    ffi::execbuf_error_describe(&raw const *report, text.as_mut_ptr().cast(), text.len())
+                    ffi::execbuf_error_describe(&raw const report, text.as_mut_ptr().cast(), text.len())
                 };
                 let kept = &text[..length.min(text.len() - 1)];
                 f.write_str(str::from_utf8(kept).unwrap_or("execbuf failed"))
@@ -345,7 +361,7 @@ impl fmt::Debug for Error {
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match &self.0 {
-            Repr::Report(_) | Repr::Rust(..) => None,
+            Repr::Report { .. } | Repr::Rust(..) => None,
             Repr::Assemble(source) => Some(&**source),
         }
     }

@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 
 use crate::backend::{Attempt, Backend, backend};
-use crate::error::Error;
 use crate::ffi;
 
 /// The address and length of a piece of code. [`ExecPool::lookup`](crate::ExecPool::lookup) returns it.
@@ -101,6 +100,7 @@ impl PoolStats {
     ///
     /// `execbuf_pool_get_stats` has filled the statistics.
     pub(crate) unsafe fn from_raw(raw: ffi::execbuf_pool_stats) -> Self {
+        let why = raw.why.attempts.get(..raw.why.attempt_count as usize).unwrap_or_default();
         Self {
             live: raw.live,
             bytes: raw.bytes,
@@ -111,8 +111,8 @@ impl PoolStats {
             frozen: raw.frozen,
             dedicated: raw.dedicated,
             backend: backend(raw.backend),
-            // SAFETY: The function has filled the report, too.
-            attempts: unsafe { Error::from_raw(raw.why) }.attempts().collect(),
+            // SAFETY: The function has filled the report, too. Its strings are static.
+            attempts: unsafe { Attempt::all(why) }.collect(),
         }
     }
 

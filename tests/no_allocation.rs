@@ -1,21 +1,26 @@
-//! Counts heap allocations, to check which operations allocate.
+//! Counts heap allocations, to check which operations allocate, and refuses them. Checks the size of results.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::ptr;
 
-use execbuf::{ExecBuffer, ExecPool};
+use execbuf::{Error, ErrorKind, ExecBuffer, ExecPool, ffi};
 
-/// An allocator that counts the allocations of each thread.
+/// An allocator that counts the allocations of each thread, and has no memory for a thread that asks for that.
 struct Counting;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
+    static REFUSE: Cell<bool> = const { Cell::new(false) };
 }
 
-// SAFETY: All calls go to the system's allocator. Counting allocates nothing.
+// SAFETY: All calls go to the system's allocator, or return null. Counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        if REFUSE.try_with(Cell::get).unwrap_or(false) {
+            return ptr::null_mut();
+        }
         // SAFETY: The caller meets the conditions.
         unsafe { System.alloc(layout) }
     }
@@ -81,6 +86,50 @@ fn a_shared_function_allocates_once_and_its_clones_nothing() {
     assert_eq!(count, 1);
     let (count, result) = allocations(|| shared.clone().call());
     assert_eq!((count, result), (0, 9));
+}
+
+#[test]
+fn errors_are_small_and_share_the_space_of_the_result() {
+    assert!(size_of::<Error>() <= 32);
+    assert!(size_of::<Result<ExecPool, Error>>() <= 32);
+    // The buffer has 24 bytes. The tag of the error also tells whether there is an error.
+    assert!(size_of::<Result<ExecBuffer, Error>>() <= 32);
+}
+
+#[test]
+fn an_error_without_attempts_allocates_nothing() {
+    let (count, error) = allocations(|| ExecBuffer::new(&[]).unwrap_err());
+    assert_eq!((count, error.kind(), error.culprit()), (0, ErrorKind::Empty, Some("length")));
+}
+
+#[test]
+fn an_error_without_memory_for_its_attempts_keeps_all_else() {
+    let none = ffi::execbuf_attempt {
+        backend: ffi::execbuf_backend::EXECBUF_BACKEND_NONE,
+        os_error: 0,
+        call: ptr::null(),
+    };
+    let mut raw = ffi::execbuf_error {
+        status: ffi::execbuf_status::EXECBUF_E_DENIED,
+        os_error: 13,
+        culprit: c"mmap".as_ptr(),
+        position: 0,
+        attempt_count: 1,
+        attempts: [none; ffi::EXECBUF_MAX_ATTEMPTS as usize],
+        reserved: [0; 3],
+    };
+    raw.attempts[0].backend = ffi::execbuf_backend::EXECBUF_BACKEND_FLIP;
+    raw.attempts[0].call = c"mprotect".as_ptr();
+    for refuse in [false, true] {
+        REFUSE.set(refuse);
+        // SAFETY: The report is complete.
+        let (count, error) = allocations(|| unsafe { Error::from_raw(raw) });
+        REFUSE.set(false);
+        assert_eq!((count, error.attempts().count()), (1, usize::from(!refuse)));
+        assert_eq!((error.kind(), error.os_error(), error.culprit()), (ErrorKind::Denied, Some(13), Some("mmap")));
+        let named = if refuse { "mmap" } else { "flip: mprotect" };
+        assert!(error.to_string().contains(named), "{error}");
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::backend::Backend;
+use crate::ffi::execbuf_backend;
 use alloc::format;
 use alloc::string::ToString;
 use core::ffi::CStr;
@@ -52,15 +53,23 @@ fn every_status_has_its_kind() {
 
 #[test]
 fn errors_keep_the_os_code_and_convert_to_io_errors() {
-    let Repr::Report(mut report) = reported(execbuf_status::EXECBUF_E_DENIED).0 else { unreachable!() };
-    report.os_error = 13;
-    report.attempt_count = 1;
-    report.attempts[0] = ffi::execbuf_attempt {
+    let (mut attempts, _) = Attempts::NONE.to_raw();
+    attempts[0] = ffi::execbuf_attempt {
         backend: execbuf_backend::EXECBUF_BACKEND_MAP_JIT,
         os_error: 0,
         call: c"self-test".as_ptr(),
     };
-    let error = Error(Repr::Report(report));
+    let report = ffi::execbuf_error {
+        status: execbuf_status::EXECBUF_E_DENIED,
+        os_error: 13,
+        culprit: c"culprit".as_ptr(),
+        position: 0,
+        attempt_count: 1,
+        attempts,
+        reserved: [0; 3],
+    };
+    // SAFETY: The report is complete.
+    let error = unsafe { Error::from_raw(report) };
     assert_eq!((error.os_error(), error.culprit()), (Some(13), Some("culprit")));
     let attempts: alloc::vec::Vec<_> = error.attempts().collect();
     assert_eq!((attempts[0].backend(), attempts[0].call()), (Backend::MapJit, "self-test"));
@@ -86,6 +95,12 @@ fn errors_keep_the_os_code_and_convert_to_io_errors() {
     ] {
         assert_eq!(std::io::Error::from(reported(status)).kind(), kind);
     }
+}
+
+#[test]
+fn errors_can_be_sent_to_other_threads() {
+    fn can_be_sent<T: Send + Sync>() {}
+    can_be_sent::<Error>();
 }
 
 #[test]
