@@ -1,4 +1,4 @@
-//! Draws the two charts into one picture.
+//! Draws the charts.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,6 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::Result;
-use crate::churn::Line;
 use crate::report::{Time, thousands};
 use crate::speed::Bar;
 
@@ -29,6 +28,20 @@ const FAINT: RGBColor = RGBColor(216, 222, 228);
 const OURS: RGBColor = RGBColor(9, 105, 218);
 const THEIRS: RGBColor = RGBColor(110, 119, 129);
 
+/// A line of a chart: its points by a number, such as that of live pieces of code.
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(usize, f64)>,
+}
+
+/// A line chart, and how to write the figures of its axes.
+struct Lines<'a> {
+    title: &'a str,
+    data: &'a [Line],
+    across: fn(usize) -> String,
+    up: fn(f64) -> String,
+}
+
 /// Draws a bar for the time of each library, and lines for the times by the number of live pieces of code.
 pub(crate) fn draw(file: &Path, bars: &[Bar], lines: &[Line]) -> Result<()> {
     let bars_end = 60 + BAR * i32::try_from(bars.len())?;
@@ -36,7 +49,25 @@ pub(crate) fn draw(file: &Path, bars: &[Bar], lines: &[Line]) -> Result<()> {
     let area = SVGBackend::new(file, (WIDTH.unsigned_abs(), height.unsigned_abs())).into_drawing_area();
     area.fill(&WHITE)?;
     draw_bars(&area, 60, bars)?;
-    draw_lines(&area, bars_end + 100, lines)?;
+    let title = "Free one of many pieces of code and publish another (lower is better)";
+    let chart = Lines { title, data: lines, across: |live| format!("{} live", thousands(live)), up: tick };
+    chart.draw(&area, bars_end + 100)?;
+    area.present()?;
+    Ok(())
+}
+
+/// Draws a chart for each task, with lines for the pieces of code per second by the number of threads.
+pub(crate) fn draw_threads(file: &Path, tasks: &[(String, Vec<Line>)]) -> Result<()> {
+    let height = (60 + LINES + 80) * i32::try_from(tasks.len())?;
+    let area = SVGBackend::new(file, (WIDTH.unsigned_abs(), height.unsigned_abs())).into_drawing_area();
+    area.fill(&WHITE)?;
+    let across = |threads| if threads == 1 { "1 thread".to_string() } else { format!("{threads} threads") };
+    let up =
+        |pieces: f64| if pieces < 1e6 { format!("{} k", pieces / 1e3) } else { format!("{} M", pieces / 1e6) };
+    for ((task, lines), top) in tasks.iter().zip((60..).step_by((60 + LINES + 80) as usize)) {
+        let title = format!("{task}: pieces per second by all threads (higher is better)");
+        Lines { title: &title, data: lines, across, up }.draw(&area, top)?;
+    }
     area.present()?;
     Ok(())
 }
@@ -61,43 +92,48 @@ fn draw_bars(area: &Area<'_>, top: i32, bars: &[Bar]) -> Result<()> {
     Ok(())
 }
 
-fn draw_lines(area: &Area<'_>, top: i32, lines: &[Line]) -> Result<()> {
-    title(area, top, "Free one of many pieces of code and publish another (lower is better)")?;
-    let bottom = top + LINES;
-    let points = || lines.iter().flat_map(|line| &line.points);
-    let (low, high) = range(points().map(|&(live, _)| live as f64));
-    let across = Axis { low, high, from: LEFT, to: RIGHT };
-    let (low, high) = range(points().map(|&(_, time)| time));
-    let up = Axis { low: low / 1.2, high: high * 1.2, from: bottom, to: top };
-    for time in up.ticks(&[1.0, 2.0, 5.0]) {
-        let y = up.place(time);
-        area.draw(&PathElement::new([(LEFT, y), (RIGHT, y)], FAINT))?;
-        text(area, (LEFT - 10, y), HPos::Right, VPos::Center, INK, &tick(time))?;
-    }
-    let counts: BTreeSet<usize> = points().map(|&(live, _)| live).collect();
-    for live in counts {
-        let x = across.place(live as f64);
-        text(area, (x, bottom + 8), HPos::Center, VPos::Top, INK, &format!("{} live", thousands(live)))?;
-    }
-    scale(area, bottom, "both scales are logarithmic")?;
-    let mut names = Vec::new();
-    for Line { name, points } in lines {
-        let place = |&(live, time): &(usize, f64)| (across.place(live as f64), up.place(time));
-        area.draw(&PathElement::new(points.iter().map(place).collect::<Vec<_>>(), color(name).stroke_width(2)))?;
-        for point in points {
-            area.draw(&Circle::new(place(point), 4, color(name).filled()))?;
+impl Lines<'_> {
+    fn draw(&self, area: &Area<'_>, top: i32) -> Result<()> {
+        title(area, top, self.title)?;
+        let bottom = top + LINES;
+        let points = || self.data.iter().flat_map(|line| &line.points);
+        let (low, high) = range(points().map(|&(live, _)| live as f64));
+        let across = Axis { low, high, from: LEFT, to: RIGHT };
+        let (low, high) = range(points().map(|&(_, time)| time));
+        let up = Axis { low: low / 1.2, high: high * 1.2, from: bottom, to: top };
+        for time in up.ticks(&[1.0, 2.0, 5.0]) {
+            let y = up.place(time);
+            area.draw(&PathElement::new([(LEFT, y), (RIGHT, y)], FAINT))?;
+            text(area, (LEFT - 10, y), HPos::Right, VPos::Center, INK, &(self.up)(time))?;
         }
-        names.extend(points.last().map(|point| (place(point).1, name)));
+        let counts: BTreeSet<usize> = points().map(|&(live, _)| live).collect();
+        for live in counts {
+            let x = across.place(live as f64);
+            text(area, (x, bottom + 8), HPos::Center, VPos::Top, INK, &(self.across)(live))?;
+        }
+        scale(area, bottom, "both scales are logarithmic")?;
+        let mut names = Vec::new();
+        for Line { name, points } in self.data {
+            let place = |&(live, time): &(usize, f64)| (across.place(live as f64), up.place(time));
+            area.draw(&PathElement::new(
+                points.iter().map(place).collect::<Vec<_>>(),
+                color(name).stroke_width(2),
+            ))?;
+            for point in points {
+                area.draw(&Circle::new(place(point), 4, color(name).filled()))?;
+            }
+            names.extend(points.last().map(|point| (place(point).1, name)));
+        }
+        // Each name is beside the end of its line, moved down if it would overlap another name.
+        names.sort_unstable();
+        let mut free = top;
+        for (y, name) in names {
+            let y = y.max(free);
+            text(area, (RIGHT + 12, y), HPos::Left, VPos::Center, color(name), name)?;
+            free = y + NAME;
+        }
+        Ok(())
     }
-    // Each name is beside the end of its line, moved down if it would overlap another name.
-    names.sort_unstable();
-    let mut free = top;
-    for (y, name) in names {
-        let y = y.max(free);
-        text(area, (RIGHT + 12, y), HPos::Left, VPos::Center, color(name), name)?;
-        free = y + NAME;
-    }
-    Ok(())
 }
 
 /// Draws the title above a chart.

@@ -6,8 +6,10 @@ use execbuf::ExecPool;
 use jit_allocator2::JitAllocator;
 
 use crate::Result;
+use crate::chart::Line;
 use crate::instructions::count;
 use crate::libraries::{Library, Malloc};
+use crate::paired::{Contender, Effort, Sample, compare_with_first, measure, turns};
 use crate::report::{Report, thousands};
 use crate::speed::repeat;
 
@@ -31,15 +33,25 @@ impl<L: Library> Churn<L> {
     /// Creates a library without live code. The memory of the handles is touched here, so that it does not count as
     /// memory of the library.
     pub(crate) fn new(live: usize, lengths: &Lengths) -> Result<Self> {
+        Ok(Self::of(L::new()?, live, lengths))
+    }
+
+    /// Does the same with a given library.
+    pub(crate) fn of(library: L, live: usize, lengths: &Lengths) -> Self {
         let mut slots = Vec::new();
         slots.resize_with(live, || None);
-        Ok(Self { library: L::new()?, slots, lengths: lengths.clone(), random: 0x9e37_79b9_7f4a_7c15 })
+        Self { library, slots, lengths: lengths.clone(), random: 0x9e37_79b9_7f4a_7c15 }
     }
 
     /// Publishes a piece of code for each slot.
     pub(crate) fn filled(mut self) -> Result<Self> {
-        (0..self.slots.len()).try_for_each(|slot| self.replace(slot))?;
+        self.fill()?;
         Ok(self)
+    }
+
+    /// Does the same in place.
+    pub(crate) fn fill(&mut self) -> Result<()> {
+        (0..self.slots.len()).try_for_each(|slot| self.replace(slot))
     }
 
     /// Frees one piece of code and publishes another.
@@ -89,52 +101,73 @@ impl<L: Library> Churn<L> {
 }
 
 /// Returns the average number of instructions of a turn, including those of this program.
-fn instructions<L: Library>(mut churn: Churn<L>) -> Result<u64> {
+fn instructions<L: Library>(churn: &mut Churn<L>) -> Result<u64> {
     const TURNS: u64 = 1000;
     let (result, count) = count(|| (0..TURNS).try_for_each(|_| churn.turn()))?;
     result.map(|()| count / TURNS)
 }
 
-/// The times of a turn, by the number of live pieces of code.
-pub(crate) struct Line {
-    pub(crate) name: String,
-    pub(crate) points: Vec<(usize, f64)>,
+/// Returns what to measure with a number of live pieces of code, and the average number of instructions of a turn.
+type Start = fn(Effort, usize, &Lengths) -> Result<(Sample, Result<u64>)>;
+
+/// The first is the one that the others are compared with.
+const PEERS: &[(&str, Start)] = &[
+    (ExecPool::NAME, start::<ExecPool>),
+    (<Box<JitAllocator>>::NAME, start::<Box<JitAllocator>>),
+    #[cfg(has_asmjit)]
+    (crate::shared::AsmJit::NAME, start::<crate::shared::AsmJit>),
+    (Malloc::NAME, start::<Malloc>),
+    #[cfg(feature = "mimalloc")]
+    (crate::shared::Mimalloc::NAME, start::<crate::shared::Mimalloc>),
+];
+
+fn start<L: Library + 'static>(effort: Effort, live: usize, lengths: &Lengths) -> Result<(Sample, Result<u64>)> {
+    Churn::<L>::check(lengths)?;
+    let mut churn = Churn::<L>::new(live, lengths)?.filled()?;
+    // At first, a library uses new memory, not that of released code.
+    (0..live).try_for_each(|_| churn.turn())?;
+    let count = instructions(&mut churn);
+    Ok((turns(effort, move |turns| repeat(turns, || churn.turn()))?, count))
 }
 
-pub(crate) fn speed(report: &mut Report, counts: &[usize]) -> Vec<Line> {
-    vec![
-        line::<ExecPool>(report, counts, &MIXED),
-        line::<Malloc>(report, counts, &MIXED),
-        line::<Box<JitAllocator>>(report, counts, &MIXED),
-        line::<ExecPool>(report, counts, &EQUAL),
-        line::<Malloc>(report, counts, &EQUAL),
-        line::<Box<JitAllocator>>(report, counts, &EQUAL),
-    ]
+/// Measures all libraries. Returns the times by the number of live pieces of code.
+pub(crate) fn speed(report: &mut Report, effort: Effort, counts: &[usize]) -> Vec<Line> {
+    [MIXED, EQUAL].iter().flat_map(|lengths| speed_of(report, effort, counts, lengths)).collect()
 }
 
-fn line<L: Library>(report: &mut Report, counts: &[usize], lengths: &Lengths) -> Line {
+fn speed_of(report: &mut Report, effort: Effort, counts: &[usize], lengths: &Lengths) -> Vec<Line> {
     let bytes = if lengths.len() == 1 {
         format!("{} bytes", lengths.start)
     } else {
         format!("{} to {} bytes", lengths.start, thousands(lengths.end - 1))
     };
-    let mut points = Vec::new();
+    let line = |&(name, _): &(&str, Start)| Line { name: format!("{name}, {bytes}"), points: Vec::new() };
+    let mut lines: Vec<Line> = PEERS.iter().map(line).collect();
     for &live in counts {
-        let mut churn =
-            Churn::<L>::check(lengths).and_then(|()| Churn::<L>::new(live, lengths)).and_then(Churn::filled);
         let row = format!("free one, publish another, {bytes}, {} live", thousands(live));
-        let time = report.time(&row, L::NAME, |turns| {
-            let churn = churn.as_mut().map_err(|error| error.to_string())?;
-            repeat(turns, || churn.turn())
-        });
-        if let (Ok(churn), Some(time)) = (churn, time) {
-            points.push((live, time));
-            report.set(&format!("{row}, instructions"), L::NAME, instructions(churn));
+        let (mut contenders, mut counts) = (Vec::new(), Vec::new());
+        for &(library, start) in PEERS {
+            let (sample, count) = start(effort, live, lengths)
+                .map_or_else(|error| (Err(error), None), |(sample, count)| (Ok(sample), Some(count)));
+            contenders.push(Contender { row: row.clone(), library, sample });
+            counts.push((library, count));
+        }
+        let figures = measure(report, effort, contenders);
+        compare_with_first(report, &row, &figures);
+        for (library, count) in counts {
+            if let Some(count) = count {
+                report.set(&format!("{row}, instructions"), library, count);
+            }
+        }
+        for (line, (_, figures)) in lines.iter_mut().zip(&figures) {
+            line.points.extend(figures.as_ref().map(|figures| (live, figures.median())));
         }
     }
-    if let [(fewest, fast), .., (most, slow)] = points[..] {
-        let row = format!("the same, {bytes}, {} live to {} live", thousands(most), thousands(fewest));
-        report.set(&row, L::NAME, Ok(format!("{:.1} ×", slow / fast)));
+    for (line, (library, _)) in lines.iter().zip(PEERS) {
+        if let [(fewest, fast), .., (most, slow)] = line.points[..] {
+            let row = format!("the same, {bytes}, {} live to {} live", thousands(most), thousands(fewest));
+            report.set(&row, library, Ok(format!("{:.1} ×", slow / fast)));
+        }
     }
-    Line { name: format!("{}, {bytes}", L::NAME), points }
+    lines
 }

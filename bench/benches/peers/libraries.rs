@@ -1,7 +1,7 @@
 //! The libraries that are compared. Each does the same work, with the calls that its documentation shows.
 
 use std::hint::black_box;
-use std::ptr;
+use std::{mem, ptr};
 
 use closure_ffi::BareFn;
 use dynasmrt::ExecutableBuffer;
@@ -32,6 +32,13 @@ pub(crate) trait Library: Sized {
     fn new() -> Result<Self>;
     fn publish(&mut self, code: &[u8]) -> Result<Self::Code>;
     fn entry(code: &Self::Code) -> *const u8;
+    /// Calls a published function. What is not executable is read.
+    fn run(code: &Self::Code) -> u64 {
+        // SAFETY: A function of this type begins at the address: the published bytes, or a function that calls a closure
+        // of this type.
+        let function: extern "C" fn() -> u64 = unsafe { mem::transmute(Self::entry(code)) };
+        function()
+    }
     fn release(&mut self, code: Self::Code) -> Result<()> {
         drop(code);
         Ok(())
@@ -95,6 +102,7 @@ fn thunk() -> Result<<Thunks as Library>::Code> {
 
 /// Writes the same bytes to memory from `malloc`, and overwrites them when they are released, as a pool does. This
 /// shows the cost of a general allocator and of the processor's caches. Nothing is executable.
+#[derive(Clone)]
 pub(crate) struct Malloc;
 
 impl Library for Malloc {
@@ -111,6 +119,10 @@ impl Library for Malloc {
 
     fn entry(code: &Box<[u8]>) -> *const u8 {
         code.as_ptr()
+    }
+
+    fn run(code: &Box<[u8]>) -> u64 {
+        u64::from(code[0])
     }
 
     fn release(&mut self, mut code: Box<[u8]>) -> Result<()> {

@@ -1,28 +1,34 @@
 //! Benchmarks of execbuf and of other libraries that make code executable.
 //!
 //! `cargo bench -p execbuf-bench` runs for some minutes and prints a table. It writes the table to `bench/results.md`
-//! and the charts to `docs/speed.svg`. With `EXECBUF_BENCH_QUICK=1` it runs for seconds, only to check that everything
-//! works, and writes both files to the target directory.
+//! and the charts to `docs/speed.svg` and `docs/threads.svg`. With `EXECBUF_BENCH_QUICK=1` it runs for a minute, only to
+//! check that everything works, and writes these files to the target directory.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("the machine code is for x86-64, and the memory figures come from Linux' /proc");
 
 mod chart;
 mod churn;
+mod forks;
 mod instructions;
 mod libraries;
 mod memory;
+mod paired;
 mod report;
+mod shared;
 mod speed;
+mod threads;
 mod thunks;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, error, fs};
 
 use execbuf::ExecPool;
 use jit_allocator2::JitAllocator;
 
 use libraries::{ClosureFfi, Dynasm, Library, Memmap, Region, Single, Thunks};
+use paired::Effort;
 use report::Report;
 use speed::Bar;
 
@@ -37,18 +43,30 @@ struct Plan {
     memory: &'static [usize],
     /// For the memory of 10-byte functions.
     small: &'static [usize],
+    /// For what is measured in turns.
+    effort: Effort,
+    forks: forks::Plan,
 }
 
 impl Plan {
     fn new() -> Self {
         if env::var_os("EXECBUF_BENCH_QUICK").is_some() {
-            Self { quick: true, churn: &[1_000, 20_000], memory: &[1_000], small: &[10_000] }
+            Self {
+                quick: true,
+                churn: &[1_000, 20_000],
+                memory: &[1_000],
+                small: &[10_000],
+                effort: Effort { rounds: 3, time: Duration::from_millis(2) },
+                forks: forks::Plan { pools: &[10], empty: 100, kept: 20 },
+            }
         } else {
             Self {
                 quick: false,
                 churn: &[1_000, 20_000, 100_000, 400_000],
                 memory: &[1_000, 20_000, 100_000],
                 small: &[10_000, 1_000_000],
+                effort: Effort { rounds: 61, time: Duration::from_millis(20) },
+                forks: forks::Plan { pools: &[100, 800], empty: 8_000, kept: 1_000 },
             }
         }
     }
@@ -77,6 +95,8 @@ const PEERS: &[Peer] = &[
     peer::<Single>(),
     peer::<Thunks>(),
     peer::<Box<JitAllocator>>(),
+    #[cfg(has_asmjit)]
+    peer::<shared::AsmJit>(),
     peer::<Memmap>(),
     peer::<Region>(),
     peer::<Dynasm>(),
@@ -94,17 +114,22 @@ fn main() -> Result<()> {
             eprintln!("{error}");
         });
     }
+    if cfg!(all(feature = "asmjit", not(has_asmjit))) {
+        println!("SKIP: AsmJit: it is not installed, or there is no C++ compiler");
+    }
     let plan = Plan::new();
     let mut report = Report::new(plan.quick)?;
     let bars: Vec<Bar> = PEERS.iter().filter_map(|peer| (peer.publish)(&mut report)).collect();
-    speed::threads(&mut report)?;
+    let throughput = threads::all(&mut report, plan.effort);
+    forks::all(&mut report, plan.effort, &plan.forks)?;
     speed::batch(&mut report)?;
-    let lines = churn::speed(&mut report, plan.churn);
+    let lines = churn::speed(&mut report, plan.effort, plan.churn);
     speed::call(&mut report)?;
     thunks::call(&mut report)?;
     memory::all(&mut report, &plan)?;
 
     print!("\n{report}");
     fs::write(plan.output("bench/results.md"), report.to_string())?;
-    chart::draw(&plan.output("docs/speed.svg"), &bars, &lines)
+    chart::draw(&plan.output("docs/speed.svg"), &bars, &lines)?;
+    chart::draw_threads(&plan.output("docs/threads.svg"), &throughput)
 }

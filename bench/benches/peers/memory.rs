@@ -26,7 +26,14 @@ const SMALL: &str = "a function of 10 bytes";
 const CHURN: &str = "a byte of code after 10 turns for each piece";
 
 /// The libraries that place many functions in a page.
-const DENSE: [&str; 4] = [ExecPool::NAME, Thunks::NAME, <Box<JitAllocator>>::NAME, ClosureFfi::NAME];
+const DENSE: &[&str] = &[
+    ExecPool::NAME,
+    Thunks::NAME,
+    <Box<JitAllocator>>::NAME,
+    #[cfg(has_asmjit)]
+    crate::shared::AsmJit::NAME,
+    ClosureFfi::NAME,
+];
 
 pub(crate) fn all(report: &mut Report, plan: &Plan) -> Result<()> {
     for &count in plan.small {
@@ -38,6 +45,8 @@ pub(crate) fn all(report: &mut Report, plan: &Plan) -> Result<()> {
     for &count in plan.memory {
         start(report, CHURN, ExecPool::NAME, count)?;
         start(report, CHURN, <Box<JitAllocator>>::NAME, count)?;
+        #[cfg(has_asmjit)]
+        start(report, CHURN, crate::shared::AsmJit::NAME, count)?;
     }
     Ok(())
 }
@@ -110,18 +119,18 @@ pub(crate) fn measure<L: Library>(task: &str, count: usize) -> Result<Vec<(Strin
 
 /// Figures of the process from /proc/self/smaps. Sizes are in bytes.
 #[derive(Default)]
-struct Snapshot {
-    mappings: usize,
+pub(crate) struct Snapshot {
+    pub(crate) mappings: usize,
     /// The size of executable mappings.
     executable: usize,
     /// Resident memory. A page that is mapped twice counts once.
-    memory: usize,
+    pub(crate) memory: usize,
     /// Resident memory of the mappings with the pool's name.
     pool: usize,
 }
 
 impl Snapshot {
-    fn take() -> Result<Self> {
+    pub(crate) fn take() -> Result<Self> {
         let mut snapshot = Self::default();
         let (mut executable, mut pool) = (false, false);
         for line in BufReader::new(File::open("/proc/self/smaps")?).lines() {

@@ -115,14 +115,23 @@ pub(crate) struct Time(pub(crate) f64);
 
 /// Explains the figures.
 const NOTES: &str = "\
-- Times are criterion's medians, per piece of code or per call. With two threads, they are the times of each thread.
+- Times are per piece of code or per call. With several threads on one pool, or a pool for each, they are the times of each
+  thread; where threads pass code to each other, those between two pieces.
+- A time with two others in brackets is a median with the quartiles, of samples of all libraries in turn, A B A B. \"Relative\"
+  figures are quotients of two samples of the same turn. Other times are criterion's medians.
 - Memory is the growth of the process (`Pss` in /proc/self/smaps), including all bookkeeping but not the handles.
-- `jit-allocator2` has no lock: one thread uses it directly, two threads use it in a `Mutex`.
+- `jit-allocator2` has no lock: one thread uses it directly, except in the rows about threads, where it is in a `Mutex`.
+- `ExecPool, from C`: the calls of the C API, without the safe types. `AsmJit`: its `JitAllocator`, with the options that
+  jit-allocator2 has by default.
+- Threads pass code to each other in batches of 256, by queues of 16 batches.
+- In the rows about forks, the child of a fork ends at once, or waits until the parent has published. Libraries that share memory
+  with the child are not measured there.
 - `Thunk`: one of many thunks with the same signature. `rustc`: the code that the compiler emits to call a function of the
   other convention. `libffi`: `ffi_call`, and from Win64 a closure.
 - Instructions are those between one call and the next, counted with the processor's trap flag.
 - `closure-ffi` and `libffi` publish a function that calls a Rust closure, instead of bytes.
-- `malloc` shows the cost of the same writes in ordinary memory, including cache misses. Nothing is executable.
+- `malloc` and `mimalloc` show the cost of the same writes in ordinary memory, traps and cache misses included. Nothing is
+  executable.
 - \"live code overlaps\": in a check before the measurement, two live pieces of code shared memory.
 ";
 

@@ -1,15 +1,12 @@
 //! Measures times.
 
 use std::hint::black_box;
-use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
-use std::{mem, thread};
 
-use execbuf::{ExecBuffer, ExecPool};
-use jit_allocator2::JitAllocator;
+use execbuf::ExecPool;
 
 use crate::Result;
-use crate::libraries::{Library, RDTSC, Single};
+use crate::libraries::{Library, RDTSC};
 use crate::report::Report;
 
 /// The name of a library, and its time in nanoseconds.
@@ -32,10 +29,7 @@ pub(crate) fn publish<L: Library>(report: &mut Report) -> Option<Bar> {
 /// Checks that code published by the library can be called.
 fn called_once<L: Library>(mut library: L) -> Result<L> {
     let code = library.publish(&RDTSC)?;
-    // SAFETY: A function of this type begins at the address: the published bytes, or a function that calls a closure of
-    // this type.
-    let function: extern "C" fn() -> u64 = unsafe { mem::transmute(L::entry(&code)) };
-    black_box(function());
+    black_box(L::run(&code));
     library.release(code)?;
     Ok(library)
 }
@@ -47,41 +41,6 @@ pub(crate) fn repeat<T>(turns: u64, mut turn: impl FnMut() -> Result<T>) -> Resu
         drop(black_box(turn()?));
     }
     Ok(start.elapsed())
-}
-
-/// Publishes and releases functions in two threads at the same time.
-pub(crate) fn threads(report: &mut Report) -> Result<()> {
-    let pools = [ExecPool::new()?, ExecPool::new()?];
-    let pool = |index: usize| Ok(pools[index].publish(&RDTSC)?);
-    let allocators: [Mutex<Box<JitAllocator>>; 2] = [Mutex::new(Library::new()?), Mutex::new(Library::new()?)];
-    let allocator = |index: usize| {
-        let code = allocators[index].lock().map_err(|_| "poisoned")?.publish(&RDTSC)?;
-        allocators[index].lock().map_err(|_| "poisoned")?.release(black_box(code))
-    };
-
-    let mut row = |row, pool_of: fn(usize) -> usize| {
-        report.time(row, ExecPool::NAME, |turns| together(turns, |thread| pool(pool_of(thread))));
-        report.time(row, <Box<JitAllocator>>::NAME, |turns| together(turns, |thread| allocator(pool_of(thread))));
-    };
-    row("publish and release 10 bytes, two threads, one pool", |_| 0);
-    let each = "publish and release 10 bytes, two threads, a pool for each";
-    row(each, |thread| thread);
-    report.time(each, Single::NAME, |turns| together(turns, |_| Ok(ExecBuffer::new(&RDTSC)?)));
-    Ok(())
-}
-
-/// Returns how long two threads take for a number of turns each.
-fn together<T>(turns: u64, turn: impl Fn(usize) -> Result<T> + Sync) -> Result<Duration> {
-    let barrier = Barrier::new(2);
-    let work = |thread| {
-        barrier.wait();
-        repeat(turns, || turn(thread))
-    };
-    thread::scope(|scope| {
-        let other = scope.spawn(|| work(1));
-        let time = work(0)?;
-        Ok(time.max(other.join().map_err(|_| "the thread panicked")??))
-    })
 }
 
 /// Publishes many pieces of code, with one call for each or with one call for all, and releases them.
