@@ -1,15 +1,31 @@
-//! Forks of a process that has pools.
+//! Forks of a process that has pools. Each sample comes from a new process: a process that has had many pools keeps memory of
+//! the heap, and forks more slowly.
 
-use std::io;
+use std::process::Command;
 use std::time::Instant;
+use std::{env, io};
 
 use execbuf::{ExecBuffer, ExecPool};
 
 use crate::Result;
 use crate::libraries::{Library, RDTSC};
 use crate::memory::Snapshot;
-use crate::paired::{self, Contender, Effort, Sample};
+use crate::paired::{self, Contender, Effort};
 use crate::report::{Report, thousands};
+
+/// The first argument of such a process.
+pub(crate) const CHILD: &str = "measure-forks";
+
+/// What such a process measures.
+const POOLS: &str = "pools";
+const EMPTY: &str = "empty pools";
+const PARENT_ALONE: &str = "in the parent, the child is gone";
+const PARENT: &str = "in the parent, the child lives";
+const IN_CHILD: &str = "in the child";
+const KEEP: &str = "keep";
+
+/// The number of forks in each process that measures the first publish. It returns the median.
+const FORKS: usize = 21;
 
 /// How much to measure.
 pub(crate) struct Plan {
@@ -22,27 +38,51 @@ pub(crate) struct Plan {
 }
 
 pub(crate) fn all(report: &mut Report, effort: Effort, plan: &Plan) -> Result<()> {
-    let mut contenders = vec![contender("fork, no pool".to_string(), beside(0, false))];
+    let mut contenders = vec![contender("fork, no pool".to_string(), POOLS, 0)];
     for &count in plan.pools {
-        let row = format!("fork, {} pools with a function each", thousands(count));
-        contenders.push(contender(row, beside(count, true)));
+        contenders.push(contender(format!("fork, {} pools with a function each", thousands(count)), POOLS, count));
     }
-    let row = format!("fork, {} pools without code", thousands(plan.empty));
-    contenders.push(contender(row, beside(plan.empty, false)));
+    contenders.push(contender(format!("fork, {} pools without code", thousands(plan.empty)), EMPTY, plan.empty));
     paired::measure(report, effort, contenders);
 
-    let row = |text: &str| format!("first publish after a fork, {text}");
-    let contenders = vec![
-        contender(row("in the parent, the child is gone"), first_publish(Place::ParentAlone)?),
-        contender(row("in the parent, the child lives"), first_publish(Place::Parent)?),
-        contender(row("in the child"), first_publish(Place::Child)?),
-    ];
-    paired::measure(report, effort, contenders);
-    keep(report, plan.kept)
+    let first = |task| contender(format!("first publish after a fork, {task}"), task, FORKS);
+    paired::measure(report, effort, [PARENT_ALONE, PARENT, IN_CHILD].map(first).into());
+
+    let [mappings, memory] = in_new_process(KEEP, plan.kept)?[..] else {
+        return Err("two figures expected".into());
+    };
+    let row = |what: &str| format!("{what} after {} forks that each keep a function", thousands(plan.kept));
+    report.set(&row("additional mappings"), ExecPool::NAME, Ok(format!("{mappings:.0}")));
+    report.set(&row("memory for each function"), ExecPool::NAME, Ok(format!("{memory:.0} bytes")));
+    Ok(())
 }
 
-fn contender(row: String, sample: Sample) -> Contender {
-    Contender { row, library: ExecPool::NAME, sample: Ok(sample) }
+fn contender(row: String, task: &'static str, count: usize) -> Contender {
+    let sample = move || Ok(*in_new_process(task, count)?.first().ok_or("no figure")?);
+    Contender { row, library: ExecPool::NAME, sample: Ok(Box::new(sample)) }
+}
+
+/// Starts a process that measures, and returns its figures.
+fn in_new_process(task: &str, count: usize) -> Result<Vec<f64>> {
+    let output = Command::new(env::current_exe()?).args([CHILD, task, &count.to_string()]).output()?;
+    if !output.status.success() {
+        return Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into());
+    }
+    String::from_utf8(output.stdout)?.split_whitespace().map(|figure| Ok(figure.parse()?)).collect()
+}
+
+/// Runs in that process: measures, and prints the figures.
+pub(crate) fn child(task: &str, count: &str) -> Result<()> {
+    let count = count.parse()?;
+    match task {
+        POOLS | EMPTY => println!("{}", beside(count, task == POOLS)?),
+        KEEP => {
+            let (mappings, memory) = keep(count)?;
+            println!("{mappings} {memory}");
+        }
+        _ => println!("{}", first_publish(task, count)?),
+    }
+    Ok(())
 }
 
 /// The child of a fork, which waits until this value is dropped.
@@ -96,53 +136,44 @@ impl Drop for Child {
     }
 }
 
-/// The time of a fork in the parent, with new pools each time, because a fork changes the state of a pool.
-fn beside(count: usize, with_code: bool) -> Sample {
-    Box::new(move || {
-        let pools = (0..count).map(|_| Ok(ExecPool::new()?)).collect::<Result<Vec<_>>>()?;
-        let publish = |pool: &ExecPool| Ok(pool.publish(&RDTSC)?);
-        let _code: Vec<ExecBuffer> =
-            if with_code { pools.iter().map(publish).collect::<Result<_>>()? } else { Vec::new() };
-        Child::start(|| ()).map(|(_, time)| time)
-    })
+/// The time of a fork in the parent, which has pools.
+fn beside(count: usize, with_code: bool) -> Result<f64> {
+    let pools = (0..count).map(|_| Ok(ExecPool::new()?)).collect::<Result<Vec<_>>>()?;
+    let publish = |pool: &ExecPool| Ok(pool.publish(&RDTSC)?);
+    let _code: Vec<ExecBuffer> =
+        if with_code { pools.iter().map(publish).collect::<Result<_>>()? } else { Vec::new() };
+    Child::start(|| ()).map(|(_, time)| time)
 }
 
-/// Where the code is published.
-#[derive(Clone, Copy)]
-enum Place {
-    ParentAlone,
-    Parent,
-    Child,
-}
-
-/// The time of the first publish after a fork. All code is released before the next sample.
-fn first_publish(place: Place) -> Result<Sample> {
+/// The median time of the first publish after a fork. The code is released before the next fork, except for one function.
+fn first_publish(task: &str, count: usize) -> Result<f64> {
     let pool = ExecPool::new()?;
-    let code = pool.publish(&RDTSC)?;
-    Ok(Box::new(move || {
-        let _ = &code;
+    let _code = pool.publish(&RDTSC)?;
+    let mut times = (0..count).map(|_| first_publish_after_a_fork(&pool, task)).collect::<Result<Vec<_>>>()?;
+    times.sort_unstable_by(f64::total_cmp);
+    Ok(times[count / 2])
+}
+
+fn first_publish_after_a_fork(pool: &ExecPool, task: &str) -> Result<f64> {
+    if task == IN_CHILD {
         let (mut reader, mut writer) = io::pipe()?;
-        let (child, _) = match place {
-            Place::Child => Child::start(|| {
-                // The parent sees the end of the file if this fails.
-                if let Ok(time) = publish(&pool) {
-                    let _ = io::Write::write_all(&mut writer, &time.to_ne_bytes());
-                }
-                // SAFETY: As in `Child::start`.
-                unsafe { libc::_exit(0) };
-            })?,
-            Place::Parent | Place::ParentAlone => Child::start(|| ())?,
-        };
-        if matches!(place, Place::Child) {
-            drop(writer);
-            let mut bytes = [0; 8];
-            io::Read::read_exact(&mut reader, &mut bytes)?;
-            return Ok(f64::from_ne_bytes(bytes));
-        }
-        // Dropping the child waits for its end.
-        let _living = matches!(place, Place::Parent).then_some(child);
-        publish(&pool)
-    }))
+        let _child = Child::start(|| {
+            // The parent sees the end of the file if this fails, because the child ends.
+            if let Ok(time) = publish(pool) {
+                let _ = io::Write::write_all(&mut writer, &time.to_ne_bytes());
+            }
+            // SAFETY: As in `Child::start`.
+            unsafe { libc::_exit(0) };
+        })?;
+        drop(writer);
+        let mut bytes = [0; 8];
+        io::Read::read_exact(&mut reader, &mut bytes)?;
+        return Ok(f64::from_ne_bytes(bytes));
+    }
+    let (child, _) = Child::start(|| ())?;
+    // Dropping the child waits for its end.
+    let _living = (task == PARENT).then_some(child);
+    publish(pool)
 }
 
 /// Returns the time of a publish in nanoseconds.
@@ -154,8 +185,9 @@ fn publish(pool: &ExecPool) -> Result<f64> {
     Ok(time.as_secs_f64() * 1e9)
 }
 
-/// What forks cost the parent if it publishes a function after each of them, and keeps it.
-fn keep(report: &mut Report, count: usize) -> Result<()> {
+/// Publishes a function after each of many forks, and keeps it. Returns the additional mappings, and the additional memory
+/// for each function.
+fn keep(count: usize) -> Result<(usize, usize)> {
     let pool = ExecPool::new()?;
     let mut code = vec![pool.publish(&RDTSC)?];
     code.reserve(count);
@@ -165,10 +197,5 @@ fn keep(report: &mut Report, count: usize) -> Result<()> {
         code.push(pool.publish(&RDTSC)?);
     }
     let after = Snapshot::take()?;
-    let row = |what: &str| format!("{what} after {} forks that each keep a function", thousands(count));
-    let mappings = after.mappings.saturating_sub(before.mappings);
-    report.set(&row("additional mappings"), ExecPool::NAME, Ok(thousands(mappings)));
-    let memory = after.memory.saturating_sub(before.memory) / count;
-    report.set(&row("memory for each function"), ExecPool::NAME, Ok(format!("{} bytes", thousands(memory))));
-    Ok(())
+    Ok((after.mappings.saturating_sub(before.mappings), after.memory.saturating_sub(before.memory) / count))
 }

@@ -114,6 +114,9 @@ fn main() -> Result<()> {
             eprintln!("{error}");
         });
     }
+    if let [forks::CHILD, task, count] = arguments[..] {
+        return forks::child(task, count);
+    }
     if cfg!(all(feature = "asmjit", not(has_asmjit))) {
         println!("SKIP: AsmJit: it is not installed, or there is no C++ compiler");
     }
