@@ -24,7 +24,8 @@ static execbuf_placement near_this(void) {
     return placement;
 }
 
-/* One piece costs as much as another, however many there are. */
+/* One piece costs as much as another, however many there are. The list is read once for each free range: the
+ * first one may be a gap within the program. */
 static void the_list_of_mappings_is_read_once(void) {
     enum { COUNT = 300 };
     static execbuf buffers[COUNT];
@@ -39,7 +40,7 @@ static void the_list_of_mappings_is_read_once(void) {
             mapped = 0;
         }
     }
-    CHECK(opened == 0 && mapped <= 2 * (COUNT - 1));
+    CHECK(opened <= 1 && mapped <= 2 * (COUNT - 1));
     watch = NULL;
     for (uint32_t i = 0; i < COUNT; i++) {
         CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
