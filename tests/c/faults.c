@@ -160,6 +160,8 @@ static void only_private_pages_are_rewritten_in_place(void) {
         always[1] = is_private ? "" : "memfd_create";
         if (create() != EXECBUF_OK) {
             (void)fprintf(stderr, "SKIP: a rewrite of shared pages: the alias backend does not work\n");
+            always[0] = "";
+            always[1] = "";
             continue;
         }
         always[0] = "mremap";
