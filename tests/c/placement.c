@@ -44,21 +44,26 @@ static void code_is_within_the_distance(void) {
     for (size_t i = 0; i < 2; i++) {
         execbuf_placement placement = near_program(distances[i]);
         execbuf_pool *pool = pool_with(placement, 0);
+        execbuf in_pool[50];
         for (uint32_t j = 0; j < 50; j++) {
             const size_t size = j % 2 == 0 ? 16 : 300000;
-            execbuf in_pool;
             execbuf alone;
             execbuf reserved;
-            CHECK(execbuf_pool_publish(pool, &in_pool, code_of(j, size), size, NULL) == EXECBUF_OK);
+            CHECK(execbuf_pool_publish(pool, &in_pool[j], code_of(j, size), size, NULL) == EXECBUF_OK);
             CHECK(execbuf_new_at(&alone, code_of(j, size), size, &placement, NULL) == EXECBUF_OK);
             CHECK(execbuf_reserve_at(&reserved, size, &placement, NULL) == EXECBUF_OK);
             CHECK(execbuf_publish(&reserved, code_of(j, size), size, NULL) == EXECBUF_OK);
-            const execbuf *all[] = {&in_pool, &alone, &reserved};
+            const execbuf *all[] = {&in_pool[j], &alone, &reserved};
             for (size_t k = 0; k < 3; k++) {
                 CHECK(call(all[k], 0) == (int)j);
                 CHECK(is_within(all[k], placement.near_to, distances[i]));
             }
             CHECK(execbuf_free(&alone) == EXECBUF_OK && execbuf_free(&reserved) == EXECBUF_OK);
+        }
+        /* If nothing is free below the program, the pieces are in the heap's room, which another test needs.
+         */
+        for (uint32_t j = 0; j < 50; j++) {
+            release(&in_pool[j]);
         }
         execbuf_pool_free(pool);
     }
@@ -201,6 +206,11 @@ static void the_room_of_the_stack_is_not_used(void) {
     CHECK(execbuf_new_at(&buffer, one.bytes, one.length, &placement, NULL) == EXECBUF_E_TOO_FAR);
     if (hides_maps()) {
         (void)fprintf(stderr, "SKIP: addresses of the kernel: ThreadSanitizer replaces them by 0\n");
+        return;
+    }
+    if (sizeof(void *) < 8) {
+        (void)fprintf(stderr,
+                      "SKIP: addresses of the kernel: 32-bit programs on a 64-bit kernel can use them\n");
         return;
     }
     /* Addresses of the kernel. */
