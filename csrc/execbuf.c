@@ -26,6 +26,7 @@
 #include "pool/index.c"
 #include "pool/large.c"
 #include "pool/placement.c"
+#include "pool/pool.c"
 #include "pool/put.c"
 #include "pool/query.c"
 #include "pool/reclaim.c"

@@ -44,7 +44,8 @@ pub enum ErrorKind {
     Unsettled,
     /// No memory, address space or mappings are left.
     NoMemory,
-    /// The process has 8191 pools, the most that are possible.
+    /// The pools of the process have 32767 arenas, the most that are possible: one for each pool and thread that
+    /// publishes in it.
     TooManyPools,
     /// The system refused every way to make memory executable. [`Error::attempts`] lists the failed attempts. If there
     /// are none, [`Error::culprit`] names the call that was refused.

@@ -85,7 +85,6 @@ impl ExecPool {
     /// # Errors
     ///
     /// - [`NoMemory`](crate::ErrorKind::NoMemory): no memory is left for the pool itself.
-    /// - [`TooManyPools`](crate::ErrorKind::TooManyPools): the process has 8191 pools.
     /// - [`Denied`](crate::ErrorKind::Denied), [`ReadImpliesExec`](crate::ErrorKind::ReadImpliesExec),
     ///   [`Unsupported`](crate::ErrorKind::Unsupported): see there.
     ///

@@ -10,21 +10,12 @@
 #include "../exec/ladder.h"
 #include "../pool/put.h"
 #include "../pool/query.h"
-#include "../pool/reclaim.h"
-#include "../pool/registry.h"
 #include "../prim/prim.h"
 #include "placement.h"
 #include "pool.h"
 #include "process.h"
 
 /* ---- Making and freeing pools ---- */
-
-/* The report if there is no pool. */
-static execbuf_status refuse_pool(execbuf_error *error, xb_registry_added added) {
-    return added == XB_REGISTRY_NO_NUMBER ? xb_error_set(error, EXECBUF_E_TOO_MANY_POOLS, NULL, 0)
-                                          : xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
-}
-XB_STATIC_ASSERT(XB_MAX_POOLS == 8191 + 1, "the number in the message of EXECBUF_E_TOO_MANY_POOLS is right");
 
 execbuf_status xb_api_pool_new(execbuf_pool **out, const xb_pool_options *options, execbuf_error *error) {
     execbuf_status status = xb_process_ready(error);
@@ -43,8 +34,8 @@ execbuf_status xb_api_pool_new(execbuf_pool **out, const xb_pool_options *option
     if (result.call != NULL) {
         return xb_error_set(error, EXECBUF_E_UNSUPPORTED, result.call, result.code);
     }
-    xb_registry_added added = xb_registry_add(out, &known);
-    return added == XB_REGISTRY_ADDED ? xb_error_ok(error) : refuse_pool(error, added);
+    *out = xb_pool_new(&known);
+    return *out != NULL ? xb_error_ok(error) : xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
 }
 
 execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *options,
@@ -75,7 +66,7 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
 
 void execbuf_pool_free(execbuf_pool *pool) {
     if (pool != NULL) {
-        xb_reclaim_pool(pool);
+        xb_pool_free(pool);
     }
 }
 

@@ -47,7 +47,7 @@ static void hook_unload(void) {
 
 execbuf_status xb_process_ready(execbuf_error *error) {
     static const xb_prim_fork_hooks hooks = {xb_pools_before_fork, hook_in_parent, hook_in_child,
-                                             hook_in_clone, hook_unload};
+                                             hook_in_clone,        hook_unload,    xb_pools_thread_ends};
     xb_prim_check_fork();
     xb_result result = xb_prim_on_fork(&hooks);
     return result.call == NULL ? EXECBUF_OK : xb_error_from_system(error, result);

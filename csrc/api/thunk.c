@@ -5,7 +5,7 @@
 #include "../base/error.h"
 #include "../call/abi.h"
 #include "../mapping/handles.h"
-#include "../pool/reclaim.h"
+#include "../pool/pool.h"
 #include "../prim/prim.h"
 #include "../thunk/machine.h"
 #include "../thunk/stub.h"
@@ -82,7 +82,7 @@ static execbuf_status make_common_pool(execbuf_error *error) {
     }
     xb_prim_unlock();
     if (!is_first) {
-        xb_reclaim_pool(pool);
+        xb_pool_free(pool);
     }
     return EXECBUF_OK;
 }
@@ -116,8 +116,13 @@ XB_COLD execbuf_status thunk_new_slowly(execbuf_pool *pool, execbuf *out, const 
         }
         pool = XB_LOAD_ACQUIRE(common_pool);
     }
-    return converts(caller_abi, callee_abi) ? xb_stub_new(pool, out, &compact, caller_abi, target, error)
-                                            : xb_stub_new_jump(pool, out, target, error);
+    xb_arena *arena;
+    status = xb_pool_claim(pool, &arena, error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    return converts(caller_abi, callee_abi) ? xb_stub_new(arena, out, &compact, caller_abi, target, error)
+                                            : xb_stub_new_jump(arena, out, target, error);
 }
 
 /* Fast path: the arguments are valid, the pool exists, and xb_stub_new_fast applies. */
@@ -127,10 +132,11 @@ execbuf_status execbuf_thunk_new(execbuf_pool *pool, execbuf *out, const execbuf
     xb_signature_words compact;
     execbuf_abi caller = xb_abi_resolve(caller_abi);
     pool = pool != NULL ? pool : XB_LOAD_ACQUIRE(common_pool);
-    if (XB_UNLIKELY(out == NULL || pool == NULL || signature == NULL || target == NULL ||
+    xb_arena *arena = pool != NULL ? xb_pool_arena(pool) : NULL;
+    if (XB_UNLIKELY(out == NULL || arena == NULL || signature == NULL || target == NULL ||
                     !converts(caller, xb_abi_resolve(callee_abi))) ||
         !xb_signature_read_fast(&compact, signature) ||
-        !xb_stub_new_fast(pool, out, &compact.signature, caller, target)) {
+        !xb_stub_new_fast(arena, out, &compact.signature, caller, target)) {
         return thunk_new_slowly(pool, out, signature, caller_abi, callee_abi, target, error);
     }
     return xb_error_ok(error);

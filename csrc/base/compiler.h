@@ -25,6 +25,7 @@
  *   XB_UNLIKELY(condition)           the condition, which is rarely true
  *   XB_PREFETCH_WRITE(address)       starts to load memory that will be written soon
  *   XB_LOAD_ACQUIRE(object)          reads an object that other threads write with XB_STORE_RELEASE
+ *   XB_LOAD_RELAXED(object)          reads an object that other threads write; nothing else is ordered
  *   XB_STORE_RELEASE(object, value)  writes it: who reads this value also sees all that was written before */
 #if defined(__GNUC__)
 #define XB_INLINE static inline __attribute__((always_inline))
@@ -35,6 +36,7 @@
 #define XB_UNLIKELY(condition) __builtin_expect((condition), 0)
 #define XB_PREFETCH_WRITE(address) __builtin_prefetch((address), 1)
 #define XB_LOAD_ACQUIRE(object) __atomic_load_n(&(object), __ATOMIC_ACQUIRE)
+#define XB_LOAD_RELAXED(object) __atomic_load_n(&(object), __ATOMIC_RELAXED)
 #define XB_STORE_RELEASE(object, value) __atomic_store_n(&(object), (value), __ATOMIC_RELEASE)
 #else
 #define XB_INLINE static inline
@@ -46,6 +48,7 @@
 #define XB_PREFETCH_WRITE(address) ((void)(address))
 /* MSVC: on x86, plain accesses of aligned words are ordered like this by the processor. */
 #define XB_LOAD_ACQUIRE(object) (object)
+#define XB_LOAD_RELAXED(object) (object)
 #define XB_STORE_RELEASE(object, value) ((void)((object) = (value)))
 #endif
 

@@ -219,7 +219,8 @@ EXECBUF_API uint32_t execbuf_version_number(void);
       "the struct was not initialised with its _INIT macro, or it asks for something that this version of "  \
       "the library does not know")                                                                           \
     X(EXECBUF_E_TOO_MANY_POOLS, -22,                                                                         \
-      "there are 8191 pools, as many as a process can have; free one, with all of its buffers")              \
+      "pools and threads have 32767 arenas, the most that are possible; free a pool, with all of its "       \
+      "buffers")                                                                                             \
     X(EXECBUF_E_NOT_FOUND, -23, "no published code contains this address")                                   \
     X(EXECBUF_E_BACKENDS, -24,                                                                               \
       "this choice of backends is not possible: one is unknown, none exists on this platform, or the "       \
@@ -660,8 +661,9 @@ typedef struct execbuf_pool_options {
 
 /* Makes a pool. It requests memory for code at its first use.
  *
- * A process can have 8191 pools. A pool counts until it and all of its buffers are freed. The pool that the
- * library makes for execbuf_thunk_new is one of them.
+ * The pool has an arena, a part of its own, for each thread that has published in it; the arena of a thread
+ * that has ended goes to the next one. A process can have 32767 arenas. If there are no more, a thread uses
+ * the arena of another one. An arena counts until its pool and all buffers in it are freed.
  *
  * Returns: EXECBUF_OK                   the pool is made;
  *          EXECBUF_E_NULL               out is NULL, or the placement has a distance without near_to;
@@ -670,7 +672,6 @@ typedef struct execbuf_pool_options {
  *          EXECBUF_E_BACKENDS           the set of backends has an unknown one or none that may be used here;
  *                                       or the choice for the process is wrong (see execbuf_set_backends);
  *          EXECBUF_E_TOO_LARGE          the name is longer than EXECBUF_POOL_NAME_MAX;
- *          EXECBUF_E_TOO_MANY_POOLS     the process has 8191 pools;
  *          EXECBUF_E_NO_MEMORY          no memory is left;
  *          EXECBUF_E_DENIED             the system refused to register fork handlers;
  *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
@@ -1191,7 +1192,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_emit(const execbuf_si
  *          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
  *          EXECBUF_E_BACKENDS           pool is NULL, and the choice of backends is wrong (see
  *                                       execbuf_set_backends);
- *          EXECBUF_E_TOO_MANY_POOLS     pool is NULL, and the process has 8191 pools;
+ *          EXECBUF_E_TOO_MANY_POOLS     the pool has no arena yet, and all arenas are in use;
  *          EXECBUF_E_DENIED             the system refused every way to make memory executable; or the
  *                                       culprit is "_Unwind_Find_FDE", and the unwinder does not find the
  *                                       thunk's code, wherever it is (a fault of libgcc 13.0 to 14.2);

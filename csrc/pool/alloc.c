@@ -1,4 +1,4 @@
-/* Allocation in a pool, but for the fast path in alloc.h.
+/* Allocation in an arena, but for the fast path in alloc.h.
  *
  * A slot comes from the first of these sources that has one:
  *
@@ -8,9 +8,9 @@
  *     3. whatever is in quarantine, after a barrier
  *     4. a new region
  *
- * Memory is requested from the system, and pages are filled with traps, while the pool is not locked. Other
- * threads or a fork may change the pool meanwhile: add_span and add_region check what they rely on after they
- * have locked it again. A region where a thread makes a span is pinned, so that it is not unmapped. */
+ * Memory is requested from the system, and pages are filled with traps, while the arena is not locked. Other
+ * threads or a fork may change the arena meanwhile: add_span and add_region check what they rely on after
+ * they have locked it again. A region where a thread makes a span is pinned, so that it is not unmapped. */
 
 #include "alloc.h"
 
@@ -41,16 +41,16 @@ typedef struct alloc_request {
 /* ---- Slots of existing spans ---- */
 
 /* Takes a slot from a span with free ones, of the class or of a larger one where that wastes little. Full
- * spans leave their lists. The pool is locked. */
-static uint8_t *take_slot(execbuf_pool *pool, const alloc_request *request) {
+ * spans leave their lists. The arena is locked. */
+static uint8_t *take_slot(xb_arena *arena, const alloc_request *request) {
     uint8_t *rw = NULL;
     uint32_t class_ = request->class_;
     while (rw == NULL && xb_sizes_may_use(class_, request->class_, request->length)) {
-        xb_span **list = &pool->classes[class_];
+        xb_span **list = &arena->classes[class_];
         while (*list != NULL && (*list)->free_words == 0) {
             xb_span_unlist(list, *list);
         }
-        rw = xb_alloc_listed(pool, class_, request->length, request->use, request->out);
+        rw = xb_alloc_listed(arena, class_, request->length, request->use, request->out);
         class_++;
     }
     return rw;
@@ -66,30 +66,30 @@ typedef struct span_pages {
 } span_pages;
 
 /* Allocates a run of pages in a region, and surrounds it with traps. Returns 0 if there is none, or no memory
- * for it; then pool->why says so. */
-static uint32_t take_pages(execbuf_pool *pool, xb_region *region, uint32_t pages) {
+ * for it; then arena->why says so. */
+static uint32_t take_pages(xb_arena *arena, xb_region *region, uint32_t pages) {
     size_t before = region->resident;
     uint32_t page = xb_region_alloc(region, pages);
     if (page != 0) {
         xb_result result = xb_region_start(region, page, pages);
         if (result.call != NULL) {
-            (void)xb_error_from_system(&pool->why, result);
+            (void)xb_error_from_system(&arena->why, result);
             xb_region_free_pages(region, page, pages);
             page = 0;
         }
     }
-    pool->resident += region->resident - before;
+    arena->resident += region->resident - before;
     region->is_kept &= region->resident <= XB_KEPT_REGION_SIZE;
     if (region->free_orders == 0) {
-        xb_region_close(&pool->open, region);
+        xb_region_close(&arena->open, region);
     }
     return page;
 }
 
 /* Allocates the pages of a plan's design. Returns their region; NULL: no region has them. */
-static xb_region *find_pages(execbuf_pool *pool, span_pages *plan) {
-    xb_region *region = pool->open;
-    while (region != NULL && (plan->page = take_pages(pool, region, plan->design.pages)) == 0) {
+static xb_region *find_pages(xb_arena *arena, span_pages *plan) {
+    xb_region *region = arena->open;
+    while (region != NULL && (plan->page = take_pages(arena, region, plan->design.pages)) == 0) {
         region = region->next_open;
     }
     return region;
@@ -98,36 +98,36 @@ static xb_region *find_pages(execbuf_pool *pool, span_pages *plan) {
 /* As find_pages for a span of adapters. A smaller one is made if a new region would be needed otherwise. A
  * much smaller one would be one more list for unwinders to search, so it is made only while regions cannot
  * be made. */
-static xb_region *find_adapter_pages(execbuf_pool *pool, span_pages *plan) {
-    uint32_t least = pool->retry_after > 0 ? 1 : (plan->design.pages + 7) / 8;
-    xb_region *region = find_pages(pool, plan);
+static xb_region *find_adapter_pages(xb_arena *arena, span_pages *plan) {
+    uint32_t least = arena->retry_after > 0 ? 1 : (plan->design.pages + 7) / 8;
+    xb_region *region = find_pages(arena, plan);
     while (region == NULL && plan->design.pages / 2 >= least) {
         plan->design.pages /= 2;
         plan->design.slots /= 2;
-        region = find_pages(pool, plan);
+        region = find_pages(arena, plan);
     }
     return region;
 }
 
 /* Allocates the pages of a new span: preferably a small block that is left between other spans, if the class
- * has use for it, else as many as the design wants. The pool is locked. */
-static span_pages plan_span(execbuf_pool *pool, const alloc_request *request) {
+ * has use for it, else as many as the design wants. The arena is locked. */
+static span_pages plan_span(xb_arena *arena, const alloc_request *request) {
     size_t page_size = xb_prim_query().page_size;
     uint32_t class_ = request->class_;
     span_pages plan = {NULL, 0, {0, 0, 0}};
-    size_t class_bytes = class_ != XB_NO_CLASS ? pool->class_bytes[class_] : 0;
+    size_t class_bytes = class_ != XB_NO_CLASS ? arena->class_bytes[class_] : 0;
     plan.design = xb_sizes_design(class_, request->length, class_bytes, page_size);
-    xb_region *region = class_ < XB_SIZE_CLASSES ? pool->open : NULL;
+    xb_region *region = class_ < XB_SIZE_CLASSES ? arena->open : NULL;
     while (region != NULL && !xb_sizes_use_remains(&plan.design, class_, region->free_orders, page_size)) {
         region = region->next_open;
     }
     if (region != NULL) {
-        plan.page = take_pages(pool, region, plan.design.pages);
+        plan.page = take_pages(arena, region, plan.design.pages);
         region = plan.page != 0 ? region : NULL;
     } else if (xb_is_adapter_class(class_)) {
-        region = find_adapter_pages(pool, &plan);
+        region = find_adapter_pages(arena, &plan);
     } else {
-        region = find_pages(pool, &plan);
+        region = find_pages(arena, &plan);
     }
     if (region != NULL) {
         region->pins++;
@@ -136,12 +136,12 @@ static span_pages plan_span(execbuf_pool *pool, const alloc_request *request) {
     return plan;
 }
 
-/* Makes a span in planned pages, and takes a slot from it. The pool is not locked.
+/* Makes a span in planned pages, and takes a slot from it. The arena is not locked.
  *
  * Returns: as xb_alloc_from_span; NULL if there is no memory for its book-keeping, if another thread used up
  *          the room in the index, or if a fork froze the region: its pages are lost then, with the region.
  * Out: has_memory: whether there was memory for the book-keeping. */
-static uint8_t *add_span(execbuf_pool *pool, const span_pages *plan, const alloc_request *request,
+static uint8_t *add_span(xb_arena *arena, const span_pages *plan, const alloc_request *request,
                          bool *has_memory) {
     uint8_t *rw = NULL;
     xb_region *region = plan->region;
@@ -149,47 +149,47 @@ static uint8_t *add_span(execbuf_pool *pool, const span_pages *plan, const alloc
     xb_span *span = xb_span_new(request->class_, plan->design.slot_size, plan->design.slots);
     *has_memory = span != NULL;
     xb_region_fill(region, plan->page, pages);
-    xb_pool_lock(pool);
+    xb_arena_lock(arena);
     region->pins--;
-    if (span != NULL && !region->frozen && pool->unused_place < pool->place_count) {
+    if (span != NULL && !region->frozen && arena->unused_place < arena->place_count) {
         xb_span_attach(span, region, plan->page, pages);
-        xb_index_add(pool, span);
-        pool->bookkeeping += xb_span_bookkeeping(span);
+        xb_index_add(arena, span);
+        arena->bookkeeping += xb_span_bookkeeping(span);
         rw = xb_alloc_from_span(span, request->length, request->use, request->out);
         if (span->class_ != XB_NO_CLASS) {
-            pool->class_bytes[span->class_] += (size_t)pages << region->page_shift;
+            arena->class_bytes[span->class_] += (size_t)pages << region->page_shift;
         }
         if (span->free_words != 0) {
-            xb_span_list(&pool->classes[span->class_], span);
+            xb_span_list(&arena->classes[span->class_], span);
         }
         span = NULL;
     } else if (!region->frozen) {
         xb_region_free_pages(region, plan->page, pages);
-        xb_region_open(&pool->open, region);
+        xb_region_open(&arena->open, region);
     }
-    xb_region *due = xb_reclaim_is_due(pool, region) ? region : NULL;
+    xb_region *due = xb_reclaim_is_due(arena, region) ? region : NULL;
     if (due != NULL) {
-        xb_reclaim_region(pool, due);
+        xb_reclaim_region(arena, due);
     }
-    xb_reclaim_unlock(pool, due, span);
+    xb_reclaim_unlock(arena, due, span);
     return rw;
 }
 
 /* ---- New regions ---- */
 
-/* A region has about this many times the size of all that the pool has, within the platform's limits: so
- * small pools need little address space and locked memory, and large ones have few regions. */
+/* A region has about this many times the size of all that the arena has, within the platform's limits: so
+ * small arenas need little address space and locked memory, and large ones have few regions. */
 #define REGION_GROWTH 4U
 
-/* The size of a new region, at least that of least. The pool is not locked. */
-static size_t next_region_size(execbuf_pool *pool, size_t least) {
+/* The size of a new region, at least that of least. The arena is not locked. */
+static size_t next_region_size(xb_arena *arena, size_t least) {
     size_t largest = xb_prim_query().largest_region;
     size_t sum = 0;
-    xb_pool_lock(pool);
-    for (const xb_region *region = pool->regions; region != NULL && sum < largest; region = region->next) {
+    xb_arena_lock(arena);
+    for (const xb_region *region = arena->regions; region != NULL && sum < largest; region = region->next) {
         sum += region->frozen ? 0 : region->size;
     }
-    xb_pool_unlock(pool);
+    xb_arena_unlock(arena);
     size_t size = least;
     while (size < largest && size < REGION_GROWTH * sum) {
         size *= 2;
@@ -197,24 +197,22 @@ static size_t next_region_size(execbuf_pool *pool, size_t least) {
     return size;
 }
 
-/* Maps a region with room for a run of pages: a smaller one if there is no room for a larger one. On success
- * the pool is locked, and the region is within its reach. */
-static execbuf_status map_region(execbuf_pool *pool, uint32_t pages, xb_region **region,
-                                 execbuf_error *report) {
+/* Maps a region with room for a run of pages: a smaller one if there is no room for a larger one. The
+ * region is within the pool's reach. No lock is held. */
+static execbuf_status map_region(xb_arena *arena, uint32_t pages, xb_region **region, execbuf_error *report) {
+    execbuf_pool *pool = arena->pool;
     size_t least = xb_region_size_for(pages);
-    size_t size = next_region_size(pool, least);
+    size_t size = next_region_size(arena, least);
     for (;;) {
         xb_prim_window window;
         execbuf_status status = xb_placement_allows(pool, size)
                                     ? xb_region_new(region, size, xb_placement_window(pool, &window),
-                                                    pool->name, pool->backends, pool->key, report)
+                                                    pool->name, pool->options.backends, arena->key, report)
                                     : xb_error_from_system(report, xb_failed(XB_PRIM_TOO_FAR, 0));
         if (status == EXECBUF_OK) {
-            xb_pool_lock(pool);
-            if (xb_placement_add(pool, (*region)->views.rx, size)) {
+            if (xb_placement_add_region(pool, *region)) {
                 return EXECBUF_OK;
             }
-            xb_pool_unlock(pool);
             xb_region_free(*region);
         } else if (size > least && (status == EXECBUF_E_NO_MEMORY || status == EXECBUF_E_TOO_FAR)) {
             size /= 2;
@@ -224,32 +222,32 @@ static execbuf_status map_region(execbuf_pool *pool, uint32_t pages, xb_region *
     }
 }
 
-/* Adds a region with room for a run of pages; if that fails, pool->why says why. The pool is not locked. */
-static bool add_region(execbuf_pool *pool, uint32_t pages) {
+/* Adds a region with room for a run of pages; if that fails, arena->why says why. The arena is not locked. */
+static bool add_region(xb_arena *arena, uint32_t pages) {
     xb_region *region = NULL;
     xb_region *due = NULL; /* an older one, which is empty */
     execbuf_error report;
     xb_unmap_parked();
-    execbuf_status status = map_region(pool, pages, &region, &report);
+    execbuf_status status = map_region(arena, pages, &region, &report);
+    xb_arena_lock(arena);
     if (status == EXECBUF_OK) {
-        XB_LIST_PUSH(pool->regions, region, next, previous);
-        pool->bookkeeping += region->bookkeeping;
-        pool->resident += region->resident;
-        pool->backend = region->backend;
-        pool->retry_interval = 0;
-        xb_region_open(&pool->open, region);
-        due = xb_reclaim_choose_kept(pool);
+        XB_LIST_PUSH(arena->regions, region, next, previous);
+        arena->bookkeeping += region->bookkeeping;
+        arena->resident += region->resident;
+        arena->backend = region->backend;
+        arena->retry_interval = 0;
+        xb_region_open(&arena->open, region);
+        due = xb_reclaim_choose_kept(arena);
         if (due != NULL) {
-            xb_reclaim_region(pool, due);
+            xb_reclaim_region(arena, due);
         }
     } else {
-        xb_pool_lock(pool);
-        uint32_t interval = pool->retry_interval == 0 ? FIRST_INTERVAL : 2 * pool->retry_interval;
-        pool->retry_interval = interval < LONGEST_INTERVAL ? interval : LONGEST_INTERVAL;
-        pool->retry_after = pool->retry_interval;
+        uint32_t interval = arena->retry_interval == 0 ? FIRST_INTERVAL : 2 * arena->retry_interval;
+        arena->retry_interval = interval < LONGEST_INTERVAL ? interval : LONGEST_INTERVAL;
+        arena->retry_after = arena->retry_interval;
     }
-    pool->why = report;
-    xb_reclaim_unlock(pool, due, NULL);
+    arena->why = report;
+    xb_reclaim_unlock(arena, due, NULL);
     return status == EXECBUF_OK;
 }
 
@@ -265,46 +263,46 @@ typedef enum alloc_step {
     ALLOC_GROW_INDEX  /* no number is left for a span */
 } alloc_step;
 
-/* Takes a slot, or says what to do. The pool is not locked.
+/* Takes a slot, or says what to do. The arena is not locked.
  *
  * Out: rw:          where the code is written, for ALLOC_DONE.
  *      plan:        the pages, for ALLOC_ADD_SPAN.
  *      place_count: the size of the index. */
-static alloc_step try_alloc(execbuf_pool *pool, const alloc_request *request, uint8_t **rw, span_pages *plan,
+static alloc_step try_alloc(xb_arena *arena, const alloc_request *request, uint8_t **rw, span_pages *plan,
                             uint32_t *place_count) {
-    xb_pool_lock(pool);
-    xb_region *frozen = xb_reclaim_frozen(pool);
+    xb_arena_lock(arena);
+    xb_region *frozen = xb_reclaim_frozen(arena);
     xb_span *empty = NULL;
-    if (xb_reclaim_is_worthwhile(pool)) {
-        (void)xb_reclaim_quarantine(pool, &empty);
+    if (xb_reclaim_is_worthwhile(arena)) {
+        (void)xb_reclaim_quarantine(arena, &empty);
     }
     alloc_step step = ALLOC_AGAIN;
-    *rw = take_slot(pool, request);
-    *place_count = pool->place_count;
+    *rw = take_slot(arena, request);
+    *place_count = arena->place_count;
     if (*rw != NULL) {
         step = ALLOC_DONE;
     } else if (frozen != NULL) {
         step = ALLOC_AGAIN;
-    } else if (pool->unused_place == pool->place_count) {
+    } else if (arena->unused_place == arena->place_count) {
         step = ALLOC_GROW_INDEX;
     } else {
-        *plan = plan_span(pool, request);
+        *plan = plan_span(arena, request);
         if (plan->region != NULL) {
             step = ALLOC_ADD_SPAN;
-        } else if (empty != NULL || xb_reclaim_quarantine(pool, &empty)) {
+        } else if (empty != NULL || xb_reclaim_quarantine(arena, &empty)) {
             step = ALLOC_AGAIN; /* some pages may become free in xb_reclaim_unlock only */
-        } else if (pool->retry_after > 0) {
-            pool->retry_after--;
+        } else if (arena->retry_after > 0) {
+            arena->retry_after--;
             step = ALLOC_GIVE_UP;
         } else {
             step = ALLOC_ADD_REGION;
         }
     }
-    xb_reclaim_unlock(pool, frozen, empty);
+    xb_reclaim_unlock(arena, frozen, empty);
     return step;
 }
 
-uint8_t *xb_alloc_slot(execbuf_pool *pool, uint32_t class_, size_t length, xb_use use, execbuf *out) {
+uint8_t *xb_alloc_slot(xb_arena *arena, uint32_t class_, size_t length, xb_use use, execbuf *out) {
     alloc_request request = {class_, length, use, out};
     uint8_t *rw = NULL;
     bool goes_on = true;
@@ -312,14 +310,14 @@ uint8_t *xb_alloc_slot(execbuf_pool *pool, uint32_t class_, size_t length, xb_us
     while (goes_on && rw == NULL) {
         span_pages plan = {NULL, 0, {0, 0, 0}};
         uint32_t place_count = 0;
-        switch (try_alloc(pool, &request, &rw, &plan, &place_count)) {
-        case ALLOC_ADD_SPAN: rw = add_span(pool, &plan, &request, &goes_on); break;
+        switch (try_alloc(arena, &request, &rw, &plan, &place_count)) {
+        case ALLOC_ADD_SPAN: rw = add_span(arena, &plan, &request, &goes_on); break;
         case ALLOC_ADD_REGION:
             /* Without a new region, adapters look for fewer pages (find_adapter_pages). */
             goes_on = regions++ < MOST_REGIONS &&
-                      (add_region(pool, plan.design.pages) || xb_is_adapter_class(class_));
+                      (add_region(arena, plan.design.pages) || xb_is_adapter_class(class_));
             break;
-        case ALLOC_GROW_INDEX: goes_on = xb_index_grow(pool, place_count); break;
+        case ALLOC_GROW_INDEX: goes_on = xb_index_grow(arena, place_count); break;
         case ALLOC_GIVE_UP: goes_on = false; break;
         case ALLOC_DONE:
         case ALLOC_AGAIN: break;

@@ -1,4 +1,4 @@
-/* Allocation in a pool: finds a free slot, and adds spans and regions when there is none. */
+/* Allocation in an arena: finds a free slot, and adds spans and regions when there is none. */
 #ifndef XB_POOL_ALLOC_H
 #define XB_POOL_ALLOC_H
 
@@ -6,15 +6,15 @@
 #include <stdint.h>
 
 #include "../base/compiler.h"
-#include "pool.h"
+#include "arena.h"
 #include "span.h"
 
 XB_PRIVATE_BEGIN
 
 /* Takes a slot from a span that has a free one, and fills the handle. Its bytes are traps until the caller
- * writes to them; no other thread does, so the pool need not stay locked.
+ * writes to them; no other thread does, so the arena need not stay locked.
  *
- * Preconditions: the pool is locked. The region of the span is not frozen.
+ * Preconditions: the arena is locked. The region of the span is not frozen.
  * Returns: where the code is written.
  * In:  length: of the code, or the capacity; at most the slot size.
  *      use:    what the slot is for.
@@ -35,12 +35,12 @@ XB_INLINE uint8_t *xb_alloc_from_span(xb_span *span, size_t length, xb_use use, 
 
 /* Takes a slot from the first span of a class: two bit searches.
  *
- * Preconditions: the pool is locked.
+ * Preconditions: the arena is locked.
  * Returns: as xb_alloc_from_span; NULL if that span is full, and *out is unchanged.
  * In: class_: not XB_NO_CLASS. */
-XB_INLINE uint8_t *xb_alloc_listed(execbuf_pool *pool, uint32_t class_, size_t length, xb_use use,
+XB_INLINE uint8_t *xb_alloc_listed(xb_arena *arena, uint32_t class_, size_t length, xb_use use,
                                    execbuf *out) {
-    xb_span *span = pool->classes[class_];
+    xb_span *span = arena->classes[class_];
     if (XB_UNLIKELY(span == NULL || span->free_words == 0)) {
         return NULL;
     }
@@ -49,12 +49,12 @@ XB_INLINE uint8_t *xb_alloc_listed(execbuf_pool *pool, uint32_t class_, size_t l
 
 /* Takes a slot. If none is free, ends quarantine, adds a span or a region.
  *
- * Preconditions: the pool is not locked.
+ * Preconditions: the arena is not locked.
  * Returns: as xb_alloc_from_span; NULL if there is no memory or the platform has no regions, and *out is
  *          unchanged. Then the code needs a dedicated mapping.
  * In:  class_: the size class or adapter class of length, or XB_NO_CLASS.
- *      length: >= 1 and at most pool->largest. */
-uint8_t *xb_alloc_slot(execbuf_pool *pool, uint32_t class_, size_t length, xb_use use, execbuf *out);
+ *      length: >= 1 and at most arena->largest. */
+uint8_t *xb_alloc_slot(xb_arena *arena, uint32_t class_, size_t length, xb_use use, execbuf *out);
 
 XB_PRIVATE_END
 

@@ -1,23 +1,22 @@
-/* What a fork does to pools.
+/* What a fork does to arenas.
  *
- * The process's lock is held in all functions. It is taken before the locks of pools. */
+ * The process's lock is held in all functions. It is taken before the locks of arenas. */
 
 #include "fork.h"
 
 #include <string.h>
 
-#include "pool.h"
 #include "registry.h"
 
-/* How many pools were locked before the fork. Other fork handlers, which run between ours, may make more. */
+/* How many arenas were locked before the fork. Other fork handlers, which run between ours, may make more. */
 static uint32_t locked_count;
 
-/* Freezes all regions of a pool, and forgets free slots, quarantine and free pages: nothing is allocated in a
- * frozen region. The pool is locked, or the process has no other threads.
+/* Freezes all regions of an arena, and forgets free slots, quarantine and free pages: nothing is allocated in
+ * a frozen region. The arena is locked, or the process has no other threads.
  *
  * Regions without taken slots cannot be unmapped here; must_sweep says that there are some. */
-static void freeze_pool(execbuf_pool *pool, bool in_child) {
-    for (xb_region *region = pool->regions; region != NULL; region = region->next) {
+static void freeze_arena(xb_arena *arena, bool in_child) {
+    for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         region->frozen = true;
         region->is_active = false;
         region->is_kept = false;
@@ -26,43 +25,53 @@ static void freeze_pool(execbuf_pool *pool, bool in_child) {
             region->views.rw = NULL; /* not inherited */
         }
         region->pins = in_child ? 0 : region->pins; /* the child does not have the threads that pinned it */
-        pool->must_sweep |= xb_region_is_unused(region);
+        arena->must_sweep |= xb_region_is_unused(region);
     }
-    memset((void *)pool->classes, 0, sizeof pool->classes);
-    memset(pool->class_bytes, 0, sizeof pool->class_bytes);
-    pool->quarantine = NULL;
-    pool->quarantine_size = 0;
-    pool->open = NULL;
+    memset((void *)arena->classes, 0, sizeof arena->classes);
+    memset(arena->class_bytes, 0, sizeof arena->class_bytes);
+    arena->quarantine = NULL;
+    arena->quarantine_size = 0;
+    arena->open = NULL;
+    arena->leaving = in_child ? 0 : arena->leaving;
 }
 
 /* Freezes already before the fork: fork handlers that run between this and the fork may use pools, and what
- * they publish in the old regions would be shared, too. */
+ * they publish in the old regions would be shared, too. All owners of arenas are asked with one fence. */
 void xb_pools_before_fork(void) {
+    bool has_owners = false;
     locked_count = xb_registry_count();
     for (uint32_t number = 1; number <= locked_count; number++) {
-        xb_lock_slow(&xb_registry[number]->lock);
-        freeze_pool(xb_registry[number], false);
+        xb_biased_lock *lock = &xb_registry[number]->lock;
+        xb_lock_ask(lock);
+        has_owners |= xb_has_owner(lock) && !xb_is_owner(lock);
+    }
+    if (has_owners) {
+        xb_lock_fence();
+    }
+    for (uint32_t number = 1; number <= locked_count; number++) {
+        xb_lock_await(&xb_registry[number]->lock);
+        freeze_arena(xb_registry[number], false);
     }
 }
 
 void xb_pools_after_fork(bool in_child) {
     for (uint32_t number = xb_registry_count(); number >= 1; number--) {
-        execbuf_pool *pool = xb_registry[number];
-        freeze_pool(pool, in_child);
+        xb_arena *arena = xb_registry[number];
+        freeze_arena(arena, in_child);
         if (number <= locked_count) {
-            xb_unlock_slow(&pool->lock);
+            xb_unlock_slow(&arena->lock);
         }
         if (in_child) {
-            /* The lock may be biased to a thread that is not in this process, and was just taking it. */
-            xb_biased_lock_init(&pool->lock);
+            /* The lock may be that of a thread that is not in this process, and was just taking it. */
+            xb_biased_lock_init(&arena->lock);
         }
     }
 }
 
 void xb_pools_in_clone(void) {
     for (uint32_t number = 1; number <= xb_registry_count(); number++) {
-        execbuf_pool *pool = xb_registry[number];
-        xb_biased_lock_init(&pool->lock);
-        freeze_pool(pool, true);
+        xb_arena *arena = xb_registry[number];
+        xb_biased_lock_init(&arena->lock);
+        freeze_arena(arena, true);
     }
 }

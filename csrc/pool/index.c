@@ -1,6 +1,6 @@
 /* Numbers and ids of spans, and finding the slot at an address.
  *
- * The pool is locked, but by xb_index_grow, which locks it itself: memory is allocated without the lock,
+ * The arena is locked, but by xb_index_grow, which locks it itself: memory is allocated without the lock,
  * because fork handlers of malloc could otherwise wait for us while we wait for them. */
 
 #include "index.h"
@@ -13,10 +13,10 @@
 /* The size of the array when it is first allocated. Then it doubles. */
 #define FIRST_PLACES 16U
 
-void xb_index_add(execbuf_pool *pool, xb_span *span) {
-    span->number = pool->unused_place;
-    xb_span_place *place = &pool->places[span->number];
-    pool->unused_place = place->u.next_unused;
+void xb_index_add(xb_arena *arena, xb_span *span) {
+    span->number = arena->unused_place;
+    xb_span_place *place = &arena->places[span->number];
+    arena->unused_place = place->u.next_unused;
     place->span = span;
     place->start = span->start;
     place->distance = span->region->distance;
@@ -24,23 +24,23 @@ void xb_index_add(execbuf_pool *pool, xb_span *span) {
     place->slots = span->slots;
     place->reciprocal = span->reciprocal;
     place->u.entries = span->entries;
-    uint64_t id = (uint64_t)pool->number << XB_SPAN_BITS | span->number;
+    uint64_t id = (uint64_t)arena->number << XB_SPAN_BITS | span->number;
     id = id << XB_SERIAL_BITS | place->serial++;
     id <<= XB_TAG_BITS;
-    pool->serials = place->serial > pool->serials ? place->serial : pool->serials;
+    arena->serials = place->serial > arena->serials ? place->serial : arena->serials;
     span->id = XB_ID_POOL_BIT | id;
 }
 
-void xb_index_remove(execbuf_pool *pool, const xb_span *span) {
-    xb_span_place *place = &pool->places[span->number];
+void xb_index_remove(xb_arena *arena, const xb_span *span) {
+    xb_span_place *place = &arena->places[span->number];
     place->slots = 0;
     if (place->serial < XB_MAX_SERIALS) { /* else the number is retired */
-        place->u.next_unused = pool->unused_place;
-        pool->unused_place = span->number;
+        place->u.next_unused = arena->unused_place;
+        arena->unused_place = span->number;
     }
 }
 
-bool xb_index_grow(execbuf_pool *pool, uint32_t place_count) {
+bool xb_index_grow(xb_arena *arena, uint32_t place_count) {
     uint32_t after = place_count == 0 ? FIRST_PLACES : 2 * place_count;
     bool fails = after > XB_MAX_SPANS || XB_FAULT("calloc") != 0;
     xb_span_place *places = fails ? NULL : (xb_span_place *)calloc(after, sizeof *places);
@@ -50,28 +50,28 @@ bool xb_index_grow(execbuf_pool *pool, uint32_t place_count) {
     for (uint32_t i = place_count; i < after; i++) {
         places[i].u.next_unused = i + 1;
     }
-    xb_pool_lock(pool);
-    if (pool->place_count == place_count) { /* else another thread has added places */
-        xb_span_place *old = pool->places;
+    xb_arena_lock(arena);
+    if (arena->place_count == place_count) { /* else another thread has added places */
+        xb_span_place *old = arena->places;
         if (place_count > 0) {
             memcpy(places, old, place_count * sizeof *places);
         }
         for (uint32_t i = place_count; i < after; i++) {
-            places[i].serial = pool->first_serial;
+            places[i].serial = arena->first_serial;
         }
         /* The list of unused places ended with the old place_count, where the new ones begin. */
-        pool->places = places;
-        pool->place_count = after;
-        pool->bookkeeping += (after - place_count) * sizeof *places;
+        arena->places = places;
+        arena->place_count = after;
+        arena->bookkeeping += (after - place_count) * sizeof *places;
         places = old;
     }
-    xb_pool_unlock(pool);
+    xb_arena_unlock(arena);
     free(places);
     return true;
 }
 
-bool xb_index_find_address(execbuf_pool *pool, const void *address, xb_slot_ref *ref) {
-    xb_region *region = pool->regions;
+bool xb_index_find_address(xb_arena *arena, const void *address, xb_slot_ref *ref) {
+    xb_region *region = arena->regions;
     while (region != NULL && (uintptr_t)address - (uintptr_t)region->views.rx >= region->size) {
         region = region->next;
     }
@@ -87,7 +87,7 @@ bool xb_index_find_address(execbuf_pool *pool, const void *address, xb_slot_ref 
     if (slot >= span->slots) { /* in the rest of the last page, which is smaller than a slot */
         return false;
     }
-    ref->pool = pool;
+    ref->arena = arena;
     ref->region = region;
     ref->span = span;
     ref->slot = slot;

@@ -1,21 +1,21 @@
-/* The index of a pool's spans: the ids of buffers, and finding the slot of a handle or of an address.
+/* The index of an arena's spans: the ids of buffers, and finding the slot of a handle or of an address.
  *
  * The id of a buffer in a slot:
  *
- *     bit  63  62         50 49               31 30          16 15         0
- *         ┌───┬─────────────┬───────────────────┬──────────────┬────────────┐
- *         │ 1 │ pool number │ span number       │ serial       │ tag        │
- *         └───┴─────────────┴───────────────────┴──────────────┴────────────┘
+ *     bit  63  62          48 47               30 29          16 15         0
+ *         ┌───┬──────────────┬───────────────────┬──────────────┬────────────┐
+ *         │ 1 │ arena number │ span number       │ serial       │ tag        │
+ *         └───┴──────────────┴───────────────────┴──────────────┴────────────┘
  *
- * - The span number is the place of a span in the pool's array, and is used for one span after the other.
- * - The serial tells these spans apart. A number that had all 2^15 serials is not used again.
+ * - The span number is the place of a span in the arena's array, and is used for one span after the other.
+ * - The serial tells these spans apart. A number that had all 2^14 serials is not used again.
  * - The tag tells apart the buffers that had this slot, and is odd. A slot that had all tags is retired.
  * - Which slot of the span it is follows from the handle's address, which has to be exactly the slot's.
  *
- * So as long as a pool lives, a handle that was freed never matches again. When the pool's memory serves the
- * next pool, serials go on where the last pool stopped, until none are left.
+ * So as long as an arena lives, a handle that was freed never matches again. When the arena's memory serves
+ * the next arena, serials go on where the last arena stopped, until none are left.
  *
- * The pool is locked in all functions but xb_index_grow. */
+ * The arena is locked in all functions but xb_index_grow. */
 #ifndef XB_POOL_INDEX_H
 #define XB_POOL_INDEX_H
 
@@ -25,22 +25,22 @@
 
 #include "../base/compiler.h"
 #include "../base/handle.h"
-#include "pool.h"
+#include "arena.h"
 #include "span.h"
 
 XB_PRIVATE_BEGIN
 
 #define XB_TAG_BITS 16
-#define XB_SERIAL_BITS 15
-#define XB_SPAN_BITS 19
+#define XB_SERIAL_BITS 14
+#define XB_SPAN_BITS 18
 #define XB_SPAN_SHIFT (XB_SERIAL_BITS + XB_TAG_BITS)
-#define XB_POOL_SHIFT (XB_SPAN_BITS + XB_SPAN_SHIFT)
+#define XB_ARENA_SHIFT (XB_SPAN_BITS + XB_SPAN_SHIFT)
 #define XB_MAX_SERIALS ((uint32_t)1 << XB_SERIAL_BITS)
 #define XB_MAX_SPANS ((uint32_t)1 << XB_SPAN_BITS)
-/* Pool numbers are less than this. */
-#define XB_MAX_POOLS 8192U
+/* Arena numbers are less than this. */
+#define XB_MAX_ARENAS 32768U
 
-/* A span by its number, with copies of all that finding a slot takes. In a large pool the spans themselves
+/* A span by its number, with copies of all that finding a slot takes. In a large arena the spans themselves
  * are not in the processor's caches, but this array mostly is; so the memory of span, entry and slot can be
  * loaded at the same time. */
 typedef struct xb_span_place {
@@ -59,7 +59,7 @@ typedef struct xb_span_place {
 
 /* A taken slot. */
 typedef struct xb_slot_ref {
-    execbuf_pool *pool;
+    xb_arena *arena;
     xb_region *region;
     xb_span *span;
     uint32_t slot;
@@ -67,36 +67,36 @@ typedef struct xb_slot_ref {
 } xb_slot_ref;
 
 /* Gives a span a number and an id. It is attached to a region, and unused_place is less than place_count. */
-void xb_index_add(execbuf_pool *pool, xb_span *span);
+void xb_index_add(xb_arena *arena, xb_span *span);
 
 /* Takes the number from a span: handles of its buffers become stale. */
-void xb_index_remove(execbuf_pool *pool, const xb_span *span);
+void xb_index_remove(xb_arena *arena, const xb_span *span);
 
-/* Doubles the number of places for spans. The pool is not locked.
+/* Doubles the number of places for spans. The arena is not locked.
  *
  * Returns: whether there are more places than before; false: no memory, or no more numbers.
- * In: place_count: the pool's place_count when all places were in use. If it has changed since, nothing is
+ * In: place_count: the arena's place_count when all places were in use. If it has changed since, nothing is
  * done. */
-bool xb_index_grow(execbuf_pool *pool, uint32_t place_count);
+bool xb_index_grow(xb_arena *arena, uint32_t place_count);
 
 /* Finds the slot that contains an address.
  *
  * Returns: whether a region has a taken slot there. Its code may end before the address, and it may be
  *          reserved.
  * Out: ref: the slot; undefined if there is none. */
-bool xb_index_find_address(execbuf_pool *pool, const void *address, xb_slot_ref *ref);
+bool xb_index_find_address(xb_arena *arena, const void *address, xb_slot_ref *ref);
 
 /* Finds the slot that a handle names, and starts to load its writable memory.
  *
  * Returns: whether the handle is that of a live buffer.
- * In:  buffer: any handle whose id has this pool's number.
+ * In:  buffer: any handle whose id has this arena's number.
  * Out: ref:    the slot; undefined if there is none. */
-XB_INLINE bool xb_index_find(execbuf_pool *pool, const execbuf *buffer, xb_slot_ref *ref) {
+XB_INLINE bool xb_index_find(xb_arena *arena, const execbuf *buffer, xb_slot_ref *ref) {
     uint32_t number = (uint32_t)(buffer->id >> XB_SPAN_SHIFT) & (XB_MAX_SPANS - 1);
-    if (XB_UNLIKELY(number >= pool->place_count)) {
+    if (XB_UNLIKELY(number >= arena->place_count)) {
         return false;
     }
-    const xb_span_place *place = &pool->places[number];
+    const xb_span_place *place = &arena->places[number];
     uint32_t slot = xb_slot_at((uintptr_t)buffer->entry - (uintptr_t)place->start, place->reciprocal);
     if (XB_UNLIKELY(slot >= place->slots ||
                     place->start + (size_t)slot * place->slot_size != buffer->entry)) {
@@ -105,7 +105,7 @@ XB_INLINE bool xb_index_find(execbuf_pool *pool, const execbuf *buffer, xb_slot_
     xb_span *span = place->span;
     uint8_t *entry = place->u.entries + (size_t)slot * XB_ENTRY_SIZE;
     XB_PREFETCH_WRITE(place->start + (size_t)slot * place->slot_size + place->distance);
-    ref->pool = pool;
+    ref->arena = arena;
     ref->region = span->region;
     ref->span = span;
     ref->slot = slot;

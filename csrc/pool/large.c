@@ -1,8 +1,8 @@
-/* Buffers of a pool with dedicated mappings.
+/* Buffers of an arena with dedicated mappings.
  *
- * mapping/ does the work, without the pool's lock. Then the pool's counters are updated, with the lock. A new
- * buffer is counted before its handle is returned, and a freed one until its memory and its link are
- * released; so the pool is not over in between. */
+ * mapping/ does the work, without the arena's lock. Then the arena's counters are updated, with the lock. A
+ * new buffer is counted before its handle is returned, and a freed one until its memory and its link are
+ * released; so the arena is not over in between. */
 
 #include "large.h"
 
@@ -14,33 +14,33 @@
 
 /* Counts a new buffer. False if it is too far from another piece of the pool, which a thread has added in the
  * meantime. */
-static bool count_new(execbuf_pool *pool, const xb_record *record) {
-    xb_pool_lock(pool);
-    bool is_near = xb_placement_add(pool, record->base, record->size);
-    if (is_near) {
-        pool->large_bytes += record->length > 0 ? record->length : record->capacity;
-        pool->large_count++;
-        pool->large_size += record->size;
+static bool count_new(xb_arena *arena, const xb_record *record) {
+    if (!xb_placement_add_large(arena->pool, record->base, record->size)) {
+        return false;
     }
-    xb_pool_unlock(pool);
-    return is_near;
+    xb_arena_lock(arena);
+    arena->large_bytes += record->length > 0 ? record->length : record->capacity;
+    arena->large_count++;
+    arena->large_size += record->size;
+    xb_arena_unlock(arena);
+    return true;
 }
 
-/* Makes a buffer as options say, but for those of the pool. */
-static execbuf_status new_large(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+/* Makes a buffer as options say, but for those of the arena. */
+static execbuf_status new_large(xb_arena *arena, execbuf *out, const void *code, size_t length,
                                 xb_mapping_options *options, execbuf_error *error) {
     xb_prim_window window;
     xb_record record;
-    options->owner = pool->number;
-    options->backends = pool->backends;
-    if (length > 0 && !xb_placement_allows(pool, xb_mapping_size(length))) {
+    options->owner = arena->number;
+    options->backends = arena->pool->options.backends;
+    if (length > 0 && !xb_placement_allows(arena->pool, xb_mapping_size(length))) {
         return xb_error_set(error, EXECBUF_E_TOO_FAR, XB_PRIM_TOO_FAR, 0);
     }
     for (;;) {
-        options->window = xb_placement_window(pool, &window);
+        options->window = xb_placement_window(arena->pool, &window);
         execbuf_status status = code != NULL ? xb_mapping_new(out, code, length, options, error)
                                              : xb_mapping_reserve(out, length, options, error);
-        if (status != EXECBUF_OK || !xb_handles_find(out, &record) || count_new(pool, &record)) {
+        if (status != EXECBUF_OK || !xb_handles_find(out, &record) || count_new(arena, &record)) {
             return status;
         }
         (void)xb_mapping_free(out, &record);
@@ -48,37 +48,38 @@ static execbuf_status new_large(execbuf_pool *pool, execbuf *out, const void *co
     }
 }
 
-execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+execbuf_status xb_large_new(xb_arena *arena, execbuf *out, const void *code, size_t length,
                             const uint8_t *link, execbuf_error *error) {
     xb_mapping_options options = {0, NULL, NULL, false, 0};
     options.link = link;
-    return new_large(pool, out, code, length, &options, error);
+    return new_large(arena, out, code, length, &options, error);
 }
 
-execbuf_status xb_large_new_shared(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+execbuf_status xb_large_new_shared(xb_arena *arena, execbuf *out, const void *code, size_t length,
                                    execbuf_error *error) {
     xb_mapping_options options = {0, NULL, NULL, true, 0};
-    return new_large(pool, out, code, length, &options, error);
+    return new_large(arena, out, code, length, &options, error);
 }
 
 void xb_large_count_published(const xb_record *record) {
-    execbuf_pool *pool = xb_registry[record->owner];
-    xb_pool_lock(pool);
-    pool->large_bytes -= record->capacity - record->length;
-    pool->large_size -= xb_mapping_size(record->capacity) - record->size;
-    xb_pool_unlock(pool);
+    xb_arena *arena = xb_registry[record->owner];
+    xb_arena_lock(arena);
+    arena->large_bytes -= record->capacity - record->length;
+    arena->large_size -= xb_mapping_size(record->capacity) - record->size;
+    xb_arena_unlock(arena);
 }
 
 void xb_large_count_freed(const xb_record *record) {
-    execbuf_pool *pool = xb_registry[record->owner];
+    xb_arena *arena = xb_registry[record->owner];
     if (record->link != NULL) {
-        pool->links->release(pool, record->link); /* the pool has not ended: this buffer still counts */
+        arena->links->release(arena, record->link); /* the arena has not ended: this buffer still counts */
     }
-    xb_pool_lock(pool);
-    pool->large_bytes -= record->length > 0 ? record->length : record->capacity;
-    pool->large_count--;
-    pool->large_size -= record->size;
-    xb_reclaim_unlock(pool, NULL, NULL);
+    xb_placement_remove_large(arena->pool);
+    xb_arena_lock(arena);
+    arena->large_bytes -= record->length > 0 ? record->length : record->capacity;
+    arena->large_count--;
+    arena->large_size -= record->size;
+    xb_reclaim_unlock(arena, NULL, NULL);
 }
 
 void xb_large_free(execbuf *buffer) {

@@ -1,5 +1,5 @@
-/* Buffers of a pool with dedicated mappings: large code, and all code where the pool has no regions. Their
- * handles are those of mapping/; the pool only counts them, and lives until the last one is freed. */
+/* Buffers of an arena with dedicated mappings: large code, and all code where the arena has no regions. Their
+ * handles are those of mapping/; the arena only counts them, and lives until the last one is freed. */
 #ifndef XB_POOL_LARGE_H
 #define XB_POOL_LARGE_H
 
@@ -8,7 +8,7 @@
 
 #include "../base/compiler.h"
 #include "../mapping/handles.h"
-#include "pool.h"
+#include "arena.h"
 
 XB_PRIVATE_BEGIN
 
@@ -21,18 +21,18 @@ XB_PRIVATE_BEGIN
  *      length: of the code, or the capacity.
  *      link:   not NULL: the code is a stub that jumps to this address.
  * Out: error:  the report, or NULL. */
-execbuf_status xb_large_new(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+execbuf_status xb_large_new(xb_arena *arena, execbuf *out, const void *code, size_t length,
                             const uint8_t *link, execbuf_error *error);
 
-/* As xb_large_new, for code that is an adapter (see xb_pool_links): xb_find_handle does not find it. */
-execbuf_status xb_large_new_shared(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+/* As xb_large_new, for code that is an adapter (see xb_arena_links): xb_find_handle does not find it. */
+execbuf_status xb_large_new_shared(xb_arena *arena, execbuf *out, const void *code, size_t length,
                                    execbuf_error *error);
 
-/* Frees a live buffer of a pool, and sets the handle to all zero. No lock is held. */
+/* Frees a live buffer of an arena, and sets the handle to all zero. No lock is held. */
 void xb_large_free(execbuf *buffer);
 
-/* Updates the pool's counters after one of its dedicated mappings was published or freed. After
- * xb_large_count_freed the pool may have ended. No lock is held.
+/* Updates the arena's counters after one of its dedicated mappings was published or freed. After
+ * xb_large_count_freed the arena may have ended. No lock is held.
  *
  * In: record: from xb_mapping_publish or xb_mapping_free. Its owner is not 0. */
 void xb_large_count_published(const xb_record *record);

@@ -1,4 +1,5 @@
-/* Where the pieces of a pool may lie. A piece is a region or a dedicated mapping. */
+/* Where the pieces of a pool may lie. A piece is a region or a dedicated mapping, of any of its arenas. All
+ * that is done only if the pool has a reach. No lock is held in any of these functions. */
 #ifndef XB_POOL_PLACEMENT_H
 #define XB_POOL_PLACEMENT_H
 
@@ -13,20 +14,24 @@ XB_PRIVATE_BEGIN
 
 /* The window for a new piece: the pool's own, less what is too far from its other pieces.
  *
- * Preconditions: the pool is not locked.
  * Returns: storage; NULL: the piece may lie anywhere. */
-const xb_prim_window *xb_placement_window(execbuf_pool *pool, xb_prim_window *storage);
+const xb_prim_window *xb_placement_window(const execbuf_pool *pool, xb_prim_window *storage);
 
 /* Whether a piece of this size can be within the reach of the pool at all. */
 bool xb_placement_allows(const execbuf_pool *pool, size_t size);
 
-/* Adds a piece to the range that the pool's pieces cover. The caller adds it to the pool while it still has
- * the lock.
+/* Adds a piece to the range that the pool's pieces cover.
  *
- * Preconditions: the pool is locked. xb_placement_allows the size.
+ * Preconditions: xb_placement_allows its size.
  * Returns: false if the piece is too far from another one, which a thread has added since the window was
  *          computed. */
-bool xb_placement_add(execbuf_pool *pool, const void *base, size_t size);
+bool xb_placement_add_region(execbuf_pool *pool, xb_region *region);
+bool xb_placement_add_large(execbuf_pool *pool, const void *base, size_t size);
+
+/* Takes pieces away: a list of regions, by next; or one dedicated mapping. The pool still has another piece,
+ * or an arena that is not over. */
+void xb_placement_remove_regions(execbuf_pool *pool, xb_region *regions);
+void xb_placement_remove_large(execbuf_pool *pool);
 
 XB_PRIVATE_END
 

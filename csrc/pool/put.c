@@ -1,4 +1,4 @@
-/* Putting code into a pool, but for the fast path in put.h: chooses between a slot and a dedicated mapping.
+/* Putting code into an arena, but for the fast path in put.h: chooses between a slot and a dedicated mapping.
  *
  * A slot that was taken belongs to its taker until the handle is returned, so code is written to it without
  * the lock. */
@@ -9,33 +9,41 @@
 #include "large.h"
 
 /* Whether code of this length gets a dedicated mapping at once. True for 0, which the mapping refuses. */
-static bool is_large(const execbuf_pool *pool, size_t length) {
-    return length - 1 >= pool->largest;
+static bool is_large(const xb_arena *arena, size_t length) {
+    return length - 1 >= arena->largest;
 }
 
-/* Publishes one piece of code, without the barrier. The pool is not locked. */
-static execbuf_status put_one(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+/* Publishes one piece of code, without the barrier. The arena is not locked. */
+static execbuf_status put_one(xb_arena *arena, execbuf *out, const void *code, size_t length,
                               execbuf_error *error) {
     uint8_t *rw = NULL;
-    if (!is_large(pool, length)) {
-        rw = xb_alloc_slot(pool, xb_size_class(length), length, XB_USE_CODE, out);
+    if (!is_large(arena, length)) {
+        rw = xb_alloc_slot(arena, xb_size_class(length), length, XB_USE_CODE, out);
     }
     if (rw == NULL) {
-        return xb_large_new(pool, out, code, length, NULL, error);
+        return xb_large_new(arena, out, code, length, NULL, error);
     }
-    xb_slot_write(pool->key, rw, out->entry, code, length);
+    xb_slot_write(arena->key, rw, out->entry, code, length);
     return EXECBUF_OK;
 }
 
-execbuf_status xb_put_slowly(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                             execbuf_error *error) {
+execbuf_status xb_arena_put(xb_arena *arena, execbuf *out, const void *code, size_t length,
+                            execbuf_error *error) {
     *out = xb_no_buffer;
-    execbuf_status status = put_one(pool, out, code, length, error);
+    execbuf_status status = put_one(arena, out, code, length, error);
     if (status != EXECBUF_OK) {
         return status;
     }
     xb_fresh_barrier();
     return xb_error_ok(error);
+}
+
+execbuf_status xb_put_slowly(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
+                             execbuf_error *error) {
+    xb_arena *arena;
+    *out = xb_no_buffer;
+    execbuf_status status = xb_pool_claim(pool, &arena, error);
+    return status == EXECBUF_OK ? xb_arena_put(arena, out, code, length, error) : status;
 }
 
 execbuf_status xb_put_finish(uint8_t *rw, const execbuf *out, const void *code, size_t length,
@@ -45,38 +53,42 @@ execbuf_status xb_put_finish(uint8_t *rw, const execbuf *out, const void *code, 
     return xb_error_ok(error);
 }
 
-/* Locks a pool and begins to write to its slots; the other function ends both. */
-static void lock_to_write(execbuf_pool *pool) {
-    xb_pool_lock(pool);
-    xb_prim_begin_write(pool->key);
+/* Locks an arena and begins to write to its slots; the other function ends both. */
+static void lock_to_write(xb_arena *arena) {
+    xb_arena_lock(arena);
+    xb_prim_begin_write(arena->key);
 }
 
-static void unlock_written(execbuf_pool *pool) {
-    xb_prim_end_write(pool->key);
-    xb_pool_unlock(pool);
+static void unlock_written(xb_arena *arena) {
+    xb_prim_end_write(arena->key);
+    xb_arena_unlock(arena);
 }
 
 execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf_code *codes, size_t count,
                                  execbuf_error *error) {
-    execbuf_status status = EXECBUF_OK;
-    lock_to_write(pool);
+    xb_arena *arena;
+    execbuf_status status = xb_pool_claim(pool, &arena, error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    lock_to_write(arena);
     size_t at_fault = 0;
     for (size_t i = 0; i < count && status == EXECBUF_OK; i++) {
         uint32_t class_ = xb_size_class(codes[i].length);
         uint8_t *rw = NULL;
         if (class_ != XB_NO_CLASS) {
-            rw = xb_alloc_listed(pool, class_, codes[i].length, XB_USE_CODE, &out[i]);
+            rw = xb_alloc_listed(arena, class_, codes[i].length, XB_USE_CODE, &out[i]);
         }
         if (rw != NULL) {
             xb_slot_copy(rw, out[i].entry, codes[i].bytes, codes[i].length);
         } else {
-            unlock_written(pool);
-            status = put_one(pool, &out[i], codes[i].bytes, codes[i].length, error);
-            lock_to_write(pool);
+            unlock_written(arena);
+            status = put_one(arena, &out[i], codes[i].bytes, codes[i].length, error);
+            lock_to_write(arena);
         }
         at_fault = i;
     }
-    unlock_written(pool);
+    unlock_written(arena);
     if (status == EXECBUF_OK) {
         xb_fresh_barrier();
         return xb_error_ok(error);
@@ -91,25 +103,30 @@ execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf
 }
 
 execbuf_status xb_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error) {
-    if (is_large(pool, capacity) ||
-        xb_alloc_slot(pool, xb_size_class(capacity), capacity, XB_USE_RESERVED, out) == NULL) {
-        return xb_large_new(pool, out, NULL, capacity, NULL, error);
+    xb_arena *arena;
+    execbuf_status status = xb_pool_claim(pool, &arena, error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    if (is_large(arena, capacity) ||
+        xb_alloc_slot(arena, xb_size_class(capacity), capacity, XB_USE_RESERVED, out) == NULL) {
+        return xb_large_new(arena, out, NULL, capacity, NULL, error);
     }
     return xb_error_ok(error);
 }
 
-execbuf_status xb_pool_put_hidden(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                                  execbuf_error *error) {
+execbuf_status xb_arena_put_hidden(xb_arena *arena, execbuf *out, const void *code, size_t length,
+                                   execbuf_error *error) {
     *out = xb_no_buffer;
     uint8_t *rw = NULL;
-    if (!is_large(pool, length)) {
-        rw = xb_alloc_slot(pool, xb_adapter_class(length), length, XB_USE_RESERVED, out);
+    if (!is_large(arena, length)) {
+        rw = xb_alloc_slot(arena, xb_adapter_class(length), length, XB_USE_RESERVED, out);
     }
     if (rw == NULL) {
-        return xb_large_new_shared(pool, out, code, length, error);
+        return xb_large_new_shared(arena, out, code, length, error);
     }
     out->length = length;
-    xb_slot_write(pool->key, rw, out->entry, code, length);
+    xb_slot_write(arena->key, rw, out->entry, code, length);
     xb_fresh_barrier();
     return EXECBUF_OK;
 }

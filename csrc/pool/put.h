@@ -1,4 +1,5 @@
-/* Putting code into a pool: in a slot, or in a dedicated mapping if it is large or the pool has no regions.
+/* Putting code into a pool: in a slot of the calling thread's arena, or in a dedicated mapping if it is large
+ * or the pool has no regions.
  *
  * These functions serve api/ and the modules between. They do not check for NULL. No lock is held. */
 #ifndef XB_POOL_PUT_H
@@ -28,9 +29,9 @@ XB_EXTERNAL_NOINLINE execbuf_status xb_put_finish(uint8_t *rw, const execbuf *ou
 
 /* Publishes code.
  *
- * This is the fast path: it applies if the lock is biased to this thread, a slot of the right class is free,
- * and the pool has no protection key. Every call is a tail call, so that no registers are saved; this is also
- * why it is inline.
+ * This is the fast path: it applies if the thread owns an arena, a slot of the right class is free there, and
+ * the pool has no protection key. Every call is a tail call, so that no registers are saved; this is also why
+ * it is inline.
  *
  * Returns: the status of execbuf_pool_publish.
  * Out: out:    the new buffer; all zero on failure. Free it with xb_pool_drop.
@@ -39,12 +40,13 @@ XB_EXTERNAL_NOINLINE execbuf_status xb_put_finish(uint8_t *rw, const execbuf *ou
  * Out: error:  the report, or NULL. */
 XB_INLINE execbuf_status xb_pool_put(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                                      execbuf_error *error) {
-    if (XB_UNLIKELY(length - 1 >= pool->fast_limit || xb_prim_is_clone() ||
-                    !xb_try_lock_biased(&pool->lock))) {
+    xb_arena *arena = xb_pool_arena(pool);
+    if (XB_UNLIKELY(arena == NULL || length - 1 >= arena->fast_limit || xb_prim_is_clone() ||
+                    !xb_try_lock_biased(&arena->lock))) {
         return xb_put_slowly(pool, out, code, length, error);
     }
-    uint8_t *rw = xb_alloc_listed(pool, xb_size_class(length), length, XB_USE_CODE, out);
-    xb_unlock_biased(&pool->lock);
+    uint8_t *rw = xb_alloc_listed(arena, xb_size_class(length), length, XB_USE_CODE, out);
+    xb_unlock_biased(&arena->lock);
     if (XB_UNLIKELY(rw == NULL)) {
         return xb_put_slowly(pool, out, code, length, error);
     }
@@ -55,6 +57,10 @@ XB_INLINE execbuf_status xb_pool_put(execbuf_pool *pool, execbuf *out, const voi
     xb_fresh_barrier();
     return xb_error_ok(error);
 }
+
+/* As xb_pool_put, in this arena. */
+execbuf_status xb_arena_put(xb_arena *arena, execbuf *out, const void *code, size_t length,
+                            execbuf_error *error);
 
 /* Publishes several pieces of code, all or none, with one barrier.
  *
@@ -77,11 +83,11 @@ execbuf_status xb_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity
  * lookups do not find it until xb_slot_set_hidden shows it. The slot's span contains adapters only. A
  * dedicated mapping is never found as a buffer.
  *
- * Returns: EXECBUF_OK, and error may be untouched; else as xb_pool_put, as the arguments are. */
-execbuf_status xb_pool_put_hidden(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
-                                  execbuf_error *error);
+ * Returns: EXECBUF_OK, and error may be untouched; else as xb_arena_put, as the arguments are. */
+execbuf_status xb_arena_put_hidden(xb_arena *arena, execbuf *out, const void *code, size_t length,
+                                   execbuf_error *error);
 
-/* Frees a buffer of any pool, in a slot or in a dedicated mapping, and sets the handle to all zero. The
+/* Frees a buffer of any arena, in a slot or in a dedicated mapping, and sets the handle to all zero. The
  * handle is that of a live buffer. */
 void xb_pool_drop(execbuf *buffer);
 

@@ -1,20 +1,21 @@
-/* What pools contain. Publishing and freeing keep few counters, to be fast; so statistics walk over all
+/* What arenas contain. Publishing and freeing keep few counters, to be fast; so statistics walk over all
  * slots. */
 
 #include "query.h"
 
 #include <string.h>
 
+#include "../base/error.h"
 #include "../mapping/handles.h"
 #include "index.h"
 #include "registry.h"
 
-/* Finds the published code at an address in the regions of a pool, which is locked.
+/* Finds the published code at an address in the regions of an arena, which is locked.
  *
  * Out: out: its handle; unchanged if there is none. */
-static bool find_in_regions(execbuf_pool *pool, const void *address, execbuf *out) {
+static bool find_in_regions(xb_arena *arena, const void *address, execbuf *out) {
     xb_slot_ref ref;
-    if (!xb_index_find_address(pool, address, &ref) || xb_span_is_reserved(ref.span, ref.slot, ref.entry)) {
+    if (!xb_index_find_address(arena, address, &ref) || xb_span_is_reserved(ref.span, ref.slot, ref.entry)) {
         return false;
     }
     const uint8_t *entry = xb_span_address(ref.span, ref.slot);
@@ -28,19 +29,20 @@ static bool find_in_regions(execbuf_pool *pool, const void *address, execbuf *ou
     return contains;
 }
 
-bool xb_pool_find(execbuf_pool *pool, const void *address, execbuf_place *place) {
+/* Finds the published code of an arena at an address. */
+static bool find_in_arena(xb_arena *arena, const void *address, execbuf_place *place) {
     execbuf found;
-    xb_pool_lock(pool);
-    bool in_region = find_in_regions(pool, address, &found);
-    size_t large_count = pool->large_count;
-    xb_pool_unlock(pool);
+    xb_arena_lock(arena);
+    bool in_region = find_in_regions(arena, address, &found);
+    size_t large_count = arena->large_count;
+    xb_arena_unlock(arena);
     if (in_region) {
         place->entry = found.entry;
         place->length = found.length;
         return true;
     }
     xb_record record;
-    if (large_count > 0 && xb_handles_search(pool->number, address, &record)) {
+    if (large_count > 0 && xb_handles_search(arena->number, address, &record)) {
         place->entry = record.entry;
         place->length = record.length;
         return true;
@@ -48,13 +50,22 @@ bool xb_pool_find(execbuf_pool *pool, const void *address, execbuf_place *place)
     return false;
 }
 
-/* Whether code in a region of a pool, which is locked, is an adapter: the pool's own, and not a buffer of its
- * user. */
-static bool is_link_target(const execbuf_pool *pool, const void *entry) {
-    return pool->links != NULL && pool->links->is_target(pool->links_data, entry);
+bool xb_pool_find(execbuf_pool *pool, const void *address, execbuf_place *place) {
+    bool is_found = false;
+    xb_arena *arena = XB_LOAD_ACQUIRE(pool->arenas);
+    for (; arena != NULL && !is_found; arena = arena->next) {
+        is_found = find_in_arena(arena, address, place);
+    }
+    return is_found;
 }
 
-/* xb_find_handle for the regions of all pools. Sets *is_found if there is published code, whether or not it
+/* Whether code in a region of an arena, which is locked, is an adapter: the arena's own, and not a buffer of
+ * its user. */
+static bool is_link_target(const xb_arena *arena, const void *entry) {
+    return arena->links != NULL && arena->links->is_target(arena->links_data, entry);
+}
+
+/* xb_find_handle for the regions of all arenas. Sets *is_found if there is published code, whether or not it
  * is a buffer. */
 static bool find_in_pools(const void *address, execbuf *out, bool *is_found) {
     bool is_buffer = false;
@@ -62,12 +73,12 @@ static bool find_in_pools(const void *address, execbuf *out, bool *is_found) {
     uint32_t count = xb_registry_count();
     xb_prim_unlock();
     for (uint32_t number = 1; number <= count && !*is_found; number++) {
-        execbuf_pool *pool = xb_registry[number];
+        xb_arena *arena = xb_registry[number];
         execbuf found;
-        xb_pool_lock(pool);
-        *is_found = find_in_regions(pool, address, &found);
-        is_buffer = *is_found && !is_link_target(pool, found.entry);
-        xb_pool_unlock(pool);
+        xb_arena_lock(arena);
+        *is_found = find_in_regions(arena, address, &found);
+        is_buffer = *is_found && !is_link_target(arena, found.entry);
+        xb_arena_unlock(arena);
         if (is_buffer) {
             *out = found;
         }
@@ -91,13 +102,13 @@ bool xb_find_handle(const void *address, execbuf *out) {
     return find_in_pools(address, out, &is_found) || (!is_found && find_in_mappings(address, out));
 }
 
-xb_span *xb_pool_span_of(execbuf_pool *pool, const execbuf *buffer) {
+xb_span *xb_arena_span_of(xb_arena *arena, const execbuf *buffer) {
     xb_slot_ref ref;
     bool is_found = false;
     if ((buffer->id & XB_ID_POOL_BIT) != 0) {
-        xb_pool_lock(pool);
-        is_found = xb_index_find(pool, buffer, &ref);
-        xb_pool_unlock(pool);
+        xb_arena_lock(arena);
+        is_found = xb_index_find(arena, buffer, &ref);
+        xb_arena_unlock(arena);
     }
     return is_found ? ref.span : NULL;
 }
@@ -116,23 +127,35 @@ static size_t bytes_in(const xb_region *region) {
     return sum;
 }
 
-void xb_pool_stats(execbuf_pool *pool, execbuf_pool_stats *stats) {
-    memset(stats, 0, sizeof *stats);
-    xb_pool_lock(pool);
-    stats->live = pool->large_count;
-    stats->bytes = pool->large_bytes;
-    stats->mapped = pool->large_size;
-    stats->resident = pool->large_size + pool->resident;
-    stats->bookkeeping = pool->bookkeeping;
-    for (const xb_region *region = pool->regions; region != NULL; region = region->next) {
+/* Adds what an arena has. */
+static void add_stats(xb_arena *arena, execbuf_pool_stats *stats) {
+    xb_arena_lock(arena);
+    stats->live += arena->large_count;
+    stats->bytes += arena->large_bytes;
+    stats->mapped += arena->large_size;
+    stats->resident += arena->large_size + arena->resident;
+    stats->bookkeeping += arena->bookkeeping;
+    for (const xb_region *region = arena->regions; region != NULL; region = region->next) {
         stats->live += region->live;
         stats->bytes += bytes_in(region);
         stats->mapped += region->size;
         stats->regions++;
         stats->frozen += region->frozen;
     }
-    stats->dedicated = pool->large_count;
-    stats->backend = pool->backend;
-    stats->why = pool->why;
-    xb_pool_unlock(pool);
+    stats->dedicated += arena->large_count;
+    if (stats->backend == EXECBUF_BACKEND_NONE) {
+        stats->backend = arena->backend;
+        stats->why = arena->why;
+    }
+    xb_arena_unlock(arena);
+}
+
+void xb_pool_stats(execbuf_pool *pool, execbuf_pool_stats *stats) {
+    memset(stats, 0, sizeof *stats);
+    stats->backend = EXECBUF_BACKEND_NONE;
+    (void)xb_error_set(&stats->why, EXECBUF_OK, NULL, 0);
+    stats->bookkeeping = xb_pool_bookkeeping(pool);
+    for (xb_arena *arena = XB_LOAD_ACQUIRE(pool->arenas); arena != NULL; arena = arena->next) {
+        add_stats(arena, stats);
+    }
 }

@@ -1,4 +1,4 @@
-/* What pools contain: the code at an address, and statistics. No lock is held in any of these functions. */
+/* What arenas contain: the code at an address, and statistics. No lock is held in any of these functions. */
 #ifndef XB_POOL_QUERY_H
 #define XB_POOL_QUERY_H
 
@@ -16,17 +16,18 @@ XB_PRIVATE_BEGIN
 bool xb_pool_find(execbuf_pool *pool, const void *address, execbuf_place *place);
 
 /* Finds the published buffer that contains an address, in the regions of all pools and among all dedicated
- * mappings. Adapters are not buffers. Takes the lock of one pool after the other, then the process's.
+ * mappings. Adapters are not buffers. Takes the lock of one arena after the other, then the process's.
  *
  * Returns: whether there is one.
  * Out: out: a copy of its handle, which may become stale at any time; unchanged if there is none. */
 bool xb_find_handle(const void *address, execbuf *out);
 
-/* The span of a live buffer of a pool, which stays as long as the buffer; NULL if that has a dedicated
+/* The span of a live buffer of an arena, which stays as long as the buffer; NULL if that has a dedicated
  * mapping. */
-xb_span *xb_pool_span_of(execbuf_pool *pool, const execbuf *buffer);
+xb_span *xb_arena_span_of(xb_arena *arena, const execbuf *buffer);
 
-/* Counts what a pool has. The pool stays locked for a time in proportion to the number of its slots.
+/* Counts what a pool has. One arena after the other is locked, for a time in proportion to the number of its
+ * slots.
  *
  * Out: stats: the numbers. */
 void xb_pool_stats(execbuf_pool *pool, execbuf_pool_stats *stats);

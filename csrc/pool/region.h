@@ -9,9 +9,9 @@
  * an entry. All book-keeping is on the heap; the views hold code and traps only. A page that was never part
  * of a run holds zeros.
  *
- * A region does not know what its runs are for. It keeps one pointer for each page, which its pool sets.
+ * A region does not know what its runs are for. It keeps one pointer for each page, which its arena sets.
  *
- * Nothing here takes a lock: the lock of the region's pool guards a region. A run belongs to the thread that
+ * Nothing here takes a lock: the lock of the region's arena guards a region. A run belongs to the thread that
  * allocated it, which may write to it without the lock. */
 #ifndef XB_POOL_REGION_H
 #define XB_POOL_REGION_H
@@ -38,23 +38,25 @@ typedef struct xb_region {
     uint32_t live;       /* taken slots in all spans of the region */
     uint32_t pins;       /* spans that threads are making or removing; meanwhile it is not unmapped */
     uint32_t page_shift; /* a page has 2^page_shift bytes */
-    bool is_active;      /* neither frozen, nor with a protection key, nor of a pool that was freed */
-    bool is_kept;        /* stays when it is empty; only one region of a pool is */
+    bool is_active;      /* neither frozen, nor with a protection key, nor of an arena that was freed */
+    bool is_kept;        /* stays when it is empty; only one region of an arena is */
     bool frozen;         /* shared with another process since a fork: published code never changes any more */
-    bool is_open;        /* in the pool's list of regions with free pages */
+    bool is_open;        /* in the arena's list of regions with free pages */
     execbuf_backend backend;
     size_t resident;        /* bytes of pages that were ever written */
-    struct xb_region *next; /* in the pool's list of all regions */
+    struct xb_region *next; /* in the arena's list of all regions */
     struct xb_region *previous;
-    struct xb_region *next_open; /* in the pool's list of regions with free pages */
+    struct xb_region *next_open; /* in the arena's list of regions with free pages */
     struct xb_region *previous_open;
+    struct xb_region *next_piece; /* in the list of all regions of a pool with a reach */
+    struct xb_region *previous_piece;
     size_t bookkeeping; /* bytes on the heap */
     uint32_t page_count;
     uint32_t free_orders;            /* bit k: there are free blocks of 2^k pages */
     uint16_t free_blocks[XB_ORDERS]; /* by order: the first page of the first free block; 0: there is none */
     xb_parked parked;                /* for the views, if the system refuses to unmap them */
     /* Arrays behind the struct, in the same piece of heap memory. */
-    void **owners;       /* by page: what the pool set for the run that it belongs to, or NULL */
+    void **owners;       /* by page: what the arena set for the run that it belongs to, or NULL */
     uint16_t *next_free; /* by first page of a free block: the next one of its order, or 0 */
     uint16_t *previous_free;
     uint8_t *flags; /* by page */
@@ -68,7 +70,7 @@ size_t xb_region_size_for(uint32_t pages);
 
 /* Maps a region by the first backend of the platform that passes the self-test.
  *
- * Preconditions: the pool is not locked.
+ * Preconditions: the arena is not locked.
  * Returns: EXECBUF_OK;
  *          EXECBUF_E_NO_MEMORY, EXECBUF_E_DENIED, EXECBUF_E_TOO_FAR, EXECBUF_E_READ_IMPLIES_EXEC;
  *          EXECBUF_E_UNSUPPORTED   the platform has no regions.
@@ -84,7 +86,7 @@ execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window 
 
 /* Unmaps a region, whatever is in it, and frees its book-keeping.
  *
- * Preconditions: no pool has the region in its lists. No lock is held. */
+ * Preconditions: no arena has the region in its lists. No lock is held. */
 void xb_region_free(xb_region *region);
 
 /* Allocates a run of pages, whose content is undefined.
@@ -100,13 +102,13 @@ void xb_region_free_pages(xb_region *region, uint32_t page, uint32_t pages);
  * first and the last 16 bytes of the run with traps, and the 16 bytes before and after it if their page was
  * never allocated: then traps surround all code in the run, whatever its neighbours do meanwhile.
  *
- * Preconditions: the pool is locked. The region is not frozen.
+ * Preconditions: the arena is locked. The region is not frozen.
  * Returns: success, or the call that failed: there is no memory. Then the caller returns the run. */
 xb_result xb_region_start(xb_region *region, uint32_t page, uint32_t pages);
 
 /* Fills a whole run with traps.
  *
- * Preconditions: the calling thread allocated the run. The pool need not be locked. */
+ * Preconditions: the calling thread allocated the run. The arena need not be locked. */
 void xb_region_fill(const xb_region *region, uint32_t page, uint32_t pages);
 
 /* Adds a region to a list of regions with free pages, unless it is in it. */

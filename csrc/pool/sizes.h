@@ -1,5 +1,5 @@
-/* Sizes in pools: the size classes of slots, how large a new span is, and which larger class may be used.
- * Policy only: no function here has state, allocates or knows a pool. */
+/* Sizes in arenas: the size classes of slots, how large a new span is, and which larger class may be used.
+ * Policy only: no function here has state, allocates or knows an arena. */
 #ifndef XB_POOL_SIZES_H
 #define XB_POOL_SIZES_H
 

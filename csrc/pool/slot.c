@@ -1,8 +1,8 @@
 /* Code in slots: writing, publishing in reserved slots, rewriting and freeing.
  *
- * Each function finds the slot of a handle and locks its pool. In a region that is not frozen, bytes change
- * only while the pool is locked, or while nobody but the caller knows the slot: after it was taken and before
- * its handle is returned. In a frozen region the bytes of published code never change, since the other
+ * Each function finds the slot of a handle and locks its arena. In a region that is not frozen, bytes change
+ * only while the arena is locked, or while nobody but the caller knows the slot: after it was taken and
+ * before its handle is returned. In a frozen region the bytes of published code never change, since the other
  * process runs them, too. */
 
 #include "slot.h"
@@ -16,18 +16,18 @@
 #include "reclaim.h"
 #include "registry.h"
 
-/* Finds the slot of a handle, and locks its pool.
+/* Finds the slot of a handle, and locks its arena.
  *
  * Returns: false, and nothing is locked, if the handle is stale. */
 static bool find_and_lock(const execbuf *buffer, xb_slot_ref *ref) {
-    execbuf_pool *pool = xb_registry_find(buffer);
-    if (pool == NULL) {
+    xb_arena *arena = xb_registry_find(buffer);
+    if (arena == NULL) {
         return false;
     }
-    xb_pool_lock(pool);
-    bool found = xb_index_find(pool, buffer, ref);
+    xb_arena_lock(arena);
+    bool found = xb_index_find(arena, buffer, ref);
     if (!found) {
-        xb_pool_unlock(pool);
+        xb_arena_unlock(arena);
     }
     return found;
 }
@@ -63,7 +63,7 @@ execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length,
     } else {
         xb_span_set_length(ref.span, ref.slot, ref.entry, length, XB_USE_CODE);
     }
-    xb_pool_unlock(ref.pool);
+    xb_arena_unlock(ref.arena);
     if (status != EXECBUF_OK) {
         return xb_error_set(error, status, culprit, 0);
     }
@@ -113,7 +113,7 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
     } else {
         overwrite(ref.region, (const uint8_t *)buffer->entry + offset, code, length);
     }
-    xb_pool_unlock(ref.pool);
+    xb_arena_unlock(ref.arena);
     if (status != EXECBUF_OK) {
         return xb_error_set(error, status, culprit, 0);
     }
@@ -121,9 +121,9 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
     return xb_error_ok(error);
 }
 
-void xb_slot_set_hidden(execbuf_pool *pool, const execbuf *buffer, bool is_hidden) {
+void xb_slot_set_hidden(xb_arena *arena, const execbuf *buffer, bool is_hidden) {
     xb_slot_ref ref;
-    if ((buffer->id & XB_ID_POOL_BIT) != 0 && xb_index_find(pool, buffer, &ref)) {
+    if ((buffer->id & XB_ID_POOL_BIT) != 0 && xb_index_find(arena, buffer, &ref)) {
         xb_use use = is_hidden ? XB_USE_RESERVED : XB_USE_CODE;
         xb_span_set_length(ref.span, ref.slot, ref.entry, buffer->length, use);
     }
@@ -144,7 +144,7 @@ static const uint8_t *link_of(const xb_slot_ref *ref, const execbuf *buffer) {
         return NULL;
     }
     size_t length = xb_span_length(ref->span, ref->slot, ref->entry);
-    return ref->pool->links->target(readable_code(ref->region, buffer), length, buffer->entry);
+    return ref->arena->links->target(readable_code(ref->region, buffer), length, buffer->entry);
 }
 
 /* xb_slot_free in all cases. */
@@ -154,76 +154,76 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
         xb_handles_count_stale();
         return EXECBUF_E_STALE;
     }
-    execbuf_pool *pool = ref.pool;
+    xb_arena *arena = ref.arena;
     const uint8_t *link = link_of(&ref, buffer);
     if (!ref.region->frozen) {
         uint8_t *rw = xb_region_writable(ref.region, buffer->entry);
         write_traps(ref.region->views.key, rw, buffer->entry, ref.span->slot_size);
     }
     xb_reclaim_slot(&ref, ref.region->frozen);
-    if (xb_reclaim_is_due(pool, ref.region)) {
-        xb_reclaim_region(pool, ref.region);
-        xb_reclaim_unlock(pool, ref.region, NULL);
+    if (xb_reclaim_is_due(arena, ref.region)) {
+        xb_reclaim_region(arena, ref.region);
+        xb_reclaim_unlock(arena, ref.region, NULL);
     } else {
-        xb_pool_unlock(pool);
+        xb_arena_unlock(arena);
     }
     if (link != NULL) {
-        pool->links->release(pool, link); /* the pool has not ended: the code at link is live */
+        arena->links->release(arena, link); /* the arena has not ended: the code at link is live */
     }
     *buffer = xb_no_buffer;
     return EXECBUF_OK;
 }
 
-/* Releases the link of a slot on the fast path. The pool is locked.
+/* Releases the link of a slot on the fast path. The arena is locked.
  *
  * Returns: true if the slot can be freed; false, and nothing has changed, if it is the last one with its
  * link. In: the parts of an xb_slot_ref: if its address were passed, it could not stay in registers on the
  * path without links. */
-XB_NOINLINE bool release_link(execbuf_pool *pool, const xb_region *region, const xb_span *span,
+XB_NOINLINE bool release_link(xb_arena *arena, const xb_region *region, const xb_span *span,
                               const uint8_t *entry, const execbuf *buffer) {
     if (!xb_span_is_linked(span, entry)) {
         return true;
     }
     size_t length = xb_span_length(span, 0, entry); /* linked slots have no lengths by slot */
     const uint8_t *code = xb_region_writable(region, buffer->entry); /* readable, as the region is active */
-    return pool->links->release_shared(pool->links_data, code, length, buffer->entry);
+    return arena->links->release_shared(arena->links_data, code, length, buffer->entry);
 }
 
 /* The end of the fast path for slots that write_two_words does not fill. The slot is in quarantine; since the
- * pool is still locked, no other thread takes it before the traps are written. */
-XB_NOINLINE execbuf_status finish_free(execbuf_pool *pool, uint8_t *rw, size_t size, execbuf *buffer) {
+ * arena is still locked, no other thread takes it before the traps are written. */
+XB_NOINLINE execbuf_status finish_free(xb_arena *arena, uint8_t *rw, size_t size, execbuf *buffer) {
     write_traps(XB_PRIM_NO_KEY, rw, buffer->entry, size);
-    xb_unlock_biased(&pool->lock);
+    xb_unlock_biased(&arena->lock);
     *buffer = xb_no_buffer;
     return EXECBUF_OK;
 }
 
 /* The fast path applies if the lock is biased to this thread, the region is active (not shared with another
- * process, without a protection key, the pool not freed) and stays in use. All else goes to free_slowly. On
+ * process, without a protection key, the arena not freed) and stays in use. All else goes to free_slowly. On
  * the path of small slots without links, all calls are tail calls, so that no registers are saved. */
 execbuf_status xb_slot_free(execbuf *buffer) {
-    execbuf_pool *pool = xb_registry_find(buffer);
-    if (XB_UNLIKELY(pool == NULL || xb_prim_is_clone() || !xb_try_lock_biased(&pool->lock))) {
+    xb_arena *arena = xb_registry_find(buffer);
+    if (XB_UNLIKELY(arena == NULL || xb_prim_is_clone() || !xb_try_lock_biased(&arena->lock))) {
         return free_slowly(buffer);
     }
     xb_slot_ref ref;
-    if (XB_UNLIKELY(!xb_index_find(pool, buffer, &ref) || !ref.region->is_active ||
+    if (XB_UNLIKELY(!xb_index_find(arena, buffer, &ref) || !ref.region->is_active ||
                     (ref.region->live == 1 && !ref.region->is_kept))) {
-        xb_unlock_biased(&pool->lock);
+        xb_unlock_biased(&arena->lock);
         return free_slowly(buffer);
     }
     if (XB_UNLIKELY(xb_span_may_be_linked(ref.entry)) &&
-        !release_link(pool, ref.region, ref.span, ref.entry, buffer)) {
-        xb_unlock_biased(&pool->lock);
+        !release_link(arena, ref.region, ref.span, ref.entry, buffer)) {
+        xb_unlock_biased(&arena->lock);
         return free_slowly(buffer);
     }
     xb_reclaim_slot(&ref, false);
     uint8_t *rw = xb_region_writable(ref.region, buffer->entry);
     if (!xb_slot_fits_two_words(ref.span->slot_size)) {
-        return finish_free(pool, rw, ref.span->slot_size, buffer);
+        return finish_free(arena, rw, ref.span->slot_size, buffer);
     }
     xb_slot_write_two_words(rw, buffer->entry, xb_traps, XB_GRANULE);
-    xb_unlock_biased(&pool->lock);
+    xb_unlock_biased(&arena->lock);
     *buffer = xb_no_buffer;
     return EXECBUF_OK;
 }

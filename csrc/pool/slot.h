@@ -67,8 +67,8 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
                                execbuf_error *error);
 
 /* Hides the code of an adapter from lookups, as if its slot were only reserved, or shows it. Does nothing for
- * a dedicated mapping. The pool is locked, and the adapter is live. */
-void xb_slot_set_hidden(execbuf_pool *pool, const execbuf *buffer, bool is_hidden);
+ * a dedicated mapping. The arena is locked, and the adapter is live. */
+void xb_slot_set_hidden(xb_arena *arena, const execbuf *buffer, bool is_hidden);
 
 /* Frees a slot. Counts a stale handle itself; in the other two, the caller does. */
 execbuf_status xb_slot_free(execbuf *buffer);

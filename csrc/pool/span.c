@@ -1,6 +1,6 @@
 /* Spans: their book-keeping, where they are in a region, and the end of quarantine. span.h draws the layout.
  *
- * The pool of a span is locked in every function that is given a span which others can find. */
+ * The arena of a span is locked in every function that is given a span which others can find. */
 
 #include "span.h"
 

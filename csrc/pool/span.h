@@ -24,7 +24,7 @@
  * Taking and freeing a slot take the same few instructions however full a span is: free_words says which
  * words have free bits.
  *
- * Nothing here takes a lock: the pool's lock guards its spans. */
+ * Nothing here takes a lock: the arena's lock guards its spans. */
 #ifndef XB_POOL_SPAN_H
 #define XB_POOL_SPAN_H
 
@@ -69,13 +69,13 @@ typedef struct xb_span {
     struct xb_span *next_quarantine;
     struct xb_span *next; /* in the list of its class */
     struct xb_span *previous;
-    uint32_t number; /* in the pool */
+    uint32_t number; /* in the arena */
     uint32_t page;   /* its run in the region */
     uint32_t pages;
     uint8_t class_;
     bool listed;            /* in the list of its class; full spans may still be in it */
     bool has_retired;       /* some of its slots are retired */
-    bool is_leaving;        /* removed from its pool, but its tables have not ended yet */
+    bool is_leaving;        /* removed from its arena, but its tables have not ended yet */
     xb_span_tables *tables; /* NULL until debug/ needs them, and when they have ended */
 } xb_span;
 
@@ -84,7 +84,7 @@ typedef struct xb_span {
  * Returns: the span; NULL: no memory. */
 xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots);
 
-/* Frees a span that no pool and no region knows any more, and its tables. No lock is held.
+/* Frees a span that no arena and no region knows any more, and its tables. No lock is held.
  *
  * In: span: or NULL. */
 void xb_span_free(xb_span *span);
@@ -194,7 +194,7 @@ static inline uint64_t xb_slot_id(const xb_span *span, uint16_t tag) {
 /* What a taken slot is used for. The values are bits of the third byte of its entry. */
 typedef enum xb_use {
     XB_USE_CODE = 0,
-    XB_USE_LINKED = 0x40,  /* a stub: its code links to other code (see xb_pool_links) */
+    XB_USE_LINKED = 0x40,  /* a stub: its code links to other code (see xb_arena_links) */
     XB_USE_RESERVED = 0x80 /* no code yet */
 } xb_use;
 

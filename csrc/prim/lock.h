@@ -1,9 +1,9 @@
-/* Biased locks: locks for which the thread that takes them most, the owner, needs no atomic
- * read-modify-write and no system call.
+/* Biased locks: locks whose owner, one thread, needs no atomic read-modify-write and no system call to take
+ * them.
  *
- * A biased lock contains a lock of the system, the inner lock. Its owner is the first thread that takes it
- * eight times in a row. (Not the first thread of all: who makes a pool often is not who uses it.) All other
- * threads are visitors. There are three ways to hold the lock:
+ * A biased lock contains a lock of the system, the inner lock. A thread becomes its owner by xb_lock_own, and
+ * stays it until xb_lock_disown, at the latest when it ends. All other threads are visitors. There are three
+ * ways to hold the lock:
  *
  *     who                        holds it while
  *     ------------------------   ------------------------------------------------------------
@@ -26,8 +26,8 @@
  * is visible to the visitor afterwards, or its load of asked comes afterwards and reads 1. (Compilers must
  * not exchange the owner's two accesses either, hence the signal fence.)
  *
- * A visit is expensive. After XB_MAX_VISITS of them the lock has no owner for good, and is its inner lock.
- * Where there is no membarrier, no lock ever has an owner. */
+ * A visit takes some microseconds, and leaves the owner as fast as before. Where there is no membarrier, no
+ * lock ever has an owner; asked is always 1 in a lock without owner. */
 #ifndef XB_PRIM_LOCK_H
 #define XB_PRIM_LOCK_H
 
@@ -39,22 +39,34 @@
 XB_PRIVATE_BEGIN
 
 typedef struct xb_biased_lock {
-    uintptr_t owner;     /* a thread (its xb_this_thread) or XB_NO_OWNER */
-    uintptr_t candidate; /* the thread that took the lock last, while it has no owner yet */
-    uint32_t busy;       /* written by the owner: it is on its fast path */
-    uint32_t asked;      /* written by visitors: the owner must take the inner lock */
-    uint32_t visits;     /* how many visits there were, or XB_NEVER_BIASED */
-    uint32_t in_a_row;   /* how many times in a row candidate took the lock */
-    uint64_t space[8];   /* the inner lock: a pthread_mutex_t or an SRWLOCK */
+    uintptr_t owner;   /* a thread (its xb_this_thread) or XB_NO_OWNER */
+    uint32_t busy;     /* written by the owner: it is on its fast path */
+    uint32_t asked;    /* written by visitors: the owner must take the inner lock */
+    uint64_t space[8]; /* the inner lock: a pthread_mutex_t or an SRWLOCK */
 } xb_biased_lock;
 
-/* Makes a lock that nobody holds, in memory of any content. */
+/* Makes a lock that nobody holds and that has no owner, in memory of any content. */
 void xb_biased_lock_init(xb_biased_lock *lock);
 
-/* The slow paths of xb_lock and xb_unlock: with the inner lock. The hook before a fork calls xb_lock_slow
- * itself, so that the lock is released by the slow path after the fork, too. */
+/* Makes the calling thread the owner of a lock that has none. The thread calls xb_lock_disown before it ends.
+ *
+ * Returns: false if this cannot be here: locks have no owners. */
+bool xb_lock_own(xb_biased_lock *lock);
+
+/* Takes a lock that its owner holds by xb_lock_slow away from it. */
+void xb_lock_disown(xb_biased_lock *lock);
+
+/* The slow paths of xb_lock and xb_unlock: with the inner lock. */
 void xb_lock_slow(xb_biased_lock *lock);
 void xb_unlock_slow(xb_biased_lock *lock);
+
+/* The parts of xb_lock_slow, for who takes many locks with one fence: xb_lock_ask for each of them, then
+ * xb_lock_fence, then xb_lock_await for each. xb_unlock_slow releases each. */
+void xb_lock_ask(xb_biased_lock *lock);
+void xb_lock_fence(void);
+void xb_lock_await(xb_biased_lock *lock);
+
+#define XB_NO_OWNER ((uintptr_t)1)
 
 #if defined(__GNUC__) && !defined(_WIN32)
 
@@ -92,10 +104,6 @@ static inline uintptr_t xb_this_thread(void) {
 #endif
 }
 
-#define XB_NO_OWNER ((uintptr_t)1)
-#define XB_MAX_VISITS 16U
-#define XB_NEVER_BIASED UINT32_MAX
-
 /* The owner's fast path.
  *
  * Returns: true if the calling thread now holds the lock; xb_unlock_biased or xb_unlock releases it. False
@@ -118,14 +126,6 @@ static inline void xb_unlock_biased(xb_biased_lock *lock) {
     __atomic_store_n(&lock->busy, 0, __ATOMIC_RELEASE);
 }
 
-/* True if the calling thread is the owner or can become it, or if no lock ever has an owner here. */
-static inline bool xb_may_bias(const xb_biased_lock *lock) {
-    uintptr_t owner = __atomic_load_n(&lock->owner, __ATOMIC_RELAXED);
-    uint32_t visits = __atomic_load_n(&lock->visits, __ATOMIC_RELAXED);
-    return owner == xb_this_thread() ||
-           (owner == XB_NO_OWNER && (visits < XB_MAX_VISITS || visits == XB_NEVER_BIASED));
-}
-
 /* Takes the lock. It is not recursive, and may be held across system calls. */
 static inline void xb_lock(xb_biased_lock *lock) {
     if (!xb_try_lock_biased(lock)) {
@@ -145,7 +145,11 @@ static inline void xb_unlock(xb_biased_lock *lock) {
     }
 }
 
-#else /* no owners: every lock is its inner lock */
+#else /* no owners: every lock is its inner lock, and all threads are alike */
+
+static inline uintptr_t xb_this_thread(void) {
+    return 0;
+}
 
 static inline bool xb_try_lock_biased(xb_biased_lock *lock) {
     xb_lock_slow(lock);
@@ -154,11 +158,6 @@ static inline bool xb_try_lock_biased(xb_biased_lock *lock) {
 
 static inline void xb_unlock_biased(xb_biased_lock *lock) {
     xb_unlock_slow(lock);
-}
-
-static inline bool xb_may_bias(const xb_biased_lock *lock) {
-    (void)lock;
-    return true;
 }
 
 static inline void xb_lock(xb_biased_lock *lock) {
@@ -170,6 +169,16 @@ static inline void xb_unlock(xb_biased_lock *lock) {
 }
 
 #endif
+
+/* Whether the calling thread is the owner. */
+static inline bool xb_is_owner(const xb_biased_lock *lock) {
+    return XB_LOAD_RELAXED(lock->owner) == xb_this_thread();
+}
+
+/* Whether the lock has an owner. */
+static inline bool xb_has_owner(const xb_biased_lock *lock) {
+    return XB_LOAD_RELAXED(lock->owner) != XB_NO_OWNER;
+}
 
 XB_PRIVATE_END
 

@@ -271,11 +271,19 @@ typedef struct xb_prim_fork_hooks {
     /* When the library is unloaded, but not when the process ends: no thread will call it any more. No lock
      * is held. Called only where libraries are ELF files. */
     void (*unload)(void);
+    /* When a thread ends that has called xb_prim_watch_thread. No lock is held. Destructors of other
+     * thread-specific data may call the library later, in the same thread. */
+    void (*thread_ends)(void);
 } xb_prim_fork_hooks;
 
 /* Registers the hooks. The process's lock must not be held. hooks lives for ever and is the same in each
  * call; calls after a success do nothing. Does nothing where there is no fork. */
 xb_result xb_prim_on_fork(const xb_prim_fork_hooks *hooks);
+
+/* Arranges that the hook thread_ends is called when this thread ends. No lock is held.
+ *
+ * Returns: false if that cannot be done. */
+bool xb_prim_watch_thread(void);
 
 /* The fork mark: a byte that the system sets to 0 in a child of this process that was made without fork
  * handlers (by raw clone). It is not 0 in any other process, nor where the system cannot do this. */

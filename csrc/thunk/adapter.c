@@ -1,8 +1,8 @@
-/* Makes, finds and frees the adapters of a pool.
+/* Makes, finds and frees the adapters of an arena.
  *
- * The pool's lock guards a pool's adapters, and the number of users of each; every function says whether it
- * is held. It is not held while memory is allocated or freed, and while tools are told of an adapter. So what
- * was found with the lock may have changed when it is taken again: another thread may have made the same
+ * The arena's lock guards an arena's adapters, and the number of users of each; every function says whether
+ * it is held. It is not held while memory is allocated or freed, and while tools are told of an adapter. So
+ * what was found with the lock may have changed when it is taken again: another thread may have made the same
  * adapter, or grown the table.
  *
  * A user keeps its adapter alive. There are two kinds: stubs, and threads that have called xb_adapter_get and
@@ -20,9 +20,9 @@
 #include "../prim/report.h"
 #include "machine.h"
 
-/* The adapters of a pool that has some, or had. The pool is locked, or only its table is asked for. */
-static xb_adapters *adapters_of(const execbuf_pool *pool) {
-    return (xb_adapters *)pool->links_data;
+/* The adapters of an arena that has some, or had. The arena is locked, or only its table is asked for. */
+static xb_adapters *adapters_of(const xb_arena *arena) {
+    return (xb_adapters *)arena->links_data;
 }
 
 /* ---- Making ---- */
@@ -34,35 +34,35 @@ static const char *name_of(const xb_adapter *adapter) {
                                                                  : "execbuf_thunk_win64_to_sysv64";
 }
 
-/* Counts the tables of a span in the pool's book-keeping. The pool is not locked. */
-static void count_memory(execbuf_pool *pool, size_t size) {
+/* Counts the tables of a span in the arena's book-keeping. The arena is not locked. */
+static void count_memory(xb_arena *arena, size_t size) {
     if (size != 0) {
-        xb_pool_lock(pool);
-        pool->bookkeeping += size;
-        xb_pool_unlock(pool);
+        xb_arena_lock(arena);
+        arena->bookkeeping += size;
+        xb_arena_unlock(arena);
     }
 }
 
-/* Publishes the code of an adapter, hidden, and announces it. The pool is not locked.
+/* Publishes the code of an adapter, hidden, and announces it. The arena is not locked.
  *
  * Out: is_lost: whether it failed since the unwinder does not find the adapter at this address. Then
  *               adapter->code is live. */
-static execbuf_status publish_once(execbuf_pool *pool, xb_adapter *adapter, bool *is_lost,
+static execbuf_status publish_once(xb_arena *arena, xb_adapter *adapter, bool *is_lost,
                                    execbuf_error *error) {
     uint8_t code[XB_MAX_ADAPTER_SIZE + XB_MAX_XDATA_SIZE];
     xb_frame frame;
     xb_machine_adapter(code, &frame, &adapter->fingerprint.signature, adapter->fingerprint.caller_abi);
     size_t length = xb_announce_append(code, &frame);
     *is_lost = false;
-    execbuf_status status = xb_pool_put_hidden(pool, &adapter->code, code, length, error);
+    execbuf_status status = xb_arena_put_hidden(arena, &adapter->code, code, length, error);
     if (status != EXECBUF_OK) {
         return status;
     }
-    xb_span *span = xb_pool_span_of(pool, &adapter->code);
+    xb_span *span = xb_arena_span_of(arena, &adapter->code);
     size_t memory;
     xb_result result =
         xb_announce(&adapter->announcement, &frame, adapter->code.entry, span, name_of(adapter), &memory);
-    count_memory(pool, memory);
+    count_memory(arena, memory);
     if (result.call == NULL) {
         return EXECBUF_OK;
     }
@@ -78,13 +78,13 @@ static execbuf_status publish_once(execbuf_pool *pool, xb_adapter *adapter, bool
 
 /* As publish_once, at the first address where the unwinder finds the adapter. The other slots are kept until
  * then, so that each is another one. */
-static execbuf_status publish_adapter(execbuf_pool *pool, xb_adapter *adapter, execbuf_error *error) {
+static execbuf_status publish_adapter(xb_arena *arena, xb_adapter *adapter, execbuf_error *error) {
     execbuf lost[XB_PLACES];
     size_t count = 0;
     bool is_lost;
     execbuf_status status;
     do {
-        status = publish_once(pool, adapter, &is_lost, error);
+        status = publish_once(arena, adapter, &is_lost, error);
         if (is_lost) {
             lost[count++] = adapter->code;
         }
@@ -95,7 +95,7 @@ static execbuf_status publish_adapter(execbuf_pool *pool, xb_adapter *adapter, e
     return status;
 }
 
-/* Frees an adapter that has no users and is in no table. The pool is not locked. */
+/* Frees an adapter that has no users and is in no table. The arena is not locked. */
 static void free_adapter(xb_adapter *adapter) {
     bool forgotten = xb_announce_end(&adapter->announcement);
     (void)xb_pool_drop(&adapter->code);
@@ -104,13 +104,13 @@ static void free_adapter(xb_adapter *adapter) {
     }
 }
 
-/* Grows the table if it should grow. Without memory it stays as it is, which only makes it slower. The pool
+/* Grows the table if it should grow. Without memory it stays as it is, which only makes it slower. The arena
  * is not locked, and has adapters. */
-static void grow_table(execbuf_pool *pool) {
-    xb_table *table = &adapters_of(pool)->table;
-    xb_pool_lock(pool);
+static void grow_table(xb_arena *arena) {
+    xb_table *table = &adapters_of(arena)->table;
+    xb_arena_lock(arena);
     size_t wanted = xb_table_wants(table);
-    xb_pool_unlock(pool);
+    xb_arena_unlock(arena);
     if (wanted == 0 || XB_FAULT("calloc") != 0) {
         return;
     }
@@ -118,55 +118,55 @@ static void grow_table(execbuf_pool *pool) {
     if (memory == NULL) {
         return;
     }
-    xb_pool_lock(pool);
+    xb_arena_lock(arena);
     if (xb_table_wants(table) == wanted) { /* no other thread was faster */
-        pool->bookkeeping -= xb_table_memory(table);
+        arena->bookkeeping -= xb_table_memory(table);
         memory = xb_table_grow(table, memory, wanted);
-        pool->bookkeeping += xb_table_memory(table);
+        arena->bookkeeping += xb_table_memory(table);
     }
-    xb_pool_unlock(pool);
+    xb_arena_unlock(arena);
     free(memory);
 }
 
 /* Enters an adapter in the table, or takes it out: only an adapter in the table is visible to lookups, which
- * know by the table that it is no buffer. The pool is locked.
+ * know by the table that it is no buffer. The arena is locked.
  *
- * Returns: of hide_adapter, memory that the caller frees when the pool is unlocked, or NULL. */
-static void show_adapter(execbuf_pool *pool, xb_adapter *adapter) {
-    xb_table_add(&adapters_of(pool)->table, adapter);
-    xb_slot_set_hidden(pool, &adapter->code, false);
+ * Returns: of hide_adapter, memory that the caller frees when the arena is unlocked, or NULL. */
+static void show_adapter(xb_arena *arena, xb_adapter *adapter) {
+    xb_table_add(&adapters_of(arena)->table, adapter);
+    xb_slot_set_hidden(arena, &adapter->code, false);
 }
 
-static void *hide_adapter(execbuf_pool *pool, const xb_adapter *adapter) {
-    xb_slot_set_hidden(pool, &adapter->code, true);
-    return xb_table_remove(&adapters_of(pool)->table, adapter);
+static void *hide_adapter(xb_arena *arena, const xb_adapter *adapter) {
+    xb_slot_set_hidden(arena, &adapter->code, true);
+    return xb_table_remove(&adapters_of(arena)->table, adapter);
 }
 
 /* Makes an adapter with one user; or adds a user to the one that another thread has made meanwhile. As
  * xb_adapter_get. */
-static execbuf_status make_adapter(execbuf_pool *pool, xb_adapter **out, const xb_fingerprint *fingerprint,
+static execbuf_status make_adapter(xb_arena *arena, xb_adapter **out, const xb_fingerprint *fingerprint,
                                    execbuf_error *error) {
     xb_adapter *made = XB_FAULT("calloc") != 0 ? NULL : (xb_adapter *)calloc(1, sizeof *made);
     if (made == NULL) {
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
     made->fingerprint = *fingerprint;
-    execbuf_status status = publish_adapter(pool, made, error);
+    execbuf_status status = publish_adapter(arena, made, error);
     if (status != EXECBUF_OK) {
         free(made);
         return status;
     }
-    grow_table(pool);
-    xb_table *table = &adapters_of(pool)->table;
-    xb_pool_lock(pool);
+    grow_table(arena);
+    xb_table *table = &adapters_of(arena)->table;
+    xb_arena_lock(arena);
     xb_adapter *adapter = xb_table_find(table, fingerprint);
     if (adapter == NULL) {
         adapter = made;
-        show_adapter(pool, made);
-        pool->bookkeeping += sizeof *made;
+        show_adapter(arena, made);
+        arena->bookkeeping += sizeof *made;
     }
     adapter->users++;
-    xb_pool_unlock(pool);
+    xb_arena_unlock(arena);
     if (adapter != made) {
         free_adapter(made);
     }
@@ -174,9 +174,9 @@ static execbuf_status make_adapter(execbuf_pool *pool, xb_adapter **out, const x
     return EXECBUF_OK;
 }
 
-/* ---- What the pool calls ---- */
+/* ---- What the arena calls ---- */
 
-/* xb_pool_links.release_shared. The pool is locked. */
+/* xb_arena_links.release_shared. The arena is locked. */
 static bool release_shared_adapter(void *data, const uint8_t *bytes, size_t length, const void *entry) {
     const uint8_t *link = xb_stub_adapter(bytes, length, entry);
     xb_adapter *adapter = xb_table_find_at(&((xb_adapters *)data)->table, link);
@@ -187,45 +187,45 @@ static bool release_shared_adapter(void *data, const uint8_t *bytes, size_t leng
     return is_shared;
 }
 
-void xb_adapter_release(execbuf_pool *pool, const uint8_t *entry) {
-    xb_adapters *adapters = adapters_of(pool);
+void xb_adapter_release(xb_arena *arena, const uint8_t *entry) {
+    xb_adapters *adapters = adapters_of(arena);
     void *garbage = NULL;
-    xb_pool_lock(pool);
+    xb_arena_lock(arena);
     xb_adapter *adapter = xb_table_find_at(&adapters->table, entry);
     bool is_last = adapter != NULL && --adapter->users == 0;
     if (is_last) {
         xb_recent_remove(&adapters->recent, adapter);
-        pool->bookkeeping -= xb_table_memory(&adapters->table);
-        garbage = hide_adapter(pool, adapter);
-        pool->bookkeeping += xb_table_memory(&adapters->table);
+        arena->bookkeeping -= xb_table_memory(&adapters->table);
+        garbage = hide_adapter(arena, adapter);
+        arena->bookkeeping += xb_table_memory(&adapters->table);
     }
-    xb_pool_unlock(pool);
+    xb_arena_unlock(arena);
     free(garbage);
     if (is_last) {
         free_adapter(adapter);
     }
 }
 
-/* xb_pool_links.is_target. An adapter that is being made, or freed, is in no table; it is hidden then. */
+/* xb_arena_links.is_target. An adapter that is being made, or freed, is in no table; it is hidden then. */
 static bool is_adapter(void *data, const void *entry) {
     return xb_table_find_at(&((xb_adapters *)data)->table, entry) != NULL;
 }
 
-/* xb_pool_links.end. All adapters have gone with the pool's last stub. */
+/* xb_arena_links.end. All adapters have gone with the arena's last stub. */
 static void end_adapters(void *data) {
     free(data);
 }
 
-static const xb_pool_links adapter_links = {xb_stub_adapter, release_shared_adapter, xb_adapter_release,
-                                            is_adapter, end_adapters};
+static const xb_arena_links adapter_links = {xb_stub_adapter, release_shared_adapter, xb_adapter_release,
+                                             is_adapter, end_adapters};
 
-/* Prepares a pool for its first adapter. The pool is not locked.
+/* Prepares an arena for its first adapter. The arena is not locked.
  *
  * Returns: false if there is no memory. */
-static bool prepare_pool(execbuf_pool *pool) {
-    xb_pool_lock(pool);
-    bool is_ready = pool->links != NULL;
-    xb_pool_unlock(pool);
+static bool prepare_arena(xb_arena *arena) {
+    xb_arena_lock(arena);
+    bool is_ready = arena->links != NULL;
+    xb_arena_unlock(arena);
     if (is_ready) {
         return true;
     }
@@ -234,23 +234,23 @@ static bool prepare_pool(execbuf_pool *pool) {
         return false;
     }
     xb_table_init(&adapters->table);
-    xb_pool_lock(pool);
-    if (pool->links == NULL) { /* no other thread was faster */
-        pool->links = &adapter_links;
-        pool->links_data = adapters;
-        pool->bookkeeping += sizeof *adapters;
+    xb_arena_lock(arena);
+    if (arena->links == NULL) { /* no other thread was faster */
+        arena->links = &adapter_links;
+        arena->links_data = adapters;
+        arena->bookkeeping += sizeof *adapters;
         adapters = NULL;
     }
-    xb_pool_unlock(pool);
+    xb_arena_unlock(arena);
     free(adapters);
     return true;
 }
 
 /* ---- Finding ---- */
 
-xb_adapter *xb_adapter_find(execbuf_pool *pool, const xb_signature *signature, execbuf_abi caller_abi) {
-    xb_adapters *adapters = adapters_of(pool);
-    if (adapters == NULL || adapters->table.count == 0 || pool->key != XB_PRIM_NO_KEY) {
+xb_adapter *xb_adapter_find(xb_arena *arena, const xb_signature *signature, execbuf_abi caller_abi) {
+    xb_adapters *adapters = adapters_of(arena);
+    if (adapters == NULL || adapters->table.count == 0 || arena->key != XB_PRIM_NO_KEY) {
         return NULL;
     }
     if (xb_signature_check(signature, NULL) != EXECBUF_OK) {
@@ -265,19 +265,19 @@ xb_adapter *xb_adapter_find(execbuf_pool *pool, const xb_signature *signature, e
     return adapter;
 }
 
-execbuf_status xb_adapter_get(execbuf_pool *pool, xb_adapter **out, const xb_signature *signature,
+execbuf_status xb_adapter_get(xb_arena *arena, xb_adapter **out, const xb_signature *signature,
                               execbuf_abi caller_abi, execbuf_error *error) {
-    if (!prepare_pool(pool)) {
+    if (!prepare_arena(arena)) {
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
     xb_fingerprint fingerprint;
     xb_fingerprint_of(&fingerprint, signature, caller_abi);
-    xb_pool_lock(pool);
-    xb_adapter *adapter = xb_table_find(&adapters_of(pool)->table, &fingerprint);
+    xb_arena_lock(arena);
+    xb_adapter *adapter = xb_table_find(&adapters_of(arena)->table, &fingerprint);
     if (adapter != NULL) {
         adapter->users++;
     }
-    xb_pool_unlock(pool);
+    xb_arena_unlock(arena);
     *out = adapter;
-    return adapter != NULL ? EXECBUF_OK : make_adapter(pool, out, &fingerprint, error);
+    return adapter != NULL ? EXECBUF_OK : make_adapter(arena, out, &fingerprint, error);
 }

@@ -1,16 +1,17 @@
-/* The adapters of a pool: code that all stubs share whose thunks move their arguments alike. An adapter is a
- * buffer of the pool, known to unwinders and debuggers. It counts its users, and is freed with the last one.
+/* The adapters of an arena: code that all stubs share whose thunks move their arguments alike. An adapter is
+ * a buffer of the arena, known to unwinders and debuggers. It counts its users, and is freed with the last
+ * one.
  */
 #ifndef XB_THUNK_ADAPTER_H
 #define XB_THUNK_ADAPTER_H
 
 #include "../base/compiler.h"
 #include "../call/signature.h"
-#include "../pool/pool.h"
+#include "../pool/arena.h"
 #include "recent.h"
 #include "table.h"
 
-/* What a pool's links_data points to, from its first adapter on. The pool's lock guards it. */
+/* What an arena's links_data points to, from its first adapter on. The arena's lock guards it. */
 typedef struct xb_adapters {
     xb_recent recent; /* first: execbuf_thunk_new's fast path reads nothing else */
     xb_table table;
@@ -18,36 +19,36 @@ typedef struct xb_adapters {
 
 XB_PRIVATE_BEGIN
 
-/* The adapter of a signature that was used recently, or NULL. The pool is locked.
+/* The adapter of a signature that was used recently, or NULL. The arena is locked.
  *
  * In: signature:  any bytes, but count is at most EXECBUF_MAX_ARGUMENTS. If an adapter is returned, it is
  * valid. caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64.
  */
-XB_INLINE xb_adapter *xb_adapter_find_recent(const execbuf_pool *pool, const xb_signature *signature,
+XB_INLINE xb_adapter *xb_adapter_find_recent(const xb_arena *arena, const xb_signature *signature,
                                              execbuf_abi caller_abi) {
-    const xb_adapters *adapters = (const xb_adapters *)pool->links_data;
+    const xb_adapters *adapters = (const xb_adapters *)arena->links_data;
     return XB_UNLIKELY(adapters == NULL) ? NULL : xb_recent_find(&adapters->recent, signature, caller_abi);
 }
 
-/* The adapter of any signature, or NULL if the pool has none for it, or has a protection key: then neither
+/* The adapter of any signature, or NULL if the arena has none for it, or has a protection key: then neither
  * this function nor xb_adapter_find_recent ever finds one, and the fast path in stub.h does not apply.
  * Otherwise as xb_adapter_find_recent, which will find it the next time. */
-xb_adapter *xb_adapter_find(execbuf_pool *pool, const xb_signature *signature, execbuf_abi caller_abi);
+xb_adapter *xb_adapter_find(xb_arena *arena, const xb_signature *signature, execbuf_abi caller_abi);
 
 /* Finds or makes the adapter of a signature, and adds a user to it, which xb_adapter_release or the end of a
- * stub takes away. The pool is not locked.
+ * stub takes away. The arena is not locked.
  *
- * Returns: EXECBUF_OK, and error is untouched; else the status of xb_pool_put, or EXECBUF_E_NO_MEMORY.
+ * Returns: EXECBUF_OK, and error is untouched; else the status of xb_arena_put, or EXECBUF_E_NO_MEMORY.
  * Out: out:        the adapter.
  * In:  signature:  has passed xb_signature_check.
  *      caller_abi: as above.
  * Out: error:      the report; may be NULL. */
-execbuf_status xb_adapter_get(execbuf_pool *pool, xb_adapter **out, const xb_signature *signature,
+execbuf_status xb_adapter_get(xb_arena *arena, xb_adapter **out, const xb_signature *signature,
                               execbuf_abi caller_abi, execbuf_error *error);
 
-/* Takes a user from the adapter whose code begins at entry, and frees it if that was the last. The pool is
+/* Takes a user from the adapter whose code begins at entry, and frees it if that was the last. The arena is
  * not locked; something of it still lives. */
-void xb_adapter_release(execbuf_pool *pool, const uint8_t *entry);
+void xb_adapter_release(xb_arena *arena, const uint8_t *entry);
 
 XB_PRIVATE_END
 

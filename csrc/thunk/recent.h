@@ -2,7 +2,7 @@
  * fingerprint for a signature that it has just seen. All functions are inline, and part of its fast path.
  *
  * It is two-way set-associative: a hash chooses a pair of entries, of which the first was used last. The lock
- * of the pool guards it. */
+ * of the arena guards it. */
 #ifndef XB_THUNK_RECENT_H
 #define XB_THUNK_RECENT_H
 

@@ -1,5 +1,5 @@
-/* Makes thunks in a pool, where the fast path in stub.h does not apply: the adapter is new, no slot is free
- * that is close enough, or the pool has a protection key. The pool's lock is not held in any function; what
+/* Makes thunks in an arena, where the fast path in stub.h does not apply: the adapter is new, no slot is free
+ * that is close enough, or the arena has a protection key. The arena's lock is not held in any function; what
  * is called takes it. */
 
 #include "stub.h"
@@ -9,44 +9,44 @@
 #include "../pool/large.h"
 #include "../pool/put.h"
 
-/* Publishes a stub. Tries the kind that should fit, since slots of a pool are mostly close to its adapters;
+/* Publishes a stub. Tries the kind that should fit, since slots of an arena are mostly close to its adapters;
  * if the slot is too far away, the kind that fits anywhere; and without a slot, a dedicated mapping with that
  * kind. The caller is a user of the adapter, and on success leaves that to the stub.
  *
  * A slot that does not fit is freed unwritten. Its bytes are traps then, which xb_stub_adapter reads as a
  * link to an address that is no multiple of 16: so to no adapter, and the users of none are changed. */
-static execbuf_status publish_stub(execbuf_pool *pool, execbuf *out, const void *target,
-                                   const uint8_t *adapter, execbuf_error *error) {
+static execbuf_status publish_stub(xb_arena *arena, execbuf *out, const void *target, const uint8_t *adapter,
+                                   execbuf_error *error) {
     size_t length = xb_stub_reaches(adapter, target) ? XB_STUB_NEAR : XB_STUB_TARGET_FAR;
     uint8_t *rw;
-    while ((rw = xb_alloc_slot(pool, xb_size_class(length), length, XB_USE_LINKED, out)) != NULL) {
+    while ((rw = xb_alloc_slot(arena, xb_size_class(length), length, XB_USE_LINKED, out)) != NULL) {
         if (xb_stub_fits(length, out->entry, target, adapter)) {
-            xb_stub_write(rw, out, length, target, adapter, pool->key);
+            xb_stub_write(rw, out, length, target, adapter, arena->key);
             return xb_error_ok(error);
         }
         (void)xb_pool_drop(out);
         length = XB_STUB_FAR; /* fits, so the loop ends */
     }
     xb_stub stub = xb_stub_make(XB_STUB_FAR, NULL, target, adapter);
-    return xb_large_new(pool, out, stub.words, XB_STUB_FAR, adapter, error);
+    return xb_large_new(arena, out, stub.words, XB_STUB_FAR, adapter, error);
 }
 
-execbuf_status xb_stub_new(execbuf_pool *pool, execbuf *out, const xb_signature *signature,
+execbuf_status xb_stub_new(xb_arena *arena, execbuf *out, const xb_signature *signature,
                            execbuf_abi caller_abi, const void *target, execbuf_error *error) {
     xb_adapter *adapter;
-    execbuf_status status = xb_adapter_get(pool, &adapter, signature, caller_abi, error);
+    execbuf_status status = xb_adapter_get(arena, &adapter, signature, caller_abi, error);
     if (status != EXECBUF_OK) {
         return status;
     }
     const uint8_t *entry = (const uint8_t *)adapter->code.entry;
-    status = publish_stub(pool, out, target, entry, error);
+    status = publish_stub(arena, out, target, entry, error);
     if (status != EXECBUF_OK) {
-        xb_adapter_release(pool, entry);
+        xb_adapter_release(arena, entry);
     }
     return status;
 }
 
-execbuf_status xb_stub_new_jump(execbuf_pool *pool, execbuf *out, const void *target, execbuf_error *error) {
+execbuf_status xb_stub_new_jump(xb_arena *arena, execbuf *out, const void *target, execbuf_error *error) {
     xb_stub stub = xb_stub_make(XB_STUB_JUMP, NULL, target, NULL);
-    return xb_pool_put(pool, out, stub.words, XB_STUB_JUMP, error);
+    return xb_arena_put(arena, out, stub.words, XB_STUB_JUMP, error);
 }

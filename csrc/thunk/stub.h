@@ -1,4 +1,4 @@
-/* Makes thunks in a pool: a stub, and its adapter if there is none yet. */
+/* Makes thunks in an arena: a stub, and its adapter if there is none yet. */
 #ifndef XB_THUNK_STUB_H
 #define XB_THUNK_STUB_H
 
@@ -13,21 +13,21 @@
 
 XB_PRIVATE_BEGIN
 
-/* Makes a thunk from one convention to the other. The pool is not locked.
+/* Makes a thunk from one convention to the other. The arena is not locked.
  *
- * Returns: EXECBUF_OK; else the status of xb_pool_put, or EXECBUF_E_NO_MEMORY.
+ * Returns: EXECBUF_OK; else the status of xb_arena_put, or EXECBUF_E_NO_MEMORY.
  * Out: out:        the thunk; as it was on failure.
  * In:  signature:  has passed xb_signature_check.
  *      caller_abi: the convention by which the thunk is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. The
  *                  target's is the other one.
  *      target:     the function that it calls.
  * Out: error:      the report; may be NULL. */
-execbuf_status xb_stub_new(execbuf_pool *pool, execbuf *out, const xb_signature *signature,
+execbuf_status xb_stub_new(xb_arena *arena, execbuf *out, const xb_signature *signature,
                            execbuf_abi caller_abi, const void *target, execbuf_error *error);
 
 /* Makes a thunk between functions of the same convention: a jump, whatever the signature. Otherwise as
  * xb_stub_new. */
-execbuf_status xb_stub_new_jump(execbuf_pool *pool, execbuf *out, const void *target, execbuf_error *error);
+execbuf_status xb_stub_new_jump(xb_arena *arena, execbuf *out, const void *target, execbuf_error *error);
 
 XB_PRIVATE_END
 
@@ -36,7 +36,7 @@ XB_PRIVATE_END
  * In: rw:  the slot's address in the writable view.
  *     out: the slot's handle.
  *     length, target, adapter: as for xb_stub_make.
- *     key: the pool's protection key, or XB_PRIM_NO_KEY. */
+ *     key: the arena's protection key, or XB_PRIM_NO_KEY. */
 XB_INLINE void xb_stub_write(uint8_t *rw, const execbuf *out, size_t length, const void *target,
                              const void *adapter, uint32_t key) {
     xb_stub stub = xb_stub_make(length, out->entry, target, adapter);
@@ -56,46 +56,46 @@ XB_INLINE void xb_stub_write(uint8_t *rw, const execbuf *out, size_t length, con
     xb_fresh_barrier();
 }
 
-/* Takes a slot of the first span with free ones and writes a stub of this length there. The pool is locked on
- * entry, and unlocked on return.
+/* Takes a slot of the first span with free ones and writes a stub of this length there. The arena is locked
+ * on entry, and unlocked on return.
  *
  * Returns: false if there is no free slot, or the span is too far from the target or the adapter. */
-XB_INLINE bool xb_stub_publish_fast(execbuf_pool *pool, execbuf *out, size_t length, const void *target,
+XB_INLINE bool xb_stub_publish_fast(xb_arena *arena, execbuf *out, size_t length, const void *target,
                                     xb_adapter *adapter) {
     uint8_t *rw = NULL;
     const void *entry = adapter->code.entry;
     uint32_t class_ = xb_size_class(length);
-    const xb_span *span = pool->classes[class_];
+    const xb_span *span = arena->classes[class_];
     if (span != NULL && xb_stub_fits(length, span->start, target, entry)) {
-        rw = xb_alloc_listed(pool, class_, length, XB_USE_LINKED, out);
+        rw = xb_alloc_listed(arena, class_, length, XB_USE_LINKED, out);
     }
     adapter->users += rw != NULL;
-    xb_pool_unlock(pool);
+    xb_arena_unlock(arena);
     if (rw != NULL) {
         xb_stub_write(rw, out, length, target, entry, XB_PRIM_NO_KEY);
     }
     return rw != NULL;
 }
 
-/* The fast path of xb_stub_new, which takes the pool's lock once: the adapter exists, a slot that fits is
- * free, and the pool has no protection key. Inline, since a call would cost more than any of its steps.
+/* The fast path of xb_stub_new, which takes the arena's lock once: the adapter exists, a slot that fits is
+ * free, and the arena has no protection key. Inline, since a call would cost more than any of its steps.
  *
  * Returns: true if the thunk has been made; false if nothing has been done, and xb_stub_new is to be called.
  * Others as for xb_stub_new. */
-XB_INLINE bool xb_stub_new_fast(execbuf_pool *pool, execbuf *out, const xb_signature *signature,
+XB_INLINE bool xb_stub_new_fast(xb_arena *arena, execbuf *out, const xb_signature *signature,
                                 execbuf_abi caller_abi, const void *target) {
-    xb_pool_lock(pool);
-    xb_adapter *adapter = xb_adapter_find_recent(pool, signature, caller_abi);
+    xb_arena_lock(arena);
+    xb_adapter *adapter = xb_adapter_find_recent(arena, signature, caller_abi);
     if (XB_UNLIKELY(adapter == NULL)) {
-        adapter = xb_adapter_find(pool, signature, caller_abi);
+        adapter = xb_adapter_find(arena, signature, caller_abi);
     }
     if (XB_UNLIKELY(adapter == NULL)) {
-        xb_pool_unlock(pool);
+        xb_arena_unlock(arena);
         return false;
     }
     return xb_stub_reaches(adapter->code.entry, target)
-               ? xb_stub_publish_fast(pool, out, XB_STUB_NEAR, target, adapter)
-               : xb_stub_publish_fast(pool, out, XB_STUB_TARGET_FAR, target, adapter);
+               ? xb_stub_publish_fast(arena, out, XB_STUB_NEAR, target, adapter)
+               : xb_stub_publish_fast(arena, out, XB_STUB_TARGET_FAR, target, adapter);
 }
 
 #endif

@@ -1,11 +1,11 @@
-/* The hash table of a pool's adapters. The pool's lock is held in every function but xb_table_size; so
+/* The hash table of an arena's adapters. The arena's lock is held in every function but xb_table_size; so
  * nothing here allocates or frees. Buckets are chained lists. */
 
 #include "table.h"
 
 #include <string.h>
 
-/* Code begins at multiples of this many bytes, a pool's slots being what they are: lower bits of addresses
+/* Code begins at multiples of this many bytes, an arena's slots being what they are: lower bits of addresses
  * say nothing. */
 #define ENTRY_ALIGNMENT 16U
 

@@ -1,5 +1,6 @@
-/* The adapters of a pool, as a hash table with two keys: the fingerprint, to find the adapter for a new stub,
- * and the address of the code, to find the adapter of a stub that goes. No locks: the pool's guards it. */
+/* The adapters of an arena, as a hash table with two keys: the fingerprint, to find the adapter for a new
+ * stub, and the address of the code, to find the adapter of a stub that goes. No locks: the arena's guards
+ * it. */
 #ifndef XB_THUNK_TABLE_H
 #define XB_THUNK_TABLE_H
 
@@ -15,7 +16,7 @@ typedef struct xb_adapter {
     struct xb_adapter *next_of_fingerprint; /* in a bucket */
     struct xb_adapter *next_at_entry;       /* in a bucket */
     xb_fingerprint fingerprint;
-    execbuf code; /* a buffer of the pool */
+    execbuf code; /* a buffer of the arena */
     size_t users; /* stubs, and threads that are about to make one */
     xb_announcement announcement;
 } xb_adapter;
@@ -51,7 +52,7 @@ void xb_table_add(xb_table *table, xb_adapter *adapter);
 
 /* Takes an adapter out, which is in the table.
  *
- * Returns: memory that the caller frees when the pool is unlocked, or NULL. */
+ * Returns: memory that the caller frees when the arena is unlocked, or NULL. */
 void *xb_table_remove(xb_table *table, const xb_adapter *adapter);
 
 /* How many buckets each key should have, if it should have more than now; else 0. */
@@ -62,7 +63,7 @@ size_t xb_table_size(size_t bucket_count);
 
 /* Moves all adapters into new buckets.
  *
- * Returns: memory that the caller frees when the pool is unlocked, or NULL.
+ * Returns: memory that the caller frees when the arena is unlocked, or NULL.
  * In: buckets:      zeroed memory of xb_table_size(bucket_count) bytes, which is the table's from now on.
  *     bucket_count: from xb_table_wants. */
 void *xb_table_grow(xb_table *table, void *buckets, size_t bucket_count);

@@ -1,5 +1,5 @@
-/* Biased locks: an owner that takes the lock all the time, and two visitors (csrc/prim/lock.h). Under
- * ThreadSanitizer no lock has an owner. */
+/* Biased locks: an owner that takes the lock all the time, two visitors, and the next owner
+ * (csrc/prim/lock.h). */
 
 #include "../../csrc/prim/lock.h"
 
@@ -11,8 +11,7 @@ static uint32_t lock_count;
 static uint64_t counters[MOST_LOCKS]; /* not atomic: each is guarded by its lock */
 static atomic_uint visitors_in_round[MOST_LOCKS];
 static atomic_uint owned[MOST_LOCKS];
-enum { TURNS = 8 };   /* the thread that takes a lock so many times in a row becomes its owner */
-enum { VISITS = 12 }; /* by each of two visitors; after 16 visits the lock has no owner any more */
+enum { VISITS = 12 }; /* by each of two visitors */
 
 static void count_one(uint32_t round) {
     xb_lock(&locks[round]);
@@ -28,11 +27,9 @@ static void *own_locks(void *argument) {
     static uint64_t added[MOST_LOCKS];
     (void)argument;
     for (uint32_t round = 0; round < lock_count; round++) {
-        for (uint32_t i = 0; i < TURNS; i++) {
-            count_one(round);
-        }
-        added[round] = TURNS;
-        CHECK(locks[round].owner != XB_NO_OWNER || locks[round].visits == XB_NEVER_BIASED);
+        CHECK(!xb_has_owner(&locks[round]));
+        bool can_own = xb_lock_own(&locks[round]);
+        CHECK(xb_is_owner(&locks[round]) == can_own && xb_has_owner(&locks[round]) == can_own);
         atomic_store(&owned[round], 1);
         while (atomic_load(&visitors_in_round[round]) < 2) {
             xb_lock(&locks[round]);
@@ -43,6 +40,14 @@ static void *own_locks(void *argument) {
         xb_lock(&locks[round]);
         CHECK(counters[round] == added[round] + 2 * (uint64_t)VISITS);
         xb_unlock(&locks[round]);
+        CHECK(xb_is_owner(&locks[round]) == can_own); /* whatever the number of visits */
+        if (can_own && round % 2 != 0) {
+            xb_lock_slow(&locks[round]);
+            xb_lock_disown(&locks[round]);
+            xb_unlock_slow(&locks[round]);
+            CHECK(!xb_has_owner(&locks[round]));
+            count_one(round);
+        }
     }
     return NULL;
 }
@@ -113,7 +118,7 @@ static void *visit_without_membarrier(void *argument) {
     while (atomic_load(&is_owned) == 0) {
         (void)sched_yield();
     }
-    if (locks[0].visits == XB_NEVER_BIASED || !refuse_membarrier()) {
+    if (!xb_has_owner(&locks[0]) || !refuse_membarrier()) {
         (void)fprintf(stderr, "SKIP: a visit without membarrier: no biased locks, or no seccomp filters\n");
     } else {
         int64_t start = microseconds();
@@ -121,6 +126,7 @@ static void *visit_without_membarrier(void *argument) {
         xb_lock(&locks[0]);
         CHECK(microseconds() - start >= 20000 && locks[0].owner == XB_NO_OWNER);
         xb_unlock(&locks[0]);
+        CHECK(!xb_lock_own(&locks[0])); /* no lock any more */
     }
     atomic_store(&is_visited, 1);
     return argument;
@@ -139,10 +145,7 @@ static void a_visit_without_membarrier_outlasts_signals(void) {
     xb_biased_lock_init(&locks[0]);
     pthread_t visitor;
     CHECK(pthread_create(&visitor, NULL, visit_without_membarrier, NULL) == 0);
-    for (uint32_t i = 0; i < TURNS; i++) {
-        xb_lock(&locks[0]);
-        xb_unlock(&locks[0]);
-    }
+    (void)xb_lock_own(&locks[0]);
     atomic_store(&is_owned, 1);
     while (atomic_load(&is_visited) == 0) {
         CHECK(pthread_kill(visitor, SIGUSR1) == 0);

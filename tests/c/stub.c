@@ -109,7 +109,7 @@ static void the_contract_refuses_each_call(void) {
 /* What can do nothing, and says so. */
 static void the_contract_accepts_what_needs_nothing(void) {
     xb_prim_free_key();
-    static const xb_prim_fork_hooks hooks = {NULL, NULL, NULL, NULL, NULL};
+    static const xb_prim_fork_hooks hooks = {NULL, NULL, NULL, NULL, NULL, NULL};
     xb_prim_function function;
     memset(&function, 0, sizeof function);
     xb_prim_lock();

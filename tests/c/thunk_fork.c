@@ -26,8 +26,8 @@ void __register_frame_info(const void *list, void *object);
 void *__deregister_frame_info(const void *list);
 
 static void wait_if_told(void) {
-    __atomic_store_n(&is_inside, true, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&waits, __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(&is_inside, true, __ATOMIC_SEQ_CST);
         (void)sched_yield();
     }
 }
@@ -178,22 +178,45 @@ static void make_and_free_many(void) {
     }
 }
 
-static void fork_during_removal(bool raw) {
-    execbuf old;
-    execbuf published = {NULL, 0, 0};
-    CHECK(execbuf_pool_new(&crowded, NULL, NULL) == EXECBUF_OK && publish(&old) == NULL);
+static execbuf old;
+static execbuf published;
+static int lists; /* of regions that are left */
+static size_t mapped;
+
+/* Fills the thread's part of the pool with adapters, frees them, and publishes: then their spans go. */
+static void *publish_after_many(void *unused) {
+    __atomic_store_n(&waits, false, __ATOMIC_SEQ_CST);
+    (void)publish(&old);
+    make_and_free_many();
+    lists = registered - deregistered;
     registered = 0;
     deregistered = 0;
+    mapped = stats_of_crowded().mapped;
+    __atomic_store_n(&waits, true, __ATOMIC_SEQ_CST);
+    static const uint8_t other_size[100] = {0xc3}; /* no slot of this size is free */
+    CHECK(execbuf_pool_publish(crowded, &published, other_size, sizeof other_size, NULL) == EXECBUF_OK);
+    return unused;
+}
+
+/* Another thread takes that part of the pool over. */
+static void *make_again(void *unused) {
     make_and_free_many();
-    if (stats_of_crowded().regions == 0) {
+    return unused;
+}
+
+static void fork_during_removal(bool raw) {
+    static const execbuf nothing = {NULL, 0, 0};
+    CHECK(execbuf_pool_new(&crowded, NULL, NULL) == EXECBUF_OK && publish(&old) == NULL);
+    bool has_regions = stats_of_crowded().regions != 0;
+    CHECK(execbuf_free(&old) == EXECBUF_OK);
+    execbuf_pool_free(crowded);
+    if (!has_regions) {
         (void)fprintf(stderr, "SKIP: a fork while a span goes: there are no regions here\n");
-        CHECK(execbuf_free(&old) == EXECBUF_OK);
-        execbuf_pool_free(crowded);
         return;
     }
-    int lists = registered - deregistered; /* regions that became empty are gone */
-    size_t mapped = stats_of_crowded().mapped;
-    pthread_t thread = start(publish, &published);
+    CHECK(execbuf_pool_new(&crowded, NULL, NULL) == EXECBUF_OK);
+    published = nothing;
+    pthread_t thread = start(publish_after_many, NULL);
     pid_t child = make_child(raw);
     CHECK(child >= 0);
     if (child == 0) {
@@ -210,7 +233,7 @@ static void fork_during_removal(bool raw) {
     }
     join(thread, child);
     CHECK(deregistered > 0);
-    make_and_free_many();
+    CHECK(pthread_create(&thread, NULL, make_again, NULL) == 0 && pthread_join(thread, NULL) == 0);
     CHECK(raw || stats_of_crowded().frozen == 1);
     CHECK(!raw || stats_of_crowded().mapped == mapped);
     CHECK(execbuf_free(&published) == EXECBUF_OK && execbuf_free(&old) == EXECBUF_OK);

@@ -251,7 +251,7 @@ static void what_many_adapters_took_is_given_back(void) {
 
 /* Gives slots that are not taken the last tag but one, as if they had been used 2^15 - 1 times. */
 static void wear_out(void) {
-    for (const xb_region *region = pool->regions; region != NULL; region = region->next) {
+    for (const xb_region *region = pool->arenas->regions; region != NULL; region = region->next) {
         uint32_t page = 1;
         const xb_span *span;
         while ((span = xb_span_next(region, &page)) != NULL) {
