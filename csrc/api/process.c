@@ -17,6 +17,7 @@
 #include "../exec/park.h"
 #include "../mapping/handles.h"
 #include "../pool/fork.h"
+#include "../pool/pool.h"
 #include "../pool/reclaim.h"
 #include "../prim/prim.h"
 #include "../prim/report.h"

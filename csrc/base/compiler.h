@@ -26,7 +26,9 @@
  *   XB_PREFETCH_WRITE(address)       starts to load memory that will be written soon
  *   XB_LOAD_ACQUIRE(object)          reads an object that other threads write with XB_STORE_RELEASE
  *   XB_LOAD_RELAXED(object)          reads an object that other threads write; nothing else is ordered
- *   XB_STORE_RELEASE(object, value)  writes it: who reads this value also sees all that was written before */
+ *   XB_STORE_RELEASE(object, value)  writes it: who reads this value also sees all that was written before
+ *   XB_EXCHANGE_IF(object, expected, value)  writes it if it has the expected value, and returns whether it
+ * had XB_FETCH_OR(object, bits)        sets bits, and returns what the object was before */
 #if defined(__GNUC__)
 #define XB_INLINE static inline __attribute__((always_inline))
 #define XB_NOINLINE static __attribute__((noinline))
@@ -38,6 +40,9 @@
 #define XB_LOAD_ACQUIRE(object) __atomic_load_n(&(object), __ATOMIC_ACQUIRE)
 #define XB_LOAD_RELAXED(object) __atomic_load_n(&(object), __ATOMIC_RELAXED)
 #define XB_STORE_RELEASE(object, value) __atomic_store_n(&(object), (value), __ATOMIC_RELEASE)
+#define XB_EXCHANGE_IF(object, expected, value)                                                              \
+    __atomic_compare_exchange_n(&(object), &(expected), (value), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)
+#define XB_FETCH_OR(object, bits) __atomic_fetch_or(&(object), (bits), __ATOMIC_ACQ_REL)
 #else
 #define XB_INLINE static inline
 #define XB_NOINLINE static
@@ -46,10 +51,13 @@
 #define XB_EXTERNAL_COLD
 #define XB_UNLIKELY(condition) (condition)
 #define XB_PREFETCH_WRITE(address) ((void)(address))
-/* MSVC: on x86, plain accesses of aligned words are ordered like this by the processor. */
+/* MSVC: on x86, plain accesses of aligned words are ordered like this by the processor. The last two serve
+ * guests (see prim/lock.h) only, which do not exist there. */
 #define XB_LOAD_ACQUIRE(object) (object)
 #define XB_LOAD_RELAXED(object) (object)
 #define XB_STORE_RELEASE(object, value) ((void)((object) = (value)))
+#define XB_EXCHANGE_IF(object, expected, value) ((object) == (expected) ? ((object) = (value), true) : false)
+#define XB_FETCH_OR(object, bits) (((object) |= (bits)) & ~(bits))
 #endif
 
 #if defined(__clang__) && __clang_major__ >= 16 /* older versions warn of the unknown name */

@@ -31,7 +31,9 @@
  *
  * Thread safety: every function may be called from any thread, and calls on different buffers may run
  * concurrently. Concurrent calls on the same buffer are allowed only if both take a pointer to const. If two
- * threads free the same handle, exactly one succeeds and the other gets EXECBUF_E_STALE.
+ * threads free copies of the same handle, the buffer is freed once. The later call gets EXECBUF_E_STALE. If
+ * both run at the same time and one is that of the thread that published the buffer in a pool, both may
+ * return EXECBUF_OK.
  *
  * Cancellation: no function is a cancellation point, so pthread_cancel does not end a thread inside of one.
  * But a thread must not have asynchronous cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) when it calls execbuf.
@@ -556,9 +558,9 @@ EXECBUF_API execbuf_status execbuf_free(execbuf *buffer);
  *
  * The handle equals the one that the buffer was made with. It may be stale as soon as the call returns,
  * unless the caller prevents other threads from freeing the buffer. The call takes time in proportion to the
- * number of pools, regions and dedicated mappings of the process. It takes the lock of each pool. For a
- * lock that is biased to another thread, this needs a system call and counts towards ending the bias (see
- * "Pool"). So the function is not for frequent use. It is not async-signal-safe.
+ * number of pools, regions and dedicated mappings of the process. It takes the lock of each arena, which
+ * needs a system call if another thread owns it (see "Pool"). So the function is not for frequent use. It is
+ * not async-signal-safe.
  *
  * Returns: EXECBUF_OK           out is the buffer;
  *          EXECBUF_E_NULL       out is NULL;
@@ -620,9 +622,12 @@ EXECBUF_API uint64_t execbuf_stale_count(void);
  * - A program that uses keys of its own must not free a key to which threads still have access: the next
  *   owner of the key, perhaps this library, could not revoke it.
  *
- * Thread safety: every function may be called from any thread on any pool. The lock of a pool is biased to
- * the first thread that takes it eight times in a row: to that thread it costs no atomic instruction (Linux
- * 4.14, for membarrier(2)), to others a system call. The bias ends when others have taken the lock 16 times.
+ * Thread safety: every function may be called from any thread on any pool. Each thread that publishes in a
+ * pool has an arena there, a part of the pool with memory of its own. On Linux 4.14 or newer (which has
+ * membarrier(2)) the thread takes no lock there, and publishing and freeing its code costs no atomic
+ * instruction. A thread that frees code of another one takes no lock either; the memory is used again by the
+ * thread that published, or given back when more than 1 MiB is free. Statistics, lookups and rewriting stop
+ * the owner of an arena for a moment, which needs a system call. On other systems all threads share a lock.
  */
 typedef struct execbuf_pool execbuf_pool;
 

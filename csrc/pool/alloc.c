@@ -167,11 +167,11 @@ static uint8_t *add_span(xb_arena *arena, const span_pages *plan, const alloc_re
         xb_region_free_pages(region, plan->page, pages);
         xb_region_open(&arena->open, region);
     }
-    xb_region *due = xb_reclaim_is_due(arena, region) ? region : NULL;
-    if (due != NULL) {
-        xb_reclaim_region(arena, due);
+    bool is_due = xb_reclaim_is_due(arena, region);
+    xb_reclaim_unlock(arena, NULL, span);
+    if (is_due) {
+        (void)xb_reclaim(arena, false);
     }
-    xb_reclaim_unlock(arena, due, span);
     return rw;
 }
 
@@ -225,7 +225,7 @@ static execbuf_status map_region(xb_arena *arena, uint32_t pages, xb_region **re
 /* Adds a region with room for a run of pages; if that fails, arena->why says why. The arena is not locked. */
 static bool add_region(xb_arena *arena, uint32_t pages) {
     xb_region *region = NULL;
-    xb_region *due = NULL; /* an older one, which is empty */
+    bool is_due = false; /* whether an older one is */
     execbuf_error report;
     xb_unmap_parked();
     execbuf_status status = map_region(arena, pages, &region, &report);
@@ -237,17 +237,17 @@ static bool add_region(xb_arena *arena, uint32_t pages) {
         arena->backend = region->backend;
         arena->retry_interval = 0;
         xb_region_open(&arena->open, region);
-        due = xb_reclaim_choose_kept(arena);
-        if (due != NULL) {
-            xb_reclaim_region(arena, due);
-        }
+        is_due = xb_reclaim_choose_kept(arena);
     } else {
         uint32_t interval = arena->retry_interval == 0 ? FIRST_INTERVAL : 2 * arena->retry_interval;
         arena->retry_interval = interval < LONGEST_INTERVAL ? interval : LONGEST_INTERVAL;
         arena->retry_after = arena->retry_interval;
     }
     arena->why = report;
-    xb_reclaim_unlock(arena, due, NULL);
+    xb_arena_unlock(arena);
+    if (is_due) {
+        (void)xb_reclaim(arena, false);
+    }
     return status == EXECBUF_OK;
 }
 
@@ -256,41 +256,37 @@ static bool add_region(xb_arena *arena, uint32_t pages) {
 /* What an attempt to take a slot found to do next, without the lock. */
 typedef enum alloc_step {
     ALLOC_GIVE_UP = -1,
-    ALLOC_DONE,       /* a slot is taken */
-    ALLOC_AGAIN,      /* something was reclaimed */
-    ALLOC_ADD_SPAN,   /* pages are planned */
-    ALLOC_ADD_REGION, /* there are no pages */
-    ALLOC_GROW_INDEX  /* no number is left for a span */
+    ALLOC_DONE,        /* a slot is taken */
+    ALLOC_RECLAIM,     /* enough was freed to be worth a barrier, or a fork has left something */
+    ALLOC_RECLAIM_ALL, /* there are no pages, but something was freed */
+    ALLOC_ADD_SPAN,    /* pages are planned */
+    ALLOC_ADD_REGION,  /* there are no pages */
+    ALLOC_GROW_INDEX   /* no number is left for a span */
 } alloc_step;
 
 /* Takes a slot, or says what to do. The arena is not locked.
  *
+ * In:  may_reclaim: whether something may be reclaimed first.
  * Out: rw:          where the code is written, for ALLOC_DONE.
  *      plan:        the pages, for ALLOC_ADD_SPAN.
  *      place_count: the size of the index. */
-static alloc_step try_alloc(xb_arena *arena, const alloc_request *request, uint8_t **rw, span_pages *plan,
-                            uint32_t *place_count) {
+static alloc_step try_alloc(xb_arena *arena, const alloc_request *request, bool may_reclaim, uint8_t **rw,
+                            span_pages *plan, uint32_t *place_count) {
+    alloc_step step = ALLOC_RECLAIM;
     xb_arena_lock(arena);
-    xb_region *frozen = xb_reclaim_frozen(arena);
-    xb_span *empty = NULL;
-    if (xb_reclaim_is_worthwhile(arena)) {
-        (void)xb_reclaim_quarantine(arena, &empty);
-    }
-    alloc_step step = ALLOC_AGAIN;
-    *rw = take_slot(arena, request);
     *place_count = arena->place_count;
-    if (*rw != NULL) {
+    if (may_reclaim && (arena->must_sweep || xb_reclaim_is_worthwhile(arena))) {
+        step = ALLOC_RECLAIM;
+    } else if ((*rw = take_slot(arena, request)) != NULL) {
         step = ALLOC_DONE;
-    } else if (frozen != NULL) {
-        step = ALLOC_AGAIN;
     } else if (arena->unused_place == arena->place_count) {
         step = ALLOC_GROW_INDEX;
     } else {
         *plan = plan_span(arena, request);
         if (plan->region != NULL) {
             step = ALLOC_ADD_SPAN;
-        } else if (empty != NULL || xb_reclaim_quarantine(arena, &empty)) {
-            step = ALLOC_AGAIN; /* some pages may become free in xb_reclaim_unlock only */
+        } else if (may_reclaim && (arena->quarantine != NULL || xb_guests_sum(&arena->lock) != 0)) {
+            step = ALLOC_RECLAIM_ALL;
         } else if (arena->retry_after > 0) {
             arena->retry_after--;
             step = ALLOC_GIVE_UP;
@@ -298,7 +294,7 @@ static alloc_step try_alloc(xb_arena *arena, const alloc_request *request, uint8
             step = ALLOC_ADD_REGION;
         }
     }
-    xb_reclaim_unlock(arena, frozen, empty);
+    xb_arena_unlock(arena);
     return step;
 }
 
@@ -306,11 +302,14 @@ uint8_t *xb_alloc_slot(xb_arena *arena, uint32_t class_, size_t length, xb_use u
     alloc_request request = {class_, length, use, out};
     uint8_t *rw = NULL;
     bool goes_on = true;
+    bool may_reclaim = true;
     int regions = 0; /* how many were added */
     while (goes_on && rw == NULL) {
         span_pages plan = {NULL, 0, {0, 0, 0}};
         uint32_t place_count = 0;
-        switch (try_alloc(arena, &request, &rw, &plan, &place_count)) {
+        switch (try_alloc(arena, &request, may_reclaim, &rw, &plan, &place_count)) {
+        case ALLOC_RECLAIM: may_reclaim = xb_reclaim(arena, false); break;
+        case ALLOC_RECLAIM_ALL: may_reclaim = xb_reclaim(arena, true); break;
         case ALLOC_ADD_SPAN: rw = add_span(arena, &plan, &request, &goes_on); break;
         case ALLOC_ADD_REGION:
             /* Without a new region, adapters look for fewer pages (find_adapter_pages). */
@@ -319,8 +318,7 @@ uint8_t *xb_alloc_slot(xb_arena *arena, uint32_t class_, size_t length, xb_use u
             break;
         case ALLOC_GROW_INDEX: goes_on = xb_index_grow(arena, place_count); break;
         case ALLOC_GIVE_UP: goes_on = false; break;
-        case ALLOC_DONE:
-        case ALLOC_AGAIN: break;
+        case ALLOC_DONE: break;
         }
     }
     return rw;

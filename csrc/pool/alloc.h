@@ -22,10 +22,10 @@ XB_PRIVATE_BEGIN
 XB_INLINE uint8_t *xb_alloc_from_span(xb_span *span, size_t length, xb_use use, execbuf *out) {
     xb_region *region = span->region;
     uint32_t slot = xb_span_take(span);
-    uint8_t *entry = xb_span_entry(span, slot);
+    xb_slot_entry *entry = xb_span_entry(span, slot);
     uint8_t *address = xb_span_address(span, slot);
     uint8_t *rw = xb_region_writable(region, address);
-    xb_span_set_length(span, slot, entry, length, use);
+    xb_span_set_length(span, entry, length, use);
     region->live++;
     out->entry = address;
     out->length = use == XB_USE_RESERVED ? 0 : length;

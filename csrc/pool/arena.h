@@ -60,10 +60,10 @@ typedef struct xb_arena_links {
 } xb_arena_links;
 
 struct xb_arena {
+    xb_biased_lock lock; /* guards all members below that are not constants */
     /* A constant: longer code does not take the fast path of xb_pool_put. 0 if the pool has a protection key,
      * so that the fast path need not look at the key. It is read together with the lock. */
     size_t fast_limit;
-    xb_biased_lock lock; /* guards all members below that are not constants */
     uint32_t number; /* constant, not 0; that of the memory, which serves several arenas one after another */
     struct xb_arena *next_unused; /* registry.c's: in the list of arenas that are not in use */
 
@@ -84,6 +84,7 @@ struct xb_arena {
     size_t class_bytes[XB_ALL_CLASSES]; /* by class: bytes of spans in regions that are not frozen */
     xb_span *quarantine;                /* the list of spans with slots in quarantine */
     size_t quarantine_size;             /* bytes of slots in quarantine */
+    xb_span *guest_spans;               /* the list of spans in which guests have freed slots */
     size_t quarantine_wait;             /* at that size a barrier that was refused is tried again; or 0 */
     struct xb_span_place *places;       /* by span number */
     uint32_t place_count;               /* elements of places */
@@ -114,6 +115,13 @@ struct xb_arena {
 static inline void xb_arena_lock(xb_arena *arena) {
     xb_prim_check_fork();
     xb_lock(&arena->lock);
+}
+
+/* As xb_arena_lock, and excludes guests: to be used by who changes what they read, or takes over what they
+ * freed. This may need a system call. */
+static inline void xb_arena_lock_alone(xb_arena *arena) {
+    xb_prim_check_fork();
+    xb_lock_slow(&arena->lock);
 }
 
 /* Unlocks an arena that this thread has locked. */

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "reclaim.h"
 #include "registry.h"
 
 /* How many arenas were locked before the fork. Other fork handlers, which run between ours, may make more. */
@@ -16,6 +17,7 @@ static uint32_t locked_count;
  *
  * Regions without taken slots cannot be unmapped here; must_sweep says that there are some. */
 static void freeze_arena(xb_arena *arena, bool in_child) {
+    xb_reclaim_guests(arena);
     for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         region->frozen = true;
         region->is_active = false;

@@ -1,7 +1,8 @@
 /* Numbers and ids of spans, and finding the slot at an address.
  *
- * The arena is locked, but by xb_index_grow, which locks it itself: memory is allocated without the lock,
- * because fork handlers of malloc could otherwise wait for us while we wait for them. */
+ * The arena is locked, for xb_index_remove alone; but by xb_index_grow, which locks it itself: memory is
+ * allocated without the lock, because fork handlers of malloc could otherwise wait for us while we wait for
+ * them. */
 
 #include "index.h"
 
@@ -21,7 +22,6 @@ void xb_index_add(xb_arena *arena, xb_span *span) {
     place->start = span->start;
     place->distance = span->region->distance;
     place->slot_size = span->slot_size;
-    place->slots = span->slots;
     place->reciprocal = span->reciprocal;
     place->u.entries = span->entries;
     uint64_t id = (uint64_t)arena->number << XB_SPAN_BITS | span->number;
@@ -29,6 +29,7 @@ void xb_index_add(xb_arena *arena, xb_span *span) {
     id <<= XB_TAG_BITS;
     arena->serials = place->serial > arena->serials ? place->serial : arena->serials;
     span->id = XB_ID_POOL_BIT | id;
+    XB_STORE_RELEASE(place->slots, span->slots); /* last: guests may look at the place with an old handle */
 }
 
 void xb_index_remove(xb_arena *arena, const xb_span *span) {
@@ -50,7 +51,7 @@ bool xb_index_grow(xb_arena *arena, uint32_t place_count) {
     for (uint32_t i = place_count; i < after; i++) {
         places[i].u.next_unused = i + 1;
     }
-    xb_arena_lock(arena);
+    xb_arena_lock_alone(arena);              /* guests read the places */
     if (arena->place_count == place_count) { /* else another thread has added places */
         xb_span_place *old = arena->places;
         if (place_count > 0) {

@@ -15,7 +15,7 @@
  * So as long as an arena lives, a handle that was freed never matches again. When the arena's memory serves
  * the next arena, serials go on where the last arena stopped, until none are left.
  *
- * The arena is locked in all functions but xb_index_grow. */
+ * The arena is locked in all functions but xb_index_grow. Guests may call xb_index_find. */
 #ifndef XB_POOL_INDEX_H
 #define XB_POOL_INDEX_H
 
@@ -52,7 +52,7 @@ typedef struct xb_span_place {
     uint32_t reciprocal;
     uint32_t serial; /* of the next span with this number */
     union {
-        uint8_t *entries;
+        xb_slot_entry *entries;
         uint32_t next_unused; /* if there is no span: the next place without one */
     } u;
 } xb_span_place;
@@ -63,13 +63,13 @@ typedef struct xb_slot_ref {
     xb_region *region;
     xb_span *span;
     uint32_t slot;
-    uint8_t *entry; /* the slot's, in its span */
+    xb_slot_entry *entry; /* the slot's, in its span */
 } xb_slot_ref;
 
 /* Gives a span a number and an id. It is attached to a region, and unused_place is less than place_count. */
 void xb_index_add(xb_arena *arena, xb_span *span);
 
-/* Takes the number from a span: handles of its buffers become stale. */
+/* Takes the number from a span: handles of its buffers become stale. The arena is locked alone. */
 void xb_index_remove(xb_arena *arena, const xb_span *span);
 
 /* Doubles the number of places for spans. The arena is not locked.
@@ -97,13 +97,13 @@ XB_INLINE bool xb_index_find(xb_arena *arena, const execbuf *buffer, xb_slot_ref
         return false;
     }
     const xb_span_place *place = &arena->places[number];
+    uint32_t slots = XB_LOAD_ACQUIRE(place->slots); /* first: see xb_index_add */
     uint32_t slot = xb_slot_at((uintptr_t)buffer->entry - (uintptr_t)place->start, place->reciprocal);
-    if (XB_UNLIKELY(slot >= place->slots ||
-                    place->start + (size_t)slot * place->slot_size != buffer->entry)) {
+    if (XB_UNLIKELY(slot >= slots || place->start + (size_t)slot * place->slot_size != buffer->entry)) {
         return false;
     }
     xb_span *span = place->span;
-    uint8_t *entry = place->u.entries + (size_t)slot * XB_ENTRY_SIZE;
+    xb_slot_entry *entry = place->u.entries + slot;
     XB_PREFETCH_WRITE(place->start + (size_t)slot * place->slot_size + place->distance);
     ref->arena = arena;
     ref->region = span->region;

@@ -52,7 +52,7 @@ static bool map_put(xb_arena_map *map, uintptr_t thread, xb_arena *arena) {
     uint32_t index = xb_arena_map_index(map, thread);
     for (uint32_t i = index; i < index + (is_roomy ? MAP_DISTANCE : 1); i++) {
         if (map->entries[i].thread == thread || !is_current(map, i)) {
-            map->entries[i].arena = arena;
+            XB_STORE_RELEASE(map->entries[i].arena, arena);
             XB_STORE_RELEASE(map->entries[i].thread, thread);
             return true;
         }
@@ -66,8 +66,11 @@ static xb_arena *map_find(const execbuf_pool *pool) {
     uintptr_t self = xb_this_thread();
     uint32_t index = xb_arena_map_index(map, self);
     for (uint32_t i = index; i < index + MAP_DISTANCE; i++) {
-        if (XB_LOAD_ACQUIRE(map->entries[i].thread) == self && xb_is_owner(&map->entries[i].arena->lock)) {
-            return map->entries[i].arena;
+        if (XB_LOAD_ACQUIRE(map->entries[i].thread) == self) {
+            xb_arena *arena = XB_LOAD_ACQUIRE(map->entries[i].arena);
+            if (xb_is_owner(&arena->lock)) {
+                return arena;
+            }
         }
     }
     return NULL;
@@ -145,7 +148,7 @@ static void add_arena(execbuf_pool *pool, xb_arena *arena, bool can_own) {
 static void sweep(const execbuf_pool *pool) {
     for (xb_arena *arena = XB_LOAD_ACQUIRE(pool->arenas); arena != NULL; arena = arena->next) {
         if (!xb_has_owner(&arena->lock)) {
-            xb_reclaim_all_frozen(arena);
+            (void)xb_reclaim(arena, false);
         }
     }
 }

@@ -95,7 +95,8 @@ static inline xb_arena *xb_pool_arena(const execbuf_pool *pool) {
     const xb_arena_map *map = XB_LOAD_ACQUIRE(pool->map);
     uintptr_t self = xb_this_thread();
     uint32_t index = xb_arena_map_index(map, self);
-    return map->entries[index].thread == self ? map->entries[index].arena : NULL;
+    return XB_LOAD_RELAXED(map->entries[index].thread) == self ? XB_LOAD_ACQUIRE(map->entries[index].arena)
+                                                               : NULL;
 }
 
 XB_PRIVATE_END

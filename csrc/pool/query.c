@@ -8,6 +8,7 @@
 #include "../base/error.h"
 #include "../mapping/handles.h"
 #include "index.h"
+#include "reclaim.h"
 #include "registry.h"
 
 /* Finds the published code at an address in the regions of an arena, which is locked.
@@ -15,11 +16,11 @@
  * Out: out: its handle; unchanged if there is none. */
 static bool find_in_regions(xb_arena *arena, const void *address, execbuf *out) {
     xb_slot_ref ref;
-    if (!xb_index_find_address(arena, address, &ref) || xb_span_is_reserved(ref.span, ref.slot, ref.entry)) {
+    if (!xb_index_find_address(arena, address, &ref) || xb_span_is_reserved(ref.span, ref.entry)) {
         return false;
     }
     const uint8_t *entry = xb_span_address(ref.span, ref.slot);
-    size_t length = xb_span_length(ref.span, ref.slot, ref.entry);
+    size_t length = xb_span_length(ref.span, ref.entry);
     bool contains = (uintptr_t)address - (uintptr_t)entry < length;
     if (contains) {
         out->entry = entry;
@@ -120,8 +121,8 @@ static size_t bytes_in(const xb_region *region) {
     const xb_span *span;
     while ((span = xb_span_next(region, &page)) != NULL) {
         for (uint32_t slot = 0; slot < span->slots; slot++) {
-            const uint8_t *entry = xb_span_entry(span, slot);
-            sum += xb_tag_is_taken(xb_slot_tag(entry)) ? xb_span_length(span, slot, entry) : 0;
+            const xb_slot_entry *entry = xb_span_entry(span, slot);
+            sum += xb_tag_is_taken(xb_slot_tag(entry)) ? xb_span_length(span, entry) : 0;
         }
     }
     return sum;
@@ -129,6 +130,7 @@ static size_t bytes_in(const xb_region *region) {
 
 /* Adds what an arena has. */
 static void add_stats(xb_arena *arena, execbuf_pool_stats *stats) {
+    (void)xb_reclaim(arena, false); /* what guests have freed is not live any more */
     xb_arena_lock(arena);
     stats->live += arena->large_count;
     stats->bytes += arena->large_bytes;

@@ -59,11 +59,17 @@ static bool is_kept(const xb_arena *arena, const xb_span *span) {
 }
 
 bool xb_reclaim_is_worthwhile(const xb_arena *arena) {
-    return arena->quarantine_size >= QUARANTINE_SIZE && arena->quarantine_size >= arena->quarantine_wait &&
-           arena->quarantine_size >= arena->resident / QUARANTINE_PART;
+    size_t size = arena->quarantine_size + xb_guests_sum(&arena->lock);
+    return size >= QUARANTINE_SIZE && size >= arena->quarantine_wait &&
+           size >= arena->resident / QUARANTINE_PART;
 }
 
-bool xb_reclaim_quarantine(xb_arena *arena, xb_span **empty) {
+/* Ends quarantine: makes a barrier, then all slots in quarantine are free. The arena is locked alone.
+ *
+ * Returns: false if nothing is in quarantine, or if the barrier was refused and the processor needs it.
+ * In/out: empty: the list (by next) of spans that were removed because they are empty now; those are added.
+ * The pages of spans with unwind tables become free in xb_reclaim_unlock. */
+static bool end_quarantine(xb_arena *arena, xb_span **empty) {
     if (arena->quarantine == NULL) {
         return false;
     }
@@ -94,17 +100,15 @@ bool xb_reclaim_is_due(const xb_arena *arena, const xb_region *region) {
     return xb_region_is_unused(region) && (region->frozen || arena->is_freed || !region->is_kept);
 }
 
-xb_region *xb_reclaim_choose_kept(xb_arena *arena) {
+bool xb_reclaim_choose_kept(xb_arena *arena) {
     xb_region *newest = arena->regions;
-    xb_region *due = NULL;
+    bool any_due = false;
     for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         bool was_kept = region->is_kept;
         region->is_kept = region == newest && !region->frozen && region->resident <= XB_KEPT_REGION_SIZE;
-        if (was_kept && xb_reclaim_is_due(arena, region)) {
-            due = region;
-        }
+        any_due |= was_kept && xb_reclaim_is_due(arena, region);
     }
-    return due;
+    return any_due;
 }
 
 /* Takes the spans of a region from the list of those with slots in quarantine. */
@@ -119,7 +123,9 @@ static void leave_quarantine(xb_arena *arena, const xb_region *region) {
     }
 }
 
-void xb_reclaim_region(xb_arena *arena, xb_region *region) {
+/* Removes a region that is not in use, with all its spans, which are still attached. The arena is locked
+ * alone, and what guests have freed was taken over. */
+static void remove_region(xb_arena *arena, xb_region *region) {
     bool in_quarantine = false;
     uint32_t page = 1;
     xb_span *span;
@@ -148,15 +154,70 @@ void xb_reclaim_region(xb_arena *arena, xb_region *region) {
     }
 }
 
-xb_region *xb_reclaim_frozen(xb_arena *arena) {
-    for (xb_region *region = arena->regions; arena->must_sweep && region != NULL; region = region->next) {
-        if (region->frozen && xb_region_is_unused(region)) {
-            xb_reclaim_region(arena, region);
-            return region;
+/* Removes all regions that are due. Returns them in a list, by next. */
+static xb_region *remove_due_regions(xb_arena *arena) {
+    xb_region *due = NULL;
+    xb_region *region = arena->regions;
+    while (region != NULL) {
+        xb_region *next = region->next;
+        if (xb_reclaim_is_due(arena, region)) {
+            remove_region(arena, region);
+            region->next = due;
+            due = region;
+            next =
+                arena->regions; /* another one may be due now: remove_region may choose which one is kept */
         }
+        region = next;
     }
     arena->must_sweep = false;
-    return NULL;
+    return due;
+}
+
+/* ---- Guests ---- */
+
+void xb_reclaim_guest_slot(const xb_slot_ref *ref) {
+    xb_span *span = ref->span;
+    uint32_t word = ref->slot / 64;
+    bool was_empty = XB_FETCH_OR(xb_span_bits(span)[word].guests, (uint64_t)1 << ref->slot % 64) == 0;
+    if (was_empty && XB_FETCH_OR(span->guest_words, (uint64_t)1 << word) == 0) {
+        xb_span *head = XB_LOAD_RELAXED(ref->arena->guest_spans);
+        do {
+            span->next_guest = head;
+        } while (!XB_EXCHANGE_IF(ref->arena->guest_spans, head, span));
+    }
+}
+
+/* Counts the slots of a word that guests have freed as freed. A slot that its owner freed at the same time is
+ * in quarantine already. */
+static void take_over_word(xb_arena *arena, xb_span *span, uint32_t word) {
+    xb_slot_bits *bits = &xb_span_bits(span)[word];
+    uint64_t freed = bits->guests & ~(bits->quarantine | bits->free);
+    bits->guests = 0;
+    for (; freed != 0; freed &= freed - 1) {
+        uint32_t slot = word * 64 + xb_lowest_bit(freed);
+        xb_reclaim_count(arena, span, slot, xb_slot_tag(xb_span_entry(span, slot)), span->region->frozen);
+    }
+}
+
+void xb_reclaim_guests(xb_arena *arena) {
+    for (xb_span *span = arena->guest_spans; span != NULL; span = span->next_guest) {
+        for (; span->guest_words != 0; span->guest_words &= span->guest_words - 1) {
+            take_over_word(arena, span, xb_lowest_bit(span->guest_words));
+        }
+    }
+    arena->guest_spans = NULL;
+    xb_clear_guests_sum(&arena->lock);
+}
+
+bool xb_reclaim(xb_arena *arena, bool is_needed) {
+    xb_span *spans = NULL;
+    xb_arena_lock_alone(arena);
+    xb_reclaim_guests(arena);
+    bool ended = (is_needed || xb_reclaim_is_worthwhile(arena)) && end_quarantine(arena, &spans);
+    xb_region *regions = remove_due_regions(arena);
+    bool done = ended || regions != NULL;
+    xb_reclaim_unlock(arena, regions, spans);
+    return done;
 }
 
 /* Frees the regions of a list, and their spans. */
@@ -210,11 +271,11 @@ static void finish_leaving(xb_arena *arena, xb_span *span) {
     xb_arena_lock(arena);
     return_pages(arena, span);
     region->pins--;
-    xb_region *due = xb_reclaim_is_due(arena, region) ? region : NULL;
-    if (due != NULL) {
-        xb_reclaim_region(arena, due);
+    bool is_due = xb_reclaim_is_due(arena, region);
+    xb_arena_unlock(arena);
+    if (is_due) { /* else the arena may be over already */
+        (void)xb_reclaim(arena, false);
     }
-    unlock_and_free(arena, due);
 }
 
 /* An arena with a span that is leaving has not ended: the span pins a region. */
@@ -230,30 +291,14 @@ void xb_reclaim_unlock(xb_arena *arena, xb_region *regions, xb_span *spans) {
     }
 }
 
-void xb_reclaim_all_frozen(xb_arena *arena) {
-    xb_region *region;
-    do {
-        xb_arena_lock(arena);
-        region = xb_reclaim_frozen(arena);
-        xb_reclaim_unlock(arena, region, NULL);
-    } while (region != NULL);
-}
-
 void xb_reclaim_arena(xb_arena *arena) {
-    xb_region *unused = NULL;
-    xb_arena_lock(arena);
+    xb_arena_lock_alone(arena);
+    xb_reclaim_guests(arena);
     arena->is_freed = true;
-    for (xb_region *region = arena->regions; region != NULL;) {
-        xb_region *next = region->next;
+    for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         region->is_active = false; /* the last free of each region has to notice that it is the last */
-        if (xb_reclaim_is_due(arena, region)) {
-            xb_reclaim_region(arena, region);
-            region->next = unused;
-            unused = region;
-        }
-        region = next;
     }
-    xb_reclaim_unlock(arena, unused, NULL);
+    xb_reclaim_unlock(arena, remove_due_regions(arena), NULL);
 }
 
 /* Whether the memory of an arena is in use: xb_registry_remove sets it to zero. */

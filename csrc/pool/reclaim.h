@@ -7,8 +7,7 @@
  *
  * Heap memory and mappings are freed without the lock: the functions that find them return lists, and
  * xb_reclaim_unlock unlocks the arena and frees what is in them. The unwind tables of a span also end without
- * the lock; its pages become free afterwards. The arena is locked in all functions but xb_reclaim_arena and
- * xb_reclaim_all. */
+ * the lock; its pages become free afterwards. */
 #ifndef XB_POOL_RECLAIM_H
 #define XB_POOL_RECLAIM_H
 
@@ -25,16 +24,16 @@ XB_PRIVATE_BEGIN
 /* A region that took more memory than this is not kept when it is empty. */
 #define XB_KEPT_REGION_SIZE ((size_t)1 << 20)
 
-/* Frees a taken slot: it goes into quarantine, and handles of its buffer become stale. Its bytes are still to
- * be filled with traps before the arena is unlocked, unless its region is frozen.
+/* See xb_reclaim_is_overdue; in bytes. */
+#define XB_GUESTS_SIZE ((uint32_t)1 << 20)
+
+/* Counts a slot as freed, and puts it into quarantine. The arena is locked.
  *
- * In: ref:    the slot.
+ * In: tag:    the slot's new one.
  *     frozen: whether its region is frozen. Then it is only counted and stays in quarantine for ever. */
-XB_INLINE void xb_reclaim_slot(const xb_slot_ref *ref, bool frozen) {
-    xb_arena *arena = ref->arena;
-    xb_span *span = ref->span;
-    ref->region->live--;
-    if (XB_UNLIKELY(xb_slot_next_tag(ref->entry) == 0)) {
+XB_INLINE void xb_reclaim_count(xb_arena *arena, xb_span *span, uint32_t slot, uint16_t tag, bool frozen) {
+    span->region->live--;
+    if (XB_UNLIKELY(tag == 0)) {
         span->has_retired = true;
     }
     if (!frozen) {
@@ -44,40 +43,53 @@ XB_INLINE void xb_reclaim_slot(const xb_slot_ref *ref, bool frozen) {
         }
         arena->quarantine_size += span->slot_size;
     }
-    xb_span_quarantine(span, ref->slot);
+    xb_span_quarantine(span, slot);
 }
 
-/* Whether enough is in quarantine to be worth a barrier. */
+/* Frees a taken slot: it goes into quarantine, and handles of its buffer become stale. Its bytes are still to
+ * be filled with traps before the arena is unlocked, unless its region is frozen. The arena is locked. */
+XB_INLINE void xb_reclaim_slot(const xb_slot_ref *ref, bool frozen) {
+    xb_reclaim_count(ref->arena, ref->span, ref->slot, xb_slot_next_tag(ref->entry), frozen);
+}
+
+/* Puts a slot that a guest has freed, whose tag it has changed, where xb_reclaim finds it. The calling thread
+ * is a guest of the arena. */
+void xb_reclaim_guest_slot(const xb_slot_ref *ref);
+
+/* Whether enough was freed to be worth a barrier. The arena is locked. */
 bool xb_reclaim_is_worthwhile(const xb_arena *arena);
 
-/* Ends quarantine: makes a barrier, then all slots in quarantine are free.
+/* Whether guests have freed so much that one of them should call xb_reclaim, if the owner does not.
  *
- * Returns: false if nothing is in quarantine, or if the barrier was refused and the processor needs it.
- * In/out: empty: the list (by next) of spans that were removed because they are empty now; those are added.
- * The pages of spans with unwind tables become free in xb_reclaim_unlock. */
-bool xb_reclaim_quarantine(xb_arena *arena, xb_span **empty);
+ * In: sum: from xb_leave_as_guest. */
+static inline bool xb_reclaim_is_overdue(uint32_t sum) {
+    return sum >= XB_GUESTS_SIZE;
+}
+
+/* Takes over what guests have freed; if a barrier is worthwhile or is_needed, makes one and ends quarantine:
+ * then all slots in quarantine are free. Removes all regions and spans that are not to be kept. Frees what
+ * was removed.
+ *
+ * Preconditions: no lock is held.
+ * Returns: whether anything was in quarantine and is not any more, or was removed. */
+bool xb_reclaim(xb_arena *arena, bool is_needed);
+
+/* Takes over what guests have freed: it goes into quarantine. Regions may be due then. The arena is locked
+ * alone, or the process has no other threads. */
+void xb_reclaim_guests(xb_arena *arena);
 
 /* Chooses the region that stays when it is empty: the newest one, unless it is too large or frozen.
  *
- * Returns: the one that stayed until now, if it is empty and therefore to be removed; or NULL. */
-xb_region *xb_reclaim_choose_kept(xb_arena *arena);
+ * Preconditions: the arena is locked.
+ * Returns: whether the one that stayed until now is empty, and therefore due. */
+bool xb_reclaim_choose_kept(xb_arena *arena);
 
-/* Whether a region should be removed: it is not in use, and is not to be kept. */
+/* Whether a region should be removed: it is not in use, and is not to be kept. Then xb_reclaim does so, which
+ * the caller calls after it has unlocked the arena. The arena is locked. */
 bool xb_reclaim_is_due(const xb_arena *arena, const xb_region *region);
 
-/* Removes a region that is not in use, with all its spans, which are still attached. */
-void xb_reclaim_region(xb_arena *arena, xb_region *region);
-
-/* Removes a frozen region that is not in use. A fork leaves such regions, since it can't unmap them.
- *
- * Returns: the region; NULL: there is none. */
-xb_region *xb_reclaim_frozen(xb_arena *arena);
-
-/* Removes all such regions. The arena is not locked. */
-void xb_reclaim_all_frozen(xb_arena *arena);
-
-/* Unlocks the arena and frees what was removed. If the arena has ended, its memory goes to another arena: the
- * caller does not use it any more unless it knows of something alive in it.
+/* Unlocks an arena that is locked and frees what was removed. If the arena has ended, its memory goes to
+ * another arena: the caller does not use it any more unless it knows of something alive in it.
  *
  * In: regions: a list, by next.
  *     spans:   a list, by next. */

@@ -53,15 +53,15 @@ execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length,
     const char *culprit = "buffer";
     if (xb_span_is_linked(ref.span, ref.entry)) {
         status = EXECBUF_E_THUNK;
-    } else if (!xb_span_is_reserved(ref.span, ref.slot, ref.entry)) {
+    } else if (!xb_span_is_reserved(ref.span, ref.entry)) {
         status = EXECBUF_E_PUBLISHED;
-    } else if (length > xb_span_length(ref.span, ref.slot, ref.entry)) {
+    } else if (length > xb_span_length(ref.span, ref.entry)) {
         status = EXECBUF_E_CAPACITY;
         culprit = "length";
     } else if (ref.region->views.rw == NULL) {
         status = EXECBUF_E_FROZEN;
     } else {
-        xb_span_set_length(ref.span, ref.slot, ref.entry, length, XB_USE_CODE);
+        xb_span_set_length(ref.span, ref.entry, length, XB_USE_CODE);
     }
     xb_arena_unlock(ref.arena);
     if (status != EXECBUF_OK) {
@@ -98,12 +98,12 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
     if (!find_and_lock(buffer, &ref)) {
         return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
-    size_t published = xb_span_length(ref.span, ref.slot, ref.entry);
+    size_t published = xb_span_length(ref.span, ref.entry);
     execbuf_status status = EXECBUF_OK;
     const char *culprit = "buffer";
     if (xb_span_is_linked(ref.span, ref.entry)) {
         status = EXECBUF_E_THUNK;
-    } else if (xb_span_is_reserved(ref.span, ref.slot, ref.entry)) {
+    } else if (xb_span_is_reserved(ref.span, ref.entry)) {
         status = EXECBUF_E_NOT_PUBLISHED;
     } else if (offset > published || length > published - offset) {
         status = EXECBUF_E_OUT_OF_BOUNDS;
@@ -125,7 +125,7 @@ void xb_slot_set_hidden(xb_arena *arena, const execbuf *buffer, bool is_hidden) 
     xb_slot_ref ref;
     if ((buffer->id & XB_ID_POOL_BIT) != 0 && xb_index_find(arena, buffer, &ref)) {
         xb_use use = is_hidden ? XB_USE_RESERVED : XB_USE_CODE;
-        xb_span_set_length(ref.span, ref.slot, ref.entry, buffer->length, use);
+        xb_span_set_length(ref.span, ref.entry, buffer->length, use);
     }
 }
 
@@ -143,7 +143,7 @@ static const uint8_t *link_of(const xb_slot_ref *ref, const execbuf *buffer) {
     if (!xb_span_is_linked(ref->span, ref->entry)) {
         return NULL;
     }
-    size_t length = xb_span_length(ref->span, ref->slot, ref->entry);
+    size_t length = xb_span_length(ref->span, ref->entry);
     return ref->arena->links->target(readable_code(ref->region, buffer), length, buffer->entry);
 }
 
@@ -161,11 +161,10 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
         write_traps(ref.region->views.key, rw, buffer->entry, ref.span->slot_size);
     }
     xb_reclaim_slot(&ref, ref.region->frozen);
-    if (xb_reclaim_is_due(arena, ref.region)) {
-        xb_reclaim_region(arena, ref.region);
-        xb_reclaim_unlock(arena, ref.region, NULL);
-    } else {
-        xb_arena_unlock(arena);
+    bool is_due = xb_reclaim_is_due(arena, ref.region);
+    xb_arena_unlock(arena);
+    if (is_due) {
+        (void)xb_reclaim(arena, false);
     }
     if (link != NULL) {
         arena->links->release(arena, link); /* the arena has not ended: the code at link is live */
@@ -180,11 +179,11 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
  * link. In: the parts of an xb_slot_ref: if its address were passed, it could not stay in registers on the
  * path without links. */
 XB_NOINLINE bool release_link(xb_arena *arena, const xb_region *region, const xb_span *span,
-                              const uint8_t *entry, const execbuf *buffer) {
+                              const xb_slot_entry *entry, const execbuf *buffer) {
     if (!xb_span_is_linked(span, entry)) {
         return true;
     }
-    size_t length = xb_span_length(span, 0, entry); /* linked slots have no lengths by slot */
+    size_t length = xb_span_length(span, entry); /* linked slots have no lengths by slot */
     const uint8_t *code = xb_region_writable(region, buffer->entry); /* readable, as the region is active */
     return arena->links->release_shared(arena->links_data, code, length, buffer->entry);
 }
@@ -198,13 +197,41 @@ XB_NOINLINE execbuf_status finish_free(xb_arena *arena, uint8_t *rw, size_t size
     return EXECBUF_OK;
 }
 
+/* Frees a slot of an arena that this thread does not own. As a guest it takes no lock, so threads that free
+ * what another one has published do not make that one slower. The region has to be active, and the slot
+ * without link. */
+XB_NOINLINE execbuf_status free_as_guest(xb_arena *arena, execbuf *buffer) {
+    if (!xb_enter_as_guest(&arena->lock)) {
+        return free_slowly(buffer);
+    }
+    xb_slot_ref ref;
+    uint16_t tag = (uint16_t)buffer->id;
+    if (!xb_index_find(arena, buffer, &ref) || !ref.region->is_active || xb_span_may_be_linked(ref.entry) ||
+        !XB_EXCHANGE_IF(ref.entry->tag, tag, (uint16_t)(tag + 1U))) {
+        (void)xb_leave_as_guest(&arena->lock, 0);
+        return free_slowly(buffer);
+    }
+    uint32_t size = ref.span->slot_size;
+    write_traps(XB_PRIM_NO_KEY, xb_region_writable(ref.region, buffer->entry), buffer->entry, size);
+    xb_reclaim_guest_slot(&ref);
+    uint32_t sum = xb_leave_as_guest(&arena->lock, size);
+    *buffer = xb_no_buffer;
+    if (XB_UNLIKELY(xb_reclaim_is_overdue(sum))) {
+        (void)xb_reclaim(arena, false);
+    }
+    return EXECBUF_OK;
+}
+
 /* The fast path applies if the lock is biased to this thread, the region is active (not shared with another
  * process, without a protection key, the arena not freed) and stays in use. All else goes to free_slowly. On
  * the path of small slots without links, all calls are tail calls, so that no registers are saved. */
 execbuf_status xb_slot_free(execbuf *buffer) {
     xb_arena *arena = xb_registry_find(buffer);
-    if (XB_UNLIKELY(arena == NULL || xb_prim_is_clone() || !xb_try_lock_biased(&arena->lock))) {
+    if (XB_UNLIKELY(arena == NULL || xb_prim_is_clone())) {
         return free_slowly(buffer);
+    }
+    if (!xb_try_lock_biased(&arena->lock)) {
+        return free_as_guest(arena, buffer);
     }
     xb_slot_ref ref;
     if (XB_UNLIKELY(!xb_index_find(arena, buffer, &ref) || !ref.region->is_active ||

@@ -10,6 +10,7 @@
 #include "../base/compiler.h"
 #include "../prim/icache.h"
 #include "../prim/prim.h"
+#include "arena.h"
 #include "sizes.h"
 
 XB_PRIVATE_BEGIN

@@ -9,24 +9,19 @@
 #include "../base/fault.h"
 #include "../base/list.h"
 
-/* Slots of at most this size have their length in the entry: slot size - length then fits into 7 bits, since
- * no length is 0. */
-#define LARGEST_WITHOUT_LENGTHS 128U
-
 /* How many xb_slot_bits there are. */
 static uint32_t word_count(uint32_t slots) {
     return (slots + 63) / 64;
 }
 
-/* The size of the struct, the bits and the entries, rounded up to where lengths can begin. */
-static size_t size_without_lengths(uint32_t slots) {
-    size_t size = sizeof(xb_span) + word_count(slots) * sizeof(xb_slot_bits) + (size_t)slots * XB_ENTRY_SIZE;
-    return (size + 3) & ~(size_t)3;
+/* The size of the struct, the bits and the entries. */
+static size_t size_without_length(uint32_t slots) {
+    return sizeof(xb_span) + word_count(slots) * sizeof(xb_slot_bits) + slots * sizeof(xb_slot_entry);
 }
 
+/* Slots that have a size class have their length in the entry, which has 15 bits for slot size - length. */
 static size_t span_bytes(uint32_t slot_size, uint32_t slots) {
-    size_t lengths = slot_size > LARGEST_WITHOUT_LENGTHS ? slots * sizeof(uint32_t) : 0;
-    return size_without_lengths(slots) + lengths;
+    return size_without_length(slots) + (slot_size > XB_MAX_SLOT_SIZE ? sizeof(uint32_t) : 0);
 }
 
 xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots) {
@@ -36,12 +31,12 @@ xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots) {
         return NULL;
     }
     span->class_ = (uint8_t)class_;
-    span->entries = (uint8_t *)(xb_span_bits(span) + word_count(slots));
+    span->entries = (xb_slot_entry *)(void *)(xb_span_bits(span) + word_count(slots));
     span->reciprocal = slots == 1 ? 0 : (uint32_t)(((uint64_t)1 << 32) / slot_size) + 1;
     span->slot_size = slot_size;
     span->slots = slots;
-    if (slot_size > LARGEST_WITHOUT_LENGTHS) {
-        span->lengths = (uint32_t *)(void *)((uint8_t *)span + size_without_lengths(slots));
+    if (slot_size > XB_MAX_SLOT_SIZE) {
+        span->length = (uint32_t *)(void *)((uint8_t *)span + size_without_length(slots));
     }
     for (uint32_t word = 0; word < word_count(slots); word++) {
         uint32_t left = slots - word * 64;

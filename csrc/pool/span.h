@@ -11,20 +11,21 @@
  *
  * A span is one piece of heap memory:
  *
- *     xb_span │ xb_slot_bits for each 64 slots │ entry for each slot: 3 bytes │ pad │ length for each slot
- *                                                                                     (4 bytes; only if slots
- *                                                                                     exceed 128 bytes)
- *     entry     byte 0, 1   tag
- *               byte 2      bit 7     reserved             } slots of at most 128 bytes only;
- *                           bit 6     linked               } bit 6 is "linked" up to 32 bytes,
- *                           the rest  slot size - length   } else it belongs to the rest
- *     length    bit 31      reserved
+ *     xb_span │ xb_slot_bits for each 64 slots │ xb_slot_entry for each slot │ length, if there is one slot
+ * only
+ *
+ *     entry     tag         16 bits
+ *               use         bit 15      reserved
+ *                           bit 14      linked, in slots of at most 32 bytes
+ *                           the rest    slot size - length
+ *     length    bit 31      reserved, as in use; 4 bytes
  *               the rest    the length, or the capacity of a reserved slot
  *
  * Taking and freeing a slot take the same few instructions however full a span is: free_words says which
  * words have free bits.
  *
- * Nothing here takes a lock: the arena's lock guards its spans. */
+ * Nothing here takes a lock: the arena's lock guards its spans. Guests (see lock.h) change tags and the bits
+ * that say which slots they freed. */
 #ifndef XB_POOL_SPAN_H
 #define XB_POOL_SPAN_H
 
@@ -44,7 +45,13 @@ XB_PRIVATE_BEGIN
 typedef struct xb_slot_bits {
     uint64_t free;
     uint64_t quarantine;
+    uint64_t guests; /* freed by guests, and not in quarantine yet */
 } xb_slot_bits;
+
+typedef struct xb_slot_entry {
+    uint16_t tag;
+    uint16_t use;
+} xb_slot_entry;
 
 /* What debug/ keeps for a span of adapters; its own data follow. */
 typedef struct xb_span_tables {
@@ -61,13 +68,15 @@ typedef struct xb_span {
     xb_region *region;
     uint64_t free_words;       /* bit k: bits[k].free is not 0 */
     uint64_t quarantine_words; /* bit k: bits[k].quarantine is not 0 */
-    uint8_t *entries;          /* by slot, 3 bytes each */
-    uint32_t *lengths;         /* by slot; NULL if the entries tell the lengths */
+    xb_slot_entry *entries;    /* by slot */
+    uint32_t *length;          /* of the only slot; NULL if the entries tell the lengths */
     uint32_t slot_size;        /* in bytes */
     uint32_t slots;
     uint32_t reciprocal; /* 2^32 / slot_size, rounded up; 0 for a single slot */
     struct xb_span *next_quarantine;
-    struct xb_span *next; /* in the list of its class */
+    uint64_t guest_words;       /* bit k: bits[k].guests is not 0 */
+    struct xb_span *next_guest; /* in the list of spans in which guests have freed slots */
+    struct xb_span *next;       /* in the list of its class */
     struct xb_span *previous;
     uint32_t number; /* in the arena */
     uint32_t page;   /* its run in the region */
@@ -162,16 +171,12 @@ static inline uint32_t xb_slot_at(uint64_t distance, uint32_t reciprocal) {
 
 /* ---- Entries ---- */
 
-#define XB_ENTRY_SIZE 3U
-
-static inline uint8_t *xb_span_entry(const xb_span *span, uint32_t slot) {
-    return span->entries + (size_t)slot * XB_ENTRY_SIZE;
+static inline xb_slot_entry *xb_span_entry(const xb_span *span, uint32_t slot) {
+    return span->entries + slot;
 }
 
-static inline uint16_t xb_slot_tag(const uint8_t *entry) {
-    uint16_t tag;
-    memcpy(&tag, entry, sizeof tag);
-    return tag;
+static inline uint16_t xb_slot_tag(const xb_slot_entry *entry) {
+    return XB_LOAD_ACQUIRE(entry->tag);
 }
 
 /* Whether the slot with this tag is taken. */
@@ -180,9 +185,9 @@ static inline bool xb_tag_is_taken(uint16_t tag) {
 }
 
 /* Increments the tag: the slot is taken or freed. Returns the new one; 0 says that it is retired. */
-static inline uint16_t xb_slot_next_tag(uint8_t *entry) {
-    uint16_t tag = (uint16_t)(xb_slot_tag(entry) + 1U);
-    memcpy(entry, &tag, sizeof tag);
+static inline uint16_t xb_slot_next_tag(xb_slot_entry *entry) {
+    uint16_t tag = (uint16_t)(XB_LOAD_RELAXED(entry->tag) + 1U);
+    XB_STORE_RELEASE(entry->tag, tag);
     return tag;
 }
 
@@ -191,54 +196,53 @@ static inline uint64_t xb_slot_id(const xb_span *span, uint16_t tag) {
     return span->id ^ tag;
 }
 
-/* What a taken slot is used for. The values are bits of the third byte of its entry. */
+/* What a taken slot is used for. The values are bits of its entry. */
 typedef enum xb_use {
     XB_USE_CODE = 0,
-    XB_USE_LINKED = 0x40,  /* a stub: its code links to other code (see xb_arena_links) */
-    XB_USE_RESERVED = 0x80 /* no code yet */
+    XB_USE_LINKED = 0x4000,  /* a stub: its code links to other code (see xb_arena_links) */
+    XB_USE_RESERVED = 0x8000 /* no code yet */
 } xb_use;
 
-/* Linked slots are at most this large, so that slot size - length leaves bit 6 of the entry's byte alone. */
+/* Linked slots are at most this large, so that slot size - length leaves bit 14 of the entry alone. */
 #define XB_MAX_LINKED_SLOT 32U
 
-/* Bit 31 of an element of lengths. */
+/* Bit 31 of the length of the only slot. */
 #define XB_LENGTH_RESERVED 0x80000000U
 
 /* Whether the slot with this entry can be linked: a quick test that is exact for slots of at most
  * XB_MAX_LINKED_SLOT, and may be true for larger ones. */
-static inline bool xb_span_may_be_linked(const uint8_t *entry) {
-    return (entry[2] & XB_USE_LINKED) != 0;
+static inline bool xb_span_may_be_linked(const xb_slot_entry *entry) {
+    return (entry->use & XB_USE_LINKED) != 0;
 }
 
 /* Whether a taken slot is linked. */
-static inline bool xb_span_is_linked(const xb_span *span, const uint8_t *entry) {
+static inline bool xb_span_is_linked(const xb_span *span, const xb_slot_entry *entry) {
     return xb_span_may_be_linked(entry) && span->slot_size <= XB_MAX_LINKED_SLOT;
 }
 
 /* Whether a taken slot is reserved. */
-static inline bool xb_span_is_reserved(const xb_span *span, uint32_t slot, const uint8_t *entry) {
-    return span->lengths == NULL ? (entry[2] & XB_USE_RESERVED) != 0
-                                 : (span->lengths[slot] & XB_LENGTH_RESERVED) != 0;
+static inline bool xb_span_is_reserved(const xb_span *span, const xb_slot_entry *entry) {
+    return span->length == NULL ? (entry->use & XB_USE_RESERVED) != 0
+                                : (*span->length & XB_LENGTH_RESERVED) != 0;
 }
 
 /* The length of a taken slot's code, or the capacity of a reserved slot. */
-static inline size_t xb_span_length(const xb_span *span, uint32_t slot, const uint8_t *entry) {
-    if (span->lengths != NULL) {
-        return span->lengths[slot] & ~XB_LENGTH_RESERVED;
+static inline size_t xb_span_length(const xb_span *span, const xb_slot_entry *entry) {
+    if (span->length != NULL) {
+        return *span->length & ~XB_LENGTH_RESERVED;
     }
     uint32_t bits = XB_USE_RESERVED;
     bits |= span->slot_size <= XB_MAX_LINKED_SLOT ? (uint32_t)XB_USE_LINKED : 0;
-    return span->slot_size - (entry[2] & ~bits);
+    return span->slot_size - (entry->use & ~bits);
 }
 
 /* Sets length (1 to slot_size) and use of a slot. XB_USE_LINKED only if slots are at most XB_MAX_LINKED_SLOT.
  */
-static inline void xb_span_set_length(xb_span *span, uint32_t slot, uint8_t *entry, size_t length,
-                                      xb_use use) {
-    if (span->lengths == NULL) {
-        entry[2] = (uint8_t)((span->slot_size - length) | (uint32_t)use);
+static inline void xb_span_set_length(xb_span *span, xb_slot_entry *entry, size_t length, xb_use use) {
+    if (span->length == NULL) {
+        entry->use = (uint16_t)((span->slot_size - length) | (uint32_t)use);
     } else {
-        span->lengths[slot] = (uint32_t)length | (use == XB_USE_RESERVED ? XB_LENGTH_RESERVED : 0);
+        *span->length = (uint32_t)length | (use == XB_USE_RESERVED ? XB_LENGTH_RESERVED : 0);
     }
 }
 

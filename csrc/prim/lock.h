@@ -26,6 +26,18 @@
  * is visible to the visitor afterwards, or its load of asked comes afterwards and reads 1. (Compilers must
  * not exchange the owner's two accesses either, hence the signal fence.)
  *
+ * Guests are threads that change, by atomic operations only, what the owner does not mind being changed while
+ * it holds the lock by the fast path. They exclude all that have the inner lock, and those exclude them:
+ *
+ *     guest    guests + 1              others   have the inner lock
+ *              load  asked                      store asked = 1
+ *              0: it is inside                  membarrier(2)
+ *              1: guests - 1,                   load guests, until no guest is inside
+ *                 become a visitor
+ *
+ * So whoever has the inner lock is alone, be it a visitor or the owner; and an owner takes the inner lock
+ * (xb_lock_slow) to change what guests read.
+ *
  * A visit takes some microseconds, and leaves the owner as fast as before. Where there is no membarrier, no
  * lock ever has an owner; asked is always 1 in a lock without owner. */
 #ifndef XB_PRIM_LOCK_H
@@ -39,10 +51,12 @@
 XB_PRIVATE_BEGIN
 
 typedef struct xb_biased_lock {
+    uint64_t guests;   /* the lower half: how many guests are inside; the rest: see xb_leave_as_guest */
+    uint64_t space[8]; /* the inner lock: a pthread_mutex_t or an SRWLOCK. It keeps the two sides apart: guests
+                          do not make the owner's cache line move to another processor */
     uintptr_t owner;   /* a thread (its xb_this_thread) or XB_NO_OWNER */
     uint32_t busy;     /* written by the owner: it is on its fast path */
-    uint32_t asked;    /* written by visitors: the owner must take the inner lock */
-    uint64_t space[8]; /* the inner lock: a pthread_mutex_t or an SRWLOCK */
+    uint32_t asked;    /* 1 while a thread has, or waits for, the inner lock to be alone */
 } xb_biased_lock;
 
 /* Makes a lock that nobody holds and that has no owner, in memory of any content. */
@@ -56,7 +70,7 @@ bool xb_lock_own(xb_biased_lock *lock);
 /* Takes a lock that its owner holds by xb_lock_slow away from it. */
 void xb_lock_disown(xb_biased_lock *lock);
 
-/* The slow paths of xb_lock and xb_unlock: with the inner lock. */
+/* The slow paths of xb_lock and xb_unlock: with the inner lock, alone. */
 void xb_lock_slow(xb_biased_lock *lock);
 void xb_unlock_slow(xb_biased_lock *lock);
 
@@ -145,6 +159,37 @@ static inline void xb_unlock(xb_biased_lock *lock) {
     }
 }
 
+/* Enters as a guest.
+ *
+ * Returns: false if the lock has no owner, or a thread is alone or wants to be. */
+static inline bool xb_enter_as_guest(xb_biased_lock *lock) {
+    (void)__atomic_fetch_add(&lock->guests, 1, __ATOMIC_SEQ_CST);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    bool is_inside = __atomic_load_n(&lock->asked, __ATOMIC_ACQUIRE) == 0;
+    if (!is_inside) {
+        (void)__atomic_fetch_sub(&lock->guests, 1, __ATOMIC_RELEASE);
+    }
+    return is_inside;
+}
+
+/* Leaves, and adds a number (less than 2^31) to a sum that all guests share.
+ *
+ * Returns: the sum. */
+static inline uint32_t xb_leave_as_guest(xb_biased_lock *lock, uint32_t added) {
+    uint64_t change = ((uint64_t)added << 32) - 1;
+    return (uint32_t)((__atomic_fetch_add(&lock->guests, change, __ATOMIC_RELEASE) + change) >> 32);
+}
+
+/* The sum. */
+static inline uint32_t xb_guests_sum(const xb_biased_lock *lock) {
+    return (uint32_t)(__atomic_load_n(&lock->guests, __ATOMIC_RELAXED) >> 32);
+}
+
+/* Sets the sum to 0. The calling thread is alone. (A guest that finds it so may come and go meanwhile.) */
+static inline void xb_clear_guests_sum(xb_biased_lock *lock) {
+    (void)__atomic_fetch_and(&lock->guests, UINT32_MAX, __ATOMIC_RELAXED);
+}
+
 #else /* no owners: every lock is its inner lock, and all threads are alike */
 
 static inline uintptr_t xb_this_thread(void) {
@@ -158,6 +203,26 @@ static inline bool xb_try_lock_biased(xb_biased_lock *lock) {
 
 static inline void xb_unlock_biased(xb_biased_lock *lock) {
     xb_unlock_slow(lock);
+}
+
+static inline bool xb_enter_as_guest(xb_biased_lock *lock) {
+    (void)lock;
+    return false;
+}
+
+static inline uint32_t xb_leave_as_guest(xb_biased_lock *lock, uint32_t added) {
+    (void)lock;
+    (void)added;
+    return 0;
+}
+
+static inline uint32_t xb_guests_sum(const xb_biased_lock *lock) {
+    (void)lock;
+    return 0;
+}
+
+static inline void xb_clear_guests_sum(xb_biased_lock *lock) {
+    (void)lock;
 }
 
 static inline void xb_lock(xb_biased_lock *lock) {

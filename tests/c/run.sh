@@ -128,7 +128,9 @@ program handles$suffix worn handles.c
 program_cpp unwind$suffix plain unwind.cpp"
 if [ -z "$suffix" ]; then
     variants="$variants unix unix-faults"
-    list="program pool-threads plain pool_threads.c -D_GNU_SOURCE
+    list="program arenas plain arenas.c -D_GNU_SOURCE
+program arenas-unix unix arenas.c -D_GNU_SOURCE
+program pool-threads plain pool_threads.c -D_GNU_SOURCE
 program pool-threads-unix unix pool_threads.c -D_GNU_SOURCE
 program pool-fork plain pool_fork.c -D_GNU_SOURCE
 program pool-fork-unix unix pool_fork.c -D_GNU_SOURCE

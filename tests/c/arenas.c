@@ -1,0 +1,205 @@
+/* Arenas: each thread that publishes in a pool has one; frees by other threads; threads that end. */
+
+#include "../../csrc/pool/pool.h"
+
+#include "meet.h"
+#include "pool_threads.h"
+
+static execbuf_pool *shared;
+
+static bool has_arenas(void) {
+    return xb_has_owner(&shared->arenas->lock);
+}
+
+static uint32_t count_arenas(void) {
+    uint32_t count = 0;
+    for (const xb_arena *arena = shared->arenas; arena != NULL; arena = arena->next) {
+        count++;
+    }
+    return count;
+}
+
+static void in_thread(void *(*function)(void *), void *argument) {
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, function, argument) == 0 && pthread_join(thread, NULL) == 0);
+}
+
+/* ---- Threads that come and go ---- */
+
+static execbuf kept;
+
+static void *publish_one(void *argument) {
+    kept = publish(shared, (uint32_t)(uintptr_t)argument);
+    return NULL;
+}
+
+static void *publish_and_meet(void *argument) {
+    static atomic_uint arrivals;
+    execbuf own = publish(shared, (uint32_t)(uintptr_t)argument);
+    while (atomic_load(&arrivals) < 2) { /* both have an arena at the same time */
+        static atomic_uint once[2];
+        if (atomic_exchange(&once[(uintptr_t)argument], 1) == 0) {
+            atomic_fetch_add(&arrivals, 1);
+        }
+        (void)sched_yield();
+    }
+    check(&own, (uint32_t)(uintptr_t)argument);
+    release(&own);
+    return NULL;
+}
+
+static void each_thread_has_an_arena_and_leaves_it_to_the_next_one(void) {
+    shared = new_pool();
+    in_threads(2, publish_and_meet);
+    CHECK(count_arenas() == 1 || count_arenas() == 2);
+    for (uintptr_t i = 0; i < 300; i++) {
+        in_thread(publish_one, (void *)i); /* NOLINT */
+        check(&kept, (uint32_t)i);
+        release(&kept);
+    }
+    CHECK(count_arenas() <= 2);
+    check_empty(shared);
+}
+
+/* ---- Frees by another thread ---- */
+
+enum { MOST = 60000 };
+static execbuf buffers[MOST];
+static uint32_t buffer_count;
+
+static void *free_all(void *unused) {
+    for (uint32_t i = 0; i < buffer_count; i++) {
+        execbuf copy = buffers[i];
+        check(&copy, i);
+        release(&copy);
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_E_STALE);
+    }
+    return unused;
+}
+
+/* The owner does not use its arena meanwhile, so the other thread gives the memory back. */
+static void memory_comes_back_although_the_owner_is_idle(void) {
+    shared = new_pool();
+    buffer_count = some(MOST);
+    for (uint32_t i = 0; i < buffer_count; i++) {
+        buffers[i] = publish(shared, i);
+    }
+    size_t peak = shared->arenas->resident;
+    in_thread(free_all, NULL);
+    const xb_arena *arena = shared->arenas;
+    if (arena->regions != NULL && has_arenas()) {
+        CHECK(arena->resident <= peak && xb_guests_sum(&arena->lock) < 1 << 20);
+    }
+    execbuf_pool_stats stats = stats_of(shared);
+    CHECK(stats.live == 0 && stats.bytes == 0);
+    execbuf next = publish(shared, 1);
+    check(&next, 1);
+    release(&next);
+    check_empty(shared);
+}
+
+/* ---- One thread publishes, another frees ---- */
+
+enum { RING = 256 };
+static execbuf ring[RING];
+static atomic_uint written;
+static atomic_uint freed;
+
+static void *consume(void *argument) {
+    uint32_t rounds = *(const uint32_t *)argument;
+    for (uint32_t i = 0; i < rounds; i++) {
+        while (atomic_load(&written) == i) {
+            (void)sched_yield();
+        }
+        execbuf copy = ring[i % RING];
+        check(&copy, i);
+        release(&copy);
+        CHECK(execbuf_free(&ring[i % RING]) == EXECBUF_E_STALE);
+        atomic_store(&freed, i + 1);
+    }
+    return NULL;
+}
+
+static void what_another_thread_frees_is_used_again(void) {
+    shared = new_pool();
+    atomic_store(&written, 0);
+    atomic_store(&freed, 0);
+    uint32_t rounds = some(200000);
+    pthread_t consumer;
+    CHECK(pthread_create(&consumer, NULL, consume, &rounds) == 0);
+    for (uint32_t i = 0; i < rounds; i++) {
+        while (i - atomic_load(&freed) >= RING) {
+            (void)sched_yield();
+        }
+        ring[i % RING] = publish(shared, i);
+        atomic_store(&written, i + 1);
+    }
+    CHECK(pthread_join(consumer, NULL) == 0);
+    execbuf_pool_stats stats = stats_of(shared);
+    CHECK(stats.live == 0 && stats.bytes == 0);
+    CHECK(stats.resident < 4 << 20); /* all that was published needs more */
+    check_empty(shared);
+}
+
+/* ---- Two threads free the same buffer ---- */
+
+static execbuf contested;
+static atomic_uint round_started;
+static atomic_uint round_ended;
+static execbuf_status of_other;
+
+static void *free_contested(void *argument) {
+    uint32_t rounds = *(const uint32_t *)argument;
+    for (uint32_t round = 1; round <= rounds; round++) {
+        while (atomic_load(&round_started) < round) {
+            (void)sched_yield();
+        }
+        execbuf copy = contested;
+        of_other = execbuf_free(&copy);
+        atomic_store(&round_ended, round);
+    }
+    return NULL;
+}
+
+/* Both may be told that they succeeded, but the slot is free once. */
+static void a_race_of_two_frees_frees_once(void) {
+    shared = new_pool();
+    uint32_t rounds = some(20000);
+    pthread_t other;
+    CHECK(pthread_create(&other, NULL, free_contested, &rounds) == 0);
+    for (uint32_t round = 1; round <= rounds; round++) {
+        contested = publish(shared, round);
+        execbuf copy = contested;
+        atomic_store(&round_started, round);
+        for (volatile uint32_t spin = 0; spin < round * 7 % 150; spin++) {
+        }
+        execbuf_status status = execbuf_free(&copy);
+        CHECK(status == EXECBUF_OK || status == EXECBUF_E_STALE);
+        while (atomic_load(&round_ended) < round) {
+            (void)sched_yield();
+        }
+        CHECK(of_other == EXECBUF_OK || of_other == EXECBUF_E_STALE);
+        CHECK(status == EXECBUF_OK || of_other == EXECBUF_OK);
+        if (round % 64 == 0) {
+            execbuf one = publish(shared, 1);
+            execbuf two = publish(shared, 2);
+            CHECK(one.entry != two.entry && stats_of(shared).live == 2);
+            release(&one);
+            release(&two);
+        }
+    }
+    CHECK(pthread_join(other, NULL) == 0);
+    CHECK(stats_of(shared).live == 0);
+    check_empty(shared);
+}
+
+int main(void) {
+    (void)alarm(seconds(120));
+    look_at_speed();
+    RUN(each_thread_has_an_arena_and_leaves_it_to_the_next_one);
+    RUN(memory_comes_back_although_the_owner_is_idle);
+    RUN(what_another_thread_frees_is_used_again);
+    RUN(a_race_of_two_frees_frees_once);
+    (void)printf("ok\n");
+    return 0;
+}
