@@ -22,14 +22,16 @@ XB_PRIVATE_BEGIN
 XB_INLINE uint8_t *xb_alloc_from_span(xb_span *span, size_t length, xb_use use, execbuf *out) {
     xb_region *region = span->region;
     uint32_t slot = xb_span_take(span);
-    xb_slot_entry *entry = xb_span_entry(span, slot);
+    uint16_t *tag = xb_slot_tag(span->entries, slot);
+    uint16_t taken = (uint16_t)(*tag + 1U); /* guests do not change the tag of a free slot */
     uint8_t *address = xb_span_address(span, slot);
     uint8_t *rw = xb_region_writable(region, address);
-    xb_span_set_length(span, entry, length, use);
+    xb_span_set_length(span, slot, length, use);
+    XB_STORE_RELEASE(*tag, taken);
     region->live++;
     out->entry = address;
     out->length = use == XB_USE_RESERVED ? 0 : length;
-    out->id = xb_slot_id(span, xb_slot_next_tag(entry));
+    out->id = xb_slot_id(span, taken);
     return rw;
 }
 

@@ -92,6 +92,6 @@ bool xb_index_find_address(xb_arena *arena, const void *address, xb_slot_ref *re
     ref->region = region;
     ref->span = span;
     ref->slot = slot;
-    ref->entry = xb_span_entry(span, slot);
-    return xb_tag_is_taken(xb_slot_tag(ref->entry));
+    ref->tag = xb_span_tag(span, slot);
+    return xb_tag_is_taken(ref->tag);
 }

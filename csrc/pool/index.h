@@ -52,7 +52,7 @@ typedef struct xb_span_place {
     uint32_t reciprocal;
     uint32_t serial; /* of the next span with this number */
     union {
-        xb_slot_entry *entries;
+        uint8_t *entries;
         uint32_t next_unused; /* if there is no span: the next place without one */
     } u;
 } xb_span_place;
@@ -63,7 +63,7 @@ typedef struct xb_slot_ref {
     xb_region *region;
     xb_span *span;
     uint32_t slot;
-    xb_slot_entry *entry; /* the slot's, in its span */
+    uint16_t tag;
 } xb_slot_ref;
 
 /* Gives a span a number and an id. It is attached to a region, and unused_place is less than place_count. */
@@ -103,15 +103,15 @@ XB_INLINE bool xb_index_find(xb_arena *arena, const execbuf *buffer, xb_slot_ref
         return false;
     }
     xb_span *span = place->span;
-    xb_slot_entry *entry = place->u.entries + slot;
+    uint16_t tag = XB_LOAD_ACQUIRE(*xb_slot_tag(place->u.entries, slot));
     XB_PREFETCH_WRITE(place->start + (size_t)slot * place->slot_size + place->distance);
     ref->arena = arena;
     ref->region = span->region;
     ref->span = span;
     ref->slot = slot;
-    ref->entry = entry;
+    ref->tag = tag;
     /* An even tag is that of a slot which is not taken, so no buffer has it. */
-    return xb_slot_id(span, xb_slot_tag(entry)) == buffer->id && xb_tag_is_taken((uint16_t)buffer->id);
+    return xb_slot_id(span, tag) == buffer->id && xb_tag_is_taken(tag);
 }
 
 XB_PRIVATE_END

@@ -16,16 +16,16 @@
  * Out: out: its handle; unchanged if there is none. */
 static bool find_in_regions(xb_arena *arena, const void *address, execbuf *out) {
     xb_slot_ref ref;
-    if (!xb_index_find_address(arena, address, &ref) || xb_span_is_reserved(ref.span, ref.entry)) {
+    if (!xb_index_find_address(arena, address, &ref) || xb_span_is_reserved(ref.span, ref.slot)) {
         return false;
     }
     const uint8_t *entry = xb_span_address(ref.span, ref.slot);
-    size_t length = xb_span_length(ref.span, ref.entry);
+    size_t length = xb_span_length(ref.span, ref.slot);
     bool contains = (uintptr_t)address - (uintptr_t)entry < length;
     if (contains) {
         out->entry = entry;
         out->length = length;
-        out->id = xb_slot_id(ref.span, xb_slot_tag(ref.entry));
+        out->id = xb_slot_id(ref.span, ref.tag);
     }
     return contains;
 }
@@ -121,8 +121,7 @@ static size_t bytes_in(const xb_region *region) {
     const xb_span *span;
     while ((span = xb_span_next(region, &page)) != NULL) {
         for (uint32_t slot = 0; slot < span->slots; slot++) {
-            const xb_slot_entry *entry = xb_span_entry(span, slot);
-            sum += xb_tag_is_taken(xb_slot_tag(entry)) ? xb_span_length(span, entry) : 0;
+            sum += xb_tag_is_taken(xb_span_tag(span, slot)) ? xb_span_length(span, slot) : 0;
         }
     }
     return sum;

@@ -195,7 +195,7 @@ static void take_over_word(xb_arena *arena, xb_span *span, uint32_t word) {
     bits->guests = 0;
     for (; freed != 0; freed &= freed - 1) {
         uint32_t slot = word * 64 + xb_lowest_bit(freed);
-        xb_reclaim_count(arena, span, slot, xb_slot_tag(xb_span_entry(span, slot)), span->region->frozen);
+        xb_reclaim_count(arena, span, slot, xb_span_tag(span, slot), span->region->frozen);
     }
 }
 

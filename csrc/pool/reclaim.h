@@ -49,7 +49,10 @@ XB_INLINE void xb_reclaim_count(xb_arena *arena, xb_span *span, uint32_t slot, u
 /* Frees a taken slot: it goes into quarantine, and handles of its buffer become stale. Its bytes are still to
  * be filled with traps before the arena is unlocked, unless its region is frozen. The arena is locked. */
 XB_INLINE void xb_reclaim_slot(const xb_slot_ref *ref, bool frozen) {
-    xb_reclaim_count(ref->arena, ref->span, ref->slot, xb_slot_next_tag(ref->entry), frozen);
+    /* A guest may have freed it just now. Then this stores what the tag is already. */
+    uint16_t tag = (uint16_t)(ref->tag + 1U);
+    XB_STORE_RELEASE(*xb_slot_tag(ref->span->entries, ref->slot), tag);
+    xb_reclaim_count(ref->arena, ref->span, ref->slot, tag, frozen);
 }
 
 /* Puts a slot that a guest has freed, whose tag it has changed, where xb_reclaim finds it. The calling thread

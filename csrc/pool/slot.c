@@ -51,17 +51,17 @@ execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length,
     }
     execbuf_status status = EXECBUF_OK;
     const char *culprit = "buffer";
-    if (xb_span_is_linked(ref.span, ref.entry)) {
+    if (xb_span_is_linked(ref.span, ref.slot)) {
         status = EXECBUF_E_THUNK;
-    } else if (!xb_span_is_reserved(ref.span, ref.entry)) {
+    } else if (!xb_span_is_reserved(ref.span, ref.slot)) {
         status = EXECBUF_E_PUBLISHED;
-    } else if (length > xb_span_length(ref.span, ref.entry)) {
+    } else if (length > xb_span_length(ref.span, ref.slot)) {
         status = EXECBUF_E_CAPACITY;
         culprit = "length";
     } else if (ref.region->views.rw == NULL) {
         status = EXECBUF_E_FROZEN;
     } else {
-        xb_span_set_length(ref.span, ref.entry, length, XB_USE_CODE);
+        xb_span_set_length(ref.span, ref.slot, length, XB_USE_CODE);
     }
     xb_arena_unlock(ref.arena);
     if (status != EXECBUF_OK) {
@@ -98,12 +98,12 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
     if (!find_and_lock(buffer, &ref)) {
         return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
-    size_t published = xb_span_length(ref.span, ref.entry);
+    size_t published = xb_span_length(ref.span, ref.slot);
     execbuf_status status = EXECBUF_OK;
     const char *culprit = "buffer";
-    if (xb_span_is_linked(ref.span, ref.entry)) {
+    if (xb_span_is_linked(ref.span, ref.slot)) {
         status = EXECBUF_E_THUNK;
-    } else if (xb_span_is_reserved(ref.span, ref.entry)) {
+    } else if (xb_span_is_reserved(ref.span, ref.slot)) {
         status = EXECBUF_E_NOT_PUBLISHED;
     } else if (offset > published || length > published - offset) {
         status = EXECBUF_E_OUT_OF_BOUNDS;
@@ -125,7 +125,7 @@ void xb_slot_set_hidden(xb_arena *arena, const execbuf *buffer, bool is_hidden) 
     xb_slot_ref ref;
     if ((buffer->id & XB_ID_POOL_BIT) != 0 && xb_index_find(arena, buffer, &ref)) {
         xb_use use = is_hidden ? XB_USE_RESERVED : XB_USE_CODE;
-        xb_span_set_length(ref.span, ref.entry, buffer->length, use);
+        xb_span_set_length(ref.span, ref.slot, buffer->length, use);
     }
 }
 
@@ -140,10 +140,10 @@ XB_INLINE const uint8_t *readable_code(const xb_region *region, const execbuf *b
 
 /* The link of a taken slot: the address of the adapter that its stub jumps to, or NULL. */
 static const uint8_t *link_of(const xb_slot_ref *ref, const execbuf *buffer) {
-    if (!xb_span_is_linked(ref->span, ref->entry)) {
+    if (!xb_span_is_linked(ref->span, ref->slot)) {
         return NULL;
     }
-    size_t length = xb_span_length(ref->span, ref->entry);
+    size_t length = xb_span_length(ref->span, ref->slot);
     return ref->arena->links->target(readable_code(ref->region, buffer), length, buffer->entry);
 }
 
@@ -178,12 +178,12 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
  * Returns: true if the slot can be freed; false, and nothing has changed, if it is the last one with its
  * link. In: the parts of an xb_slot_ref: if its address were passed, it could not stay in registers on the
  * path without links. */
-XB_NOINLINE bool release_link(xb_arena *arena, const xb_region *region, const xb_span *span,
-                              const xb_slot_entry *entry, const execbuf *buffer) {
-    if (!xb_span_is_linked(span, entry)) {
+XB_NOINLINE bool release_link(xb_arena *arena, const xb_region *region, const xb_span *span, uint32_t slot,
+                              const execbuf *buffer) {
+    if (!xb_span_is_linked(span, slot)) {
         return true;
     }
-    size_t length = xb_span_length(span, entry); /* linked slots have no lengths by slot */
+    size_t length = xb_span_length(span, slot);
     const uint8_t *code = xb_region_writable(region, buffer->entry); /* readable, as the region is active */
     return arena->links->release_shared(arena->links_data, code, length, buffer->entry);
 }
@@ -197,6 +197,12 @@ XB_NOINLINE execbuf_status finish_free(xb_arena *arena, uint8_t *rw, size_t size
     return EXECBUF_OK;
 }
 
+/* Makes a guest's handle stale. False: another thread did so first. */
+static bool claim(const xb_slot_ref *ref) {
+    uint16_t tag = ref->tag;
+    return XB_EXCHANGE_IF(*xb_slot_tag(ref->span->entries, ref->slot), tag, (uint16_t)(tag + 1U));
+}
+
 /* Frees a slot of an arena that this thread does not own. As a guest it takes no lock, so threads that free
  * what another one has published do not make that one slower. The region has to be active, and the slot
  * without link. */
@@ -205,9 +211,8 @@ XB_NOINLINE execbuf_status free_as_guest(xb_arena *arena, execbuf *buffer) {
         return free_slowly(buffer);
     }
     xb_slot_ref ref;
-    uint16_t tag = (uint16_t)buffer->id;
-    if (!xb_index_find(arena, buffer, &ref) || !ref.region->is_active || xb_span_may_be_linked(ref.entry) ||
-        !XB_EXCHANGE_IF(ref.entry->tag, tag, (uint16_t)(tag + 1U))) {
+    if (!xb_index_find(arena, buffer, &ref) || !ref.region->is_active ||
+        xb_span_may_be_linked(ref.span, ref.slot) || !claim(&ref)) {
         (void)xb_leave_as_guest(&arena->lock, 0);
         return free_slowly(buffer);
     }
@@ -239,8 +244,8 @@ execbuf_status xb_slot_free(execbuf *buffer) {
         xb_unlock_biased(&arena->lock);
         return free_slowly(buffer);
     }
-    if (XB_UNLIKELY(xb_span_may_be_linked(ref.entry)) &&
-        !release_link(arena, ref.region, ref.span, ref.entry, buffer)) {
+    if (XB_UNLIKELY(xb_span_may_be_linked(ref.span, ref.slot)) &&
+        !release_link(arena, ref.region, ref.span, ref.slot, buffer)) {
         xb_unlock_biased(&arena->lock);
         return free_slowly(buffer);
     }

@@ -9,19 +9,23 @@
 #include "../base/fault.h"
 #include "../base/list.h"
 
+/* Slots of at most this size have their length in the entry: slot size - length then fits into 7 bits, since
+ * no length is 0. */
+#define LARGEST_WITHOUT_LENGTHS 128U
+
 /* How many xb_slot_bits there are. */
 static uint32_t word_count(uint32_t slots) {
     return (slots + 63) / 64;
 }
 
-/* The size of the struct, the bits and the entries. */
-static size_t size_without_length(uint32_t slots) {
-    return sizeof(xb_span) + word_count(slots) * sizeof(xb_slot_bits) + slots * sizeof(xb_slot_entry);
+/* The size of the struct, the bits and the entries: 12 bytes for each 4 slots. */
+static size_t size_without_lengths(uint32_t slots) {
+    return sizeof(xb_span) + word_count(slots) * sizeof(xb_slot_bits) + (size_t)(slots + 3) / 4 * 12;
 }
 
-/* Slots that have a size class have their length in the entry, which has 15 bits for slot size - length. */
 static size_t span_bytes(uint32_t slot_size, uint32_t slots) {
-    return size_without_length(slots) + (slot_size > XB_MAX_SLOT_SIZE ? sizeof(uint32_t) : 0);
+    size_t lengths = slot_size > LARGEST_WITHOUT_LENGTHS ? slots * sizeof(uint32_t) : 0;
+    return size_without_lengths(slots) + lengths;
 }
 
 xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots) {
@@ -31,12 +35,12 @@ xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots) {
         return NULL;
     }
     span->class_ = (uint8_t)class_;
-    span->entries = (xb_slot_entry *)(void *)(xb_span_bits(span) + word_count(slots));
+    span->entries = (uint8_t *)(xb_span_bits(span) + word_count(slots));
     span->reciprocal = slots == 1 ? 0 : (uint32_t)(((uint64_t)1 << 32) / slot_size) + 1;
     span->slot_size = slot_size;
     span->slots = slots;
-    if (slot_size > XB_MAX_SLOT_SIZE) {
-        span->length = (uint32_t *)(void *)((uint8_t *)span + size_without_length(slots));
+    if (slot_size > LARGEST_WITHOUT_LENGTHS) {
+        span->lengths = (uint32_t *)(void *)((uint8_t *)span + size_without_lengths(slots));
     }
     for (uint32_t word = 0; word < word_count(slots); word++) {
         uint32_t left = slots - word * 64;
@@ -116,7 +120,7 @@ static uint64_t retired_bits(const xb_span *span, uint32_t word) {
     uint64_t retired = 0;
     for (uint64_t bits = xb_span_bits(span)[word].quarantine; bits != 0; bits &= bits - 1) {
         uint32_t bit = xb_lowest_bit(bits);
-        uint16_t tag = xb_slot_tag(xb_span_entry(span, word * 64 + bit));
+        uint16_t tag = xb_span_tag(span, word * 64 + bit);
         retired |= (uint64_t)(tag == 0) << bit;
     }
     return retired;
@@ -140,7 +144,7 @@ bool xb_span_is_empty(const xb_span *span) {
         const xb_slot_bits *bits = &xb_span_bits(span)[slot / 64];
         if (slot % 64 == 0 && bits->free == UINT64_MAX) {
             slot += 63;
-        } else if ((bits->free >> slot % 64 & 1) == 0 && xb_slot_tag(xb_span_entry(span, slot)) != 0) {
+        } else if ((bits->free >> slot % 64 & 1) == 0 && xb_span_tag(span, slot) != 0) {
             return false;
         }
     }

@@ -11,15 +11,17 @@
  *
  * A span is one piece of heap memory:
  *
- *     xb_span │ xb_slot_bits for each 64 slots │ xb_slot_entry for each slot │ length, if there is one slot
- * only
- *
- *     entry     tag         16 bits
- *               use         bit 15      reserved
- *                           bit 14      linked, in slots of at most 32 bytes
- *                           the rest    slot size - length
- *     length    bit 31      reserved, as in use; 4 bytes
+ *     xb_span │ xb_slot_bits for each 64 slots │ entries │ pad │ length for each slot (4 bytes; only if slots
+ *                                                                exceed 128 bytes)
+ *     entries   for each 4 slots: 4 tags of 2 bytes, 4 uses of 1 byte
+ *     use       bit 7       reserved             } slots of at most 128 bytes only;
+ *               bit 6       linked               } bit 6 is "linked" up to 32 bytes,
+ *               the rest    slot size - length   } else it belongs to the rest
+ *     length    bit 31      reserved
  *               the rest    the length, or the capacity of a reserved slot
+ *
+ * Tags are aligned, so that guests can change them by atomic operations, and near their uses, so that one
+ * cache line has both.
  *
  * Taking and freeing a slot take the same few instructions however full a span is: free_words says which
  * words have free bits.
@@ -48,11 +50,6 @@ typedef struct xb_slot_bits {
     uint64_t guests; /* freed by guests, and not in quarantine yet */
 } xb_slot_bits;
 
-typedef struct xb_slot_entry {
-    uint16_t tag;
-    uint16_t use;
-} xb_slot_entry;
-
 /* What debug/ keeps for a span of adapters; its own data follow. */
 typedef struct xb_span_tables {
     size_t size; /* in bytes, all of it */
@@ -68,9 +65,9 @@ typedef struct xb_span {
     xb_region *region;
     uint64_t free_words;       /* bit k: bits[k].free is not 0 */
     uint64_t quarantine_words; /* bit k: bits[k].quarantine is not 0 */
-    xb_slot_entry *entries;    /* by slot */
-    uint32_t *length;          /* of the only slot; NULL if the entries tell the lengths */
-    uint32_t slot_size;        /* in bytes */
+    uint8_t *entries;
+    uint32_t *lengths;  /* by slot; NULL if the entries tell the lengths */
+    uint32_t slot_size; /* in bytes */
     uint32_t slots;
     uint32_t reciprocal; /* 2^32 / slot_size, rounded up; 0 for a single slot */
     struct xb_span *next_quarantine;
@@ -171,12 +168,16 @@ static inline uint32_t xb_slot_at(uint64_t distance, uint32_t reciprocal) {
 
 /* ---- Entries ---- */
 
-static inline xb_slot_entry *xb_span_entry(const xb_span *span, uint32_t slot) {
-    return span->entries + slot;
+static inline uint16_t *xb_slot_tag(uint8_t *entries, uint32_t slot) {
+    return (uint16_t *)(void *)(entries + 2 * (size_t)slot + (slot & ~3U));
 }
 
-static inline uint16_t xb_slot_tag(const xb_slot_entry *entry) {
-    return XB_LOAD_ACQUIRE(entry->tag);
+static inline uint8_t *xb_slot_use(uint8_t *entries, uint32_t slot) {
+    return entries + slot + 2 * (size_t)(slot & ~3U) + 8;
+}
+
+static inline uint16_t xb_span_tag(const xb_span *span, uint32_t slot) {
+    return XB_LOAD_ACQUIRE(*xb_slot_tag(span->entries, slot));
 }
 
 /* Whether the slot with this tag is taken. */
@@ -184,65 +185,58 @@ static inline bool xb_tag_is_taken(uint16_t tag) {
     return (tag & 1) != 0;
 }
 
-/* Increments the tag: the slot is taken or freed. Returns the new one; 0 says that it is retired. */
-static inline uint16_t xb_slot_next_tag(xb_slot_entry *entry) {
-    uint16_t tag = (uint16_t)(XB_LOAD_RELAXED(entry->tag) + 1U);
-    XB_STORE_RELEASE(entry->tag, tag);
-    return tag;
-}
-
 /* The id of the buffer in a slot with this tag. */
 static inline uint64_t xb_slot_id(const xb_span *span, uint16_t tag) {
     return span->id ^ tag;
 }
 
-/* What a taken slot is used for. The values are bits of its entry. */
+/* What a taken slot is used for. The values are bits of its use. */
 typedef enum xb_use {
     XB_USE_CODE = 0,
-    XB_USE_LINKED = 0x4000,  /* a stub: its code links to other code (see xb_arena_links) */
-    XB_USE_RESERVED = 0x8000 /* no code yet */
+    XB_USE_LINKED = 0x40,  /* a stub: its code links to other code (see xb_arena_links) */
+    XB_USE_RESERVED = 0x80 /* no code yet */
 } xb_use;
 
-/* Linked slots are at most this large, so that slot size - length leaves bit 14 of the entry alone. */
+/* Linked slots are at most this large, so that slot size - length leaves bit 6 of the use alone. */
 #define XB_MAX_LINKED_SLOT 32U
 
-/* Bit 31 of the length of the only slot. */
+/* Bit 31 of an element of lengths. */
 #define XB_LENGTH_RESERVED 0x80000000U
 
-/* Whether the slot with this entry can be linked: a quick test that is exact for slots of at most
- * XB_MAX_LINKED_SLOT, and may be true for larger ones. */
-static inline bool xb_span_may_be_linked(const xb_slot_entry *entry) {
-    return (entry->use & XB_USE_LINKED) != 0;
+/* Whether a slot can be linked: a quick test that is exact for slots of at most XB_MAX_LINKED_SLOT, and may
+ * be true for larger ones. */
+static inline bool xb_span_may_be_linked(const xb_span *span, uint32_t slot) {
+    return (*xb_slot_use(span->entries, slot) & XB_USE_LINKED) != 0;
 }
 
 /* Whether a taken slot is linked. */
-static inline bool xb_span_is_linked(const xb_span *span, const xb_slot_entry *entry) {
-    return xb_span_may_be_linked(entry) && span->slot_size <= XB_MAX_LINKED_SLOT;
+static inline bool xb_span_is_linked(const xb_span *span, uint32_t slot) {
+    return xb_span_may_be_linked(span, slot) && span->slot_size <= XB_MAX_LINKED_SLOT;
 }
 
 /* Whether a taken slot is reserved. */
-static inline bool xb_span_is_reserved(const xb_span *span, const xb_slot_entry *entry) {
-    return span->length == NULL ? (entry->use & XB_USE_RESERVED) != 0
-                                : (*span->length & XB_LENGTH_RESERVED) != 0;
+static inline bool xb_span_is_reserved(const xb_span *span, uint32_t slot) {
+    return span->lengths == NULL ? (*xb_slot_use(span->entries, slot) & XB_USE_RESERVED) != 0
+                                 : (span->lengths[slot] & XB_LENGTH_RESERVED) != 0;
 }
 
 /* The length of a taken slot's code, or the capacity of a reserved slot. */
-static inline size_t xb_span_length(const xb_span *span, const xb_slot_entry *entry) {
-    if (span->length != NULL) {
-        return *span->length & ~XB_LENGTH_RESERVED;
+static inline size_t xb_span_length(const xb_span *span, uint32_t slot) {
+    if (span->lengths != NULL) {
+        return span->lengths[slot] & ~XB_LENGTH_RESERVED;
     }
     uint32_t bits = XB_USE_RESERVED;
     bits |= span->slot_size <= XB_MAX_LINKED_SLOT ? (uint32_t)XB_USE_LINKED : 0;
-    return span->slot_size - (entry->use & ~bits);
+    return span->slot_size - (*xb_slot_use(span->entries, slot) & ~bits);
 }
 
 /* Sets length (1 to slot_size) and use of a slot. XB_USE_LINKED only if slots are at most XB_MAX_LINKED_SLOT.
  */
-static inline void xb_span_set_length(xb_span *span, xb_slot_entry *entry, size_t length, xb_use use) {
-    if (span->length == NULL) {
-        entry->use = (uint16_t)((span->slot_size - length) | (uint32_t)use);
+static inline void xb_span_set_length(xb_span *span, uint32_t slot, size_t length, xb_use use) {
+    if (span->lengths == NULL) {
+        *xb_slot_use(span->entries, slot) = (uint8_t)((span->slot_size - length) | (uint32_t)use);
     } else {
-        *span->length = (uint32_t)length | (use == XB_USE_RESERVED ? XB_LENGTH_RESERVED : 0);
+        span->lengths[slot] = (uint32_t)length | (use == XB_USE_RESERVED ? XB_LENGTH_RESERVED : 0);
     }
 }
 

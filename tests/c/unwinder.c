@@ -259,7 +259,7 @@ static void wear_out(void) {
                 static const uint16_t last = 0xfffe;
                 bool is_free = (xb_span_bits(span)[slot / 64].free >> slot % 64 & 1) != 0;
                 if (is_free && xb_is_adapter_class(span->class_)) {
-                    memcpy(xb_span_entry(span, slot), &last, sizeof last);
+                    *xb_slot_tag(span->entries, slot) = last;
                 }
             }
         }
