@@ -187,9 +187,12 @@ pub struct execbuf_placement {
  - A program that uses keys of its own must not free a key to which threads still have access: the next
    owner of the key, perhaps this library, could not revoke it.
 
- Thread safety: every function may be called from any thread on any pool. The lock of a pool is biased to
- the first thread that takes it eight times in a row: to that thread it costs no atomic instruction (Linux
- 4.14, for membarrier(2)), to others a system call. The bias ends when others have taken the lock 16 times.*/
+ Thread safety: every function may be called from any thread on any pool. Each thread that publishes in a
+ pool has an arena there, a part of the pool with memory of its own. On Linux 4.14 or newer (which has
+ membarrier(2)) the thread takes no lock there, and publishing and freeing its code costs no atomic
+ instruction. A thread that frees code of another one takes no lock either; the memory is used again by the
+ thread that published, or given back when more than 1 MiB is free. Statistics, lookups and rewriting stop
+ the owner of an arena for a moment, which needs a system call. On other systems all threads share a lock.*/
 #[repr(C)]
 #[derive(Debug)]
 pub struct execbuf_pool {
@@ -664,9 +667,9 @@ unsafe extern "C" {
 
  The handle equals the one that the buffer was made with. It may be stale as soon as the call returns,
  unless the caller prevents other threads from freeing the buffer. The call takes time in proportion to the
- number of pools, regions and dedicated mappings of the process. It takes the lock of each pool. For a
- lock that is biased to another thread, this needs a system call and counts towards ending the bias (see
- "Pool"). So the function is not for frequent use. It is not async-signal-safe.
+ number of pools, regions and dedicated mappings of the process. It takes the lock of each arena, which
+ needs a system call if another thread owns it (see "Pool"). So the function is not for frequent use. It is
+ not async-signal-safe.
 
  Returns: EXECBUF_OK           out is the buffer;
           EXECBUF_E_NULL       out is NULL;
@@ -685,8 +688,9 @@ unsafe extern "C" {
     pub fn execbuf_stale_count() -> u64;
     /** Makes a pool. It requests memory for code at its first use.
 
- A process can have 8191 pools. A pool counts until it and all of its buffers are freed. The pool that the
- library makes for execbuf_thunk_new is one of them.
+ The pool has an arena, a part of its own, for each thread that has published in it; the arena of a thread
+ that has ended goes to the next one. A process can have 32767 arenas. If there are no more, a thread uses
+ the arena of another one. An arena counts until its pool and all buffers in it are freed.
 
  Returns: EXECBUF_OK                   the pool is made;
           EXECBUF_E_NULL               out is NULL, or the placement has a distance without near_to;
@@ -695,7 +699,6 @@ unsafe extern "C" {
           EXECBUF_E_BACKENDS           the set of backends has an unknown one or none that may be used here;
                                        or the choice for the process is wrong (see execbuf_set_backends);
           EXECBUF_E_TOO_LARGE          the name is longer than EXECBUF_POOL_NAME_MAX;
-          EXECBUF_E_TOO_MANY_POOLS     the process has 8191 pools;
           EXECBUF_E_NO_MEMORY          no memory is left;
           EXECBUF_E_DENIED             the system refused to register fork handlers;
           EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
@@ -979,7 +982,7 @@ unsafe extern "C" {
           EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
           EXECBUF_E_BACKENDS           pool is NULL, and the choice of backends is wrong (see
                                        execbuf_set_backends);
-          EXECBUF_E_TOO_MANY_POOLS     pool is NULL, and the process has 8191 pools;
+          EXECBUF_E_TOO_MANY_POOLS     the pool has no arena yet, and all arenas are in use;
           EXECBUF_E_DENIED             the system refused every way to make memory executable; or the
                                        culprit is "_Unwind_Find_FDE", and the unwinder does not find the
                                        thunk's code, wherever it is (a fault of libgcc 13.0 to 14.2);

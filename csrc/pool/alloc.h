@@ -20,19 +20,18 @@ XB_PRIVATE_BEGIN
  *      use:    what the slot is for.
  * Out: out:    the handle. */
 XB_INLINE uint8_t *xb_alloc_from_span(xb_span *span, size_t length, xb_use use, execbuf *out) {
-    xb_region *region = span->region;
     uint32_t slot = xb_span_take(span);
-    uint16_t *tag = xb_slot_tag(span->entries, slot);
-    uint16_t taken = (uint16_t)(*tag + 1U); /* guests do not change the tag of a free slot */
     uint8_t *address = xb_span_address(span, slot);
-    uint8_t *rw = xb_region_writable(region, address);
-    xb_span_set_length(span, slot, length, use);
-    XB_STORE_RELEASE(*tag, taken);
-    region->live++;
     out->entry = address;
     out->length = use == XB_USE_RESERVED ? 0 : length;
+    xb_span_set_length(span, slot, length, use);
+    uint16_t *tag = xb_slot_tag(span->entries, slot);
+    uint16_t taken = (uint16_t)(*tag + 1U); /* guests do not change the tag of a free slot */
+    XB_STORE_RELEASE(*tag, taken);
     out->id = xb_slot_id(span, taken);
-    return rw;
+    xb_region *region = span->region;
+    region->live++;
+    return xb_region_writable(region, address);
 }
 
 /* Takes a slot from the first span of a class: two bit searches.

@@ -41,14 +41,18 @@ XB_EXTERNAL_NOINLINE execbuf_status xb_put_finish(uint8_t *rw, const execbuf *ou
 XB_INLINE execbuf_status xb_pool_put(execbuf_pool *pool, execbuf *out, const void *code, size_t length,
                                      execbuf_error *error) {
     xb_arena *arena = xb_pool_arena(pool);
-    if (XB_UNLIKELY(arena == NULL || length - 1 >= arena->fast_limit || xb_prim_is_clone() ||
-                    !xb_try_lock_biased(&arena->lock))) {
+    if (XB_UNLIKELY(arena == NULL)) {
         return xb_put_slowly(pool, out, code, length, error);
+    }
+    /* From here on the pool is arena->pool, which leaves a register for something else. */
+    if (XB_UNLIKELY(length - 1 >= arena->fast_limit || xb_prim_is_clone() ||
+                    !xb_try_lock_biased(&arena->lock))) {
+        return xb_put_slowly(arena->pool, out, code, length, error);
     }
     uint8_t *rw = xb_alloc_listed(arena, xb_size_class(length), length, XB_USE_CODE, out);
     xb_unlock_biased(&arena->lock);
     if (XB_UNLIKELY(rw == NULL)) {
-        return xb_put_slowly(pool, out, code, length, error);
+        return xb_put_slowly(arena->pool, out, code, length, error);
     }
     if (!xb_slot_fits_two_words(length)) {
         return xb_put_finish(rw, out, code, length, error);
