@@ -197,18 +197,26 @@ execbuf_status xb_pool_claim(execbuf_pool *pool, xb_arena **out, execbuf_error *
 
 /* ---- The end of a thread ---- */
 
+/* Gives up an arena that the calling thread owns. */
+static void leave_arena(xb_arena *arena) {
+    (void)xb_reclaim(arena, false); /* guests leave it to the owner; nobody is there next */
+    xb_prim_lock();
+    xb_lock_slow(&arena->lock);
+    xb_lock_disown(&arena->lock);
+    xb_unlock_slow(&arena->lock);
+    xb_prim_unlock();
+}
+
 /* Other threads free what this one has published, and the next thread takes the arena over. */
 void xb_pools_thread_ends(void) {
     xb_prim_lock();
-    for (uint32_t number = 1; number <= xb_registry_count(); number++) {
-        xb_biased_lock *lock = &xb_registry[number]->lock;
-        if (xb_is_owner(lock)) {
-            xb_lock_slow(lock);
-            xb_lock_disown(lock);
-            xb_unlock_slow(lock);
+    uint32_t count = xb_registry_count();
+    xb_prim_unlock();
+    for (uint32_t number = 1; number <= count; number++) {
+        if (xb_is_owner(&xb_registry[number]->lock)) {
+            leave_arena(xb_registry[number]);
         }
     }
-    xb_prim_unlock();
 }
 
 /* ---- Making and freeing pools ---- */

@@ -129,8 +129,8 @@ static size_t bytes_in(const xb_region *region) {
 
 /* Adds what an arena has. */
 static void add_stats(xb_arena *arena, execbuf_pool_stats *stats) {
-    (void)xb_reclaim(arena, false); /* what guests have freed is not live any more */
-    xb_arena_lock(arena);
+    xb_arena_lock_alone(arena);
+    xb_reclaim_guests(arena); /* what they have freed is not live any more */
     stats->live += arena->large_count;
     stats->bytes += arena->large_bytes;
     stats->mapped += arena->large_size;
