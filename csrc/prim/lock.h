@@ -51,9 +51,9 @@
 XB_PRIVATE_BEGIN
 
 typedef struct xb_biased_lock {
+    /* The inner lock keeps the two sides apart: guests do not take the owner's cache line away. */
     uint64_t guests;   /* the lower half: how many guests are inside; the rest: see xb_leave_as_guest */
-    uint64_t space[8]; /* the inner lock: a pthread_mutex_t or an SRWLOCK. It keeps the two sides apart: guests
-                          do not make the owner's cache line move to another processor */
+    uint64_t space[8]; /* the inner lock: a pthread_mutex_t or an SRWLOCK */
     uintptr_t owner;   /* a thread (its xb_this_thread) or XB_NO_OWNER */
     uint32_t busy;     /* written by the owner: it is on its fast path */
     uint32_t asked;    /* 1 while a thread has, or waits for, the inner lock to be alone */
