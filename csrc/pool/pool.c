@@ -68,7 +68,8 @@ static xb_arena *map_find(const execbuf_pool *pool) {
     for (uint32_t i = index; i < index + MAP_DISTANCE; i++) {
         if (XB_LOAD_ACQUIRE(map->entries[i].thread) == self) {
             xb_arena *arena = XB_LOAD_ACQUIRE(map->entries[i].arena);
-            if (xb_is_owner(&arena->lock)) {
+            /* Where locks have no owners, every thread has the number 0, which an empty entry has, too. */
+            if (arena != NULL && xb_is_owner(&arena->lock)) {
                 return arena;
             }
         }
