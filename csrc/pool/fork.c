@@ -45,7 +45,7 @@ void xb_pools_before_fork(void) {
     for (uint32_t number = 1; number <= locked_count; number++) {
         xb_biased_lock *lock = &xb_registry[number]->lock;
         xb_lock_ask(lock);
-        has_owners |= xb_has_owner(lock) && !xb_is_owner(lock);
+        has_owners |= xb_has_owner(lock); /* also this thread: its arenas may have guests */
     }
     if (has_owners) {
         xb_lock_fence();
