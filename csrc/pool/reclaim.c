@@ -256,6 +256,7 @@ static void unlock_and_free(xb_arena *arena, xb_region *regions) {
         leave_range(arena, regions);
     }
     bool over = is_over(arena);
+    arena->is_freed &= !over; /* a thread that locks it next does not end it once more */
     xb_arena_unlock(arena);
     free_regions(regions);
     if (over) {

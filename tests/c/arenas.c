@@ -1,6 +1,7 @@
 /* Arenas: each thread that publishes in a pool has one; frees by other threads; threads that end. */
 
 #include "../../csrc/pool/pool.h"
+#include "../../csrc/pool/reclaim.h"
 
 #include "meet.h"
 #include "pool_threads.h"
@@ -193,6 +194,43 @@ static void a_race_of_two_frees_frees_once(void) {
     check_empty(shared);
 }
 
+/* ---- The end of an arena ---- */
+
+static void *free_kept(void *unused) {
+    release(&kept);
+    return unused;
+}
+
+static void *reclaim(void *arena) {
+    (void)xb_reclaim((xb_arena *)arena, false);
+    return NULL;
+}
+
+static bool has_regions(xb_arena *arena) {
+    xb_arena_lock(arena);
+    bool any = arena->regions != NULL;
+    xb_arena_unlock(arena);
+    return any;
+}
+
+/* A thread frees the last buffer, and waits for the process's lock when it has unlocked the arena, to end it.
+ * Another one has freed the last buffer of another region just before, so it reclaims now. */
+static void an_arena_ends_once(void) {
+    shared = new_pool();
+    kept = publish(shared, 1);
+    xb_arena *arena = shared->arenas;
+    execbuf_pool_free(shared);
+    xb_prim_lock();
+    pthread_t last;
+    CHECK(pthread_create(&last, NULL, free_kept, NULL) == 0);
+    while (has_regions(arena)) {
+        (void)sched_yield();
+    }
+    in_thread(reclaim, arena); /* would wait for ever */
+    xb_prim_unlock();
+    CHECK(pthread_join(last, NULL) == 0);
+}
+
 int main(void) {
     (void)alarm(seconds(120));
     look_at_speed();
@@ -200,6 +238,7 @@ int main(void) {
     RUN(memory_comes_back_although_the_owner_is_idle);
     RUN(what_another_thread_frees_is_used_again);
     RUN(a_race_of_two_frees_frees_once);
+    RUN(an_arena_ends_once);
     (void)printf("ok\n");
     return 0;
 }
