@@ -19,10 +19,10 @@ void xb_index_add(xb_arena *arena, xb_span *span) {
     xb_span_place *place = &arena->places[span->number];
     arena->unused_place = place->u.next_unused;
     place->span = span;
-    place->start = span->start;
+    XB_STORE_RELEASE(place->start, span->start);
     place->distance = span->region->distance;
     place->slot_size = span->slot_size;
-    place->reciprocal = span->reciprocal;
+    XB_STORE_RELEASE(place->reciprocal, span->reciprocal);
     place->u.entries = span->entries;
     uint64_t id = (uint64_t)arena->number << XB_SPAN_BITS | span->number;
     id = id << XB_SERIAL_BITS | place->serial++;

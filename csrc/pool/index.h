@@ -98,13 +98,16 @@ XB_INLINE bool xb_index_find(xb_arena *arena, const execbuf *buffer, xb_slot_ref
     }
     const xb_span_place *place = &arena->places[number];
     uint32_t slots = XB_LOAD_ACQUIRE(place->slots); /* first: see xb_index_add */
-    uint32_t slot = xb_slot_at((uintptr_t)buffer->entry - (uintptr_t)place->start, place->reciprocal);
-    if (XB_UNLIKELY(slot >= slots || place->start + (size_t)slot * place->slot_size != buffer->entry)) {
+    const uint8_t *start =
+        XB_LOAD_RELAXED(place->start); /* if slots is 0, xb_index_add may be writing them */
+    uint32_t slot =
+        xb_slot_at((uintptr_t)buffer->entry - (uintptr_t)start, XB_LOAD_RELAXED(place->reciprocal));
+    if (XB_UNLIKELY(slot >= slots || start + (size_t)slot * place->slot_size != buffer->entry)) {
         return false;
     }
     xb_span *span = place->span;
     uint16_t tag = XB_LOAD_ACQUIRE(*xb_slot_tag(place->u.entries, slot));
-    XB_PREFETCH_WRITE(place->start + (size_t)slot * place->slot_size + place->distance);
+    XB_PREFETCH_WRITE(start + (size_t)slot * place->slot_size + place->distance);
     ref->arena = arena;
     ref->region = span->region;
     ref->span = span;

@@ -98,7 +98,7 @@ xb_registry_added xb_registry_add(xb_arena **out, const xb_pool_options *options
 
 void xb_registry_remove(xb_arena *arena) {
     xb_pool_remove(arena);
-    xb_lock(&arena->lock);
+    xb_lock_slow(&arena->lock); /* alone: guests with stale handles read the places */
     struct xb_span_place *places = arena->places;
     const xb_arena_links *links = arena->links;
     void *links_data = arena->links_data;

@@ -231,6 +231,35 @@ static void an_arena_ends_once(void) {
     CHECK(pthread_join(last, NULL) == 0);
 }
 
+static execbuf stale;
+static atomic_bool is_over;
+
+static void *free_stale(void *unused) {
+    while (!atomic_load(&is_over)) {
+        execbuf copy = stale;
+        CHECK(execbuf_free(&copy) == EXECBUF_E_STALE);
+    }
+    return unused;
+}
+
+/* ThreadSanitizer sees a race if the other thread reads the arena meanwhile. */
+static void a_stale_handle_is_refused_while_its_arena_ends_and_begins_again(void) {
+    pthread_t other;
+    uint32_t rounds = some(2000);
+    for (uint32_t round = 0; round < rounds; round++) {
+        shared = new_pool();
+        execbuf buffer = publish(shared, round);
+        if (round == 0) {
+            stale = buffer;
+        }
+        release(&buffer);
+        execbuf_pool_free(shared);
+        CHECK(round > 0 || pthread_create(&other, NULL, free_stale, NULL) == 0);
+    }
+    atomic_store(&is_over, true);
+    CHECK(pthread_join(other, NULL) == 0);
+}
+
 int main(void) {
     (void)alarm(seconds(120));
     look_at_speed();
@@ -239,6 +268,7 @@ int main(void) {
     RUN(what_another_thread_frees_is_used_again);
     RUN(a_race_of_two_frees_frees_once);
     RUN(an_arena_ends_once);
+    RUN(a_stale_handle_is_refused_while_its_arena_ends_and_begins_again);
     (void)printf("ok\n");
     return 0;
 }
