@@ -172,8 +172,8 @@ static xb_registry_added make_arena(execbuf_pool *pool, bool can_own, xb_arena *
 
 execbuf_status xb_pool_claim(execbuf_pool *pool, xb_arena **out, execbuf_error *error) {
     xb_prim_check_fork();
-    xb_arena *arena = XB_LOAD_ACQUIRE(pool->shared);
-    arena = arena != NULL ? arena : map_find(pool);
+    xb_arena *arena = map_find(pool);
+    arena = arena != NULL ? arena : XB_LOAD_ACQUIRE(pool->shared);
     if (arena == NULL) {
         xb_registry_added added = XB_REGISTRY_ADDED;
         bool can_own = xb_prim_watch_thread();

@@ -4,6 +4,10 @@
 
 #include "pool_faults.h"
 
+#if LADDER
+#include <pthread.h>
+#endif
+
 /* The buffers of a scenario that publishes a batch. */
 enum { BATCH = 3 };
 static execbuf batch[BATCH];
@@ -254,9 +258,39 @@ static void pool_new_reports_lack_of_memory(void) {
     execbuf_pool_free(pool);
 }
 
+#if LADDER
+
+static void *publish_without_watch(void *unused) {
+    arm("pthread_setspecific", 0, true);
+    CHECK(publish_size(&buffer, 1, 10) == EXECBUF_OK);
+    disarm();
+    return unused;
+}
+
+static uint64_t arena_of(const execbuf *in_pool) {
+    return in_pool->id >> 48; /* see csrc/pool/index.h */
+}
+
+/* If the end of a thread cannot be noticed, it publishes in an arena that all such threads share. Threads
+ * with arenas of their own stay there. */
+static void owners_keep_their_arenas_when_a_thread_cannot_have_one(void) {
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    CHECK(publish_size(&old, 1, 10) == EXECBUF_OK);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, publish_without_watch, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    execbuf other;
+    CHECK(publish_size(&other, 1, 5000) == EXECBUF_OK); /* needs a new span */
+    CHECK(arena_of(&other) == arena_of(&old));
+    CHECK(execbuf_free(&other) == EXECBUF_OK && execbuf_free(&buffer) == EXECBUF_OK &&
+          execbuf_free(&old) == EXECBUF_OK);
+    execbuf_pool_free(pool);
+}
+#endif
+
 int main(void) {
     RUN(pool_new_reports_lack_of_memory);
 #if LADDER
+    RUN(owners_keep_their_arenas_when_a_thread_cannot_have_one);
     all_scenarios("memfd", true);
     variants = 4; /* the error code makes no difference for the rest */
     always[0] = "memfd_create";
