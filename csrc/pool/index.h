@@ -98,10 +98,10 @@ XB_INLINE bool xb_index_find(xb_arena *arena, const execbuf *buffer, xb_slot_ref
     }
     const xb_span_place *place = &arena->places[number];
     uint32_t slots = XB_LOAD_ACQUIRE(place->slots); /* first: see xb_index_add */
-    const uint8_t *start =
-        XB_LOAD_RELAXED(place->start); /* if slots is 0, xb_index_add may be writing them */
-    uint32_t slot =
-        xb_slot_at((uintptr_t)buffer->entry - (uintptr_t)start, XB_LOAD_RELAXED(place->reciprocal));
+    /* If slots is 0, xb_index_add may be writing the next two. */
+    const uint8_t *start = XB_LOAD_RELAXED(place->start);
+    uint32_t reciprocal = XB_LOAD_RELAXED(place->reciprocal);
+    uint32_t slot = xb_slot_at((uintptr_t)buffer->entry - (uintptr_t)start, reciprocal);
     if (XB_UNLIKELY(slot >= slots || start + (size_t)slot * place->slot_size != buffer->entry)) {
         return false;
     }

@@ -319,8 +319,7 @@ void xb_reclaim_all(void) {
     for (uint32_t number = xb_registry_count(); number >= 1; number--) {
         xb_arena *arena = xb_registry[number];
         if (is_used(arena)) {
-            arena->pool->is_freed =
-                true; /* it goes with its last arena, whether or not its user has freed it */
+            arena->pool->is_freed = true; /* it goes with its last arena */
             xb_reclaim_arena(arena);
         }
         if (is_used(arena)) {
