@@ -51,12 +51,15 @@
 XB_PRIVATE_BEGIN
 
 typedef struct xb_biased_lock {
-    /* The inner lock keeps the two sides apart: guests do not take the owner's cache line away. */
-    uint64_t guests;   /* the lower half: how many guests are inside; the rest: see xb_leave_as_guest */
-    uint64_t space[8]; /* the inner lock: a pthread_mutex_t or an SRWLOCK */
-    uintptr_t owner;   /* a thread (its xb_this_thread) or XB_NO_OWNER */
-    uint32_t busy;     /* written by the owner: it is on its fast path */
-    uint32_t asked;    /* 1 while a thread has, or waits for, the inner lock to be alone */
+    /* The lower half: how many guests are inside; the rest: see xb_leave_as_guest. Aligned on 32 bits, too.
+     */
+    _Alignas(8) uint64_t guests;
+    /* The inner lock: a pthread_mutex_t or an SRWLOCK. It is between the two sides, so that guests do not
+     * take the owner's cache line away. */
+    uint64_t space[8];
+    uintptr_t owner; /* a thread (its xb_this_thread) or XB_NO_OWNER */
+    uint32_t busy;   /* written by the owner: it is on its fast path */
+    uint32_t asked;  /* 1 while a thread has, or waits for, the inner lock to be alone */
 } xb_biased_lock;
 
 /* Makes a lock that nobody holds and that has no owner, in memory of any content. */
