@@ -20,6 +20,10 @@
  *   XB_UNCHECKED_CALLS  clang does not check the function's indirect calls. Its checks (-fsanitize=cfi, kcfi
  *                       and function) know only functions that were compiled together with the caller.
  *
+ * In declarations of variables and members:
+ *
+ *   XB_ALIGNED_8        aligned to 8 bytes, also on 32 bits. Atomic operations on 64 bits need it
+ *
  * In expressions:
  *
  *   XB_UNLIKELY(condition)           the condition, which is rarely true
@@ -35,6 +39,7 @@
 #define XB_COLD static __attribute__((noinline, cold))
 #define XB_EXTERNAL_NOINLINE __attribute__((noinline))
 #define XB_EXTERNAL_COLD __attribute__((noinline, cold))
+#define XB_ALIGNED_8 __attribute__((aligned(8)))
 #define XB_UNLIKELY(condition) __builtin_expect((condition), 0)
 #define XB_PREFETCH_WRITE(address) __builtin_prefetch((address), 1)
 #define XB_LOAD_ACQUIRE(object) __atomic_load_n(&(object), __ATOMIC_ACQUIRE)
@@ -49,6 +54,7 @@
 #define XB_COLD static
 #define XB_EXTERNAL_NOINLINE
 #define XB_EXTERNAL_COLD
+#define XB_ALIGNED_8
 #define XB_UNLIKELY(condition) (condition)
 #define XB_PREFETCH_WRITE(address) ((void)(address))
 /* MSVC: on x86, plain accesses of aligned words are ordered like this by the processor. The last two serve

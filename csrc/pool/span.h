@@ -43,9 +43,9 @@
 
 XB_PRIVATE_BEGIN
 
-/* The states of 64 slots, one bit each. What guests change is aligned on 32 bits, too. */
+/* The states of 64 slots, one bit each. */
 typedef struct xb_slot_bits {
-    _Alignas(8) uint64_t free;
+    uint64_t free XB_ALIGNED_8;
     uint64_t quarantine;
     uint64_t guests; /* freed by guests, and not in quarantine yet */
 } xb_slot_bits;
@@ -71,9 +71,9 @@ typedef struct xb_span {
     uint32_t slots;
     uint32_t reciprocal; /* 2^32 / slot_size, rounded up; 0 for a single slot */
     struct xb_span *next_quarantine;
-    _Alignas(8) uint64_t guest_words; /* bit k: bits[k].guests is not 0 */
-    struct xb_span *next_guest;       /* in the list of spans in which guests have freed slots */
-    struct xb_span *next;             /* in the list of its class */
+    uint64_t guest_words XB_ALIGNED_8; /* bit k: bits[k].guests is not 0 */
+    struct xb_span *next_guest;        /* in the list of spans in which guests have freed slots */
+    struct xb_span *next;              /* in the list of its class */
     struct xb_span *previous;
     uint32_t number; /* in the arena */
     uint32_t page;   /* its run in the region */

@@ -51,9 +51,8 @@
 XB_PRIVATE_BEGIN
 
 typedef struct xb_biased_lock {
-    /* The lower half: how many guests are inside; the rest: see xb_leave_as_guest. Aligned on 32 bits, too.
-     */
-    _Alignas(8) uint64_t guests;
+    /* The lower half: how many guests are inside; the rest: see xb_leave_as_guest. */
+    uint64_t guests XB_ALIGNED_8;
     /* The inner lock: a pthread_mutex_t or an SRWLOCK. It is between the two sides, so that guests do not
      * take the owner's cache line away. */
     uint64_t space[8];
