@@ -32,8 +32,8 @@ pub use builder::ExecPoolBuilder;
 ///
 /// # Threads and fork
 ///
-/// A pool is `Send` and `Sync`. Its lock is biased: the first thread that takes it eight times in a row then takes it
-/// without an atomic instruction, until other threads take it often.
+/// A pool is `Send` and `Sync`. On Linux, each thread that publishes has a part of the pool of its own, so that threads
+/// do not wait for each other. On other systems all threads share a lock.
 ///
 /// A `fork` freezes all regions in both processes, which share them. Frozen code can be called and dropped, but
 /// [rewriting](ExecBuffer::rewrite) it is an error. New code goes to new regions.
@@ -201,7 +201,7 @@ impl ExecPool {
         }
     }
 
-    /// Finds the piece of code that contains an address. It takes the pool's lock, so signal handlers must not call it.
+    /// Finds the piece of code that contains an address. It takes locks, so signal handlers must not call it.
     ///
     /// # Examples
     ///

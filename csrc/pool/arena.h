@@ -74,7 +74,7 @@ struct xb_arena {
     struct xb_arena *next; /* in the list of the pool's arenas */
 
     uint32_t leaving; /* threads that are taking regions out of the pool's range of addresses */
-    bool is_freed;    /* by its user; what it published may still be alive */
+    bool is_freed;    /* with its pool; what it published may still be alive */
     bool must_sweep;  /* there may be frozen regions without live slots, which can be unmapped */
 
     /* Slots. */

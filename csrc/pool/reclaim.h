@@ -98,13 +98,13 @@ bool xb_reclaim_is_due(const xb_arena *arena, const xb_region *region);
  *     spans:   a list, by next. */
 void xb_reclaim_unlock(xb_arena *arena, xb_region *regions, xb_span *spans);
 
-/* Ends the use of an arena by its user. Its memory is reclaimed as its last buffers are freed.
+/* Ends the use of an arena by the user of its pool. Its memory is reclaimed as its last buffers are freed.
  *
  * Preconditions: no lock is held. No other thread uses the arena, but to free its buffers. */
 void xb_reclaim_arena(xb_arena *arena);
 
 /* Frees all arenas, and the memory of those in which nothing is alive. Of the others, live code stays, and
- * what unwinders know of it, but writable views go. Nothing in arena/ may be called afterwards.
+ * what unwinders know of it, but writable views go. Nothing in pool/ may be called afterwards.
  *
  * Preconditions: no other thread is in the library, and no lock is held. */
 void xb_reclaim_all(void);

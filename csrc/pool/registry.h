@@ -3,7 +3,7 @@
  * The memory of an arena is never freed, but serves the next arena. So any handle, however old or wrong, can
  * be checked safely: the arena that its id names can be locked and looked into.
  *
- * An arena counts as over when its user has freed it and nothing that it published is alive; then
+ * An arena counts as over when its pool was freed and nothing that it published is alive; then
  * xb_registry_remove makes its memory available. */
 #ifndef XB_POOL_REGISTRY_H
 #define XB_POOL_REGISTRY_H
@@ -33,7 +33,7 @@ typedef enum xb_registry_added {
  *
  * Preconditions: no lock is held.
  * Returns: XB_REGISTRY_ADDED, or why there is no arena.
- * Out: out:     the arena; unchanged on failure.
+ * Out: out:     the arena; NULL on failure.
  * In:  options: they are copied. */
 xb_registry_added xb_registry_add(xb_arena **out, const xb_pool_options *options);
 

@@ -89,7 +89,7 @@ static void each_thread_can_have_a_pool(void) {
     in_threads(THREADS, use_a_private_pool);
 }
 
-/* The owner of a pool's lock publishes and frees all the time, while two visitors publish a few times. */
+/* The owner of an arena publishes and frees all the time, while two visitors publish a few times. */
 enum { MOST_POOLS = 100 };
 static execbuf_pool *visited[MOST_POOLS];
 static uint32_t pool_count;
