@@ -191,6 +191,60 @@ void xb_prim_sync(const uint8_t *rx, const uint8_t *rw, size_t size);
  *          always, because xb_prim_sync reaches all threads. */
 bool xb_prim_barrier(void);
 
+/* ---- Regions that forked processes share ---- */
+
+/* A set of pages of a region, by their number. No region has more. */
+#define XB_PRIM_MOST_PAGES 2048U
+typedef struct xb_prim_pages {
+    uint64_t bits[XB_PRIM_MOST_PAGES / 64];
+} xb_prim_pages;
+
+static inline bool xb_prim_has_page(const xb_prim_pages *pages, size_t page) {
+    return (pages->bits[page / 64] >> page % 64 & 1) != 0;
+}
+
+static inline void xb_prim_add_page(xb_prim_pages *pages, size_t page) {
+    pages->bits[page / 64] |= (uint64_t)1 << page % 64;
+}
+
+/* Replaces the memory of a region by new memory, to which some pages are copied; the others are zero. The
+ * executable view is replaced in one step, at the same address, while other threads may run code in it.
+ * Nobody writes to the region meanwhile. Instruction caches are flushed, and there was a barrier.
+ *
+ * Fails with the call "copy_region" where the system cannot do this.
+ *
+ * In: backend, size, name: as the region was mapped with.
+ *     pages: what is copied.
+ * In/out: views: on success rw is a new view, with the same key. It may be NULL before, since a child of a
+ *                fork has none.
+ * Out: old_rw: the writable view of the old memory, which the caller unmaps, or NULL; unchanged on
+ *              failure. */
+xb_result xb_prim_copy_region(execbuf_backend backend, size_t size, const char *name,
+                              const xb_prim_pages *pages, xb_prim_views *views, void **old_rw);
+
+/* Tells whether any process lives that was forked since a moment: the family of that moment is this process
+ * and all processes forked since, by whichever of them. Its members are those of the implementation. */
+typedef struct xb_prim_family {
+    void *page; /* NULL: no family */
+    int32_t id;
+    uint32_t size;
+    int64_t maker;
+    int64_t time;
+} xb_prim_family;
+
+/* Begins a family. A system call or several, which must not be made in a signal handler.
+ *
+ * Out: family: its page is NULL on failure.
+ * In:  serial: another number than for other families that this process began. */
+xb_result xb_prim_begin_family(xb_prim_family *family, uint32_t serial);
+
+/* Whether this process is all of a family that it is in. A process that has called execve or ended is in it
+ * no longer. Where the system does not tell, false. A system call. */
+bool xb_prim_is_alone(const xb_prim_family *family);
+
+/* Takes this process from a family. */
+void xb_prim_leave_family(xb_prim_family *family);
+
 /* ---- Protection keys ---- */
 
 /* The key of memory that every thread may access. */

@@ -48,18 +48,26 @@ static long calls;                     /* how many calls counted since the last 
 static long failures;                  /* how many of them failed */
 /* Called before each system call and allocation, with its name, unless it is NULL. */
 static void (*watch)(const char *call);
+/* Answers instead of all of this, unless it is NULL. */
+static int32_t (*answer)(const char *call);
 
 int32_t xb_fault(const char *call) {
     (void)look(); /* checks at each call that nothing is writable and executable */
     if (watch != NULL) {
         watch(call);
     }
+    if (answer != NULL) {
+        return answer(call);
+    }
     if (strcmp(always[0], call) == 0 || strcmp(always[1], call) == 0) {
         return REFUSED;
     }
-    /* "stale" is not a call: it makes the library behave as under an emulator that runs old code. "barrier"
-     * makes it behave as on AArch64 without membarrier. */
-    if (only != NULL ? strcmp(only, call) != 0 : strcmp("stale", call) == 0 || strcmp("barrier", call) == 0) {
+    /* These are not calls. "stale" makes the library behave as under an emulator that runs old code,
+     * "barrier" as on AArch64 without membarrier, and "unmapped" as on a kernel whose mremap may fail after
+     * it has unmapped what it was to replace. */
+    bool is_call =
+        strcmp("stale", call) != 0 && strcmp("barrier", call) != 0 && strcmp("unmapped", call) != 0;
+    if (only != NULL ? strcmp(only, call) != 0 : !is_call) {
         return 0;
     }
     long number = calls++;

@@ -137,6 +137,8 @@ program pool-fork-unix unix pool_fork.c -D_GNU_SOURCE
 $list
 program biased-lock plain biased_lock.c -D_GNU_SOURCE
 program biased-lock-unix unix biased_lock.c -D_GNU_SOURCE
+program copy plain copy.c -D_GNU_SOURCE
+program copy-faults faults copy_faults.c -D_GNU_SOURCE
 program thunk-fork plain thunk_fork.c -D_GNU_SOURCE
 program clone plain clone.c -D_GNU_SOURCE
 program no-search plain no_search.c -D_GNU_SOURCE
