@@ -8,9 +8,9 @@
  *     3. whatever is in quarantine, after a barrier
  *     4. a new region
  *
- * Memory is requested from the system, and pages are filled with traps, while the arena is not locked. Other
- * threads or a fork may change the arena meanwhile: add_span and add_region check what they rely on after
- * they have locked it again. A region where a thread makes a span is pinned, so that it is not unmapped. */
+ * Book-keeping is allocated, and regions are mapped, while the arena is not locked. Other threads or a fork
+ * may change the arena meanwhile: add_span and add_region check what they rely on after they have locked it
+ * again. A region where a thread makes a span is pinned, so that it is not unmapped. */
 
 #include "alloc.h"
 
@@ -138,32 +138,34 @@ static span_pages plan_span(xb_arena *arena, const alloc_request *request) {
 
 /* Makes a span in planned pages, and takes a slot from it. The arena is not locked.
  *
- * Returns: as xb_alloc_from_span; NULL if there is no memory for its book-keeping, if another thread used up
- *          the room in the index, or if a fork froze the region: its pages are lost then, with the region.
+ * Returns: as xb_alloc_slot; NULL if there is no memory for its book-keeping, if another thread used up the
+ *          room in the index, or if a fork froze the region: its pages are lost then, with the region.
  * Out: has_memory: whether there was memory for the book-keeping. */
 static uint8_t *add_span(xb_arena *arena, const span_pages *plan, const alloc_request *request,
                          bool *has_memory) {
-    uint8_t *rw = NULL;
     xb_region *region = plan->region;
     uint32_t pages = plan->design.pages;
     xb_span *span = xb_span_new(request->class_, plan->design.slot_size, plan->design.slots);
     *has_memory = span != NULL;
-    xb_region_fill(region, plan->page, pages);
     xb_arena_lock(arena);
     region->pins--;
+    if (!region->frozen) {
+        xb_region_fill(region, plan->page, pages);
+    }
     if (span != NULL && !region->frozen && arena->unused_place < arena->place_count) {
         xb_span_attach(span, region, plan->page, pages);
         xb_index_add(arena, span);
         arena->bookkeeping += xb_span_bookkeeping(span);
-        rw = xb_alloc_from_span(span, request->length, request->use, request->out);
+        uint8_t *rw = xb_alloc_from_span(span, request->length, request->use, request->out);
         if (span->class_ != XB_NO_CLASS) {
             arena->class_bytes[span->class_] += (size_t)pages << region->page_shift;
         }
         if (span->free_words != 0) {
             xb_span_list(&arena->classes[span->class_], span);
         }
-        span = NULL;
-    } else if (!region->frozen) {
+        return rw;
+    }
+    if (!region->frozen) {
         xb_region_free_pages(region, plan->page, pages);
         xb_region_open(&arena->open, region);
     }
@@ -172,7 +174,7 @@ static uint8_t *add_span(xb_arena *arena, const span_pages *plan, const alloc_re
     if (is_due) {
         (void)xb_reclaim(arena, false);
     }
-    return rw;
+    return NULL;
 }
 
 /* ---- New regions ---- */
@@ -256,7 +258,7 @@ static bool add_region(xb_arena *arena, uint32_t pages) {
 /* What an attempt to take a slot found to do next, without the lock. */
 typedef enum alloc_step {
     ALLOC_GIVE_UP = -1,
-    ALLOC_DONE,        /* a slot is taken */
+    ALLOC_DONE,        /* a slot is taken, and the arena is locked */
     ALLOC_RECLAIM,     /* enough was freed to be worth a barrier, or a fork has left something */
     ALLOC_RECLAIM_ALL, /* there are no pages, but something was freed */
     ALLOC_ADD_SPAN,    /* pages are planned */
@@ -278,7 +280,7 @@ static alloc_step try_alloc(xb_arena *arena, const alloc_request *request, bool 
     if (may_reclaim && (arena->must_sweep || xb_reclaim_is_worthwhile(arena))) {
         step = ALLOC_RECLAIM;
     } else if ((*rw = take_slot(arena, request)) != NULL) {
-        step = ALLOC_DONE;
+        return ALLOC_DONE;
     } else if (arena->unused_place == arena->place_count) {
         step = ALLOC_GROW_INDEX;
     } else {

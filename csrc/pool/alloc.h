@@ -12,7 +12,7 @@
 XB_PRIVATE_BEGIN
 
 /* Takes a slot from a span that has a free one, and fills the handle. Its bytes are traps until the caller
- * writes to them; no other thread does, so the arena need not stay locked.
+ * writes to them, before it unlocks the arena.
  *
  * Preconditions: the arena is locked. The region of the span is not frozen.
  * Returns: where the code is written.
@@ -51,8 +51,8 @@ XB_INLINE uint8_t *xb_alloc_listed(xb_arena *arena, uint32_t class_, size_t leng
 /* Takes a slot. If none is free, ends quarantine, adds a span or a region.
  *
  * Preconditions: the arena is not locked.
- * Returns: as xb_alloc_from_span; NULL if there is no memory or the platform has no regions, and *out is
- *          unchanged. Then the code needs a dedicated mapping.
+ * Returns: as xb_alloc_from_span, and the arena is locked; NULL, and it is not locked, if there is no memory
+ *          or the platform has no regions, and *out is unchanged. Then the code needs a dedicated mapping.
  * In:  class_: the size class or adapter class of length, or XB_NO_CLASS.
  *      length: >= 1 and at most arena->largest. */
 uint8_t *xb_alloc_slot(xb_arena *arena, uint32_t class_, size_t length, xb_use use, execbuf *out);

@@ -1,7 +1,6 @@
 /* Putting code into an arena, but for the fast path in put.h: chooses between a slot and a dedicated mapping.
  *
- * A slot that was taken belongs to its taker until the handle is returned, so code is written to it without
- * the lock. */
+ * Code is written to a slot before the arena is unlocked, so that a fork finds no code half written. */
 
 #include "put.h"
 
@@ -24,6 +23,7 @@ static execbuf_status put_one(xb_arena *arena, execbuf *out, const void *code, s
         return xb_large_new(arena, out, code, length, NULL, error);
     }
     xb_slot_write(arena->key, rw, out->entry, code, length);
+    xb_arena_unlock(arena);
     return EXECBUF_OK;
 }
 
@@ -46,9 +46,10 @@ execbuf_status xb_put_slowly(execbuf_pool *pool, execbuf *out, const void *code,
     return status == EXECBUF_OK ? xb_arena_put(arena, out, code, length, error) : status;
 }
 
-execbuf_status xb_put_finish(uint8_t *rw, const execbuf *out, const void *code, size_t length,
-                             execbuf_error *error) {
+execbuf_status xb_put_finish(xb_arena *arena, uint8_t *rw, const execbuf *out, const void *code,
+                             size_t length, execbuf_error *error) {
     xb_slot_write(XB_PRIM_NO_KEY, rw, out->entry, code, length); /* see xb_pool_put */
+    xb_unlock_biased(&arena->lock);
     xb_fresh_barrier();
     return xb_error_ok(error);
 }
@@ -112,6 +113,7 @@ execbuf_status xb_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity
         xb_alloc_slot(arena, xb_size_class(capacity), capacity, XB_USE_RESERVED, out) == NULL) {
         return xb_large_new(arena, out, NULL, capacity, NULL, error);
     }
+    xb_arena_unlock(arena);
     return xb_error_ok(error);
 }
 
@@ -127,6 +129,7 @@ execbuf_status xb_arena_put_hidden(xb_arena *arena, execbuf *out, const void *co
     }
     out->length = length;
     xb_slot_write(arena->key, rw, out->entry, code, length);
+    xb_arena_unlock(arena);
     xb_fresh_barrier();
     return EXECBUF_OK;
 }

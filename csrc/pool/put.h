@@ -21,11 +21,12 @@ XB_PRIVATE_BEGIN
 XB_EXTERNAL_COLD execbuf_status xb_put_slowly(execbuf_pool *pool, execbuf *out, const void *code,
                                               size_t length, execbuf_error *error);
 
-/* The end of the fast path for code that xb_slot_write_two_words cannot write. The slot at out is taken.
+/* The end of the fast path for code that xb_slot_write_two_words cannot write. The slot at out is taken. The
+ * arena is locked on entry, by the fast path of its lock, and unlocked on return.
  *
  * Returns: EXECBUF_OK. */
-XB_EXTERNAL_NOINLINE execbuf_status xb_put_finish(uint8_t *rw, const execbuf *out, const void *code,
-                                                  size_t length, execbuf_error *error);
+XB_EXTERNAL_NOINLINE execbuf_status xb_put_finish(xb_arena *arena, uint8_t *rw, const execbuf *out,
+                                                  const void *code, size_t length, execbuf_error *error);
 
 /* Publishes code.
  *
@@ -50,14 +51,15 @@ XB_INLINE execbuf_status xb_pool_put(execbuf_pool *pool, execbuf *out, const voi
         return xb_put_slowly(arena->pool, out, code, length, error);
     }
     uint8_t *rw = xb_alloc_listed(arena, xb_size_class(length), length, XB_USE_CODE, out);
-    xb_unlock_biased(&arena->lock);
     if (XB_UNLIKELY(rw == NULL)) {
+        xb_unlock_biased(&arena->lock);
         return xb_put_slowly(arena->pool, out, code, length, error);
     }
     if (!xb_slot_fits_two_words(length)) {
-        return xb_put_finish(rw, out, code, length, error);
+        return xb_put_finish(arena, rw, out, code, length, error);
     }
     xb_slot_write_two_words(rw, out->entry, code, length);
+    xb_unlock_biased(&arena->lock);
     xb_fresh_barrier();
     return xb_error_ok(error);
 }

@@ -1,9 +1,7 @@
 /* Code in slots: writing, publishing in reserved slots, rewriting and freeing.
  *
- * Each function finds the slot of a handle and locks its arena. In a region that is not frozen, bytes change
- * only while the arena is locked, or while nobody but the caller knows the slot: after it was taken and
- * before its handle is returned. In a frozen region the bytes of published code never change, since the other
- * process runs them, too. */
+ * Each function finds the slot of a handle and locks its arena. Bytes change only while the arena is locked.
+ * In a frozen region the bytes of published code never change, since the other process runs them, too. */
 
 #include "slot.h"
 
@@ -61,16 +59,16 @@ execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length,
     } else if (ref.region->views.rw == NULL) {
         status = EXECBUF_E_FROZEN;
     } else {
+        /* Also in a frozen region: the slot is only this process's to publish in, because the child of the
+         * fork does not have the writable view. */
         xb_span_set_length(ref.span, ref.slot, length, XB_USE_CODE);
+        xb_slot_write(ref.region->views.key, xb_region_writable(ref.region, buffer->entry), buffer->entry,
+                      code, length);
     }
     xb_arena_unlock(ref.arena);
     if (status != EXECBUF_OK) {
         return xb_error_set(error, status, culprit, 0);
     }
-    /* Also in a frozen region: the slot is only this process's to publish in, because the child of the fork
-     * does not have the writable view. */
-    xb_slot_write(ref.region->views.key, xb_region_writable(ref.region, buffer->entry), buffer->entry, code,
-                  length);
     xb_fresh_barrier();
     buffer->length = length;
     return xb_error_ok(error);

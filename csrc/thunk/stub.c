@@ -22,8 +22,11 @@ static execbuf_status publish_stub(xb_arena *arena, execbuf *out, const void *ta
     while ((rw = xb_alloc_slot(arena, xb_size_class(length), length, XB_USE_LINKED, out)) != NULL) {
         if (xb_stub_fits(length, out->entry, target, adapter)) {
             xb_stub_write(rw, out, length, target, adapter, arena->key);
+            xb_arena_unlock(arena);
+            xb_fresh_barrier();
             return xb_error_ok(error);
         }
+        xb_arena_unlock(arena);
         (void)xb_pool_drop(out);
         length = XB_STUB_FAR; /* fits, so the loop ends */
     }

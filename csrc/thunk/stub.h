@@ -31,7 +31,8 @@ execbuf_status xb_stub_new_jump(xb_arena *arena, execbuf *out, const void *targe
 
 XB_PRIVATE_END
 
-/* Writes a stub to a slot that was taken for it. The slot is its taker's alone, so this needs no lock.
+/* Writes a stub to a slot that was taken for it. The arena is locked. The caller makes the barrier for new
+ * code (xb_fresh_barrier) afterwards.
  *
  * In: rw:  the slot's address in the writable view.
  *     out: the slot's handle.
@@ -53,7 +54,6 @@ XB_INLINE void xb_stub_write(uint8_t *rw, const execbuf *out, size_t length, con
         xb_prim_end_write(key);
     }
     xb_sync((const uint8_t *)out->entry, rw, length);
-    xb_fresh_barrier();
 }
 
 /* Takes a slot of the first span with free ones and writes a stub of this length there. The arena is locked
@@ -70,10 +70,11 @@ XB_INLINE bool xb_stub_publish_fast(xb_arena *arena, execbuf *out, size_t length
         rw = xb_alloc_listed(arena, class_, length, XB_USE_LINKED, out);
     }
     adapter->users += rw != NULL;
-    xb_arena_unlock(arena);
     if (rw != NULL) {
         xb_stub_write(rw, out, length, target, entry, XB_PRIM_NO_KEY);
     }
+    xb_arena_unlock(arena);
+    xb_fresh_barrier();
     return rw != NULL;
 }
 
