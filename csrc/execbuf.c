@@ -25,6 +25,7 @@
 #include "pool/fork.c"
 #include "pool/index.c"
 #include "pool/large.c"
+#include "pool/own.c"
 #include "pool/placement.c"
 #include "pool/pool.c"
 #include "pool/put.c"

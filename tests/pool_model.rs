@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use support::numbered::can_copy;
 use support::{Random, SHORTEST, call, function, has_proc, maps, rename, reserve, say};
 
 #[test]
@@ -130,13 +131,15 @@ struct Model<'a> {
     /// Whether no other thread uses the pool.
     alone: bool,
     regions: bool,
+    freezes: bool,
 }
 
 impl<'a> Model<'a> {
     fn new(pool: &'a ExecPool, seed: u64, number: u32, operations: usize) -> Self {
         let regions = has_regions(pool);
+        let freezes = regions && !can_copy();
         let random = Random(seed);
-        Self { pool, random, live: vec![], number, operations, fork_every: None, alone: true, regions }
+        Self { pool, random, live: vec![], number, operations, fork_every: None, alone: true, regions, freezes }
     }
 
     fn run(&mut self) {
@@ -242,17 +245,18 @@ impl<'a> Model<'a> {
         let length = [live.length, live.length.min(20)][self.random.of(0..2)];
         let mut code = live.buffer.as_ref()[..length].to_vec();
         rename(&mut code, number);
-        // Code of 256 KiB and more has a dedicated mapping, which is never frozen. A reservation of that size also has
-        // one, even if its code is up to 200 bytes shorter.
+        // Where regions cannot be copied, code that existed before a fork is frozen. Code of 256 KiB and more has a
+        // dedicated mapping, which is never frozen. A reservation of that size also has one, even if its code is up to
+        // 200 bytes shorter.
         let (large, small) = (live.length >= 256 << 10, live.length + 200 < 256 << 10);
-        let must_be_frozen = self.regions && small && ended() > live.after;
+        let must_be_frozen = self.freezes && small && ended() > live.after;
         match live.buffer.rewrite(0, &code) {
             Ok(()) => {
                 assert!(!must_be_frozen);
                 live.number = number;
             }
             Err(error) => {
-                let may_be_frozen = self.regions && !large && begun() > live.before;
+                let may_be_frozen = self.freezes && !large && begun() > live.before;
                 assert!(error.kind() == ErrorKind::Frozen && may_be_frozen, "{error}");
             }
         }

@@ -3,8 +3,8 @@
  *
  * - The ladder forgets which backend worked: a child often gives up rights.
  * - The list of parked mappings drops writable views, which the child does not inherit.
- * - Pools lock themselves before the fork, so that the child finds none half changed, and freeze their
- *   regions, which parent and child share from then on.
+ * - Pools lock themselves before the fork, so that the child finds none half changed. Parent and child share
+ *   their regions from then on, and neither writes to one before it is its own.
  *
  * When the library is unloaded, all memory is freed that no live code needs.
  *
@@ -42,6 +42,7 @@ static void hook_unload(void) {
     xb_unmap_parked();
     xb_reclaim_all();
     xb_handles_free_all();
+    xb_pools_leave_families();
     xb_prim_free_key();
     xb_prim_remove_fork_mark();
 }

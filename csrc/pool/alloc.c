@@ -4,9 +4,11 @@
  *
  *     1. spans with free slots of the class, or of one that is little larger; if enough is in quarantine, a
  *        barrier frees that first
- *     2. a new span in a region that has free pages
- *     3. whatever is in quarantine, after a barrier
- *     4. a new region
+ *     2. a region that a fork has shared, if no other process with it lives
+ *     3. a new span in a region that has free pages
+ *     4. whatever is in quarantine, after a barrier
+ *     5. a copy of a region that a fork has shared, if it has little code
+ *     6. a new region
  *
  * Book-keeping is allocated, and regions are mapped, while the arena is not locked. Other threads or a fork
  * may change the arena meanwhile: add_span and add_region check what they rely on after they have locked it
@@ -18,6 +20,7 @@
 #include "../exec/park.h"
 #include "../prim/report.h"
 #include "index.h"
+#include "own.h"
 #include "placement.h"
 #include "reclaim.h"
 
@@ -62,6 +65,7 @@ static uint8_t *take_slot(xb_arena *arena, const alloc_request *request) {
 typedef struct span_pages {
     xb_region *region; /* pinned; NULL: no region has the pages */
     uint32_t page;
+    uint32_t copies; /* of the region, when the pages were allocated */
     xb_span_design design;
 } span_pages;
 
@@ -114,7 +118,7 @@ static xb_region *find_adapter_pages(xb_arena *arena, span_pages *plan) {
 static span_pages plan_span(xb_arena *arena, const alloc_request *request) {
     size_t page_size = xb_prim_query().page_size;
     uint32_t class_ = request->class_;
-    span_pages plan = {NULL, 0, {0, 0, 0}};
+    span_pages plan = {NULL, 0, 0, {0, 0, 0}};
     size_t class_bytes = class_ != XB_NO_CLASS ? arena->class_bytes[class_] : 0;
     plan.design = xb_sizes_design(class_, request->length, class_bytes, page_size);
     xb_region *region = class_ < XB_SIZE_CLASSES ? arena->open : NULL;
@@ -131,6 +135,7 @@ static span_pages plan_span(xb_arena *arena, const alloc_request *request) {
     }
     if (region != NULL) {
         region->pins++;
+        plan.copies = region->copies;
     }
     plan.region = region;
     return plan;
@@ -139,7 +144,7 @@ static span_pages plan_span(xb_arena *arena, const alloc_request *request) {
 /* Makes a span in planned pages, and takes a slot from it. The arena is not locked.
  *
  * Returns: as xb_alloc_slot; NULL if there is no memory for its book-keeping, if another thread used up the
- *          room in the index, or if a fork froze the region: its pages are lost then, with the region.
+ *          room in the index, or if a fork shared the region meanwhile, or it was copied.
  * Out: has_memory: whether there was memory for the book-keeping. */
 static uint8_t *add_span(xb_arena *arena, const span_pages *plan, const alloc_request *request,
                          bool *has_memory) {
@@ -149,10 +154,11 @@ static uint8_t *add_span(xb_arena *arena, const span_pages *plan, const alloc_re
     *has_memory = span != NULL;
     xb_arena_lock(arena);
     region->pins--;
-    if (!region->frozen) {
+    bool is_intact = !region->is_shared && region->copies == plan->copies;
+    if (is_intact) {
         xb_region_fill(region, plan->page, pages);
     }
-    if (span != NULL && !region->frozen && arena->unused_place < arena->place_count) {
+    if (span != NULL && is_intact && arena->unused_place < arena->place_count) {
         xb_span_attach(span, region, plan->page, pages);
         xb_index_add(arena, span);
         arena->bookkeeping += xb_span_bookkeeping(span);
@@ -165,8 +171,12 @@ static uint8_t *add_span(xb_arena *arena, const span_pages *plan, const alloc_re
         }
         return rw;
     }
-    if (!region->frozen) {
+    if (is_intact) {
         xb_region_free_pages(region, plan->page, pages);
+    } else {
+        xb_region_abandon(region, plan->page, pages);
+    }
+    if (!region->is_shared) {
         xb_region_open(&arena->open, region);
     }
     bool is_due = xb_reclaim_is_due(arena, region);
@@ -189,7 +199,7 @@ static size_t next_region_size(xb_arena *arena, size_t least) {
     size_t sum = 0;
     xb_arena_lock(arena);
     for (const xb_region *region = arena->regions; region != NULL && sum < largest; region = region->next) {
-        sum += region->frozen ? 0 : region->size;
+        sum += region->is_shared ? region->resident : region->size;
     }
     xb_arena_unlock(arena);
     size_t size = least;
@@ -261,34 +271,47 @@ typedef enum alloc_step {
     ALLOC_DONE,        /* a slot is taken, and the arena is locked */
     ALLOC_RECLAIM,     /* enough was freed to be worth a barrier, or a fork has left something */
     ALLOC_RECLAIM_ALL, /* there are no pages, but something was freed */
+    ALLOC_ADOPT,       /* a fork has shared regions, which may be adopted */
+    ALLOC_COPY,        /* there are no pages, but shared regions, one of which may be copied */
     ALLOC_ADD_SPAN,    /* pages are planned */
     ALLOC_ADD_REGION,  /* there are no pages */
     ALLOC_GROW_INDEX   /* no number is left for a span */
 } alloc_step;
 
+/* What may be tried, since it was of use when it was tried last. */
+typedef struct alloc_means {
+    bool may_reclaim;
+    bool may_adopt;
+    bool may_copy;
+} alloc_means;
+
 /* Takes a slot, or says what to do. The arena is not locked.
  *
- * In:  may_reclaim: whether something may be reclaimed first.
+ * In:  means:       what may be tried first.
  * Out: rw:          where the code is written, for ALLOC_DONE.
  *      plan:        the pages, for ALLOC_ADD_SPAN.
  *      place_count: the size of the index. */
-static alloc_step try_alloc(xb_arena *arena, const alloc_request *request, bool may_reclaim, uint8_t **rw,
+static alloc_step try_alloc(xb_arena *arena, const alloc_request *request, alloc_means means, uint8_t **rw,
                             span_pages *plan, uint32_t *place_count) {
     alloc_step step = ALLOC_RECLAIM;
     xb_arena_lock(arena);
     *place_count = arena->place_count;
-    if (may_reclaim && (arena->must_sweep || xb_reclaim_is_worthwhile(arena))) {
+    if (means.may_reclaim && (arena->must_sweep || xb_reclaim_is_worthwhile(arena))) {
         step = ALLOC_RECLAIM;
     } else if ((*rw = take_slot(arena, request)) != NULL) {
         return ALLOC_DONE;
+    } else if (means.may_adopt && xb_own_is_any_shared(arena)) {
+        step = ALLOC_ADOPT;
     } else if (arena->unused_place == arena->place_count) {
         step = ALLOC_GROW_INDEX;
     } else {
         *plan = plan_span(arena, request);
         if (plan->region != NULL) {
             step = ALLOC_ADD_SPAN;
-        } else if (may_reclaim && (arena->quarantine != NULL || xb_guests_sum(&arena->lock) != 0)) {
+        } else if (means.may_reclaim && (arena->quarantine != NULL || xb_guests_sum(&arena->lock) != 0)) {
             step = ALLOC_RECLAIM_ALL;
+        } else if (means.may_copy && xb_own_is_any_shared(arena)) {
+            step = ALLOC_COPY;
         } else if (arena->retry_after > 0) {
             arena->retry_after--;
             step = ALLOC_GIVE_UP;
@@ -304,14 +327,16 @@ uint8_t *xb_alloc_slot(xb_arena *arena, uint32_t class_, size_t length, xb_use u
     alloc_request request = {class_, length, use, out};
     uint8_t *rw = NULL;
     bool goes_on = true;
-    bool may_reclaim = true;
+    alloc_means means = {true, true, true};
     int regions = 0; /* how many were added */
     while (goes_on && rw == NULL) {
-        span_pages plan = {NULL, 0, {0, 0, 0}};
+        span_pages plan = {NULL, 0, 0, {0, 0, 0}};
         uint32_t place_count = 0;
-        switch (try_alloc(arena, &request, may_reclaim, &rw, &plan, &place_count)) {
-        case ALLOC_RECLAIM: may_reclaim = xb_reclaim(arena, false); break;
-        case ALLOC_RECLAIM_ALL: may_reclaim = xb_reclaim(arena, true); break;
+        switch (try_alloc(arena, &request, means, &rw, &plan, &place_count)) {
+        case ALLOC_RECLAIM: means.may_reclaim = xb_reclaim(arena, false); break;
+        case ALLOC_RECLAIM_ALL: means.may_reclaim = xb_reclaim(arena, true); break;
+        case ALLOC_ADOPT: means.may_adopt = xb_own_adopt_one(arena); break;
+        case ALLOC_COPY: means.may_copy = xb_own_copy_one(arena, class_, plan.design.pages); break;
         case ALLOC_ADD_SPAN: rw = add_span(arena, &plan, &request, &goes_on); break;
         case ALLOC_ADD_REGION:
             /* Without a new region, adapters look for fewer pages (find_adapter_pages). */

@@ -14,7 +14,7 @@ XB_PRIVATE_BEGIN
 /* Takes a slot from a span that has a free one, and fills the handle. Its bytes are traps until the caller
  * writes to them, before it unlocks the arena.
  *
- * Preconditions: the arena is locked. The region of the span is not frozen.
+ * Preconditions: the arena is locked. The region of the span is not shared.
  * Returns: where the code is written.
  * In:  length: of the code, or the capacity; at most the slot size.
  *      use:    what the slot is for.

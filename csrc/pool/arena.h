@@ -75,13 +75,13 @@ struct xb_arena {
 
     uint32_t leaving; /* threads that are taking regions out of the pool's range of addresses */
     bool is_freed;    /* with its pool; what it published may still be alive */
-    bool must_sweep;  /* there may be frozen regions without live slots, which can be unmapped */
+    bool must_sweep;  /* there may be shared regions without live slots, which can be unmapped */
 
     /* Slots. */
     uint32_t first_serial;              /* of new spans (see index.h) */
     uint32_t serials;                   /* greater than all serial numbers that were used */
     xb_span *classes[XB_ALL_CLASSES];   /* by class: the list of spans with free slots */
-    size_t class_bytes[XB_ALL_CLASSES]; /* by class: bytes of spans in regions that are not frozen */
+    size_t class_bytes[XB_ALL_CLASSES]; /* by class: bytes of spans in regions that are not shared */
     xb_span *quarantine;                /* the list of spans with slots in quarantine */
     size_t quarantine_size;             /* bytes of slots in quarantine */
     xb_span *guest_spans;               /* the list of spans in which guests have freed slots */

@@ -7,6 +7,7 @@
 
 #include "../base/error.h"
 #include "../mapping/handles.h"
+#include "fork.h"
 #include "index.h"
 #include "reclaim.h"
 #include "registry.h"
@@ -141,7 +142,7 @@ static void add_stats(xb_arena *arena, execbuf_pool_stats *stats) {
         stats->bytes += bytes_in(region);
         stats->mapped += region->size;
         stats->regions++;
-        stats->frozen += region->frozen;
+        stats->frozen += region->is_shared && !xb_family_is_alone(region->family);
     }
     stats->dedicated += arena->large_count;
     if (stats->backend == EXECBUF_BACKEND_NONE) {

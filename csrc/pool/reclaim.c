@@ -19,7 +19,7 @@
 
 /* ---- Spans ---- */
 
-/* Takes a span that is not in a frozen region from its class, if it has one. */
+/* Takes a span that is not in a shared region from its class, if it has one. */
 static void leave_class(xb_arena *arena, xb_span *span) {
     if (span->class_ != XB_NO_CLASS) {
         xb_span_unlist(&arena->classes[span->class_], span);
@@ -27,18 +27,15 @@ static void leave_class(xb_arena *arena, xb_span *span) {
     }
 }
 
-/* Returns the pages of a span, which is empty and in no index. In a frozen region they serve nobody. */
+/* Returns the pages of a span, which is empty and in no index. In a shared region they serve nobody yet. */
 static void return_pages(xb_arena *arena, const xb_span *span) {
     xb_span_detach(span);
-    if (!span->region->frozen) {
+    if (!span->region->is_shared) {
         xb_region_open(&arena->open, span->region);
     }
 }
 
-/* Removes an empty span from its arena, and from its region, which is not frozen. A span with unwind tables
- * keeps its pages for now, and pins the region. */
-static void remove_span(xb_arena *arena, xb_span *span) {
-    leave_class(arena, span);
+void xb_reclaim_span(xb_arena *arena, xb_span *span, xb_span **removed) {
     xb_index_remove(arena, span);
     arena->bookkeeping -= xb_span_bookkeeping(span);
     if (span->tables != NULL) {
@@ -47,6 +44,8 @@ static void remove_span(xb_arena *arena, xb_span *span) {
     } else {
         return_pages(arena, span);
     }
+    span->next = *removed;
+    *removed = span;
 }
 
 /* ---- Quarantine ---- */
@@ -83,9 +82,8 @@ static bool end_quarantine(xb_arena *arena, xb_span **empty) {
         arena->quarantine = span->next_quarantine;
         xb_span_end_quarantine(span);
         if (!is_kept(arena, span) && xb_span_is_empty(span)) {
-            remove_span(arena, span);
-            span->next = *empty;
-            *empty = span;
+            leave_class(arena, span);
+            xb_reclaim_span(arena, span, empty);
         } else if (span->class_ != XB_NO_CLASS) {
             xb_span_list(&arena->classes[span->class_], span);
         }
@@ -97,7 +95,7 @@ static bool end_quarantine(xb_arena *arena, xb_span **empty) {
 /* ---- Regions ---- */
 
 bool xb_reclaim_is_due(const xb_arena *arena, const xb_region *region) {
-    return xb_region_is_unused(region) && (region->frozen || arena->is_freed || !region->is_kept);
+    return xb_region_is_unused(region) && (region->is_shared || arena->is_freed || !region->is_kept);
 }
 
 bool xb_reclaim_choose_kept(xb_arena *arena) {
@@ -105,7 +103,7 @@ bool xb_reclaim_choose_kept(xb_arena *arena) {
     bool any_due = false;
     for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         bool was_kept = region->is_kept;
-        region->is_kept = region == newest && !region->frozen && region->resident <= XB_KEPT_REGION_SIZE;
+        region->is_kept = region == newest && !region->is_shared && region->resident <= XB_KEPT_REGION_SIZE;
         any_due |= was_kept && xb_reclaim_is_due(arena, region);
     }
     return any_due;
@@ -131,11 +129,11 @@ static void remove_region(xb_arena *arena, xb_region *region) {
     xb_span *span;
     while ((span = xb_span_next(region, &page)) != NULL) {
         if (span->is_leaving) {
-            continue; /* remove_span did all this, and the fork that made this process came in between */
+            continue; /* xb_reclaim_span did all this, and the fork that made this process came in between */
         }
         xb_index_remove(arena, span);
         arena->bookkeeping -= xb_span_bookkeeping(span);
-        if (!region->frozen) { /* a fork has emptied the lists already */
+        if (!region->is_shared) { /* a fork has emptied the lists already */
             leave_class(arena, span);
             arena->quarantine_size -= (size_t)xb_span_quarantined(span) * span->slot_size;
             in_quarantine |= span->quarantine_words != 0;
@@ -195,7 +193,7 @@ static void take_over_word(xb_arena *arena, xb_span *span, uint32_t word) {
     bits->guests = 0;
     for (; freed != 0; freed &= freed - 1) {
         uint32_t slot = word * 64 + xb_lowest_bit(freed);
-        xb_reclaim_count(arena, span, slot, xb_span_tag(span, slot), span->region->frozen);
+        xb_reclaim_count(arena, span, slot, xb_span_tag(span, slot), span->region->is_shared);
     }
 }
 
@@ -264,8 +262,8 @@ static void unlock_and_free(xb_arena *arena, xb_region *regions) {
     }
 }
 
-/* Completes remove_span for a span with unwind tables. The arena is not locked: the unwinder has locks of its
- * own. Other code may use the pages only when the unwinder has forgotten the tables. */
+/* Completes xb_reclaim_span for a span with unwind tables. The arena is not locked: the unwinder has locks of
+ * its own. Other code may use the pages only when the unwinder has forgotten the tables. */
 static void finish_leaving(xb_arena *arena, xb_span *span) {
     xb_region *region = span->region;
     xb_span_end_tables(span);

@@ -30,13 +30,16 @@ XB_PRIVATE_BEGIN
 /* Counts a slot as freed, and puts it into quarantine. The arena is locked.
  *
  * In: tag:    the slot's new one.
- *     frozen: whether its region is frozen. Then it is only counted and stays in quarantine for ever. */
-XB_INLINE void xb_reclaim_count(xb_arena *arena, xb_span *span, uint32_t slot, uint16_t tag, bool frozen) {
+ *     is_shared: whether its region is shared. Then its quarantine begins when the region is this process's
+ *                own. */
+XB_INLINE void xb_reclaim_count(xb_arena *arena, xb_span *span, uint32_t slot, uint16_t tag, bool is_shared) {
     span->region->live--;
     if (XB_UNLIKELY(tag == 0)) {
         span->has_retired = true;
     }
-    if (!frozen) {
+    if (is_shared) {
+        span->lacks_traps = true;
+    } else {
         if (XB_UNLIKELY(span->quarantine_words == 0)) {
             span->next_quarantine = arena->quarantine;
             arena->quarantine = span;
@@ -47,12 +50,12 @@ XB_INLINE void xb_reclaim_count(xb_arena *arena, xb_span *span, uint32_t slot, u
 }
 
 /* Frees a taken slot: it goes into quarantine, and handles of its buffer become stale. Its bytes are still to
- * be filled with traps before the arena is unlocked, unless its region is frozen. The arena is locked. */
-XB_INLINE void xb_reclaim_slot(const xb_slot_ref *ref, bool frozen) {
+ * be filled with traps before the arena is unlocked, unless its region is shared. The arena is locked. */
+XB_INLINE void xb_reclaim_slot(const xb_slot_ref *ref, bool is_shared) {
     /* A guest may have freed it just now. Then this stores what the tag is already. */
     uint16_t tag = (uint16_t)(ref->tag + 1U);
     XB_STORE_RELEASE(*xb_slot_tag(ref->span->entries, ref->slot), tag);
-    xb_reclaim_count(ref->arena, ref->span, ref->slot, tag, frozen);
+    xb_reclaim_count(ref->arena, ref->span, ref->slot, tag, is_shared);
 }
 
 /* Puts a slot that a guest has freed, whose tag it has changed, where xb_reclaim finds it. The calling thread
@@ -81,7 +84,7 @@ bool xb_reclaim(xb_arena *arena, bool is_needed);
  * alone, or the process has no other threads. */
 void xb_reclaim_guests(xb_arena *arena);
 
-/* Chooses the region that stays when it is empty: the newest one, unless it is too large or frozen.
+/* Chooses the region that stays when it is empty: the newest one, unless it is too large or shared.
  *
  * Preconditions: the arena is locked.
  * Returns: whether the one that stayed until now is empty, and therefore due. */
@@ -90,6 +93,12 @@ bool xb_reclaim_choose_kept(xb_arena *arena);
 /* Whether a region should be removed: it is not in use, and is not to be kept. Then xb_reclaim does so, which
  * the caller calls after it has unlocked the arena. The arena is locked. */
 bool xb_reclaim_is_due(const xb_arena *arena, const xb_region *region);
+
+/* Removes a span without taken slots from its arena, and from its region. It is in no list. If it has unwind
+ * tables, it keeps its pages for now, and pins the region. The arena is locked alone.
+ *
+ * In/out: removed: a list, by next, to which the span is added. */
+void xb_reclaim_span(xb_arena *arena, xb_span *span, xb_span **removed);
 
 /* Unlocks an arena that is locked and frees what was removed. If the arena has ended, its memory goes to
  * another arena: the caller does not use it any more unless it knows of something alive in it.

@@ -246,6 +246,57 @@ void xb_region_fill(const xb_region *region, uint32_t page, uint32_t pages) {
     fill_range(region, (size_t)page << region->page_shift, (size_t)pages << region->page_shift);
 }
 
+void xb_region_abandon(xb_region *region, uint32_t page, uint32_t pages) {
+    for (uint32_t i = page; i < page + pages; i++) {
+        region->flags[i] &= (uint8_t)~PAGE_USED; /* not full of traps */
+    }
+    xb_region_free_pages(region, page, pages);
+}
+
+/* ---- Copies ---- */
+
+/* Adds to a set of pages those that lie beside its pages, and page 0. */
+static xb_prim_pages with_neighbours(const xb_region *region, const xb_prim_pages *kept) {
+    xb_prim_pages all = *kept;
+    xb_prim_add_page(&all, 0);
+    for (uint32_t page = 1; page < region->page_count; page++) {
+        if (xb_prim_has_page(kept, page)) {
+            xb_prim_add_page(&all, page - 1);
+            if (page + 1 < region->page_count) {
+                xb_prim_add_page(&all, page + 1);
+            }
+        }
+    }
+    return all;
+}
+
+/* The new memory has the pages of all; those that are not kept become traps. */
+static void use_copy(xb_region *region, const xb_prim_pages *all, const xb_prim_pages *kept) {
+    const size_t page_size = (size_t)1 << region->page_shift;
+    region->distance = (ptrdiff_t)((uintptr_t)region->views.rw - (uintptr_t)region->views.rx);
+    region->copies++;
+    region->resident = 0;
+    for (uint32_t page = 0; page < region->page_count; page++) {
+        region->flags[page] &= (uint8_t) ~(PAGE_USED | PAGE_RESIDENT);
+        if (xb_prim_has_page(all, page)) {
+            region->flags[page] |= PAGE_USED | PAGE_RESIDENT;
+            region->resident += page_size;
+            if (page > 0 && !xb_prim_has_page(kept, page)) {
+                fill_range(region, page * page_size, page_size);
+            }
+        }
+    }
+}
+
+xb_result xb_region_copy(xb_region *region, const char *name, const xb_prim_pages *kept, void **old_rw) {
+    xb_prim_pages all = with_neighbours(region, kept);
+    xb_result result = xb_prim_copy_region(region->backend, region->size, name, &all, &region->views, old_rw);
+    if (result.call == NULL) {
+        use_copy(region, &all, kept);
+    }
+    return result;
+}
+
 /* ---- The list of regions with free pages ---- */
 
 void xb_region_open(xb_region **list, xb_region *region) {

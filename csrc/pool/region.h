@@ -11,8 +11,7 @@
  *
  * A region does not know what its runs are for. It keeps one pointer for each page, which its arena sets.
  *
- * Nothing here takes a lock: the lock of the region's arena guards a region. A run belongs to the thread that
- * allocated it, which may write to it without the lock. */
+ * Nothing here takes a lock: the lock of the region's arena guards a region, and all bytes in it. */
 #ifndef XB_POOL_REGION_H
 #define XB_POOL_REGION_H
 
@@ -32,16 +31,19 @@ XB_PRIVATE_BEGIN
 
 typedef struct xb_region {
     /* What publishing and freeing use comes first. */
-    xb_prim_views views; /* rw is NULL in the child of a fork, which does not inherit it */
+    xb_prim_views views; /* rw is NULL in the child of a fork, until the child has a copy */
     ptrdiff_t distance;  /* from rx to rw */
     size_t size;         /* of each view, in bytes */
     uint32_t live;       /* taken slots in all spans of the region */
     uint32_t pins;       /* spans that threads are making or removing; meanwhile it is not unmapped */
     uint32_t page_shift; /* a page has 2^page_shift bytes */
-    bool is_active;      /* neither frozen, nor with a protection key, nor of an arena that was freed */
+    bool is_active;      /* neither shared, nor with a protection key, nor of an arena that was freed */
     bool is_kept;        /* stays when it is empty; only one region of an arena is */
-    bool frozen;         /* shared with another process since a fork: published code never changes any more */
+    bool is_shared;      /* since a fork: another process may run its code, so no byte of it changes */
+    bool is_stuck;       /* it is shared, and a copy of it could not be made */
     bool is_open;        /* in the arena's list of regions with free pages */
+    uint8_t family;      /* of all processes that may share it (see fork.h) */
+    uint32_t copies;     /* how many times its memory was replaced by a copy */
     execbuf_backend backend;
     size_t resident;        /* bytes of pages that were ever written */
     struct xb_region *next; /* in the arena's list of all regions */
@@ -102,14 +104,29 @@ void xb_region_free_pages(xb_region *region, uint32_t page, uint32_t pages);
  * first and the last 16 bytes of the run with traps, and the 16 bytes before and after it if their page was
  * never allocated: then traps surround all code in the run, whatever its neighbours do meanwhile.
  *
- * Preconditions: the arena is locked. The region is not frozen.
+ * Preconditions: the arena is locked. The region is not shared.
  * Returns: success, or the call that failed: there is no memory. Then the caller returns the run. */
 xb_result xb_region_start(xb_region *region, uint32_t page, uint32_t pages);
 
 /* Fills a whole run with traps.
  *
- * Preconditions: the calling thread allocated the run. The arena need not be locked. */
+ * Preconditions: the arena is locked. The region is not shared. */
 void xb_region_fill(const xb_region *region, uint32_t page, uint32_t pages);
+
+/* Returns a run that xb_region_start has begun and xb_region_fill has not filled. The region may be shared.
+ */
+void xb_region_abandon(xb_region *region, uint32_t page, uint32_t pages);
+
+/* Replaces the memory of a shared region by a copy of some pages, at the same addresses. All other pages are
+ * as if they had never been allocated, and have no memory, but those beside the copied ones are filled with
+ * traps.
+ *
+ * Preconditions: the arena is locked.
+ * Returns: success, or the call that failed; then nothing has changed.
+ * In:  name:   as for xb_region_new.
+ *      kept:   the pages.
+ * Out: old_rw: as for xb_prim_copy_region. */
+xb_result xb_region_copy(xb_region *region, const char *name, const xb_prim_pages *kept, void **old_rw);
 
 /* Adds a region to a list of regions with free pages, unless it is in it. */
 void xb_region_open(xb_region **list, xb_region *region);

@@ -1,7 +1,7 @@
 /* Code in slots: writing, publishing in reserved slots, rewriting and freeing.
  *
- * Each function finds the slot of a handle and locks its arena. Bytes change only while the arena is locked.
- * In a frozen region the bytes of published code never change, since the other process runs them, too. */
+ * Each function finds the slot of a handle and locks its arena. Bytes change only while the arena is locked,
+ * and the region is not shared with another process: own.h says how it becomes this process's own. */
 
 #include "slot.h"
 
@@ -11,10 +11,11 @@
 #include "../mapping/handles.h"
 #include "../prim/lock.h"
 #include "index.h"
+#include "own.h"
 #include "reclaim.h"
 #include "registry.h"
 
-/* Finds the slot of a handle, and locks its arena.
+/* Finds the slot of a handle, and locks its arena: alone if the region is shared, so that it can be owned.
  *
  * Returns: false, and nothing is locked, if the handle is stale. */
 static bool find_and_lock(const execbuf *buffer, xb_slot_ref *ref) {
@@ -24,6 +25,11 @@ static bool find_and_lock(const execbuf *buffer, xb_slot_ref *ref) {
     }
     xb_arena_lock(arena);
     bool found = xb_index_find(arena, buffer, ref);
+    if (XB_UNLIKELY(found && ref->region->is_shared)) {
+        xb_arena_unlock(arena);
+        xb_arena_lock_alone(arena);
+        found = xb_index_find(arena, buffer, ref);
+    }
     if (!found) {
         xb_arena_unlock(arena);
     }
@@ -42,11 +48,26 @@ static inline void write_traps(uint32_t key, uint8_t *rw, const void *entry, siz
 
 /* ---- Publishing and rewriting ---- */
 
+/* The report of a region that cannot be copied: of the call that was refused, if there is one. */
+static execbuf_status report_frozen(execbuf_error *error, xb_result refused) {
+    return refused.code != 0 ? xb_error_set(error, EXECBUF_E_FROZEN, refused.call, refused.code)
+                             : xb_error_set(error, EXECBUF_E_FROZEN, "buffer", 0);
+}
+
+/* Whether a reserved slot can be filled: its region is this process's own now; or at least no other process
+ * can write to it, and the others do not read a slot that is reserved. */
+static bool can_fill(const xb_slot_ref *ref, xb_own_rest *rest, xb_result *result) {
+    *result = xb_own_region(ref->arena, ref->region, rest);
+    return result->call == NULL || ref->region->views.rw != NULL;
+}
+
 execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
     xb_slot_ref ref;
     if (!find_and_lock(buffer, &ref)) {
         return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
+    xb_own_rest rest = {NULL, NULL, 0};
+    xb_result result;
     execbuf_status status = EXECBUF_OK;
     const char *culprit = "buffer";
     if (xb_span_is_linked(ref.span, ref.slot)) {
@@ -56,18 +77,16 @@ execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length,
     } else if (length > xb_span_length(ref.span, ref.slot)) {
         status = EXECBUF_E_CAPACITY;
         culprit = "length";
-    } else if (ref.region->views.rw == NULL) {
-        status = EXECBUF_E_FROZEN;
+    } else if (!can_fill(&ref, &rest, &result)) {
+        status = report_frozen(error, result);
     } else {
-        /* Also in a frozen region: the slot is only this process's to publish in, because the child of the
-         * fork does not have the writable view. */
         xb_span_set_length(ref.span, ref.slot, length, XB_USE_CODE);
         xb_slot_write(ref.region->views.key, xb_region_writable(ref.region, buffer->entry), buffer->entry,
                       code, length);
     }
-    xb_arena_unlock(ref.arena);
+    xb_own_unlock(ref.arena, &rest);
     if (status != EXECBUF_OK) {
-        return xb_error_set(error, status, culprit, 0);
+        return status == EXECBUF_E_FROZEN ? status : xb_error_set(error, status, culprit, 0);
     }
     xb_fresh_barrier();
     buffer->length = length;
@@ -97,6 +116,8 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
         return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
     size_t published = xb_span_length(ref.span, ref.slot);
+    xb_own_rest rest = {NULL, NULL, 0};
+    xb_result result;
     execbuf_status status = EXECBUF_OK;
     const char *culprit = "buffer";
     if (xb_span_is_linked(ref.span, ref.slot)) {
@@ -106,14 +127,14 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
     } else if (offset > published || length > published - offset) {
         status = EXECBUF_E_OUT_OF_BOUNDS;
         culprit = offset > published ? "offset" : "length";
-    } else if (ref.region->frozen) {
-        status = EXECBUF_E_FROZEN;
+    } else if ((result = xb_own_region(ref.arena, ref.region, &rest)).call != NULL) {
+        status = report_frozen(error, result);
     } else {
         overwrite(ref.region, (const uint8_t *)buffer->entry + offset, code, length);
     }
-    xb_arena_unlock(ref.arena);
+    xb_own_unlock(ref.arena, &rest);
     if (status != EXECBUF_OK) {
-        return xb_error_set(error, status, culprit, 0);
+        return status == EXECBUF_E_FROZEN ? status : xb_error_set(error, status, culprit, 0);
     }
     (void)xb_prim_barrier(); /* other processors may have fetched the old code */
     return xb_error_ok(error);
@@ -154,11 +175,12 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
     }
     xb_arena *arena = ref.arena;
     const uint8_t *link = link_of(&ref, buffer);
-    if (!ref.region->frozen) {
+    bool is_own = xb_own_adopt(arena, ref.region);
+    if (is_own) {
         uint8_t *rw = xb_region_writable(ref.region, buffer->entry);
         write_traps(ref.region->views.key, rw, buffer->entry, ref.span->slot_size);
     }
-    xb_reclaim_slot(&ref, ref.region->frozen);
+    xb_reclaim_slot(&ref, !is_own);
     bool is_due = xb_reclaim_is_due(arena, ref.region);
     xb_arena_unlock(arena);
     if (is_due) {

@@ -151,6 +151,18 @@ bool xb_span_is_empty(const xb_span *span) {
     return true;
 }
 
+bool xb_span_has_taken(const xb_span *span) {
+    for (uint32_t slot = 0; slot < span->slots; slot++) {
+        const xb_slot_bits *bits = &xb_span_bits(span)[slot / 64];
+        if (slot % 64 == 0 && (bits->free | bits->quarantine) == UINT64_MAX) {
+            slot += 63;
+        } else if (xb_tag_is_taken(xb_span_tag(span, slot))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint32_t xb_span_quarantined(const xb_span *span) {
     uint32_t count = 0;
     for (uint32_t word = 0; word < word_count(span->slots); word++) {

@@ -81,6 +81,7 @@ typedef struct xb_span {
     uint8_t class_;
     bool listed;            /* in the list of its class; full spans may still be in it */
     bool has_retired;       /* some of its slots are retired */
+    bool lacks_traps;       /* slots were freed while the region was shared, so they still hold code */
     bool is_leaving;        /* removed from its arena, but its tables have not ended yet */
     xb_span_tables *tables; /* NULL until debug/ needs them, and when they have ended */
 } xb_span;
@@ -121,6 +122,9 @@ void xb_span_unlist(xb_span **list, xb_span *span);
 
 /* Whether all slots are free or retired. */
 bool xb_span_is_empty(const xb_span *span);
+
+/* Whether a slot is taken. */
+bool xb_span_has_taken(const xb_span *span);
 
 /* How many slots are in quarantine. */
 uint32_t xb_span_quarantined(const xb_span *span);

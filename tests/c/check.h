@@ -141,6 +141,13 @@ static inline int is_zero(const execbuf *buffer) {
     return buffer->entry == NULL && buffer->length == 0 && buffer->id == 0;
 }
 
+/* Whether a process can make a region its own that it shares since a fork. */
+#if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
+#define COPIES_REGIONS 1
+#else
+#define COPIES_REGIONS 0
+#endif
+
 static inline int under_valgrind(void) {
     const char *preloaded = getenv("LD_PRELOAD");
     return preloaded != NULL && strstr(preloaded, "vgpreload") != NULL;

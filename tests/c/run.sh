@@ -137,6 +137,8 @@ program pool-fork-unix unix pool_fork.c -D_GNU_SOURCE
 $list
 program biased-lock plain biased_lock.c -D_GNU_SOURCE
 program biased-lock-unix unix biased_lock.c -D_GNU_SOURCE
+program own plain own.c -D_GNU_SOURCE
+program own-faults faults own_faults.c -D_GNU_SOURCE
 program copy plain copy.c -D_GNU_SOURCE
 program copy-faults faults copy_faults.c -D_GNU_SOURCE
 program thunk-fork plain thunk_fork.c -D_GNU_SOURCE
