@@ -215,17 +215,16 @@ static void a_copy_has_no_room_for_what_is_gone(void) {
     for (size_t i = 0; i < 2000; i++) {
         others[i] = publish(pool, 5);
     }
-    static uint8_t large[2000];
-    execbuf last;
-    CHECK(execbuf_pool_publish(pool, &last, large, sizeof large, NULL) == EXECBUF_OK);
+    waiting made = fork_waiting(NULL);
     for (size_t i = 0; i < 2000; i++) {
         release(&others[i]);
     }
     const size_t resident = stats_of(pool).resident;
-    waiting made = fork_waiting(NULL);
     rewrite(&old, 3);
     CHECK(stats_of(pool).resident < resident);
-    for (size_t i = 0; i < 2000; i++) { /* the room is used again */
+    const uint8_t *page = (const uint8_t *)old.entry - (uintptr_t)old.entry % 4096;
+    CHECK(holds_traps(page - 4096, 4096) && holds_traps(page + 4096, 4096)); /* of freed code */
+    for (size_t i = 0; i < 2000; i++) {                                      /* the room is used again */
         others[i] = publish(pool, (uint32_t)i);
     }
     for (size_t i = 0; i < 2000; i++) {
@@ -233,7 +232,6 @@ static void a_copy_has_no_room_for_what_is_gone(void) {
         release(&others[i]);
     }
     CHECK(call(&old, 0) == 3);
-    release(&last);
     finish(&made);
     end_pool();
 }
