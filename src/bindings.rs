@@ -161,14 +161,22 @@ pub struct execbuf_placement {
  it has none (vm.overcommit_memory=2). The library asks for the memory before it writes, and
  reports EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
 
- Freed code is overwritten with traps at once, except in a frozen region. Its memory goes into quarantine,
- and is reused after every processor has discarded the old instructions: one membarrier(2) releases all of
- the quarantine. Where that call is refused, it is reused all the same on x86 and RISC-V, whose processors
- do not need it for this, and not at all on AArch64.
+ Freed code is overwritten with traps at once, except in a shared region (see below). Its memory goes into
+ quarantine, and is reused after every processor has discarded the old instructions: one membarrier(2)
+ releases all of the quarantine. Where that call is refused, it is reused all the same on x86 and RISC-V,
+ whose processors do not need it for this, and not at all on AArch64.
 
- fork: both processes share the memory of regions, so a fork freezes every region in both of them. Code in a
- frozen region can be called and freed. It cannot be rewritten, and its bytes stay as they are while it is
- published. New code goes to new regions. A child inherits no writable mapping.
+ fork: afterwards both processes share the memory of regions, and neither writes to it. A process that
+ changes a shared region first makes it its own. On Linux it replaces the memory by a copy, at the same
+ addresses and in one step, while other threads run the code; spans of memory without code are not copied.
+ If no other process with the memory lives, nothing is copied: so a fork that fails changes nothing, and
+ neither does one whose child has ended or called execve. Rewriting code and publishing in a reserved buffer
+ copy any region. Publishing new code copies one with at most 64 KiB of spans with code, or else makes a new
+ region. Freed code becomes traps when its region is the process's own. Where the memory cannot be copied,
+ new code goes to new regions, and a rewrite fails with EXECBUF_E_FROZEN: on other systems than Linux, and
+ if a call is refused. A child inherits no writable mapping. Whether other processes live is known by a page
+ of System V shared memory, which the process attaches before it forks; where that is refused, they count as
+ alive.
 
  Protection keys: with the option protection_key, the processor lets a thread access the writable mappings
  only while the thread is in a function that writes to the pool. All other accesses raise SIGSEGV with the
@@ -272,7 +280,7 @@ pub struct execbuf_pool_stats {
     pub bookkeeping: usize,
     /// The number of regions.
     pub regions: usize,
-    /// The number of regions that are frozen.
+    /// The number of regions that another process shares since a fork, as far as the system tells.
     pub frozen: usize,
     /// The number of buffers with a dedicated mapping.
     pub dedicated: usize,
@@ -587,8 +595,9 @@ unsafe extern "C" {
           EXECBUF_E_THUNK      the buffer is a thunk;
           EXECBUF_E_PUBLISHED  the buffer is already published;
           EXECBUF_E_CAPACITY   length exceeds the reserved capacity;
-          EXECBUF_E_FROZEN     the buffer lies in a region of a pool, and a parent of this process reserved
-                               it;
+          EXECBUF_E_FROZEN     the buffer lies in a region of a pool, a parent of this process reserved it,
+                               and the region cannot be copied: the culprit is the refused call, if there is
+                               one;
           EXECBUF_E_NO_MEMORY  no memory, address space, mappings or descriptors are left;
           EXECBUF_E_DENIED     the system refused every way to make memory executable.
  In/out:  buffer  the reserved buffer; its length is set
@@ -618,8 +627,9 @@ unsafe extern "C" {
           EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
           EXECBUF_E_THUNK          the buffer is a thunk;
           EXECBUF_E_OUT_OF_BOUNDS  offset + length exceeds the buffer's length;
-          EXECBUF_E_FROZEN         the buffer lies in a region of a pool, and the process forked since the
-                                   region was made;
+          EXECBUF_E_FROZEN         the buffer lies in a region of a pool that another process shares since
+                                   a fork, and that cannot be copied: the culprit is the refused call, if
+                                   there is one;
           EXECBUF_E_NO_MEMORY      no memory, address space, mappings or descriptors are left;
           EXECBUF_E_DENIED         the system refused every way to make memory executable;
           EXECBUF_E_LOST           this or an earlier rewrite failed, and the old bytes could not be made
@@ -769,8 +779,8 @@ unsafe extern "C" {
     /** Reserves memory in the pool for code that depends on its own address, as execbuf_reserve does. The buffer
  keeps the size of its memory, whatever length is published.
 
- In the child of a fork, a buffer that was reserved in a region before can only be freed: execbuf_publish
- returns EXECBUF_E_FROZEN. The parent may publish it.
+ After a fork, both processes may publish in a buffer that was reserved before. In the child,
+ execbuf_publish returns EXECBUF_E_FROZEN if the buffer lies in a region that cannot be copied.
 
  Returns: EXECBUF_OK                   the buffer is reserved;
           EXECBUF_E_NULL               pool or out is NULL;

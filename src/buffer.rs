@@ -27,8 +27,8 @@ pub(crate) const FIRST_CAPACITY: usize = 4096 - 64;
 /// # Threads and fork
 ///
 /// An `ExecBuffer` is `Send` and `Sync`. Only [`rewrite`](Self::rewrite) changes the code, and it takes `&mut`. After
-/// `fork`, both processes can call and drop existing buffers, and can rewrite those with a dedicated mapping. Neither process
-/// sees the changes of the other.
+/// `fork`, both processes can call, rewrite and drop existing buffers (those in a pool with the limits that
+/// [`ExecPool`](crate::ExecPool#threads-and-fork) names). Neither process sees the changes of the other.
 ///
 /// # Examples
 ///
@@ -231,8 +231,8 @@ impl ExecBuffer {
     /// - [`Empty`](crate::ErrorKind::Empty): `code` is empty.
     /// - [`OutOfBounds`](crate::ErrorKind::OutOfBounds): the new bytes extend beyond the end of the old code.
     /// - [`NoMemory`](crate::ErrorKind::NoMemory), [`Denied`](crate::ErrorKind::Denied): as for [`new`](Self::new).
-    /// - [`Frozen`](crate::ErrorKind::Frozen): the buffer is in a region of an [`ExecPool`](crate::ExecPool), and the
-    ///   process forked after the region was created, so both processes share the code.
+    /// - [`Frozen`](crate::ErrorKind::Frozen): the buffer is in a region of an [`ExecPool`](crate::ExecPool) that another
+    ///   process shares since a `fork`, and the system does not let it be copied.
     /// - [`Lost`](crate::ErrorKind::Lost): the system twice refused to make the pages executable again. This happens
     ///   only where pages cannot be replaced in one step (Windows, macOS, the BSDs, Linux without `mremap`). Calling the
     ///   code now crashes.

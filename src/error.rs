@@ -56,7 +56,7 @@ pub enum ErrorKind {
     Unsupported,
     /// A rewrite failed, and the old code could not be made executable again. The buffer can only be dropped.
     Lost,
-    /// The code was in a pool during a `fork`. Both processes share its memory, so neither may change it.
+    /// The code was in a pool during a `fork`, so both processes share its memory, and the system does not let it be copied.
     Frozen,
     /// No free address range is large enough and satisfies the [`Placement`](crate::Placement). [`Error::culprit`] says
     /// what was searched.

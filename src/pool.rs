@@ -35,8 +35,10 @@ pub use builder::ExecPoolBuilder;
 /// A pool is `Send` and `Sync`. On Linux, each thread that publishes has a part of the pool of its own, so that threads
 /// do not wait for each other. On other systems all threads share a lock.
 ///
-/// A `fork` freezes all regions in both processes, which share them. Frozen code can be called and dropped, but
-/// [rewriting](ExecBuffer::rewrite) it is an error. New code goes to new regions.
+/// After a `fork`, both processes share the memory of regions, and neither writes to it. On Linux, a process that changes a
+/// region first makes it its own, at the same addresses: it copies the code, unless no other process with the memory lives.
+/// Elsewhere, or if the copy is refused, new code goes to new regions, and [rewriting](ExecBuffer::rewrite) code that
+/// existed before is an error.
 ///
 /// # Examples
 ///
@@ -166,7 +168,7 @@ impl ExecPool {
     /// # Errors
     ///
     /// The errors of [`ExecBuffer::assemble`] and [`publish`](Self::publish), and [`Frozen`](crate::ErrorKind::Frozen):
-    /// the closure forked the process, and this is the child.
+    /// the closure forked the process, this is the child, and the system does not let it copy the reserved memory.
     ///
     /// # Panics
     ///

@@ -63,7 +63,7 @@ impl Place {
 ///     Some(backend) => println!("{} regions, made by {backend}", stats.regions()),
 ///     None => println!("{} dedicated mappings: {:?}", stats.dedicated(), stats.attempts()),
 /// }
-/// println!("{} bytes of bookkeeping, {} frozen regions", stats.bookkeeping(), stats.frozen());
+/// println!("{} bytes of bookkeeping, {} shared regions", stats.bookkeeping(), stats.frozen());
 /// # Ok::<(), execbuf::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -130,7 +130,7 @@ impl PoolStats {
         bookkeeping: usize;
         /// Returns the number of regions.
         regions: usize;
-        /// Returns the number of regions that a fork has frozen.
+        /// Returns the number of regions that another process shares since a fork, as far as the system tells.
         frozen: usize;
         /// Returns the number of buffers with a dedicated mapping.
         dedicated: usize;

@@ -64,16 +64,16 @@
  * mapping of each region.
  *
  * fork: afterwards both processes may call and free all code that existed before, and neither sees a change
- * that the other makes. Both may rewrite buffers with a dedicated mapping, but not those in regions of a pool
- * (see "Pool"). Fork handlers (pthread_atfork) that are registered after the library was loaded may call
- * execbuf, and may take locks that other threads hold while they call it. A signal handler must not fork.
- * vfork and posix_spawn have no effect.
+ * that the other makes. Both may rewrite all of it, and publish what was reserved; on Linux that also holds
+ * for code in regions of a pool (see "Pool"). Fork handlers (pthread_atfork) that are registered after the
+ * library was loaded may call execbuf, and may take locks that other threads hold while they call it. A
+ * signal handler must not fork. vfork and posix_spawn have no effect.
  *
  * Raw clone: a child that was made without the C library's fork handlers, by clone(2) or _Fork, shares the
  * memory of pools with a parent that does not know of it. It may call published code for as long as the
  * parent neither frees nor rewrites it. It may also use every function, if the system is Linux 4.14 or later
- * and the parent had no other thread at that moment: its first call detects the clone and freezes the
- * child's regions, as a fork does. In all other cases it must not call execbuf.
+ * and the parent had no other thread at that moment: its first call detects the clone, and what it changes is
+ * copied, as after a fork. In all other cases it must not call execbuf.
  *
  * Loading: the library may be linked into a program or loaded by dlopen, and a process may contain several
  * copies of it. Each copy has its own buffers and pools; only the copy that made a handle knows it. If the
@@ -101,6 +101,8 @@
  *     a region, alias             mmap mprotect mremap munmap madvise
  *     code with a placement       openat read close brk
  *     a protection key            pkey_alloc pkey_mprotect pkey_free
+ *     a fork with a region        shmget shmat shmctl shmdt membarrier
+ *     changing a region after it  as a region; and shmctl pwrite64 mremap
  *     unwind tables of thunks     rt_sigprocmask
  *     a rewrite                   as a dedicated mapping; and mremap membarrier
  *     reusing memory in a pool    membarrier
@@ -207,8 +209,8 @@ EXECBUF_API uint32_t execbuf_version_number(void);
       "the rewrite failed and the system refused to make the old code executable again; the buffer can "     \
       "only be freed")                                                                                       \
     X(EXECBUF_E_FROZEN, -14,                                                                                 \
-      "the process forked while this code was live, so both processes share its memory and neither may "     \
-      "change it; publish a new buffer instead")                                                             \
+      "the process forked while this code was live, so both processes share its memory, and the system "     \
+      "does not let it be copied; publish a new buffer instead")                                             \
     X(EXECBUF_E_TOO_FAR, -15, "no free address range of this size is left where the code may lie")           \
     X(EXECBUF_E_SYNTAX, -16, "the text of the signature is malformed; write it like \"d(pid)\"")             \
     X(EXECBUF_E_TYPE, -17, "this type cannot be passed between calling conventions")                         \
@@ -482,8 +484,9 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_reserve_at(execbuf *out, si
  *          EXECBUF_E_THUNK      the buffer is a thunk;
  *          EXECBUF_E_PUBLISHED  the buffer is already published;
  *          EXECBUF_E_CAPACITY   length exceeds the reserved capacity;
- *          EXECBUF_E_FROZEN     the buffer lies in a region of a pool, and a parent of this process reserved
- *                               it;
+ *          EXECBUF_E_FROZEN     the buffer lies in a region of a pool, a parent of this process reserved it,
+ *                               and the region cannot be copied: the culprit is the refused call, if there is
+ *                               one;
  *          EXECBUF_E_NO_MEMORY  no memory, address space, mappings or descriptors are left;
  *          EXECBUF_E_DENIED     the system refused every way to make memory executable.
  * In/out:  buffer  the reserved buffer; its length is set
@@ -510,8 +513,9 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish(execbuf *buffer, co
  *          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
  *          EXECBUF_E_THUNK          the buffer is a thunk;
  *          EXECBUF_E_OUT_OF_BOUNDS  offset + length exceeds the buffer's length;
- *          EXECBUF_E_FROZEN         the buffer lies in a region of a pool, and the process forked since the
- *                                   region was made;
+ *          EXECBUF_E_FROZEN         the buffer lies in a region of a pool that another process shares since
+ *                                   a fork, and that cannot be copied: the culprit is the refused call, if
+ *                                   there is one;
  *          EXECBUF_E_NO_MEMORY      no memory, address space, mappings or descriptors are left;
  *          EXECBUF_E_DENIED         the system refused every way to make memory executable;
  *          EXECBUF_E_LOST           this or an earlier rewrite failed, and the old bytes could not be made
@@ -596,14 +600,22 @@ EXECBUF_API uint64_t execbuf_stale_count(void);
  * it has none (vm.overcommit_memory=2). The library asks for the memory before it writes, and
  * reports EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
  *
- * Freed code is overwritten with traps at once, except in a frozen region. Its memory goes into quarantine,
- * and is reused after every processor has discarded the old instructions: one membarrier(2) releases all of
- * the quarantine. Where that call is refused, it is reused all the same on x86 and RISC-V, whose processors
- * do not need it for this, and not at all on AArch64.
+ * Freed code is overwritten with traps at once, except in a shared region (see below). Its memory goes into
+ * quarantine, and is reused after every processor has discarded the old instructions: one membarrier(2)
+ * releases all of the quarantine. Where that call is refused, it is reused all the same on x86 and RISC-V,
+ * whose processors do not need it for this, and not at all on AArch64.
  *
- * fork: both processes share the memory of regions, so a fork freezes every region in both of them. Code in a
- * frozen region can be called and freed. It cannot be rewritten, and its bytes stay as they are while it is
- * published. New code goes to new regions. A child inherits no writable mapping.
+ * fork: afterwards both processes share the memory of regions, and neither writes to it. A process that
+ * changes a shared region first makes it its own. On Linux it replaces the memory by a copy, at the same
+ * addresses and in one step, while other threads run the code; spans of memory without code are not copied.
+ * If no other process with the memory lives, nothing is copied: so a fork that fails changes nothing, and
+ * neither does one whose child has ended or called execve. Rewriting code and publishing in a reserved buffer
+ * copy any region. Publishing new code copies one with at most 64 KiB of spans with code, or else makes a new
+ * region. Freed code becomes traps when its region is the process's own. Where the memory cannot be copied,
+ * new code goes to new regions, and a rewrite fails with EXECBUF_E_FROZEN: on other systems than Linux, and
+ * if a call is refused. A child inherits no writable mapping. Whether other processes live is known by a page
+ * of System V shared memory, which the process attaches before it forks; where that is refused, they count as
+ * alive.
  *
  * Protection keys: with the option protection_key, the processor lets a thread access the writable mappings
  * only while the thread is in a function that writes to the pool. All other accesses raise SIGSEGV with the
@@ -754,8 +766,8 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish_batch(execbuf_
 /* Reserves memory in the pool for code that depends on its own address, as execbuf_reserve does. The buffer
  * keeps the size of its memory, whatever length is published.
  *
- * In the child of a fork, a buffer that was reserved in a region before can only be freed: execbuf_publish
- * returns EXECBUF_E_FROZEN. The parent may publish it.
+ * After a fork, both processes may publish in a buffer that was reserved before. In the child,
+ * execbuf_publish returns EXECBUF_E_FROZEN if the buffer lies in a region that cannot be copied.
  *
  * Returns: EXECBUF_OK                   the buffer is reserved;
  *          EXECBUF_E_NULL               pool or out is NULL;
@@ -824,7 +836,7 @@ typedef struct execbuf_pool_stats {
     size_t bookkeeping;
     /* The number of regions. */
     size_t regions;
-    /* The number of regions that are frozen. */
+    /* The number of regions that another process shares since a fork, as far as the system tells. */
     size_t frozen;
     /* The number of buffers with a dedicated mapping. */
     size_t dedicated;
