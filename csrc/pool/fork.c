@@ -111,6 +111,8 @@ static void share_arena(xb_arena *arena, uint8_t family) {
         if (!region->is_shared) {
             share_region(region, family);
             changes = true;
+        } else if (region->is_stuck) {
+            region->is_stuck = false; /* a copy is tried again, but not each time that code is published */
         }
     }
     if (changes) {
@@ -130,7 +132,6 @@ static void inherit_arena(xb_arena *arena) {
         if (region->views.rw != region->views.rx) {
             region->views.rw = NULL;
         }
-        region->is_stuck = false;
         region->pins = 0;
         arena->must_sweep |= xb_region_is_unused(region);
     }

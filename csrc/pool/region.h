@@ -40,7 +40,7 @@ typedef struct xb_region {
     bool is_active;      /* neither shared, nor with a protection key, nor of an arena that was freed */
     bool is_kept;        /* stays when it is empty; only one region of an arena is */
     bool is_shared;      /* since a fork: another process may run its code, so no byte of it changes */
-    bool is_stuck;       /* it is shared, and a copy of it could not be made */
+    bool is_stuck;       /* it is shared, and a copy of it could not be made since the last fork */
     bool is_open;        /* in the arena's list of regions with free pages */
     uint8_t family;      /* of all processes that may share it (see fork.h) */
     uint32_t copies;     /* how many times its memory was replaced by a copy */

@@ -248,7 +248,51 @@ static void a_fork_may_come_while_spans_of_adapters_are_given_back(void) {
     fork_during_removal(true);
 }
 
+/* ---- Thunks in regions that a fork has shared ---- */
+
+static int call_thunk(const execbuf *thunk, int one, int other) {
+    int (*function)(int, int) __attribute__((ms_abi));
+    memcpy((void *)&function, (const void *)&thunk->entry, sizeof thunk->entry);
+    return function(one, other);
+}
+
+static void use_thunks(execbuf *before, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        CHECK(call_thunk(&before[i], 50, (int)i) == 50 - (int)i);
+    }
+    execbuf same = make_in(crowded, "i(ii)");   /* shares the adapter that existed before */
+    execbuf other = make_in(crowded, "i(iiI)"); /* has one of its own; minus ignores the third argument */
+    CHECK(call_thunk(&same, 9, 4) == 5 && call_thunk(&other, 8, 5) == 3);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(execbuf_free(&before[i]) == EXECBUF_OK);
+    }
+    CHECK(call_thunk(&same, 9, 4) == 5 && call_thunk(&other, 8, 5) == 3);
+    CHECK(execbuf_free(&same) == EXECBUF_OK && execbuf_free(&other) == EXECBUF_OK);
+    CHECK(stats_of_crowded().live == 0);
+    execbuf_pool_free(crowded);
+}
+
+static void both_processes_make_and_free_thunks_after_a_fork(void) {
+    enum { BEFORE = 20 };
+    execbuf before[BEFORE];
+    CHECK(execbuf_pool_new(&crowded, NULL, NULL) == EXECBUF_OK);
+    for (size_t i = 0; i < BEFORE; i++) {
+        before[i] = make_in(crowded, "i(ii)");
+    }
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        (void)alarm(seconds(20));
+        use_thunks(before, BEFORE);
+        _exit(0);
+    }
+    use_thunks(before, BEFORE); /* at the same time */
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 int main(void) {
+    RUN(both_processes_make_and_free_thunks_after_a_fork);
     RUN(a_fork_may_come_while_spans_of_adapters_are_given_back);
     RUN(a_child_does_not_call_an_interrupted_unwinder);
     RUN(a_child_calls_an_unwinder_that_was_not_interrupted);
