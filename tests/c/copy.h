@@ -4,11 +4,19 @@
 
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../csrc/prim/prim.h"
 #include "check.h"
+
+/* What setrlimit limits. */
+#if defined(__GLIBC__)
+typedef __rlimit_resource_t limited;
+#else
+typedef int limited;
+#endif
 
 static const size_t region_size = (size_t)1 << 20;
 static xb_prim_views views;
