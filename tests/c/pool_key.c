@@ -346,8 +346,7 @@ static void a_child_gets_regions_with_the_key(void) {
         smaps_entry found[2];
         CHECK(find_in_smaps("before-the-fork", found, 2) == 1 && found[0].protection[2] == 'x');
         CHECK(call(&first, 0) == 1);
-        execbuf buffer =
-            publish(pool, 5); /* in a copy of the region, but in a new one where there are no copies */
+        execbuf buffer = publish(pool, 5); /* in a copy of the region, or in a new one */
         CHECK(stats_of(pool).dedicated == 0 && stats_of(pool).regions == (COPIES_REGIONS ? 1 : 2));
         release(&first); /* unmaps an old one */
         smaps_entry rx;
