@@ -77,19 +77,27 @@ static void check_without_copies(const char *culprit) {
     CHECK(stats_of(pool).live == 0 && stats_of(pool).frozen == 0);
 }
 
-static void limit(limited resource, rlim_t most) {
-    struct rlimit limits = {most, most};
+/* Sets a limit, and returns what it was. Each test sets it back: at its end, a program that measures coverage
+ * writes a file. */
+static rlim_t limit(limited resource, rlim_t most) {
+    struct rlimit limits;
+    CHECK(getrlimit(resource, &limits) == 0);
+    const rlim_t before = limits.rlim_cur;
+    limits.rlim_cur = most;
     CHECK(setrlimit(resource, &limits) == 0);
+    return before;
 }
 
 static void without_file_size(void) {
-    limit(RLIMIT_FSIZE, 0);
+    const rlim_t before = limit(RLIMIT_FSIZE, 0);
     check_without_copies("getrlimit(RLIMIT_FSIZE)");
+    (void)limit(RLIMIT_FSIZE, before);
 }
 
 static void without_descriptors(void) {
-    limit(RLIMIT_NOFILE, 0);
+    const rlim_t before = limit(RLIMIT_NOFILE, 0);
     check_without_copies("memfd_create");
+    (void)limit(RLIMIT_NOFILE, before);
 }
 
 static void without_mremap(void) {
@@ -103,15 +111,15 @@ static void without_mremap(void) {
 /* The limit allows no further mapping, so no code can be published either. */
 static void without_address_space(void) {
     code made = returning(5);
-    limit(RLIMIT_AS, 1 << 20);
+    const rlim_t before = limit(RLIMIT_AS, 1 << 20);
     CHECK(execbuf_rewrite(&old, 0, made.bytes, made.length, &error) == EXECBUF_E_FROZEN);
     CHECK(strcmp(error.culprit, "mmap") == 0 && error.os_error == ENOMEM && call(&old, 0) == 1);
-    limit(RLIMIT_AS, 1 << 20);
     CHECK(execbuf_publish(&reserved, made.bytes, made.length, &error) == EXECBUF_E_FROZEN);
     CHECK(call(&old, 0) == 1);
     release(&old);
     release(&reserved);
     CHECK(stats_of(pool).live == 0);
+    (void)limit(RLIMIT_AS, before);
 }
 
 static void a_copy_that_is_refused_is_an_error_and_changes_nothing(void) {
@@ -130,13 +138,14 @@ static void a_copy_that_is_refused_is_an_error_and_changes_nothing(void) {
 static void fill_without_copies(void) {
     code made = returning(5);
     waiting child = fork_waiting(NULL);
-    limit(RLIMIT_FSIZE, 0);
+    const rlim_t before = limit(RLIMIT_FSIZE, 0);
     CHECK(execbuf_rewrite(&old, 0, made.bytes, made.length, &error) == EXECBUF_E_FROZEN);
     CHECK(execbuf_publish(&reserved, made.bytes, made.length, &error) == EXECBUF_OK);
     CHECK(call(&reserved, 0) == 5 && call(&old, 0) == 1);
     finish(&child);
     CHECK(execbuf_rewrite(&old, 0, made.bytes, made.length, &error) == EXECBUF_OK); /* without a copy */
     CHECK(call(&old, 0) == 5);
+    (void)limit(RLIMIT_FSIZE, before);
 }
 
 static void a_parent_that_may_not_copy_fills_what_it_reserved(void) {
