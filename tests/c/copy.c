@@ -7,10 +7,10 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "copy.h"
+#include "resource_limits.h"
 
 static const execbuf_backend both[] = {EXECBUF_BACKEND_MEMFD, EXECBUF_BACKEND_ALIAS};
 
@@ -75,13 +75,13 @@ static void what_one_process_writes_to_its_copy_is_not_seen_by_another(void) {
             CHECK(run_at(CODE) == 1); /* the parent has changed its own */
             CHECK(copy(1, 1).call == NULL && views.rw != NULL && run_at(CODE) == 1);
             put(CODE, 2);
-            _exit(run_at(CODE) != 2);
+            _exit(!has(CODE, 2));
         }
         CHECK(copy(1, 1).call == NULL);
         put(CODE, 3);
         CHECK(write(to_child[1], "", 1) == 1);
         join_child(child);
-        CHECK(run_at(CODE) == 3 && close(to_child[0]) == 0 && close(to_child[1]) == 0);
+        CHECK(has(CODE, 3) && close(to_child[0]) == 0 && close(to_child[1]) == 0);
         unmap_region();
     }
 }
@@ -111,7 +111,7 @@ static void only_the_chosen_pages_are_copied(void) {
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 /* A limit that forbids a copy: the call fails, and nothing has changed. */
-static void check_limit(limited resource, rlim_t limit, const char *call_name) {
+static void check_limit(limited resource, rlim_t most, const char *call_name) {
     for (size_t i = 0; i < 2; i++) {
         if (!map_region_with(both[i])) {
             continue;
@@ -119,16 +119,16 @@ static void check_limit(limited resource, rlim_t limit, const char *call_name) {
         put(CODE, 5);
         pid_t child = fork();
         if (child == 0) {
-            struct rlimit limits = {limit, limit};
             views.rw = NULL;
             maps before = look();
-            CHECK(setrlimit(resource, &limits) == 0);
+            const rlim_t usual = limit(resource, most);
             xb_result result = copy(1, 1);
+            (void)limit(resource, usual);
             bool is_concerned = both[i] == EXECBUF_BACKEND_MEMFD || resource == RLIMIT_AS;
             CHECK((result.call != NULL) == is_concerned);
             CHECK(result.call == NULL || (strcmp(result.call, call_name) == 0 && result.code != 0));
             CHECK(run_at(CODE) == 5);
-            CHECK(!is_concerned || resource == RLIMIT_NOFILE || same(before, look()));
+            CHECK(!is_concerned || same(before, look()));
             _exit(0);
         }
         join_child(child);
@@ -143,7 +143,9 @@ static void a_limit_is_an_error_and_not_a_signal(void) {
 #else
     check_limit(RLIMIT_FSIZE, 0, "getrlimit(RLIMIT_FSIZE)");
     check_limit(RLIMIT_FSIZE, region_size - 1, "getrlimit(RLIMIT_FSIZE)");
-    check_limit(RLIMIT_AS, (rlim_t)1 << 20, "mmap");
+    if (!is_emulated()) { /* qemu-user ignores this one */
+        check_limit(RLIMIT_AS, (rlim_t)1 << 20, "mmap");
+    }
     check_limit(RLIMIT_NOFILE, 0, "memfd_create");
 #endif
 }
@@ -207,6 +209,11 @@ static int wait_as_a_program(void) {
 }
 
 static void a_child_of_a_child_counts_and_a_program_does_not(void) {
+    if (is_emulated()) {
+        (void)fprintf(stderr,
+                      "SKIP: a child that becomes a program: the system does not know the emulator\n");
+        return;
+    }
     if (!begin_family()) {
         return;
     }

@@ -3,18 +3,10 @@
 #define OWN_H
 
 #include <stdbool.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
-
-/* What setrlimit limits. */
-#if defined(__GLIBC__)
-typedef __rlimit_resource_t limited;
-#else
-typedef int limited;
-#endif
 
 /* The number of the file that is mapped at an address: another one says that the memory is a copy. */
 static inline unsigned long memory_at(const void *address) {

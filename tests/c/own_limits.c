@@ -16,9 +16,9 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "resource_limits.h"
 #include "own.h"
 #include "pool_helpers.h"
 
@@ -75,17 +75,6 @@ static void check_without_copies(const char *culprit) {
     release(&reserved);
     release(&old);
     CHECK(stats_of(pool).live == 0 && stats_of(pool).frozen == 0);
-}
-
-/* Sets a limit, and returns what it was. Each test sets it back: at its end, a program that measures coverage
- * writes a file. */
-static rlim_t limit(limited resource, rlim_t most) {
-    struct rlimit limits;
-    CHECK(getrlimit(resource, &limits) == 0);
-    const rlim_t before = limits.rlim_cur;
-    limits.rlim_cur = most;
-    CHECK(setrlimit(resource, &limits) == 0);
-    return before;
 }
 
 static void without_file_size(void) {
