@@ -106,6 +106,7 @@ static void a_family_that_cannot_be_begun_is_none(void) {
 }
 
 int main(void) {
+    (void)is_in_qemu_user(); /* before there is a region */
     RUN(a_call_that_fails_changes_nothing);
     RUN(code_that_a_failed_move_has_unmapped_is_mapped_again);
     RUN(a_family_that_cannot_be_begun_is_none);

@@ -153,6 +153,8 @@ program pool-key-unix unix pool_key.c -D_GNU_SOURCE
 program threads plain threads.c -D_GNU_SOURCE
 program backends plain backends.c -D_GNU_SOURCE
 program cancel plain cancel.c -D_GNU_SOURCE
+program unload plain unload.c -D_GNU_SOURCE
+program unload-unix unix unload.c -D_GNU_SOURCE
 program cancel-unix unix cancel.c -D_GNU_SOURCE
 program backends-unix unix backends.c -D_GNU_SOURCE
 program buffer-unix unix buffer.c
