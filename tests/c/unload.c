@@ -1,13 +1,12 @@
 /* What remains of pools when the library is unloaded (dlclose): live code, and nothing else. */
 
-#include "pool_helpers.h"
-
 #if defined(__linux__)
 
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../csrc/pool/reclaim.h"
+#include "pool_helpers.h"
 
 /* The mappings when there is what the process needs once. */
 static maps look_after_first_pool(void) {
@@ -62,6 +61,8 @@ int main(void) {
 }
 
 #else
+
+#include <stdio.h>
 
 int main(void) {
     (void)fprintf(stderr, "SKIP: unloading: the mappings are not known here\n");
