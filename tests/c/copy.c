@@ -209,7 +209,7 @@ static int wait_as_a_program(void) {
 }
 
 static void a_child_of_a_child_counts_and_a_program_does_not(void) {
-    if (is_emulated()) {
+    if (is_in_qemu_user()) {
         (void)fprintf(stderr,
                       "SKIP: a child that becomes a program: the system does not know the emulator\n");
         return;
