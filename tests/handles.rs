@@ -205,6 +205,36 @@ fn a_module_can_be_the_owner() {
 }
 
 #[test]
+fn the_code_that_a_function_calls_lives_as_long_as_the_function() {
+    let pool = ExecPool::new().unwrap();
+    let publish = || {
+        let callee = pool.publish(&support::returning(11)).unwrap();
+        let caller = pool.publish(&support::jump_to(callee.as_ptr())).unwrap();
+        (callee, caller)
+    };
+
+    let (callee, caller) = publish();
+    // SAFETY: The code jumps to the other piece, which is such a function and which the handle owns.
+    let with_callee = unsafe { caller.into_function::<F>() }.and(callee);
+
+    let (callee, caller) = publish();
+    let module = Arc::new(vec![callee, caller]);
+    // SAFETY: As above. The handle owns both pieces, and nobody else can drop one of them.
+    let of_module = unsafe { Function::<F, _>::from_parts(module[1].as_ptr(), Arc::clone(&module)) };
+    drop(module);
+
+    for function in [with_callee.shared(), of_module.shared()] {
+        let live = pool.stats().live();
+        let clone = function.clone();
+        drop(function);
+        assert_eq!(pool.stats().live(), live, "a clone owns the code");
+        assert_eq!(std::thread::spawn(move || clone.call()).join().unwrap(), 11);
+        assert_eq!(pool.stats().live(), live - 2);
+    }
+    assert_eq!(pool.stats().live(), 0);
+}
+
+#[test]
 fn a_function_of_the_program_needs_no_owner() {
     extern "C" fn five() -> u32 {
         5

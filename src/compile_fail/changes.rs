@@ -24,6 +24,26 @@
 //! buffer.rewrite(0, &[0xcc]).unwrap();
 //! ```
 //!
+//! A buffer cannot be rewritten while a function that calls it borrows it:
+//!
+//! ```compile_fail,E0502
+//! let mut callee = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
+//! let caller = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
+//! let function = unsafe { caller.into_function::<extern "C" fn()>() }.and(&callee);
+//! callee.rewrite(0, &[0xcc]).unwrap();
+//! function.call();
+//! ```
+//!
+//! Data cannot be changed while a function that reads it borrows it:
+//!
+//! ```compile_fail,E0506
+//! let mut limit = 1;
+//! let buffer = execbuf::ExecBuffer::new(&[0xc3]).unwrap();
+//! let function = unsafe { buffer.function::<extern "C" fn()>() }.and(&limit);
+//! limit = 2;
+//! function.call();
+//! ```
+//!
 //! A buffer cannot be rewritten while its bytes are borrowed:
 //!
 //! ```compile_fail,E0502

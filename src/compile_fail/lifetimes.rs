@@ -112,6 +112,16 @@
 //! function.call();
 //! ```
 //!
+//! A module cannot drop its code while a function borrows the module:
+//!
+//! ```compile_fail,E0502
+//! # use execbuf::{ExecBuffer, Function};
+//! let mut module = vec![ExecBuffer::new(&[0xc3]).unwrap()];
+//! let function = unsafe { Function::<extern "C" fn(), _>::from_parts(module[0].as_ptr(), &module) };
+//! module.clear();
+//! function.call();
+//! ```
+//!
 //! `boxed` keeps the borrow:
 //!
 //! ```compile_fail,E0505

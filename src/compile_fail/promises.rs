@@ -47,6 +47,14 @@
 //! let function = thunk.into_function::<extern "C" fn()>();
 //! ```
 //!
+//! Whoever implements [`CloneOwner`](crate::CloneOwner) promises that clones keep the same code alive:
+//!
+//! ```compile_fail,E0200
+//! #[derive(Clone)]
+//! struct Module(Vec<u8>);
+//! impl execbuf::CloneOwner for Module {}
+//! ```
+//!
 //! Calls of an `unsafe` function type are `unsafe`:
 //!
 //! ```compile_fail,E0133
