@@ -65,7 +65,11 @@ struct xb_arena {
      * so that the fast path need not look at the key. It is read together with the lock. */
     size_t fast_limit;
     uint32_t number; /* constant, not 0; that of the memory, which serves several arenas one after another */
-    struct xb_arena *next_unused; /* registry.c's: in the list of arenas that are not in use */
+    /* The thread that alone may own the lock, because it may be taking it as an owner right now, although it
+     * has none; or XB_NO_OWNER: any may. The process's lock guards it. See registry.c. */
+    uintptr_t reserved_for;
+    struct xb_arena *next_unused; /* registry.c's: in a list of arenas that are not in use */
+    struct xb_arena *next_list;   /* registry.c's: the first arena of the next such list */
 
     /* Constants, set by xb_registry_add. */
     execbuf_pool *pool;    /* of which it is a part; NULL if it is not in use */

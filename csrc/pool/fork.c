@@ -174,6 +174,9 @@ void xb_pools_after_fork(bool in_child) {
             xb_biased_lock_init(&arena->lock);
         }
     }
+    if (in_child) {
+        xb_registry_release_all();
+    }
 }
 
 /* The parent does not know that it shares its regions, so no family says when it is gone. */
@@ -184,4 +187,5 @@ void xb_pools_in_clone(void) {
         share_arena(arena, XB_NO_FAMILY);
         inherit_arena(arena);
     }
+    xb_registry_release_all();
 }

@@ -117,6 +117,15 @@ static void enter_thread(execbuf_pool *pool, xb_arena *arena) {
 
 /* ---- Claiming an arena ---- */
 
+/* Makes the calling thread the owner of an arena that no other thread owns. If it cannot be, the arena
+ * becomes the one that all threads share. The process's lock is held. */
+static void own_or_share(execbuf_pool *pool, xb_arena *arena, bool can_own) {
+    bool may_own = can_own && arena->reserved_for == XB_NO_OWNER;
+    if (!xb_is_owner(&arena->lock) && !(may_own && xb_lock_own(&arena->lock))) {
+        XB_STORE_RELEASE(pool->shared, arena);
+    }
+}
+
 /* Finds an arena of the pool that is the calling thread's already, or becomes it: one that has no owner. If
  * the thread cannot own any, that becomes the one that all share. The process's lock is held.
  *
@@ -129,8 +138,8 @@ static xb_arena *take_over(execbuf_pool *pool, bool can_own) {
         }
         found = xb_has_owner(&arena->lock) ? found : arena;
     }
-    if (found != NULL && !(can_own && xb_lock_own(&found->lock))) {
-        XB_STORE_RELEASE(pool->shared, found);
+    if (found != NULL) {
+        own_or_share(pool, found, can_own);
     }
     return found;
 }
@@ -139,9 +148,7 @@ static xb_arena *take_over(execbuf_pool *pool, bool can_own) {
 static void add_arena(execbuf_pool *pool, xb_arena *arena, bool can_own) {
     arena->pool = pool;
     arena->next = pool->arenas;
-    if (!(can_own && xb_lock_own(&arena->lock))) {
-        XB_STORE_RELEASE(pool->shared, arena);
-    }
+    own_or_share(pool, arena, can_own);
     XB_STORE_RELEASE(pool->arenas, arena);
 }
 
@@ -218,6 +225,9 @@ void xb_pools_thread_ends(void) {
             leave_arena(xb_registry[number]);
         }
     }
+    xb_prim_lock();
+    xb_registry_release(xb_this_thread());
+    xb_prim_unlock();
 }
 
 /* ---- Making and freeing pools ---- */

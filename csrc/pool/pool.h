@@ -82,11 +82,16 @@ void xb_pool_remove(xb_arena *arena);
 /* Gives up all arenas that the calling thread owns: the hook thread_ends. No lock is held. */
 void xb_pools_thread_ends(void);
 
-/* The index of a thread in a table. */
-static inline uint32_t xb_arena_map_index(const xb_arena_map *map, uintptr_t thread) {
+/* A number whose upper bits tell threads apart. */
+static inline uint32_t xb_hash_thread(uintptr_t thread) {
     /* Thread pointers are the same distances apart, so their higher bits differ most, and their lowest least.
      * 0x9e3779b1 is 2^32 / the golden ratio. */
-    return (uint32_t)(thread >> 6) * 0x9e3779b1U >> map->shift;
+    return (uint32_t)(thread >> 6) * 0x9e3779b1U;
+}
+
+/* The index of a thread in a table. */
+static inline uint32_t xb_arena_map_index(const xb_arena_map *map, uintptr_t thread) {
+    return xb_hash_thread(thread) >> map->shift;
 }
 
 /* An arena for the calling thread, or NULL: then xb_pool_claim knows more. The thread owns it, unless another

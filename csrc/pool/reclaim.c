@@ -320,6 +320,9 @@ void xb_reclaim_all(void) {
             arena->pool->is_freed = true; /* it goes with its last arena */
             xb_reclaim_arena(arena);
         }
+    }
+    for (uint32_t number = xb_registry_count(); number >= 1; number--) {
+        xb_arena *arena = xb_registry[number];
         if (is_used(arena)) {
             release_writable_views(arena);
         } else {

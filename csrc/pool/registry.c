@@ -1,6 +1,6 @@
 /* All arenas of the process.
  *
- * The process's lock guards the list of unused arenas and the growth of xb_registry. It is not held during
+ * The process's lock guards the lists of unused arenas and the growth of xb_registry. It is not held during
  * allocations: fork handlers of malloc could otherwise wait for us while we wait for them. */
 
 #include "registry.h"
@@ -16,29 +16,106 @@ xb_arena *xb_registry[XB_MAX_ARENAS];
 /* How many elements of xb_registry are used, but for element 0. */
 static uint32_t number_count;
 
-/* Arenas that are over. Such an arena keeps its owner: that thread may be taking the lock right now, for a
- * stale handle. So only its owner uses it again, or any thread when the owner has ended. */
-static xb_arena *unused_arenas;
-
 uint32_t xb_registry_count(void) {
     return number_count;
 }
 
-/* Takes an arena from the list of unused ones that this thread can own; NULL: there is none. */
+/* ---- Arenas that are over ---- */
+
+/* If the owner of an arena ends it, it gives the lock up, and any thread can own the next arena with this
+ * memory. If another thread ends it, the owner may be taking the lock right now, for a stale handle: it has
+ * seen that it is the owner, and stores busy next. If the lock had another owner then, both would hold it. So
+ * only that thread can own the lock again, until it ends; others can use the arena without owning it, and do
+ * so when there are no more numbers.
+ *
+ * The arenas that are reserved for one thread are a list by next_unused, and so are those for any thread. The
+ * lists are in a hash table: those in the same place follow one another by next_list of their first arenas.
+ * So taking an arena looks at one arena of each list there, however many there are. */
+#define UNUSED_SHIFT 26U
+static xb_arena *unused_arenas[1U << (32 - UNUSED_SHIFT)];
+
+/* Finds the list of a thread, or of XB_NO_OWNER. Returns where its first arena is. */
+static xb_arena **list_for(uintptr_t thread) {
+    xb_arena **first = &unused_arenas[xb_hash_thread(thread) >> UNUSED_SHIFT];
+    while (*first != NULL && (*first)->reserved_for != thread) {
+        first = &(*first)->next_list;
+    }
+    return first;
+}
+
+static void push_arena(xb_arena *arena) {
+    xb_arena **first = list_for(arena->reserved_for);
+    arena->next_unused = *first;
+    arena->next_list = *first != NULL ? (*first)->next_list : NULL;
+    *first = arena;
+}
+
+/* Takes the first arena of a list; NULL: it is empty. */
+static xb_arena *pop_arena(xb_arena **first) {
+    xb_arena *arena = *first;
+    if (arena != NULL) {
+        xb_arena *second = arena->next_unused;
+        *first = second != NULL ? second : arena->next_list;
+        if (second != NULL) {
+            second->next_list = arena->next_list;
+        }
+    }
+    return arena;
+}
+
+/* Takes an unused arena that this thread can own; NULL: there is none. */
 static xb_arena *take_unused(void) {
     xb_prim_lock();
     xb_prim_arm_fork_mark();
-    xb_arena **link = &unused_arenas;
-    while (*link != NULL && xb_has_owner(&(*link)->lock) && !xb_is_owner(&(*link)->lock)) {
-        link = &(*link)->next_unused;
-    }
-    xb_arena *arena = *link;
+    xb_arena *arena = pop_arena(list_for(xb_this_thread()));
+    arena = arena != NULL ? arena : pop_arena(list_for(XB_NO_OWNER));
     if (arena != NULL) {
-        *link = arena->next_unused;
+        arena->reserved_for = XB_NO_OWNER; /* this thread is here, and not taking the lock */
     }
     xb_prim_unlock();
     return arena;
 }
+
+/* Takes any unused arena: one that this thread cannot own, and nobody else owns. NULL: there is none. */
+static xb_arena *take_reserved(void) {
+    xb_arena *arena = NULL;
+    xb_prim_lock();
+    for (uint32_t i = 0; i < 1U << (32 - UNUSED_SHIFT) && arena == NULL; i++) {
+        arena = pop_arena(&unused_arenas[i]);
+    }
+    if (arena != NULL) {
+        xb_lock_slow(&arena->lock); /* the process's lock comes before those of arenas */
+        xb_lock_disown(&arena->lock);
+        xb_unlock_slow(&arena->lock);
+    }
+    xb_prim_unlock();
+    return arena;
+}
+
+void xb_registry_release(uintptr_t thread) {
+    xb_arena *arena;
+    while ((arena = pop_arena(list_for(thread))) != NULL) {
+        arena->reserved_for = XB_NO_OWNER;
+        push_arena(arena);
+    }
+    for (uint32_t number = 1; number <= number_count; number++) {
+        arena = xb_registry[number];
+        arena->reserved_for = arena->reserved_for == thread ? XB_NO_OWNER : arena->reserved_for;
+    }
+}
+
+void xb_registry_release_all(void) {
+    memset((void *)unused_arenas, 0, sizeof unused_arenas);
+    for (uint32_t number = 1; number <= number_count; number++) {
+        xb_arena *arena = xb_registry[number];
+        arena->reserved_for = XB_NO_OWNER;
+        if (arena->bookkeeping == 0) { /* else a thread of the parent has begun to end it or to set it up */
+            push_arena(arena);
+        }
+    }
+}
+
+/* ---- Arenas that begin ---- */
 
 /* Gives a new arena a number and enters it in xb_registry. False: there is no number left. */
 static bool number_arena(xb_arena *arena) {
@@ -61,6 +138,7 @@ static xb_registry_added new_arena(xb_arena **out) {
         return XB_REGISTRY_NO_MEMORY;
     }
     xb_biased_lock_init(&arena->lock);
+    arena->reserved_for = XB_NO_OWNER;
     if (!number_arena(arena)) {
         free(arena);
         return XB_REGISTRY_NO_NUMBER;
@@ -89,12 +167,17 @@ xb_registry_added xb_registry_add(xb_arena **out, const xb_pool_options *options
     if (arena == NULL) {
         added = new_arena(&arena);
     }
+    if (added == XB_REGISTRY_NO_NUMBER && (arena = take_reserved()) != NULL) {
+        added = XB_REGISTRY_ADDED;
+    }
     if (arena != NULL) {
         set_up(arena, options);
     }
     *out = arena;
     return added;
 }
+
+/* ---- Arenas that end ---- */
 
 void xb_registry_remove(xb_arena *arena) {
     xb_pool_remove(arena);
@@ -108,13 +191,17 @@ void xb_registry_remove(xb_arena *arena) {
            sizeof *arena - offsetof(xb_arena, next_unused));
     arena->first_serial = serial;
     arena->serials = serial;
-    xb_unlock(&arena->lock);
+    if (xb_is_owner(&arena->lock)) {
+        xb_lock_disown(&arena->lock);
+    }
+    xb_unlock_slow(&arena->lock);
     free(places);
     if (links != NULL) {
         links->end(links_data);
     }
     xb_prim_lock();
-    arena->next_unused = unused_arenas;
-    unused_arenas = arena;
+    uintptr_t owner = XB_LOAD_RELAXED(arena->lock.owner);
+    arena->reserved_for = owner != XB_NO_OWNER ? owner : arena->reserved_for;
+    push_arena(arena);
     xb_prim_unlock();
 }

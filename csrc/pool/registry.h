@@ -37,10 +37,18 @@ typedef enum xb_registry_added {
  * In:  options: they are copied. */
 xb_registry_added xb_registry_add(xb_arena **out, const xb_pool_options *options);
 
-/* Makes the memory of an arena that has ended available for another arena.
+/* Makes the memory of an arena that has ended available for another arena, of any thread.
  *
  * Preconditions: no lock is held. No other thread does the same. */
 void xb_registry_remove(xb_arena *arena);
+
+/* Lets any thread own what was reserved for one that is ending, and owns no arena any more. The process's
+ * lock is held. */
+void xb_registry_release(uintptr_t thread);
+
+/* Lets any thread own all arenas that have no owner: in a child, which has no other threads. The process's
+ * lock is held. */
+void xb_registry_release_all(void);
 
 /* How many numbers have been used: 1 up to this. The process's lock is held. */
 uint32_t xb_registry_count(void);
