@@ -94,12 +94,8 @@ bool xb_placement_add_large(execbuf_pool *pool, const void *base, size_t size) {
 }
 
 void xb_placement_remove_regions(execbuf_pool *pool, xb_region *regions) {
-    if (pool->options.reach != 0) {
-        xb_prim_lock();
-        for (; regions != NULL; regions = regions->next) {
-            XB_LIST_REMOVE(pool->pieces, regions, next_piece, previous_piece);
-        }
-        xb_prim_unlock();
+    for (; regions != NULL && pool->options.reach != 0; regions = regions->next) {
+        XB_LIST_REMOVE(pool->pieces, regions, next_piece, previous_piece);
     }
 }
 

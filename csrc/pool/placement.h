@@ -1,5 +1,6 @@
 /* Where the pieces of a pool may lie. A piece is a region or a dedicated mapping, of any of its arenas. All
- * that is done only if the pool has a reach. No lock is held in any of these functions. */
+ * that is done only if the pool has a reach. No lock is held in any of these functions but
+ * xb_placement_remove_regions. */
 #ifndef XB_POOL_PLACEMENT_H
 #define XB_POOL_PLACEMENT_H
 
@@ -28,8 +29,8 @@ bool xb_placement_allows(const execbuf_pool *pool, size_t size);
 bool xb_placement_add_region(execbuf_pool *pool, xb_region *region);
 bool xb_placement_add_large(execbuf_pool *pool, const void *base, size_t size);
 
-/* Takes pieces away: a list of regions, by next; or one dedicated mapping. The pool still has another piece,
- * or an arena that is not over. */
+/* Takes pieces away: a list of regions, by next, with the process's lock held; or one dedicated mapping. The
+ * pool still has another piece, or an arena that is not over. */
 void xb_placement_remove_regions(execbuf_pool *pool, xb_region *regions);
 void xb_placement_remove_large(execbuf_pool *pool);
 

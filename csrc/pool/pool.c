@@ -205,29 +205,42 @@ execbuf_status xb_pool_claim(execbuf_pool *pool, xb_arena **out, execbuf_error *
 
 /* ---- The end of a thread ---- */
 
-/* Gives up an arena that the calling thread owns. */
-static void leave_arena(xb_arena *arena) {
-    (void)xb_reclaim(arena, false); /* guests leave it to the owner; nobody is there next */
-    xb_prim_lock();
-    xb_lock_slow(&arena->lock);
-    xb_lock_disown(&arena->lock);
-    xb_unlock_slow(&arena->lock);
-    xb_prim_unlock();
+/* Takes the inner lock of an arena if the calling thread is its owner. */
+static bool ask_own(xb_arena *arena) {
+    if (!xb_is_owner(&arena->lock)) {
+        return false;
+    }
+    xb_lock_ask(&arena->lock);
+    bool is_owner = xb_is_owner(&arena->lock);
+    if (!is_owner) { /* a visitor that could not make a fence has taken the lock from this thread */
+        xb_unlock_slow(&arena->lock);
+    }
+    return is_owner;
 }
 
-/* Other threads free what this one has published, and the next thread takes the arena over. */
+/* Other threads free what this one has published, and the next thread takes the arenas over. One fence shows
+ * that no guest is in any of them. */
 void xb_pools_thread_ends(void) {
+    xb_reclaim_rest rest = {NULL, NULL};
+    bool is_owner = false;
     xb_prim_lock();
     uint32_t count = xb_registry_count();
-    xb_prim_unlock();
     for (uint32_t number = 1; number <= count; number++) {
-        if (xb_is_owner(&xb_registry[number]->lock)) {
-            leave_arena(xb_registry[number]);
+        is_owner |= ask_own(xb_registry[number]);
+    }
+    if (is_owner) {
+        xb_lock_fence();
+    }
+    for (uint32_t number = 1; number <= count && is_owner; number++) {
+        xb_arena *arena = xb_registry[number];
+        if (xb_is_owner(&arena->lock)) {
+            xb_lock_await(&arena->lock);
+            xb_reclaim_leave(arena, &rest);
         }
     }
-    xb_prim_lock();
     xb_registry_release(xb_this_thread());
     xb_prim_unlock();
+    xb_reclaim_free_rest(&rest);
 }
 
 /* ---- Making and freeing pools ---- */

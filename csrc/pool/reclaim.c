@@ -243,7 +243,9 @@ static bool is_over(const xb_arena *arena) {
 static void leave_range(xb_arena *arena, xb_region *regions) {
     arena->leaving++; /* it is not over, and neither is its pool */
     xb_arena_unlock(arena);
+    xb_prim_lock();
     xb_placement_remove_regions(arena->pool, regions);
+    xb_prim_unlock();
     xb_arena_lock(arena);
     arena->leaving--;
 }
@@ -259,6 +261,36 @@ static void unlock_and_free(xb_arena *arena, xb_region *regions) {
     free_regions(regions);
     if (over) {
         xb_registry_remove(arena);
+    }
+}
+
+void xb_reclaim_leave(xb_arena *arena, xb_reclaim_rest *rest) {
+    xb_reclaim_guests(arena);
+    xb_region *due = remove_due_regions(arena);
+    if (due != NULL) {
+        xb_placement_remove_regions(arena->pool, due);
+    }
+    while (due != NULL) {
+        xb_region *next = due->next;
+        due->next = rest->regions;
+        rest->regions = due;
+        due = next;
+    }
+    if (is_over(arena)) {
+        arena->is_freed = false; /* as above */
+        arena->next_unused = rest->over;
+        rest->over = arena;
+    }
+    xb_lock_disown(&arena->lock);
+    xb_unlock_slow(&arena->lock);
+}
+
+void xb_reclaim_free_rest(const xb_reclaim_rest *rest) {
+    free_regions(rest->regions);
+    for (xb_arena *arena = rest->over; arena != NULL;) {
+        xb_arena *next = arena->next_unused;
+        xb_registry_remove(arena);
+        arena = next;
     }
 }
 

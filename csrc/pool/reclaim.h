@@ -107,6 +107,21 @@ void xb_reclaim_span(xb_arena *arena, xb_span *span, xb_span **removed);
  *     spans:   a list, by next. */
 void xb_reclaim_unlock(xb_arena *arena, xb_region *regions, xb_span *spans);
 
+/* What a thread that ends leaves to be freed. All zero: nothing. */
+typedef struct xb_reclaim_rest {
+    xb_region *regions; /* a list, by next */
+    xb_arena *over;     /* the arenas that have ended: a list, by next_unused */
+} xb_reclaim_rest;
+
+/* Gives up an arena, which the calling thread has locked alone by xb_lock_await, as its owner or not: takes
+ * over what guests have freed, which they leave to the owner, and unlocks it. The process's lock is held.
+ *
+ * In/out: rest: what this removes is added. */
+void xb_reclaim_leave(xb_arena *arena, xb_reclaim_rest *rest);
+
+/* Frees what is left. No lock is held. */
+void xb_reclaim_free_rest(const xb_reclaim_rest *rest);
+
 /* Ends the use of an arena by the user of its pool. Its memory is reclaimed as its last buffers are freed.
  *
  * Preconditions: no lock is held. No other thread uses the arena, but to free its buffers. */

@@ -63,10 +63,10 @@ int32_t xb_fault(const char *call) {
         return REFUSED;
     }
     /* These are not calls. "stale" makes the library behave as under an emulator that runs old code,
-     * "barrier" as on AArch64 without membarrier, and "unmapped" as on a kernel whose mremap may fail after
-     * it has unmapped what it was to replace. */
-    bool is_call =
-        strcmp("stale", call) != 0 && strcmp("barrier", call) != 0 && strcmp("unmapped", call) != 0;
+     * "barrier" as on AArch64 without membarrier, "unmapped" as on a kernel whose mremap may fail after it
+     * has unmapped what it was to replace. "fence" is one, whose failure changes all that follows. */
+    bool is_call = strcmp("stale", call) != 0 && strcmp("barrier", call) != 0 &&
+                   strcmp("unmapped", call) != 0 && strcmp("fence", call) != 0;
     if (only != NULL ? strcmp(only, call) != 0 : !is_call) {
         return 0;
     }

@@ -141,6 +141,7 @@ program biased-lock-unix unix biased_lock.c -D_GNU_SOURCE
 program own plain own.c -D_GNU_SOURCE
 program own-limits plain own_limits.c -D_GNU_SOURCE
 program own-faults faults own_faults.c -D_GNU_SOURCE
+program fences faults fences.c -D_GNU_SOURCE
 program copy plain copy.c -D_GNU_SOURCE
 program copy-faults faults copy_faults.c -D_GNU_SOURCE
 program thunk-fork plain thunk_fork.c -D_GNU_SOURCE
