@@ -200,7 +200,10 @@ pub struct execbuf_placement {
  membarrier(2)) the thread takes no lock there, and publishing and freeing its code costs no atomic
  instruction. A thread that frees code of another one takes no lock either; the memory is used again by the
  thread that published, or given back when more than 1 MiB is free. Statistics, lookups and rewriting stop
- the owner of an arena for a moment, which needs a system call. On other systems all threads share a lock.*/
+ the owner of an arena for a moment, which needs a system call. On other systems all threads share a lock.
+ If a process has several threads when it first publishes in a pool, the kernel takes some 10 ms to prepare
+ that system call. This happens once, when one thread has to wait for another, at a fork, or at the end of a
+ thread; on x86, publishing does not wait for it.*/
 #[repr(C)]
 #[derive(Debug)]
 pub struct execbuf_pool {

@@ -172,6 +172,7 @@ xb_registry_added xb_registry_add(xb_arena **out, const xb_pool_options *options
     }
     if (arena != NULL) {
         set_up(arena, options);
+        (void)xb_index_grow(arena, 0); /* usually without owner yet, so without a fence */
     }
     *out = arena;
     return added;
