@@ -84,9 +84,9 @@ void xb_pools_thread_ends(void);
 
 /* A number whose upper bits tell threads apart. */
 static inline uint32_t xb_hash_thread(uintptr_t thread) {
-    /* Thread pointers are the same distances apart, so their higher bits differ most, and their lowest least.
-     * 0x9e3779b1 is 2^32 / the golden ratio. */
-    return (uint32_t)(thread >> 6) * 0x9e3779b1U;
+    /* Thread pointers are the same distances apart, and the lowest bits differ least. The upper half of the
+     * product depends on all others: stacks may be terabytes apart. The factor is 2^64 / the golden ratio. */
+    return (uint32_t)((uint64_t)(thread >> 6) * 0x9e3779b97f4a7c15U >> 32);
 }
 
 /* The index of a thread in a table. */

@@ -62,6 +62,62 @@ static void each_thread_has_an_arena_and_leaves_it_to_the_next_one(void) {
     check_empty(shared);
 }
 
+#if defined(__linux__)
+#include <sys/mman.h>
+
+enum { FAR_THREADS = 8, STACK_SIZE = 1 << 20 };
+
+static void *publish_and_stay(void *argument) {
+    static atomic_uint arrivals;
+    execbuf own = publish(shared, (uint32_t)(uintptr_t)argument);
+    atomic_fetch_add(&arrivals, 1);
+    while (atomic_load(&arrivals) < FAR_THREADS) {
+        (void)sched_yield();
+    }
+    execbuf second = publish(shared, (uint32_t)(uintptr_t)argument + 1);
+    check(&own, (uint32_t)(uintptr_t)argument);
+    release(&own);
+    release(&second);
+    return NULL;
+}
+
+/* Their thread pointers differ in the upper bits only. The table of threads grows until each has a place of
+ * its own. */
+static void threads_can_have_stacks_that_are_far_apart(void) {
+    pthread_t threads[FAR_THREADS];
+    void *stacks[FAR_THREADS];
+    uint32_t count = 0;
+    shared = new_pool();
+    for (uintptr_t i = 1; i < 500 && count < FAR_THREADS && sizeof(void *) == 8; i++) {
+        void *wanted = (void *)((i << 19 << 19) + ((uintptr_t)STACK_SIZE << 8)); /* NOLINT */
+        void *stack = mmap(wanted, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (stack == wanted) {
+            stacks[count++] = stack;
+        } else if (stack != MAP_FAILED) {
+            CHECK(munmap(stack, STACK_SIZE) == 0);
+        }
+    }
+    if (count < FAR_THREADS) {
+        (void)fprintf(stderr, "SKIP: stacks that are far apart: there is not enough address space\n");
+    }
+    for (uintptr_t i = 0; i < count && count == FAR_THREADS; i++) {
+        pthread_attr_t attributes;
+        CHECK(pthread_attr_init(&attributes) == 0);
+        CHECK(pthread_attr_setstack(&attributes, stacks[i], STACK_SIZE) == 0);
+        CHECK(pthread_create(&threads[i], &attributes, publish_and_stay, (void *)i) == 0); /* NOLINT */
+        CHECK(pthread_attr_destroy(&attributes) == 0);
+    }
+    for (uint32_t i = 0; i < count && count == FAR_THREADS; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(munmap(stacks[i], STACK_SIZE) == 0);
+    }
+    CHECK(xb_pool_bookkeeping(shared) < 1 << 14);
+    check_empty(shared);
+}
+#endif
+
 /* ---- Frees by another thread ---- */
 
 enum { MOST = 60000 };
@@ -264,6 +320,9 @@ int main(void) {
     (void)alarm(seconds(120));
     look_at_speed();
     RUN(each_thread_has_an_arena_and_leaves_it_to_the_next_one);
+#if defined(__linux__)
+    RUN(threads_can_have_stacks_that_are_far_apart);
+#endif
     RUN(memory_comes_back_although_the_owner_is_idle);
     RUN(what_another_thread_frees_is_used_again);
     RUN(a_race_of_two_frees_frees_once);
