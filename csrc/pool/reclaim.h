@@ -65,11 +65,13 @@ void xb_reclaim_guest_slot(const xb_slot_ref *ref);
 /* Whether enough was freed to be worth a barrier. The arena is locked. */
 bool xb_reclaim_is_worthwhile(const xb_arena *arena);
 
-/* Whether guests have freed so much that one of them should call xb_reclaim, if the owner does not.
+/* Whether guests have freed so much that this one should call xb_reclaim, if the owner does not: one for each
+ * XB_GUESTS_SIZE, since those that leave before it has locked the arena find an even greater sum.
  *
- * In: sum: from xb_leave_as_guest. */
-static inline bool xb_reclaim_is_overdue(uint32_t sum) {
-    return sum >= XB_GUESTS_SIZE;
+ * In: sum:   from xb_leave_as_guest.
+ *     added: what this guest has added to it. */
+static inline bool xb_reclaim_is_overdue(uint32_t sum, uint32_t added) {
+    return sum / XB_GUESTS_SIZE != (sum - added) / XB_GUESTS_SIZE;
 }
 
 /* Takes over what guests have freed; if a barrier is worthwhile or is_needed, makes one and ends quarantine:

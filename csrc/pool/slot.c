@@ -241,7 +241,7 @@ XB_NOINLINE execbuf_status free_as_guest(xb_arena *arena, execbuf *buffer) {
     xb_reclaim_guest_slot(&ref);
     uint32_t sum = xb_leave_as_guest(&arena->lock, size);
     *buffer = xb_no_buffer;
-    if (XB_UNLIKELY(xb_reclaim_is_overdue(sum))) {
+    if (XB_UNLIKELY(xb_reclaim_is_overdue(sum, size))) {
         (void)xb_reclaim(arena, false);
     }
     return EXECBUF_OK;
