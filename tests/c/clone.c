@@ -1,6 +1,8 @@
 /* The child of a raw clone(2), which runs no fork handlers: its first call notices, whatever it calls. Linux
  * only. */
 
+#include "../../csrc/pool/pool.h"
+
 #include "pool_helpers.h"
 
 #if defined(__linux__)
@@ -168,6 +170,26 @@ static void every_call_can_be_the_first_in_a_clone(void) {
     free_all();
 }
 
+/* Another thread of the parent may be a guest of the arena, or its owner on the fast path, at that moment. In
+ * the child it never leaves. */
+static void guests_of_the_parent_are_not_in_a_clone(void) {
+    make_all();
+    xb_biased_lock *lock = &shared->arenas->lock;
+    bool is_guest = xb_enter_as_guest(lock);
+    in_clone(free_pooled);
+    in_clone(ask_the_pool);
+    if (is_guest) {
+        (void)xb_leave_as_guest(lock, 0);
+    }
+    bool is_locked = xb_try_lock_biased(lock);
+    in_clone(free_pooled);
+    in_clone(ask_the_pool);
+    if (is_locked) {
+        xb_unlock_biased(lock);
+    }
+    free_all();
+}
+
 static void clone_again(void) {
     make_in_pool();
     in_clone(make_in_pool);
@@ -212,6 +234,7 @@ static void two_threads_of_a_clone_can_notice_at_once(void) {
 
 int main(void) {
     RUN(every_call_can_be_the_first_in_a_clone);
+    RUN(guests_of_the_parent_are_not_in_a_clone);
     RUN(a_clone_can_be_cloned);
     RUN(two_threads_of_a_clone_can_notice_at_once);
     (void)printf("ok\n");
