@@ -24,13 +24,12 @@
 #include "placement.h"
 #include "reclaim.h"
 
-/* After a region could not be made, this many buffers get dedicated mappings before it is tried again. The
- * number doubles up to a limit as long as it fails. */
+/* After a region could not be made, or there was no memory for pages of a new one, this many buffers get
+ * dedicated mappings before it is tried again. The number doubles up to a limit as long as it fails. */
 #define FIRST_INTERVAL 64U
 #define LONGEST_INTERVAL 65536U
 
-/* One call adds at most this many regions: others may take the pages of a new region, or there may be no
- * memory for them. */
+/* One call adds at most this many regions: others may take the pages of a new region. */
 #define MOST_REGIONS 3
 
 /* What a slot is needed for. */
@@ -66,13 +65,15 @@ typedef struct span_pages {
     xb_region *region; /* pinned; NULL: no region has the pages */
     uint32_t page;
     uint32_t copies; /* of the region, when the pages were allocated */
+    bool no_memory;  /* for pages that are free in a region */
     xb_span_design design;
 } span_pages;
 
-/* Allocates a run of pages in a region, and surrounds it with traps. Returns 0 if there is none, or no memory
- * for it; then arena->why says so. */
-static uint32_t take_pages(xb_arena *arena, xb_region *region, uint32_t pages) {
+/* Allocates the run of a plan's design in a region, and surrounds it with traps. Its page becomes 0 if there
+ * is none, or no memory for it; then arena->why says so. */
+static bool take_pages(xb_arena *arena, xb_region *region, span_pages *plan) {
     size_t before = region->resident;
+    uint32_t pages = plan->design.pages;
     uint32_t page = xb_region_alloc(region, pages);
     if (page != 0) {
         xb_result result = xb_region_start(region, page, pages);
@@ -80,6 +81,7 @@ static uint32_t take_pages(xb_arena *arena, xb_region *region, uint32_t pages) {
             (void)xb_error_from_system(&arena->why, result);
             xb_region_free_pages(region, page, pages);
             page = 0;
+            plan->no_memory = true;
         }
     }
     arena->resident += region->resident - before;
@@ -87,14 +89,15 @@ static uint32_t take_pages(xb_arena *arena, xb_region *region, uint32_t pages) {
     if (region->free_orders == 0) {
         xb_region_close(&arena->open, region);
     }
-    return page;
+    plan->page = page;
+    return page != 0;
 }
 
 /* Allocates the pages of a plan's design. Returns their region; NULL: no region has them. */
 static xb_region *find_pages(xb_arena *arena, span_pages *plan) {
     xb_region *region = arena->open;
-    while (region != NULL && (plan->page = take_pages(arena, region, plan->design.pages)) == 0) {
-        region = region->next_open;
+    while (region != NULL && !take_pages(arena, region, plan)) {
+        region = plan->no_memory ? NULL : region->next_open;
     }
     return region;
 }
@@ -106,6 +109,7 @@ static xb_region *find_adapter_pages(xb_arena *arena, span_pages *plan) {
     uint32_t least = arena->retry_after > 0 ? 1 : (plan->design.pages + 7) / 8;
     xb_region *region = find_pages(arena, plan);
     while (region == NULL && plan->design.pages / 2 >= least) {
+        plan->no_memory = false;
         plan->design.pages /= 2;
         plan->design.slots /= 2;
         region = find_pages(arena, plan);
@@ -118,7 +122,7 @@ static xb_region *find_adapter_pages(xb_arena *arena, span_pages *plan) {
 static span_pages plan_span(xb_arena *arena, const alloc_request *request) {
     size_t page_size = xb_prim_query().page_size;
     uint32_t class_ = request->class_;
-    span_pages plan = {NULL, 0, 0, {0, 0, 0}};
+    span_pages plan = {NULL, 0, 0, false, {0, 0, 0}};
     size_t class_bytes = class_ != XB_NO_CLASS ? arena->class_bytes[class_] : 0;
     plan.design = xb_sizes_design(class_, request->length, class_bytes, page_size);
     xb_region *region = class_ < XB_SIZE_CLASSES ? arena->open : NULL;
@@ -126,8 +130,7 @@ static span_pages plan_span(xb_arena *arena, const alloc_request *request) {
         region = region->next_open;
     }
     if (region != NULL) {
-        plan.page = take_pages(arena, region, plan.design.pages);
-        region = plan.page != 0 ? region : NULL;
+        region = take_pages(arena, region, &plan) ? region : NULL;
     } else if (xb_is_adapter_class(class_)) {
         region = find_adapter_pages(arena, &plan);
     } else {
@@ -234,6 +237,13 @@ static execbuf_status map_region(xb_arena *arena, uint32_t pages, xb_region **re
     }
 }
 
+/* Lets buffers have dedicated mappings for a while. The arena is locked. */
+static void postpone_regions(xb_arena *arena) {
+    uint32_t interval = arena->retry_interval == 0 ? FIRST_INTERVAL : 2 * arena->retry_interval;
+    arena->retry_interval = interval < LONGEST_INTERVAL ? interval : LONGEST_INTERVAL;
+    arena->retry_after = arena->retry_interval;
+}
+
 /* Adds a region with room for a run of pages; if that fails, arena->why says why. The arena is not locked. */
 static bool add_region(xb_arena *arena, uint32_t pages) {
     xb_region *region = NULL;
@@ -247,13 +257,10 @@ static bool add_region(xb_arena *arena, uint32_t pages) {
         arena->bookkeeping += region->bookkeeping;
         arena->resident += region->resident;
         arena->backend = region->backend;
-        arena->retry_interval = 0;
         xb_region_open(&arena->open, region);
         is_due = xb_reclaim_choose_kept(arena);
     } else {
-        uint32_t interval = arena->retry_interval == 0 ? FIRST_INTERVAL : 2 * arena->retry_interval;
-        arena->retry_interval = interval < LONGEST_INTERVAL ? interval : LONGEST_INTERVAL;
-        arena->retry_after = arena->retry_interval;
+        postpone_regions(arena);
     }
     arena->why = report;
     xb_arena_unlock(arena);
@@ -278,8 +285,9 @@ typedef enum alloc_step {
     ALLOC_GROW_INDEX   /* no number is left for a span */
 } alloc_step;
 
-/* What may be tried, since it was of use when it was tried last. */
+/* What may be tried, since it was of use when it was tried last; and whether a region was added. */
 typedef struct alloc_means {
+    bool has_added;
     bool may_reclaim;
     bool may_adopt;
     bool may_copy;
@@ -307,6 +315,7 @@ static alloc_step try_alloc(xb_arena *arena, const alloc_request *request, alloc
     } else {
         *plan = plan_span(arena, request);
         if (plan->region != NULL) {
+            arena->retry_interval = means.has_added ? 0 : arena->retry_interval;
             step = ALLOC_ADD_SPAN;
         } else if (means.may_reclaim && (arena->quarantine != NULL || xb_guests_sum(&arena->lock) != 0)) {
             step = ALLOC_RECLAIM_ALL;
@@ -314,6 +323,9 @@ static alloc_step try_alloc(xb_arena *arena, const alloc_request *request, alloc
             step = ALLOC_COPY;
         } else if (arena->retry_after > 0) {
             arena->retry_after--;
+            step = ALLOC_GIVE_UP;
+        } else if (plan->no_memory && means.has_added) {
+            postpone_regions(arena);
             step = ALLOC_GIVE_UP;
         } else {
             step = ALLOC_ADD_REGION;
@@ -327,10 +339,10 @@ uint8_t *xb_alloc_slot(xb_arena *arena, uint32_t class_, size_t length, xb_use u
     alloc_request request = {class_, length, use, out};
     uint8_t *rw = NULL;
     bool goes_on = true;
-    alloc_means means = {true, true, true};
+    alloc_means means = {false, true, true, true};
     int regions = 0; /* how many were added */
     while (goes_on && rw == NULL) {
-        span_pages plan = {NULL, 0, 0, {0, 0, 0}};
+        span_pages plan = {NULL, 0, 0, false, {0, 0, 0}};
         uint32_t place_count = 0;
         switch (try_alloc(arena, &request, means, &rw, &plan, &place_count)) {
         case ALLOC_RECLAIM: means.may_reclaim = xb_reclaim(arena, false); break;
@@ -340,8 +352,8 @@ uint8_t *xb_alloc_slot(xb_arena *arena, uint32_t class_, size_t length, xb_use u
         case ALLOC_ADD_SPAN: rw = add_span(arena, &plan, &request, &goes_on); break;
         case ALLOC_ADD_REGION:
             /* Without a new region, adapters look for fewer pages (find_adapter_pages). */
-            goes_on = regions++ < MOST_REGIONS &&
-                      (add_region(arena, plan.design.pages) || xb_is_adapter_class(class_));
+            means.has_added = regions++ < MOST_REGIONS && add_region(arena, plan.design.pages);
+            goes_on = regions <= MOST_REGIONS && (means.has_added || xb_is_adapter_class(class_));
             break;
         case ALLOC_GROW_INDEX: goes_on = xb_index_grow(arena, place_count); break;
         case ALLOC_GIVE_UP: goes_on = false; break;

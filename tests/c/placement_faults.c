@@ -174,6 +174,37 @@ static void want_of_memory_is_an_error(void) {
     clean_up();
 }
 
+static long tested; /* how many regions have memory for their self-test */
+
+/* There is memory for the first page of a new region only. */
+static int32_t give_one_page(const char *call) {
+    static bool is_new;
+    is_new |= strcmp(call, "ftruncate") == 0;
+    if (strcmp(call, "madvise(MADV_POPULATE_WRITE)") != 0) {
+        return 0;
+    }
+    tested += is_new;
+    const int32_t given = is_new ? 0 : EXHAUSTED;
+    is_new = false;
+    return given;
+}
+
+static void want_of_memory_maps_few_regions(void) {
+    make_pool_with_code();
+    const size_t regions = stats_of_pool().regions;
+    static execbuf buffers[500];
+    answer = give_one_page;
+    for (uint32_t i = 0; i < 500; i++) {
+        CHECK(publish_size(&buffers[i], 1, 4000) == EXECBUF_OK && call(&buffers[i], 0) == 1);
+    }
+    answer = NULL;
+    CHECK(tested <= 4 && stats_of_pool().regions <= regions + 1);
+    for (uint32_t i = 0; i < 500; i++) {
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+    clean_up();
+}
+
 /* Adds the resident memory of the mappings whose line in /proc/self/smaps contains a name and a protection,
  * and checks that none may use huge pages. */
 static size_t resident_of(const char *name, const char *protection) {
@@ -227,6 +258,7 @@ int main(void) {
     RUN(pieces_of_a_pool_share_what_is_known_of_the_list);
     RUN(without_the_list_some_addresses_are_tried);
     RUN(want_of_memory_is_an_error);
+    RUN(want_of_memory_maps_few_regions);
     RUN(resident_is_what_is_resident);
     return 0;
 }
