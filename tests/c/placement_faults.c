@@ -174,6 +174,36 @@ static void want_of_memory_is_an_error(void) {
     clean_up();
 }
 
+static long refusals; /* how many calls of mmap are refused as they are below vm.mmap_min_addr */
+
+static int32_t refuse_low_addresses(const char *call) {
+    return strcmp(call, "mmap") == 0 && refusals-- > 0 ? EPERM : 0;
+}
+
+/* With a greater vm.mmap_min_addr, the free range at low addresses is not as large as it looks. */
+static void addresses_that_cannot_be_mapped_count_as_taken(void) {
+    code one = returning(1);
+    CHECK(execbuf_new(&buffer, one.bytes, one.length, &error) == EXECBUF_OK); /* tests a backend */
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    execbuf_placement placement = EXECBUF_PLACEMENT_INIT;
+    placement.lowest = 65536;
+    placement.highest = ((uintptr_t)64 << 20) - 1;
+    answer = refuse_low_addresses;
+    refusals = 5;
+    CHECK(execbuf_new_at(&buffer, one.bytes, one.length, &placement, &error) == EXECBUF_OK);
+    CHECK(refusals == -1 && (uintptr_t)buffer.entry >= 65536U << 5 && call(&buffer, 0) == 1);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    /* A policy that refuses all of them is reported. */
+    refusals = 1000;
+    CHECK(execbuf_new_at(&buffer, one.bytes, one.length, &placement, &error) == EXECBUF_E_DENIED);
+    CHECK(strcmp(error.culprit, "mmap") == 0 && error.os_error == EPERM && refusals > 900);
+    /* If none is left, the window is full. */
+    refusals = 1000;
+    placement.highest = ((uintptr_t)1 << 20) - 1;
+    CHECK(execbuf_new_at(&buffer, one.bytes, one.length, &placement, &error) == EXECBUF_E_TOO_FAR);
+    answer = NULL;
+}
+
 static long tested; /* how many regions have memory for their self-test */
 
 /* There is memory for the first page of a new region only. */
@@ -257,6 +287,7 @@ int main(void) {
     RUN(windows_share_what_is_known_of_the_list);
     RUN(pieces_of_a_pool_share_what_is_known_of_the_list);
     RUN(without_the_list_some_addresses_are_tried);
+    RUN(addresses_that_cannot_be_mapped_count_as_taken);
     RUN(want_of_memory_is_an_error);
     RUN(want_of_memory_maps_few_regions);
     RUN(resident_is_what_is_resident);
