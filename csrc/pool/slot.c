@@ -48,6 +48,20 @@ static inline void write_traps(uint32_t key, uint8_t *rw, const void *entry, siz
 
 /* ---- Publishing and rewriting ---- */
 
+/* Keeps guests from freeing a slot while its bytes change: until admit_guests, its handle is stale for them,
+ * so they become visitors, and wait. Otherwise the new bytes could replace the traps that a guest has
+ * written. The arena is locked.
+ *
+ * Returns: false if a guest has freed the slot already. */
+static bool exclude_guests(const xb_slot_ref *ref) {
+    uint16_t tag = ref->tag;
+    return XB_EXCHANGE_IF(*xb_slot_tag(ref->span->entries, ref->slot), tag, (uint16_t)(tag - 1U));
+}
+
+static void admit_guests(const xb_slot_ref *ref) {
+    XB_STORE_RELEASE(*xb_slot_tag(ref->span->entries, ref->slot), ref->tag);
+}
+
 /* The report of a region that cannot be copied: of the call that was refused, if there is one. */
 static execbuf_status report_frozen(execbuf_error *error, xb_result refused) {
     return refused.code != 0 ? xb_error_set(error, EXECBUF_E_FROZEN, refused.call, refused.code)
@@ -129,8 +143,11 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
         culprit = offset > published ? "offset" : "length";
     } else if ((result = xb_own_region(ref.arena, ref.region, &rest)).call != NULL) {
         status = report_frozen(error, result);
+    } else if (!exclude_guests(&ref)) {
+        status = EXECBUF_E_STALE;
     } else {
         overwrite(ref.region, (const uint8_t *)buffer->entry + offset, code, length);
+        admit_guests(&ref);
     }
     xb_own_unlock(ref.arena, &rest);
     if (status != EXECBUF_OK) {
