@@ -93,10 +93,13 @@ execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length,
         culprit = "length";
     } else if (!can_fill(&ref, &rest, &result)) {
         status = report_frozen(error, result);
+    } else if (!exclude_guests(&ref)) {
+        status = EXECBUF_E_STALE;
     } else {
         xb_span_set_length(ref.span, ref.slot, length, XB_USE_CODE);
         xb_slot_write(ref.region->views.key, xb_region_writable(ref.region, buffer->entry), buffer->entry,
                       code, length);
+        admit_guests(&ref);
     }
     xb_own_unlock(ref.arena, &rest);
     if (status != EXECBUF_OK) {

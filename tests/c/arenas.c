@@ -280,14 +280,13 @@ static uint8_t *new_bytes; /* in a page that cannot be read at first */
 static atomic_bool may_free;
 static atomic_bool is_freed;
 
-static void *free_when_it_may(void *unused) {
+static void *free_when_it_may(void *copy) {
     while (!atomic_load(&may_free)) {
         (void)sched_yield();
     }
-    execbuf copy = contested;
-    of_other = execbuf_free(&copy);
+    of_other = execbuf_free((execbuf *)copy);
     atomic_store(&is_freed, true);
-    return unused;
+    return NULL;
 }
 
 /* The owner, in the middle of its call, reads the new bytes. The other thread frees the buffer now, or asks
@@ -313,15 +312,15 @@ static void change_while_another_thread_frees(execbuf_status (*change)(void)) {
     atomic_store(&may_free, false);
     atomic_store(&is_freed, false);
     execbuf stays = publish(shared, 1); /* the region stays with it */
-    const uint8_t *entry = (const uint8_t *)contested.entry;
-    CHECK(pthread_create(&other, NULL, free_when_it_may, NULL) == 0);
+    execbuf copy = contested;
+    CHECK(pthread_create(&other, NULL, free_when_it_may, &copy) == 0);
     CHECK(sigaction(SIGSEGV, &action, NULL) == 0 && sigaction(SIGBUS, &action, NULL) == 0);
     CHECK(mprotect(new_bytes, CHANGE_SIZE, PROT_NONE) == 0);
     CHECK(change() == EXECBUF_OK);
     (void)signal(SIGSEGV, SIG_DFL);
     (void)signal(SIGBUS, SIG_DFL);
     CHECK(pthread_join(other, NULL) == 0 && of_other == EXECBUF_OK);
-    CHECK(memcmp(entry, new_bytes, CHANGE_SIZE) != 0);
+    CHECK(memcmp(contested.entry, new_bytes, CHANGE_SIZE) != 0);
     CHECK(munmap(new_bytes, CHANGE_SIZE) == 0);
     release(&stays);
 }
@@ -330,12 +329,18 @@ static execbuf_status rewrite_contested(void) {
     return execbuf_rewrite(&contested, 0, new_bytes, CHANGE_SIZE, NULL);
 }
 
-static void code_that_is_freed_while_its_owner_rewrites_it_becomes_traps(void) {
+static execbuf_status publish_contested(void) {
+    return execbuf_publish(&contested, new_bytes, CHANGE_SIZE, NULL);
+}
+
+static void a_buffer_that_is_freed_while_its_owner_changes_it_becomes_traps(void) {
     const uint8_t old_bytes[CHANGE_SIZE] = {0};
     shared = new_pool();
     CHECK(execbuf_pool_publish(shared, &contested, old_bytes, CHANGE_SIZE, NULL) == EXECBUF_OK);
     if (has_arenas() && stats_of(shared).regions != 0) {
         change_while_another_thread_frees(rewrite_contested);
+        CHECK(execbuf_pool_reserve(shared, &contested, CHANGE_SIZE, NULL) == EXECBUF_OK);
+        change_while_another_thread_frees(publish_contested);
     } else {
         (void)fprintf(stderr, "SKIP: a free during a rewrite: the pool has no arenas, or no regions\n");
         release(&contested);
@@ -420,7 +425,7 @@ int main(void) {
     RUN(one_guest_reclaims_each_mebibyte);
     RUN(what_another_thread_frees_is_used_again);
     RUN(a_race_of_two_frees_frees_once);
-    RUN(code_that_is_freed_while_its_owner_rewrites_it_becomes_traps);
+    RUN(a_buffer_that_is_freed_while_its_owner_changes_it_becomes_traps);
     RUN(an_arena_ends_once);
     RUN(a_stale_handle_is_refused_while_its_arena_ends_and_begins_again);
     (void)printf("ok\n");
