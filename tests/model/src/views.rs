@@ -16,8 +16,8 @@
 //! threads may see the stores of others in different orders, dependencies order nothing, and a fence makes neither earlier
 //! loads acquire nor later stores release. What it lacks is a load that takes effect behind a store which follows it in
 //! the program. `AArch64` does that only if no branch and no address depend on the load, and the store does not release.
-//! Each load of the programs decides on a branch, but for those of locked data; there a release follows. (If that is
-//! removed, the failure shows by stores.)
+//! Each load of the programs decides on a branch or on the value of the next store, but for those of locked data; there a
+//! release follows. (If that is removed, the failure shows by stores.)
 
 use crate::memory::Memory;
 use crate::program::{Order, Plain};
@@ -85,7 +85,7 @@ impl Views {
         self.readable(thread, at).len() == 1
     }
 
-    /// Adds a store at this place of the list. Returns its view: of itself, and of what it was given.
+    /// Adds a store at this place of the list.
     fn insert(&mut self, thread: usize, at: usize, index: usize, message: Message, releases: bool) {
         for view in self.all_views() {
             view[at] += u8::from(usize::from(view[at]) >= index);

@@ -75,13 +75,13 @@ fn without_any_single_fence_or_order_something_fails() {
 }
 
 #[test]
-#[ignore = "takes a minute or two"]
+#[ignore = "takes some minutes"]
 fn the_lock_excludes_three_threads() {
     hold_always(lock::large_scenarios);
 }
 
 #[test]
-#[ignore = "takes a minute or two"]
+#[ignore = "takes some minutes"]
 fn three_threads_lose_no_slot() {
     hold_always(pool_scenarios::large_scenarios);
 }
