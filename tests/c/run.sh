@@ -128,8 +128,10 @@ program handles$suffix worn handles.c
 program_cpp unwind$suffix plain unwind.cpp"
 if [ -z "$suffix" ]; then
     variants="$variants unix unix-faults"
-    list="program arenas plain arenas.c -D_GNU_SOURCE
+    list="program random plain random.c -D_GNU_SOURCE
+program random-unix unix random.c -D_GNU_SOURCE
 program arena-numbers plain arena_numbers.c -D_GNU_SOURCE
+program arenas plain arenas.c -D_GNU_SOURCE
 program arenas-unix unix arenas.c -D_GNU_SOURCE
 program pool-threads plain pool_threads.c -D_GNU_SOURCE
 program pool-threads-unix unix pool_threads.c -D_GNU_SOURCE
