@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 
 #include "own.h"
 #include "pool_helpers.h"
@@ -77,12 +76,16 @@ static void rewrite_in_child(void) {
     run_and_rewrite(1000, 20);
 }
 
+/* 10,000 rewrites in each process, 20 after each fork; or as many forks as EXECBUF_ROUNDS says. */
 static void both_processes_rewrite_one_function_while_threads_run_in_its_region(void) {
     if (!make_pool()) {
         return;
     }
     constant = publish(pool, 77);
-    for (int round = 0; round < (is_emulated() ? 5 : 300); round++) {
+    const char *wanted = getenv("EXECBUF_ROUNDS");
+    const int rounds = wanted != NULL ? atoi(wanted) : is_emulated() ? 5 : 500; /* NOLINT */
+    for (int round = 0; round < rounds; round++) {
+        (void)alarm(seconds(120));
         rewrite(&old, 1);
         waiting made = fork_waiting(NULL); /* keeps the memory shared in both processes */
         waiting other = fork_waiting(rewrite_in_child);
