@@ -30,6 +30,7 @@
 #include "pool/pool.c"
 #include "pool/put.c"
 #include "pool/query.c"
+#include "pool/readers.c"
 #include "pool/reclaim.c"
 #include "pool/region.c"
 #include "pool/registry.c"

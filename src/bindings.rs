@@ -199,11 +199,11 @@ pub struct execbuf_placement {
  pool has an arena there, a part of the pool with memory of its own. On Linux 4.14 or newer (which has
  membarrier(2)) the thread takes no lock there, and publishing and freeing its code costs no atomic
  instruction. A thread that frees code of another one takes no lock either; the memory is used again by the
- thread that published, or given back when more than 1 MiB is free. Statistics, lookups and rewriting stop
- the owner of an arena for a moment, which needs a system call. On other systems all threads share a lock.
- If a process has several threads when it first publishes in a pool, the kernel takes some 10 ms to prepare
- that system call. This happens once, when one thread has to wait for another, at a fork, or at the end of a
- thread; on x86, publishing does not wait for it.*/
+ thread that published, or given back when more than 1 MiB is free. Lookups take no lock at all. Statistics
+ and rewriting stop the owner of an arena for a moment, which needs a system call. On other systems all
+ threads share a lock. If a process has several threads when it first publishes in a pool, the kernel takes
+ some 10 ms to prepare that system call. This happens once, when one thread has to wait for another, at a
+ fork, or at the end of a thread; on x86, publishing does not wait for it.*/
 #[repr(C)]
 #[derive(Debug)]
 pub struct execbuf_pool {
@@ -273,8 +273,6 @@ pub struct execbuf_pool_stats {
     pub size: usize,
     /// The number of buffers that are published or reserved, including code that thunks share.
     pub live: usize,
-    /// The sum of the lengths of published buffers and of the capacities of reserved ones.
-    pub bytes: usize,
     /// Address space: the regions, each counted once though it is mapped twice, and the dedicated mappings.
     pub mapped: usize,
     /// The part of mapped that was ever used and takes memory, whether it holds live code or not.
@@ -679,10 +677,13 @@ unsafe extern "C" {
  is a thunk.
 
  The handle equals the one that the buffer was made with. It may be stale as soon as the call returns,
- unless the caller prevents other threads from freeing the buffer. The call takes time in proportion to the
- number of pools, regions and dedicated mappings of the process. It takes the lock of each arena, which
- needs a system call if another thread owns it (see "Pool"). So the function is not for frequent use. It is
- not async-signal-safe.
+ unless the caller prevents other threads from freeing the buffer. The call finds every buffer that was
+ published before it began and is not freed before it ends. Of one that is published or freed meanwhile, it
+ may say either.
+
+ The call takes time in proportion to the number of regions of the process, and if none of them has the
+ address, of dedicated mappings. It takes no lock, and no other thread waits for it. It is async-signal-safe
+ (see "Signals").
 
  Returns: EXECBUF_OK           out is the buffer;
           EXECBUF_E_NULL       out is NULL;
@@ -807,8 +808,8 @@ unsafe extern "C" {
     /** Finds the published code of a pool that contains an address, including code that thunks share. For
  unwinders and profilers.
 
- The call takes time in proportion to the number of the pool's regions, and to that of the process's
- dedicated mappings if the pool has any. It is not async-signal-safe.
+ As execbuf_find, the call finds all code that is published before it begins and not freed before it ends;
+ it takes as much time, takes no lock, and is async-signal-safe.
 
  Returns: EXECBUF_OK           place is filled;
           EXECBUF_E_NULL       pool is NULL;
@@ -827,8 +828,9 @@ unsafe extern "C" {
  Returns: a string that lives as long as the pool; "" if pool is NULL.
  In:      pool  the pool; may be NULL*/
     pub fn execbuf_pool_name(pool: *const execbuf_pool) -> *const ::core::ffi::c_char;
-    /** Returns statistics of a pool. The call takes time in proportion to the number of its buffers, and other
- threads wait for it.
+    /** Returns statistics of a pool. The library keeps these numbers as they change, so the call takes time in
+ proportion to the number of the pool's arenas, however many buffers it has. Each arena is locked for a
+ moment; then the call also puts into quarantine what other threads than its owner have freed.
 
  Returns: EXECBUF_OK         stats is filled;
           EXECBUF_E_NULL     pool or stats is NULL;
@@ -839,6 +841,15 @@ unsafe extern "C" {
         pool: *const execbuf_pool,
         stats: *mut execbuf_pool_stats,
     ) -> execbuf_status;
+    /** Returns the sum of the lengths of published buffers and of the capacities of reserved ones. What a pool has
+ in the member resident of its statistics beyond this is not code: rounding, traps and free memory.
+
+ Unlike the statistics, this sum is not kept. The call looks at every buffer, and at the regions of all
+ pools. No other thread waits for that; what is published or freed meanwhile may count or not.
+
+ Returns: the sum; 0 if pool is NULL.
+ In:      pool  the pool; may be NULL*/
+    pub fn execbuf_pool_code_bytes(pool: *const execbuf_pool) -> usize;
     /** Tries each backend on a small piece of memory, and asks the system about its policies.
 
  Backends that the process may not use are not tried, and reported as "excluded: not among the chosen

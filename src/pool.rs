@@ -203,7 +203,9 @@ impl ExecPool {
         }
     }
 
-    /// Finds the piece of code that contains an address. It takes locks, so signal handlers must not call it.
+    /// Finds the piece of code that contains an address. It takes no lock, makes no system call and allocates
+    /// nothing, so a signal handler may call it, whatever it interrupted. It finds all code that is published before
+    /// the call and dropped after it.
     ///
     /// # Examples
     ///
@@ -298,7 +300,8 @@ impl ExecPool {
         unsafe { CStr::from_ptr(ffi::execbuf_pool_name(self.raw.0)) }.to_str().unwrap_or_default()
     }
 
-    /// Returns the current statistics. This walks over all buffers, and blocks other threads that use the pool.
+    /// Returns the current statistics. The pool keeps these numbers as they change, so the call is fast however many
+    /// buffers there are, and stops other threads for a moment only.
     ///
     /// # Examples
     ///
@@ -313,6 +316,21 @@ impl ExecPool {
             ffi::execbuf_pool_get_stats(self.raw.0, stats.as_mut_ptr());
             PoolStats::from_raw(stats.assume_init())
         }
+    }
+
+    /// Returns the sum of the lengths of all live buffers. A reservation counts with its capacity. The rest of
+    /// [`PoolStats::resident`] is rounding, traps and free memory.
+    ///
+    /// This looks at every buffer, but no other thread waits for it.
+    ///
+    /// # Examples
+    ///
+    /// See [`PoolStats`].
+    #[must_use]
+    #[doc(alias = "execbuf_pool_code_bytes")]
+    pub fn code_bytes(&self) -> usize {
+        // SAFETY: The pool exists.
+        unsafe { ffi::execbuf_pool_code_bytes(self.raw.0) }
     }
 }
 

@@ -57,8 +57,8 @@ impl Place {
 /// let pool = execbuf::ExecPool::new()?;
 /// let buffer = pool.publish(&[0xc3; 100])?;
 /// let stats = pool.stats();
-/// assert_eq!((stats.live(), stats.bytes()), (1, 100));
-/// assert!(stats.mapped() >= stats.resident() && stats.resident() == stats.bytes() + stats.waste());
+/// assert_eq!((stats.live(), pool.code_bytes()), (1, 100));
+/// assert!(stats.mapped() >= stats.resident() && stats.resident() >= pool.code_bytes());
 /// match stats.backend() {
 ///     Some(backend) => println!("{} regions, made by {backend}", stats.regions()),
 ///     None => println!("{} dedicated mappings: {:?}", stats.dedicated(), stats.attempts()),
@@ -70,7 +70,6 @@ impl Place {
 #[doc(alias = "execbuf_pool_stats")]
 pub struct PoolStats {
     live: usize,
-    bytes: usize,
     mapped: usize,
     resident: usize,
     bookkeeping: usize,
@@ -103,7 +102,6 @@ impl PoolStats {
         let why = raw.why.attempts.get(..raw.why.attempt_count as usize).unwrap_or_default();
         Self {
             live: raw.live,
-            bytes: raw.bytes,
             mapped: raw.mapped,
             resident: raw.resident,
             bookkeeping: raw.bookkeeping,
@@ -120,8 +118,6 @@ impl PoolStats {
         /// Returns the number of live buffers, which are published or reserved and not freed. It includes the adapters
         /// that thunks share.
         live: usize;
-        /// Returns the sum of the lengths of all live buffers. A reservation counts with its capacity.
-        bytes: usize;
         /// Returns the size of all regions and dedicated mappings. A region counts once, although it is mapped twice.
         mapped: usize;
         /// Returns the size of the memory behind `mapped` that was ever touched, whether it is in use or free.
@@ -147,15 +143,5 @@ impl PoolStats {
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
-    }
-
-    /// Returns the part of `resident` that is not live code: rounding, traps, and free space.
-    ///
-    /// # Examples
-    ///
-    /// See the [type](Self).
-    #[must_use]
-    pub fn waste(&self) -> usize {
-        self.resident.saturating_sub(self.bytes)
     }
 }

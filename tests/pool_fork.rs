@@ -116,7 +116,7 @@ mod unix {
             }
         });
         mine.clear();
-        assert_eq!((pool.stats().live(), pool.stats().bytes(), pool.stats().frozen()), (0, 0, 0));
+        assert_eq!((pool.stats().live(), pool.code_bytes(), pool.stats().frozen()), (0, 0, 0));
     }
 
     #[test]

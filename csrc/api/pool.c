@@ -149,7 +149,7 @@ execbuf_status execbuf_pool_lookup(const execbuf_pool *pool, execbuf_place *plac
     execbuf_place found = EXECBUF_PLACE_INIT;
     execbuf_status status = EXECBUF_E_NULL;
     if (pool != NULL) {
-        status = xb_pool_find(lockable(pool), address, &found) ? EXECBUF_OK : EXECBUF_E_NOT_FOUND;
+        status = xb_pool_find(pool, address, &found) ? EXECBUF_OK : EXECBUF_E_NOT_FOUND;
     }
     if (place != NULL) {
         xb_sized_write(place, &found, sizeof found);
@@ -159,6 +159,10 @@ execbuf_status execbuf_pool_lookup(const execbuf_pool *pool, execbuf_place *plac
 
 const char *execbuf_pool_name(const execbuf_pool *pool) {
     return pool != NULL ? pool->name : "";
+}
+
+size_t execbuf_pool_code_bytes(const execbuf_pool *pool) {
+    return pool != NULL ? xb_pool_code_bytes(lockable(pool)) : 0;
 }
 
 execbuf_status execbuf_pool_get_stats(const execbuf_pool *pool, execbuf_pool_stats *stats) {

@@ -32,7 +32,10 @@
  *   XB_LOAD_RELAXED(object)          reads an object that other threads write; nothing else is ordered
  *   XB_STORE_RELEASE(object, value)  writes it: who reads this value also sees all that was written before
  *   XB_EXCHANGE_IF(object, expected, value)  writes it if it has the expected value, and returns whether it
- * had XB_FETCH_OR(object, bits)        sets bits, and returns what the object was before */
+ * had XB_FETCH_OR(object, bits)        sets bits, and returns what the object was before
+ *   XB_FETCH_ADD(object, number)     adds to an object of 32 bits, and returns what it was before. In the one
+ *                                    order of all these calls on an object, each sees what was written before
+ *                                    those that came earlier */
 #if defined(__GNUC__)
 #define XB_INLINE static inline __attribute__((always_inline))
 #define XB_NOINLINE static __attribute__((noinline))
@@ -48,6 +51,7 @@
 #define XB_EXCHANGE_IF(object, expected, value)                                                              \
     __atomic_compare_exchange_n(&(object), &(expected), (value), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)
 #define XB_FETCH_OR(object, bits) __atomic_fetch_or(&(object), (bits), __ATOMIC_ACQ_REL)
+#define XB_FETCH_ADD(object, number) __atomic_fetch_add(&(object), (number), __ATOMIC_SEQ_CST)
 #else
 #define XB_INLINE static inline
 #define XB_NOINLINE static
@@ -57,13 +61,20 @@
 #define XB_ALIGNED_8
 #define XB_UNLIKELY(condition) (condition)
 #define XB_PREFETCH_WRITE(address) ((void)(address))
-/* MSVC: on x86, plain accesses of aligned words are ordered like this by the processor. The last two serve
- * guests (see prim/lock.h) only, which do not exist there. */
+/* MSVC: on x86, plain accesses of aligned words are ordered like this by the processor. The two of guests
+ * (see prim/lock.h), which do not exist there, need not be atomic. */
 #define XB_LOAD_ACQUIRE(object) (object)
 #define XB_LOAD_RELAXED(object) (object)
 #define XB_STORE_RELEASE(object, value) ((void)((object) = (value)))
 #define XB_EXCHANGE_IF(object, expected, value) ((object) == (expected) ? ((object) = (value), true) : false)
 #define XB_FETCH_OR(object, bits) (((object) |= (bits)) & ~(bits))
+#if defined(_MSC_VER)
+#include <intrin.h>
+#define XB_FETCH_ADD(object, number)                                                                         \
+    ((uint32_t)_InterlockedExchangeAdd((volatile long *)&(object), (long)(number)))
+#else
+#define XB_FETCH_ADD(object, number) (((object) += (number)) - (number))
+#endif
 #endif
 
 #if defined(__clang__) && __clang_major__ >= 16 /* older versions warn of the unknown name */

@@ -7,11 +7,12 @@
  *     0        generation    place: the index of the record + 1
  *
  * A record that has had all generations is retired, not reused, so that a stale handle is refused for ever.
- * That costs one handle_entry (120 bytes on 64-bit systems) for each 2^31 - 1 buffers that a process makes,
+ * That costs one handle_entry (160 bytes on 64-bit systems) for each 2^31 - 1 buffers that a process makes,
  * because the record that became free last is reused first. The records of a process suffice for more than
  * 2^62 buffers.
  *
- * The process's lock guards all data here. */
+ * The process's lock guards all data here. xb_handles_search reads without it what is shown of an entry, the
+ * generation and the chunks, which are written by atomic stores. */
 
 #include "handles.h"
 
@@ -36,7 +37,13 @@ typedef struct handle_entry {
     xb_record record;
     uint32_t generation; /* counts the buffers that this entry has described, from 1 on */
     uint32_t next;       /* the place of the next unused entry, or NO_PLACE */
-    xb_parked parked;    /* parks the mapping if the system refuses to unmap it */
+    /* What searches see: the published code. The length is 0 if there is none. The generation changes before
+     * the next buffer is shown. */
+    size_t shown_length;
+    const void *shown_entry;
+    const void *shown_pool;
+    bool shown_is_shared;
+    xb_parked parked; /* parks the mapping if the system refuses to unmap it */
 } handle_entry;
 
 static handle_entry *chunks[CHUNKS];
@@ -106,7 +113,8 @@ static bool add_chunk(unsigned chunk) {
     if (chunk_count == chunk) {
         entries[count - 1].next = unused_place;
         unused_place = place;
-        chunks[chunk_count++] = entries;
+        chunks[chunk] = entries;
+        XB_STORE_RELEASE(chunk_count, chunk + 1);
         entries = NULL;
     }
     xb_prim_unlock();
@@ -141,11 +149,23 @@ void xb_handles_cancel(const xb_record *record) {
     xb_prim_unlock();
 }
 
+/* Shows an entry's code to searches, or hides it. The entry has its generation. */
+static void show(handle_entry *entry) {
+    const xb_record *record = &entry->record;
+    bool is_published = record->state == XB_STATE_PUBLISHED || record->state == XB_STATE_LOST;
+    XB_STORE_RELEASE(entry->shown_entry, record->entry);
+    XB_STORE_RELEASE(entry->shown_pool, record->pool);
+    XB_STORE_RELEASE(entry->shown_is_shared, record->is_shared);
+    XB_STORE_RELEASE(entry->shown_length, is_published ? record->length : 0);
+}
+
 uint64_t xb_handles_add(const xb_record *record) {
     xb_prim_lock();
     handle_entry *entry = entry_at(record->place);
     entry->record = *record;
-    entry->generation++; /* at most XB_LAST_GENERATION: see push_unused */
+    /* At most XB_LAST_GENERATION: see push_unused. */
+    XB_STORE_RELEASE(entry->generation, entry->generation + 1);
+    show(entry);
     uint64_t id = id_of(entry);
     xb_prim_unlock();
     return id;
@@ -163,7 +183,9 @@ bool xb_handles_find(const execbuf *buffer, xb_record *record) {
 
 void xb_handles_update(const xb_record *record) {
     xb_prim_lock();
-    entry_at(record->place)->record = *record;
+    handle_entry *entry = entry_at(record->place);
+    entry->record = *record;
+    show(entry);
     xb_prim_unlock();
 }
 
@@ -172,6 +194,7 @@ bool xb_handles_remove(const execbuf *buffer, xb_record *record) {
     handle_entry *entry = entry_of(buffer);
     if (entry != NULL) {
         entry->record.state = XB_STATE_FREED;
+        XB_STORE_RELEASE(entry->shown_length, (size_t)0);
         *record = entry->record;
     }
     xb_prim_unlock();
@@ -192,47 +215,39 @@ void xb_handles_release(const xb_record *record) {
     xb_unmap_or_park(&entry->parked, record->base, NULL, record->size, release_entry, entry);
 }
 
-/* Whether a record is that of published code that contains an address. */
-static bool covers(const xb_record *record, const void *address) {
-    bool published = record->state == XB_STATE_PUBLISHED || record->state == XB_STATE_LOST;
-    uintptr_t offset = (uintptr_t)address - (uintptr_t)record->entry;
-    return published && offset < record->length;
+/* Reads what is shown of an entry, and checks by the generation that all of it is of one buffer. */
+static bool read_shown(const handle_entry *entry, uint32_t place, const void *address,
+                       xb_handles_found *found) {
+    uint32_t generation = XB_LOAD_ACQUIRE(entry->generation);
+    size_t length = XB_LOAD_ACQUIRE(entry->shown_length);
+    const void *start = XB_LOAD_ACQUIRE(entry->shown_entry);
+    if ((uintptr_t)address - (uintptr_t)start >= length) {
+        return false;
+    }
+    const void *pool = XB_LOAD_ACQUIRE(entry->shown_pool);
+    bool is_shared = XB_LOAD_ACQUIRE(entry->shown_is_shared);
+    if (XB_LOAD_ACQUIRE(entry->generation) != generation) {
+        return false;
+    }
+    found->buffer.entry = start;
+    found->buffer.length = length;
+    found->buffer.id = (uint64_t)generation << 32 | place;
+    found->pool = pool;
+    found->is_shared = is_shared;
+    return true;
 }
 
-/* The entry of the published buffer that contains an address, or NULL. Published code does not overlap, so
- * there is at most one. The lock is held. */
-static const handle_entry *search(const void *address) {
-    for (unsigned chunk = 0; chunk < chunk_count; chunk++) {
-        for (size_t i = 0; i < (size_t)FIRST_CHUNK << chunk; i++) {
-            if (covers(&chunks[chunk][i].record, address)) {
-                return &chunks[chunk][i];
+/* Published code does not overlap, so there is at most one buffer. */
+bool xb_handles_search(const void *address, xb_handles_found *found) {
+    unsigned count = XB_LOAD_ACQUIRE(chunk_count);
+    for (unsigned chunk = 0; chunk < count; chunk++) {
+        for (uint32_t i = 0; i < FIRST_CHUNK << chunk; i++) {
+            if (read_shown(&chunks[chunk][i], first_of(chunk) + i + 1, address, found)) {
+                return true;
             }
         }
     }
-    return NULL;
-}
-
-bool xb_handles_search_all(const void *address, execbuf *out, xb_record *record) {
-    xb_prim_lock();
-    const handle_entry *entry = search(address);
-    if (entry != NULL) {
-        *record = entry->record;
-        out->entry = entry->record.entry;
-        out->length = entry->record.length;
-        out->id = id_of(entry);
-    }
-    xb_prim_unlock();
-    return entry != NULL;
-}
-
-bool xb_handles_search(uint32_t owner, const void *address, xb_record *record) {
-    execbuf handle;
-    xb_record found;
-    bool is_found = xb_handles_search_all(address, &handle, &found) && found.owner == owner;
-    if (is_found) {
-        *record = found;
-    }
-    return is_found;
+    return false;
 }
 
 void xb_handles_count_stale(void) {

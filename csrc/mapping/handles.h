@@ -5,8 +5,8 @@
  * buffers; the generation in the id tells their handles apart. A record whose generations are used up is not
  * reused, so a stale handle is refused for ever.
  *
- * All functions take the process's lock themselves, and do not hold it during system calls and allocations.
- */
+ * All functions but xb_handles_search take the process's lock themselves, and do not hold it during system
+ * calls and allocations. */
 #ifndef XB_MAPPING_HANDLES_H
 #define XB_MAPPING_HANDLES_H
 
@@ -33,7 +33,8 @@ typedef struct xb_record {
     size_t capacity;   /* the largest length that may be published */
     size_t length;     /* the length that is published */
     xb_state state;
-    uint32_t owner;      /* the number of the pool that it belongs to, or 0 */
+    uint32_t owner;      /* the number of the arena that it belongs to, or 0, */
+    const void *pool;    /* and the pool, or NULL */
     const uint8_t *link; /* if the buffer is linked: what its code jumps to; otherwise NULL */
     bool is_shared;      /* it is code that thunks share, and no buffer of a user */
     bool is_private;     /* as in xb_rewrite */
@@ -81,19 +82,19 @@ bool xb_handles_remove(const execbuf *buffer, xb_record *record);
  * In: record: its base, size and place. */
 void xb_handles_release(const xb_record *record);
 
-/* Finds the published buffer of a pool that contains an address, by a linear search of all records.
- *
- * Returns: whether there is one.
- * In:  owner:   the pool's number.
- *      address: the address.
- * Out: record:  the buffer's record; unchanged if there is none. */
-bool xb_handles_search(uint32_t owner, const void *address, xb_record *record);
+/* What a search finds. */
+typedef struct xb_handles_found {
+    execbuf buffer;   /* a copy of the handle */
+    const void *pool; /* as in xb_record */
+    bool is_shared;   /* as in xb_record */
+} xb_handles_found;
 
-/* Finds the published buffer that contains an address, of whatever owner, as xb_handles_search does.
+/* Finds the published buffer that contains an address, by a linear search of all records. It takes no lock,
+ * and makes no system call, so a signal handler may call it, whatever it interrupted.
  *
- * Returns and Out as for xb_handles_search; and
- * Out: out: a copy of its handle; unchanged if there is none. */
-bool xb_handles_search_all(const void *address, execbuf *out, xb_record *record);
+ * Returns: whether there is one. If it is published or freed meanwhile, either answer is possible.
+ * Out: found: the buffer; unchanged if there is none. */
+bool xb_handles_search(const void *address, xb_handles_found *found);
 
 /* Adds 1 to the number of handles that were refused because they named no live buffer. */
 void xb_handles_count_stale(void);

@@ -49,6 +49,7 @@ static execbuf_status stage_mapping(xb_record *record, size_t capacity, const ch
     record->length = 0;
     record->state = XB_STATE_RESERVED;
     record->owner = options->owner;
+    record->pool = options->pool;
     record->link = options->link;
     record->is_shared = options->is_shared;
     record->backends = options->backends;
@@ -91,7 +92,7 @@ static execbuf_status register_mapping(execbuf *out, const xb_record *record, ex
 
 execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
                               const xb_mapping_options *options, execbuf_error *error) {
-    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, false, false, 0, 0};
+    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, NULL, false, false, 0, 0};
     execbuf_status status = stage_mapping(&record, length, "length", options, error);
     if (status != EXECBUF_OK) {
         return status;
@@ -106,7 +107,7 @@ execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
 
 execbuf_status xb_mapping_reserve(execbuf *out, size_t capacity, const xb_mapping_options *options,
                                   execbuf_error *error) {
-    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, false, false, 0, 0};
+    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, NULL, false, false, 0, 0};
     execbuf_status status = stage_mapping(&record, capacity, "capacity", options, error);
     return status == EXECBUF_OK ? register_mapping(out, &record, error) : status;
 }

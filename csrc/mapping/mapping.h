@@ -14,8 +14,9 @@ XB_PRIVATE_BEGIN
 
 /* Options of a new mapping. */
 typedef struct xb_mapping_options {
-    /* The number of the pool that the buffer belongs to, or 0. */
+    /* The number of the arena that the buffer belongs to, or 0; and the pool, or NULL. */
     uint32_t owner;
+    const void *pool;
     /* As for xb_prim_stage. */
     const xb_prim_window *window;
     /* As in xb_record. The code of a linked buffer cannot be published or rewritten by users. */

@@ -16,12 +16,15 @@
 
 #include "alloc.h"
 
+#include <stdlib.h>
+
 #include "../base/list.h"
 #include "../exec/park.h"
 #include "../prim/report.h"
 #include "index.h"
 #include "own.h"
 #include "placement.h"
+#include "readers.h"
 #include "reclaim.h"
 
 /* After a region could not be made, or there was no memory for pages of a new one, this many buffers get
@@ -165,6 +168,7 @@ static uint8_t *add_span(xb_arena *arena, const span_pages *plan, const alloc_re
         xb_span_attach(span, region, plan->page, pages);
         xb_index_add(arena, span);
         arena->bookkeeping += xb_span_bookkeeping(span);
+        arena->live++;
         uint8_t *rw = xb_alloc_from_span(span, request->length, request->use, request->out);
         if (span->class_ != XB_NO_CLASS) {
             arena->class_bytes[span->class_] += (size_t)pages << region->page_shift;
@@ -226,9 +230,11 @@ static execbuf_status map_region(xb_arena *arena, uint32_t pages, xb_region **re
                                     : xb_error_from_system(report, xb_failed(XB_PRIM_TOO_FAR, 0));
         if (status == EXECBUF_OK) {
             if (xb_placement_add_region(pool, *region)) {
+                (*region)->pool = pool;
+                xb_readers_add(*region);
                 return EXECBUF_OK;
             }
-            xb_region_free(*region);
+            xb_region_free(*region, free);
         } else if (size > least && (status == EXECBUF_E_NO_MEMORY || status == EXECBUF_E_TOO_FAR)) {
             size /= 2;
         } else {
@@ -256,6 +262,8 @@ static bool add_region(xb_arena *arena, uint32_t pages) {
         XB_LIST_PUSH(arena->regions, region, next, previous);
         arena->bookkeeping += region->bookkeeping;
         arena->resident += region->resident;
+        arena->mapped += region->size;
+        arena->region_count++;
         arena->backend = region->backend;
         xb_region_open(&arena->open, region);
         is_due = xb_reclaim_choose_kept(arena);

@@ -11,8 +11,8 @@
 
 XB_PRIVATE_BEGIN
 
-/* Takes a slot from a span that has a free one, and fills the handle. Its bytes are traps until the caller
- * writes to them, before it unlocks the arena.
+/* Takes a slot from a span that has a free one, which the caller counts in arena->live, and fills the handle.
+ * Its bytes are traps until the caller writes to them, before it unlocks the arena.
  *
  * Preconditions: the arena is locked. The region of the span is not shared.
  * Returns: where the code is written.
@@ -45,6 +45,7 @@ XB_INLINE uint8_t *xb_alloc_listed(xb_arena *arena, uint32_t class_, size_t leng
     if (XB_UNLIKELY(span == NULL || span->free_words == 0)) {
         return NULL;
     }
+    arena->live++;
     return xb_alloc_from_span(span, length, use, out);
 }
 

@@ -19,6 +19,7 @@
 #include "../base/compiler.h"
 #include "../prim/lock.h"
 #include "../prim/prim.h"
+#include "fork.h"
 #include "sizes.h"
 #include "span.h"
 
@@ -50,11 +51,6 @@ typedef struct xb_arena_links {
     bool (*release_shared)(void *data, const uint8_t *bytes, size_t length, const void *entry);
     /* Takes one stub from an adapter; with the last one, the adapter is freed. The arena is not locked. */
     void (*release)(xb_arena *arena, const uint8_t *target);
-    /* Whether an adapter begins at this address. The arena is locked. Only for adapters in slots; a dedicated
-     * mapping says itself whether it is one.
-     *
-     * In: data: links_data of the arena. */
-    bool (*is_target)(void *data, const void *entry);
     /* Frees data when the arena ends, without stubs and adapters. The arena is not locked. */
     void (*end)(void *data);
 } xb_arena_links;
@@ -102,10 +98,14 @@ struct xb_arena {
     execbuf_backend backend; /* of the newest region */
     execbuf_error why;       /* the report of the last attempt to make a region */
 
-    /* Sizes in bytes. */
-    size_t resident;    /* the sum of all regions' */
-    size_t bookkeeping; /* heap memory */
-    size_t large_count; /* buffers with dedicated mappings, */
+    /* Counters, so that statistics need no walk. Sizes in bytes. */
+    size_t live;                             /* taken slots in all regions */
+    size_t region_count;                     /* regions, */
+    uint32_t shared_count[XB_MOST_FAMILIES]; /* and by family those that are shared */
+    size_t mapped;                           /* the sum of all regions' sizes */
+    size_t resident;                         /* the sum of all regions' */
+    size_t bookkeeping;                      /* heap memory */
+    size_t large_count;                      /* buffers with dedicated mappings, */
     size_t large_bytes; /* the sum of their lengths, and of the capacities of reserved ones, */
     size_t large_size;  /* and of their mappings */
 

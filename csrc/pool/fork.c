@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "readers.h"
 #include "reclaim.h"
 #include "registry.h"
 
@@ -86,7 +87,8 @@ void xb_pools_leave_families(void) {
 
 /* Shares a region. What has changed already is not written again: after a fork, the first write to a page of
  * the heap copies it. */
-static void share_region(xb_region *region, uint8_t family) {
+static void share_region(xb_arena *arena, xb_region *region, uint8_t family) {
+    arena->shared_count[family]++;
     region->is_shared = true;
     region->is_stuck = false;
     region->is_active = false;
@@ -109,7 +111,7 @@ static void share_arena(xb_arena *arena, uint8_t family) {
     for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         must_sweep |= xb_region_is_unused(region);
         if (!region->is_shared) {
-            share_region(region, family);
+            share_region(arena, region, family);
             changes = true;
         } else if (region->is_stuck) {
             region->is_stuck = false; /* a copy is tried again, but not each time that code is published */
@@ -160,6 +162,9 @@ void xb_pools_before_fork(void) {
 }
 
 void xb_pools_after_fork(bool in_child) {
+    if (in_child) {
+        xb_readers_in_child();
+    }
     for (uint32_t number = xb_registry_count(); number >= 1; number--) {
         xb_arena *arena = xb_registry[number];
         share_arena(arena, newest_family);
@@ -181,6 +186,7 @@ void xb_pools_after_fork(bool in_child) {
 
 /* The parent does not know that it shares its regions, so no family says when it is gone. */
 void xb_pools_in_clone(void) {
+    xb_readers_in_child();
     for (uint32_t number = 1; number <= xb_registry_count(); number++) {
         xb_arena *arena = xb_registry[number];
         xb_biased_lock_init(&arena->lock);

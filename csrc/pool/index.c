@@ -1,4 +1,4 @@
-/* Numbers and ids of spans, and finding the slot at an address.
+/* Numbers and ids of spans.
  *
  * The arena is locked, for xb_index_remove alone; but by xb_index_grow, which locks it itself: memory is
  * allocated without the lock, because fork handlers of malloc could otherwise wait for us while we wait for
@@ -69,29 +69,4 @@ bool xb_index_grow(xb_arena *arena, uint32_t place_count) {
     xb_arena_unlock(arena);
     free(places);
     return true;
-}
-
-bool xb_index_find_address(xb_arena *arena, const void *address, xb_slot_ref *ref) {
-    xb_region *region = arena->regions;
-    while (region != NULL && (uintptr_t)address - (uintptr_t)region->views.rx >= region->size) {
-        region = region->next;
-    }
-    if (region == NULL) {
-        return false;
-    }
-    uintptr_t offset = (uintptr_t)address - (uintptr_t)region->views.rx;
-    xb_span *span = (xb_span *)region->owners[offset >> region->page_shift];
-    if (span == NULL) {
-        return false;
-    }
-    uint32_t slot = xb_slot_at((uintptr_t)address - (uintptr_t)span->start, span->reciprocal);
-    if (slot >= span->slots) { /* in the rest of the last page, which is smaller than a slot */
-        return false;
-    }
-    ref->arena = arena;
-    ref->region = region;
-    ref->span = span;
-    ref->slot = slot;
-    ref->tag = xb_span_tag(span, slot);
-    return xb_tag_is_taken(ref->tag);
 }

@@ -1,4 +1,4 @@
-/* The index of an arena's spans: the ids of buffers, and finding the slot of a handle or of an address.
+/* The index of an arena's spans: the ids of buffers, and finding the slot of a handle.
  *
  * The id of a buffer in a slot:
  *
@@ -78,13 +78,6 @@ void xb_index_remove(xb_arena *arena, const xb_span *span);
  * In: place_count: the arena's place_count when all places were in use. If it has changed since, nothing is
  * done. */
 bool xb_index_grow(xb_arena *arena, uint32_t place_count);
-
-/* Finds the slot that contains an address.
- *
- * Returns: whether a region has a taken slot there. Its code may end before the address, and it may be
- *          reserved.
- * Out: ref: the slot; undefined if there is none. */
-bool xb_index_find_address(xb_arena *arena, const void *address, xb_slot_ref *ref);
 
 /* Finds the slot that a handle names, and starts to load its writable memory.
  *

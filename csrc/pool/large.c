@@ -32,6 +32,7 @@ static execbuf_status new_large(xb_arena *arena, execbuf *out, const void *code,
     xb_prim_window window;
     xb_record record;
     options->owner = arena->number;
+    options->pool = arena->pool;
     options->backends = arena->pool->options.backends;
     if (length > 0 && !xb_placement_allows(arena->pool, xb_mapping_size(length))) {
         return xb_error_set(error, EXECBUF_E_TOO_FAR, XB_PRIM_TOO_FAR, 0);
@@ -50,14 +51,14 @@ static execbuf_status new_large(xb_arena *arena, execbuf *out, const void *code,
 
 execbuf_status xb_large_new(xb_arena *arena, execbuf *out, const void *code, size_t length,
                             const uint8_t *link, execbuf_error *error) {
-    xb_mapping_options options = {0, NULL, NULL, false, 0};
+    xb_mapping_options options = {0, NULL, NULL, NULL, false, 0};
     options.link = link;
     return new_large(arena, out, code, length, &options, error);
 }
 
 execbuf_status xb_large_new_shared(xb_arena *arena, execbuf *out, const void *code, size_t length,
                                    execbuf_error *error) {
-    xb_mapping_options options = {0, NULL, NULL, true, 0};
+    xb_mapping_options options = {0, NULL, NULL, NULL, true, 0};
     return new_large(arena, out, code, length, &options, error);
 }
 

@@ -55,6 +55,7 @@ static void enter_span(xb_arena *arena, xb_span *span) {
 static void end_sharing(xb_arena *arena, xb_region *region, bool is_copy) {
     uint32_t page = 1;
     xb_span *span;
+    arena->shared_count[region->family]--;
     region->is_shared = false;
     region->is_stuck = false;
     region->family = XB_NO_FAMILY;

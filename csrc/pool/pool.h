@@ -94,14 +94,12 @@ static inline uint32_t xb_arena_map_index(const xb_arena_map *map, uintptr_t thr
     return xb_hash_thread(thread) >> map->shift;
 }
 
-/* An arena for the calling thread, or NULL: then xb_pool_claim knows more. The thread owns it, unless another
- * thread had the same number before, or no lock can have an owner; so a fast path checks that it does. */
+/* The arena of the calling thread, or of another thread of this pool, or NULL: then xb_pool_claim knows more.
+ * So a fast path checks that the thread owns it, unless no lock can have an owner. */
 static inline xb_arena *xb_pool_arena(const execbuf_pool *pool) {
     const xb_arena_map *map = XB_LOAD_ACQUIRE(pool->map);
-    uintptr_t self = xb_this_thread();
-    uint32_t index = xb_arena_map_index(map, self);
-    return XB_LOAD_RELAXED(map->entries[index].thread) == self ? XB_LOAD_ACQUIRE(map->entries[index].arena)
-                                                               : NULL;
+    uint32_t index = xb_arena_map_index(map, xb_this_thread());
+    return XB_LOAD_ACQUIRE(map->entries[index].arena);
 }
 
 XB_PRIVATE_END

@@ -1,5 +1,4 @@
-/* What arenas contain. Publishing and freeing keep few counters, to be fast; so statistics walk over all
- * slots. */
+/* What arenas contain. Lookups and the count of bytes take no lock: see readers.h. */
 
 #include "query.h"
 
@@ -9,99 +8,99 @@
 #include "../mapping/handles.h"
 #include "fork.h"
 #include "index.h"
+#include "readers.h"
 #include "reclaim.h"
 #include "registry.h"
 
-/* Finds the published code at an address in the regions of an arena, which is locked.
+/* ---- Lookups ---- */
+
+/* Published code that a lookup has found. */
+typedef struct found_code {
+    execbuf buffer;   /* the handle */
+    const void *pool; /* NULL: none */
+    bool is_adapter;  /* it is code that thunks share, and no buffer of a user */
+} found_code;
+
+/* Reads a slot that may be changed meanwhile. Whoever takes a slot again changes its tag before its length,
+ * and no tag comes back; so if the tag is still the same, the length is of the same buffer.
  *
- * Out: out: its handle; unchanged if there is none. */
-static bool find_in_regions(xb_arena *arena, const void *address, execbuf *out) {
-    xb_slot_ref ref;
-    if (!xb_index_find_address(arena, address, &ref) || xb_span_is_reserved(ref.span, ref.slot)) {
+ * Returns: whether the slot holds published code.
+ * Out: code: its handle, but for entry. */
+static bool read_slot(const xb_span *span, uint32_t slot, execbuf *code) {
+    uint16_t tag = xb_span_tag(span, slot);
+    if (!xb_tag_is_taken(tag) || xb_span_is_reserved(span, slot)) {
         return false;
     }
-    const uint8_t *entry = xb_span_address(ref.span, ref.slot);
-    size_t length = xb_span_length(ref.span, ref.slot);
-    bool contains = (uintptr_t)address - (uintptr_t)entry < length;
-    if (contains) {
-        out->entry = entry;
-        out->length = length;
-        out->id = xb_slot_id(ref.span, ref.tag);
-    }
-    return contains;
+    code->length = xb_span_length(span, slot);
+    code->id = xb_slot_id(span, tag);
+    return xb_span_tag(span, slot) == tag;
 }
 
-/* Finds the published code of an arena at an address. */
-static bool find_in_arena(xb_arena *arena, const void *address, execbuf_place *place) {
-    execbuf found;
-    xb_arena_lock(arena);
-    bool in_region = find_in_regions(arena, address, &found);
-    size_t large_count = arena->large_count;
-    xb_arena_unlock(arena);
-    if (in_region) {
-        place->entry = found.entry;
-        place->length = found.length;
-        return true;
+/* Finds published code in a region. The calling thread is a reader. */
+static bool find_in_region(const xb_region *region, const void *address, found_code *found) {
+    uintptr_t offset = (uintptr_t)address - (uintptr_t)region->views.rx;
+    const xb_span *span = xb_span_at_page(region, offset >> region->page_shift);
+    if (span == NULL) {
+        return false;
     }
-    xb_record record;
-    if (large_count > 0 && xb_handles_search(arena->number, address, &record)) {
-        place->entry = record.entry;
-        place->length = record.length;
-        return true;
+    uint32_t slot = xb_slot_at((uintptr_t)address - (uintptr_t)span->start, span->reciprocal);
+    if (slot >= span->slots) { /* in the rest of the last page, which is smaller than a slot */
+        return false;
     }
-    return false;
+    execbuf code = {xb_span_address(span, slot), 0, 0};
+    if (!read_slot(span, slot, &code) || (uintptr_t)address - (uintptr_t)code.entry >= code.length) {
+        return false;
+    }
+    found->buffer = code;
+    found->pool = region->pool;
+    found->is_adapter = xb_is_adapter_class(span->class_);
+    return true;
 }
 
-bool xb_pool_find(execbuf_pool *pool, const void *address, execbuf_place *place) {
-    bool is_found = false;
-    xb_arena *arena = XB_LOAD_ACQUIRE(pool->arenas);
-    for (; arena != NULL && !is_found; arena = arena->next) {
-        is_found = find_in_arena(arena, address, place);
+/* Finds published code in the regions of all pools. */
+static bool find_in_regions(const void *address, found_code *found) {
+    xb_readers_enter();
+    const xb_region *region = XB_LOAD_ACQUIRE(xb_readable_regions);
+    while (region != NULL && (uintptr_t)address - (uintptr_t)region->views.rx >= region->size) {
+        region = XB_LOAD_ACQUIRE(region->next_readable);
+    }
+    bool is_found = region != NULL && find_in_region(region, address, found);
+    xb_readers_leave();
+    return is_found;
+}
+
+/* Finds published code. */
+static bool find(const void *address, found_code *found) {
+    xb_handles_found mapping;
+    if (find_in_regions(address, found)) {
+        return true;
+    }
+    bool is_found = xb_handles_search(address, &mapping);
+    if (is_found) {
+        found->buffer = mapping.buffer;
+        found->pool = mapping.pool;
+        found->is_adapter = mapping.is_shared;
     }
     return is_found;
 }
 
-/* Whether code in a region of an arena, which is locked, is an adapter: the arena's own, and not a buffer of
- * its user. */
-static bool is_link_target(const xb_arena *arena, const void *entry) {
-    return arena->links != NULL && arena->links->is_target(arena->links_data, entry);
-}
-
-/* xb_find_handle for the regions of all arenas. Sets *is_found if there is published code, whether or not it
- * is a buffer. */
-static bool find_in_pools(const void *address, execbuf *out, bool *is_found) {
-    bool is_buffer = false;
-    xb_prim_lock();
-    uint32_t count = xb_registry_count();
-    xb_prim_unlock();
-    for (uint32_t number = 1; number <= count && !*is_found; number++) {
-        xb_arena *arena = xb_registry[number];
-        execbuf found;
-        xb_arena_lock(arena);
-        *is_found = find_in_regions(arena, address, &found);
-        is_buffer = *is_found && !is_link_target(arena, found.entry);
-        xb_arena_unlock(arena);
-        if (is_buffer) {
-            *out = found;
-        }
+bool xb_pool_find(const execbuf_pool *pool, const void *address, execbuf_place *place) {
+    found_code found;
+    bool is_found = find(address, &found) && found.pool == pool;
+    if (is_found) {
+        place->entry = found.buffer.entry;
+        place->length = found.buffer.length;
     }
-    return is_buffer;
-}
-
-/* xb_find_handle for dedicated mappings. */
-static bool find_in_mappings(const void *address, execbuf *out) {
-    execbuf found;
-    xb_record record;
-    bool is_buffer = xb_handles_search_all(address, &found, &record) && !record.is_shared;
-    if (is_buffer) {
-        *out = found;
-    }
-    return is_buffer;
+    return is_found;
 }
 
 bool xb_find_handle(const void *address, execbuf *out) {
-    bool is_found = false;
-    return find_in_pools(address, out, &is_found) || (!is_found && find_in_mappings(address, out));
+    found_code found;
+    bool is_found = find(address, &found) && !found.is_adapter;
+    if (is_found) {
+        *out = found.buffer;
+    }
+    return is_found;
 }
 
 xb_span *xb_arena_span_of(xb_arena *arena, const execbuf *buffer) {
@@ -115,15 +114,54 @@ xb_span *xb_arena_span_of(xb_arena *arena, const execbuf *buffer) {
     return is_found ? ref.span : NULL;
 }
 
-/* The sum of lengths and capacities of all taken slots of a region. */
-static size_t bytes_in(const xb_region *region) {
+/* ---- Statistics ---- */
+
+/* The sum of lengths and capacities of all taken slots of a span. */
+static size_t bytes_in_span(const xb_span *span) {
     size_t sum = 0;
-    uint32_t page = 1;
-    const xb_span *span;
-    while ((span = xb_span_next(region, &page)) != NULL) {
-        for (uint32_t slot = 0; slot < span->slots; slot++) {
-            sum += xb_tag_is_taken(xb_span_tag(span, slot)) ? xb_span_length(span, slot) : 0;
+    for (uint32_t slot = 0; slot < span->slots; slot++) {
+        sum += xb_tag_is_taken(xb_span_tag(span, slot)) ? xb_span_length(span, slot) : 0;
+    }
+    return sum;
+}
+
+/* Not xb_span_next: a span may be replaced by a smaller one meanwhile. */
+static size_t bytes_in_region(const xb_region *region) {
+    size_t sum = 0;
+    const xb_span *last = NULL;
+    for (uint32_t page = 1; page < region->page_count; page++) {
+        const xb_span *span = xb_span_at_page(region, page);
+        if (span != NULL && span != last) {
+            sum += bytes_in_span(span);
         }
+        last = span;
+    }
+    return sum;
+}
+
+size_t xb_pool_code_bytes(execbuf_pool *pool) {
+    size_t sum = 0;
+    xb_readers_enter();
+    for (const xb_region *region = XB_LOAD_ACQUIRE(xb_readable_regions); region != NULL;
+         region = XB_LOAD_ACQUIRE(region->next_readable)) {
+        sum += region->pool == pool ? bytes_in_region(region) : 0;
+    }
+    xb_readers_leave();
+    for (xb_arena *arena = XB_LOAD_ACQUIRE(pool->arenas); arena != NULL; arena = arena->next) {
+        xb_arena_lock(arena);
+        sum += arena->large_bytes;
+        xb_arena_unlock(arena);
+    }
+    return sum;
+}
+
+/* How many regions of an arena, which is locked, other processes share. The kernel is asked once for each
+ * family. */
+static size_t count_frozen(const xb_arena *arena) {
+    size_t sum = 0;
+    for (uint8_t family = 0; family < XB_MOST_FAMILIES; family++) {
+        bool is_shared = arena->shared_count[family] != 0 && !xb_family_is_alone(family);
+        sum += is_shared ? arena->shared_count[family] : 0;
     }
     return sum;
 }
@@ -132,18 +170,12 @@ static size_t bytes_in(const xb_region *region) {
 static void add_stats(xb_arena *arena, execbuf_pool_stats *stats) {
     xb_arena_lock_alone(arena);
     xb_reclaim_guests(arena); /* what they have freed is not live any more */
-    stats->live += arena->large_count;
-    stats->bytes += arena->large_bytes;
-    stats->mapped += arena->large_size;
-    stats->resident += arena->large_size + arena->resident;
+    stats->live += arena->live + arena->large_count;
+    stats->mapped += arena->mapped + arena->large_size;
+    stats->resident += arena->resident + arena->large_size;
     stats->bookkeeping += arena->bookkeeping;
-    for (const xb_region *region = arena->regions; region != NULL; region = region->next) {
-        stats->live += region->live;
-        stats->bytes += bytes_in(region);
-        stats->mapped += region->size;
-        stats->regions++;
-        stats->frozen += region->is_shared && !xb_family_is_alone(region->family);
-    }
+    stats->regions += arena->region_count;
+    stats->frozen += count_frozen(arena);
     stats->dedicated += arena->large_count;
     if (stats->backend == EXECBUF_BACKEND_NONE) {
         stats->backend = arena->backend;

@@ -7,6 +7,7 @@
 
 #include "../base/list.h"
 #include "placement.h"
+#include "readers.h"
 #include "registry.h"
 
 /* Empty spans are kept for their class while it has no more than this. */
@@ -146,6 +147,9 @@ static void remove_region(xb_arena *arena, xb_region *region) {
     XB_LIST_REMOVE(arena->regions, region, next, previous);
     region->next = NULL;
     arena->resident -= region->resident;
+    arena->mapped -= region->size;
+    arena->region_count--;
+    arena->shared_count[region->family] -= region->is_shared;
     arena->bookkeeping -= region->bookkeeping;
     if (region->is_kept) {
         (void)xb_reclaim_choose_kept(arena); /* none stayed before */
@@ -224,10 +228,11 @@ static void free_regions(xb_region *regions) {
         xb_region *next = regions->next;
         uint32_t page = 1;
         xb_span *span;
+        xb_readers_remove(regions); /* before its addresses can be those of another region */
         while ((span = xb_span_next(regions, &page)) != NULL) {
             xb_span_free(span);
         }
-        xb_region_free(regions);
+        xb_region_free(regions, xb_retire);
         regions = next;
     }
 }

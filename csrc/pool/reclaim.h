@@ -33,6 +33,7 @@ XB_PRIVATE_BEGIN
  *     is_shared: whether its region is shared. Then its quarantine begins when the region is this process's
  *                own. */
 XB_INLINE void xb_reclaim_count(xb_arena *arena, xb_span *span, uint32_t slot, uint16_t tag, bool is_shared) {
+    arena->live--;
     span->region->live--;
     if (XB_UNLIKELY(tag == 0)) {
         span->has_retired = true;

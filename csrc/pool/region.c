@@ -89,9 +89,9 @@ execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window 
     return EXECBUF_OK;
 }
 
-void xb_region_free(xb_region *region) {
+void xb_region_free(xb_region *region, void (*done)(void *memory)) {
     /* The parking node is in the region, so the region is freed once its views are unmapped. */
-    xb_views_free(&region->views, region->size, &region->parked, free, region);
+    xb_views_free(&region->views, region->size, &region->parked, done, region);
 }
 
 /* ---- Free blocks ---- */

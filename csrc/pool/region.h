@@ -30,6 +30,7 @@ XB_PRIVATE_BEGIN
 #define XB_ORDERS 15
 
 typedef struct xb_region {
+    struct xb_region *next; /* in the arena's list of all regions; first: see xb_retire */
     /* What publishing and freeing use comes first. */
     xb_prim_views views; /* rw is NULL in the child of a fork, until the child has a copy */
     ptrdiff_t distance;  /* from rx to rw */
@@ -45,9 +46,11 @@ typedef struct xb_region {
     uint8_t family;      /* of all processes that may share it (see fork.h) */
     uint32_t copies;     /* how many times its memory was replaced by a copy */
     execbuf_backend backend;
-    size_t resident;        /* bytes of pages that were ever written */
-    struct xb_region *next; /* in the arena's list of all regions */
+    size_t resident; /* bytes of pages that were ever written */
     struct xb_region *previous;
+    struct xb_region *next_readable; /* in the list of all regions of the process (see readers.h) */
+    struct xb_region *previous_readable;
+    const void *pool;            /* constant: which pool's it is, for lookups */
     struct xb_region *next_open; /* in the arena's list of regions with free pages */
     struct xb_region *previous_open;
     struct xb_region *next_piece; /* in the list of all regions of a pool with a reach */
@@ -58,7 +61,8 @@ typedef struct xb_region {
     uint16_t free_blocks[XB_ORDERS]; /* by order: the first page of the first free block; 0: there is none */
     xb_parked parked;                /* for the views, if the system refuses to unmap them */
     /* Arrays behind the struct, in the same piece of heap memory. */
-    void **owners;       /* by page: what the arena set for the run that it belongs to, or NULL */
+    void **owners;       /* by page: what the arena set for the run that it belongs to, or NULL. Lookups read
+                          * it without a lock */
     uint16_t *next_free; /* by first page of a free block: the next one of its order, or 0 */
     uint16_t *previous_free;
     uint8_t *flags; /* by page */
@@ -86,10 +90,11 @@ size_t xb_region_size_for(uint32_t pages);
 execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window *window, const char *name,
                              uint32_t backends, uint32_t key, execbuf_error *error);
 
-/* Unmaps a region, whatever is in it, and frees its book-keeping.
+/* Unmaps a region, whatever is in it, then has its book-keeping freed.
  *
- * Preconditions: no arena has the region in its lists. No lock is held. */
-void xb_region_free(xb_region *region);
+ * Preconditions: no arena has the region in its lists. No lock is held.
+ * In: done: frees the memory that it is given; called once, now or during a later call. */
+void xb_region_free(xb_region *region, void (*done)(void *memory));
 
 /* Allocates a run of pages, whose content is undefined.
  *

@@ -8,6 +8,7 @@
 
 #include "../base/fault.h"
 #include "../base/list.h"
+#include "readers.h"
 
 /* Slots of at most this size have their length in the entry: slot size - length then fits into 7 bits, since
  * no length is 0. */
@@ -59,7 +60,7 @@ void xb_span_end_tables(xb_span *span) {
 void xb_span_free(xb_span *span) {
     if (span != NULL) {
         xb_span_end_tables(span);
-        free(span);
+        xb_retire(span);
     }
 }
 
@@ -76,13 +77,13 @@ void xb_span_attach(xb_span *span, xb_region *region, uint32_t page, uint32_t pa
     span->pages = pages;
     span->start = region->views.rx + ((size_t)page << region->page_shift);
     for (uint32_t i = page; i < page + pages; i++) {
-        region->owners[i] = span;
+        XB_STORE_RELEASE(region->owners[i], (void *)span);
     }
 }
 
 void xb_span_detach(const xb_span *span) {
     for (uint32_t page = span->page; page < span->page + span->pages; page++) {
-        span->region->owners[page] = NULL;
+        XB_STORE_RELEASE(span->region->owners[page], NULL);
     }
     xb_region_free_pages(span->region, span->page, span->pages);
 }
@@ -90,7 +91,7 @@ void xb_span_detach(const xb_span *span) {
 xb_span *xb_span_next(const xb_region *region, uint32_t *page) {
     xb_span *span = NULL;
     while (span == NULL && *page < region->page_count) {
-        span = (xb_span *)region->owners[*page];
+        span = xb_span_at_page(region, *page);
         *page += span != NULL ? span->pages : 1;
     }
     return span;

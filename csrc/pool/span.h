@@ -60,8 +60,9 @@ typedef struct xb_span_tables {
 
 /* What taking a slot and checking a handle use comes first. */
 typedef struct xb_span {
-    uint64_t id;    /* the id of its buffers, with the tag 0 */
-    uint8_t *start; /* its first slot, in the executable view */
+    struct xb_span *next; /* in the list of its class; first: see xb_retire */
+    uint64_t id;          /* the id of its buffers, with the tag 0 */
+    uint8_t *start;       /* its first slot, in the executable view */
     xb_region *region;
     uint64_t free_words;       /* bit k: bits[k].free is not 0 */
     uint64_t quarantine_words; /* bit k: bits[k].quarantine is not 0 */
@@ -73,10 +74,9 @@ typedef struct xb_span {
     struct xb_span *next_quarantine;
     uint64_t guest_words XB_ALIGNED_8; /* bit k: bits[k].guests is not 0 */
     struct xb_span *next_guest;        /* in the list of spans in which guests have freed slots */
-    struct xb_span *next;              /* in the list of its class */
-    struct xb_span *previous;
-    uint32_t number; /* in the arena */
-    uint32_t page;   /* its run in the region */
+    struct xb_span *previous;          /* in the list of its class */
+    uint32_t number;                   /* in the arena */
+    uint32_t page;                     /* its run in the region */
     uint32_t pages;
     uint8_t class_;
     bool listed;            /* in the list of its class; full spans may still be in it */
@@ -91,7 +91,8 @@ typedef struct xb_span {
  * Returns: the span; NULL: no memory. */
 xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots);
 
-/* Frees a span that no arena and no region knows any more, and its tables. No lock is held.
+/* Frees a span that no arena and no region knows any more, and its tables; lookups may still read it. No lock
+ * is held.
  *
  * In: span: or NULL. */
 void xb_span_free(xb_span *span);
@@ -107,6 +108,11 @@ void xb_span_attach(xb_span *span, xb_region *region, uint32_t page, uint32_t pa
 
 /* Returns the pages of a span to its region. */
 void xb_span_detach(const xb_span *span);
+
+/* The span that a page belongs to, or NULL. */
+static inline xb_span *xb_span_at_page(const xb_region *region, size_t page) {
+    return (xb_span *)XB_LOAD_ACQUIRE(region->owners[page]);
+}
 
 /* The first span at this page of a region or behind it. Loops over all spans begin with page 1.
  *
@@ -218,29 +224,31 @@ static inline bool xb_span_is_linked(const xb_span *span, uint32_t slot) {
     return xb_span_may_be_linked(span, slot) && span->slot_size <= XB_MAX_LINKED_SLOT;
 }
 
-/* Whether a taken slot is reserved. */
+/* Whether a taken slot is reserved. Lookups call this and the next function without a lock. */
 static inline bool xb_span_is_reserved(const xb_span *span, uint32_t slot) {
-    return span->lengths == NULL ? (*xb_slot_use(span->entries, slot) & XB_USE_RESERVED) != 0
-                                 : (span->lengths[slot] & XB_LENGTH_RESERVED) != 0;
+    return span->lengths == NULL ? (XB_LOAD_ACQUIRE(*xb_slot_use(span->entries, slot)) & XB_USE_RESERVED) != 0
+                                 : (XB_LOAD_ACQUIRE(span->lengths[slot]) & XB_LENGTH_RESERVED) != 0;
 }
 
 /* The length of a taken slot's code, or the capacity of a reserved slot. */
 static inline size_t xb_span_length(const xb_span *span, uint32_t slot) {
     if (span->lengths != NULL) {
-        return span->lengths[slot] & ~XB_LENGTH_RESERVED;
+        return XB_LOAD_ACQUIRE(span->lengths[slot]) & ~XB_LENGTH_RESERVED;
     }
     uint32_t bits = XB_USE_RESERVED;
     bits |= span->slot_size <= XB_MAX_LINKED_SLOT ? (uint32_t)XB_USE_LINKED : 0;
-    return span->slot_size - (*xb_slot_use(span->entries, slot) & ~bits);
+    return span->slot_size - (XB_LOAD_ACQUIRE(*xb_slot_use(span->entries, slot)) & ~bits);
 }
 
 /* Sets length (1 to slot_size) and use of a slot. XB_USE_LINKED only if slots are at most XB_MAX_LINKED_SLOT.
- */
+ * A lookup that sees the new length of a slot that was taken again also sees that its tag changed. */
 static inline void xb_span_set_length(xb_span *span, uint32_t slot, size_t length, xb_use use) {
     if (span->lengths == NULL) {
-        *xb_slot_use(span->entries, slot) = (uint8_t)((span->slot_size - length) | (uint32_t)use);
+        uint8_t bits = (uint8_t)((span->slot_size - length) | (uint32_t)use);
+        XB_STORE_RELEASE(*xb_slot_use(span->entries, slot), bits);
     } else {
-        span->lengths[slot] = (uint32_t)length | (use == XB_USE_RESERVED ? XB_LENGTH_RESERVED : 0);
+        uint32_t bits = (uint32_t)length | (use == XB_USE_RESERVED ? XB_LENGTH_RESERVED : 0);
+        XB_STORE_RELEASE(span->lengths[slot], bits);
     }
 }
 

@@ -128,8 +128,8 @@ static void grow_table(xb_arena *arena) {
     free(memory);
 }
 
-/* Enters an adapter in the table, or takes it out: only an adapter in the table is visible to lookups, which
- * know by the table that it is no buffer. The arena is locked.
+/* Enters an adapter in the table, or takes it out: only an adapter in the table is visible to lookups. The
+ * arena is locked.
  *
  * Returns: of hide_adapter, memory that the caller frees when the arena is unlocked, or NULL. */
 static void show_adapter(xb_arena *arena, xb_adapter *adapter) {
@@ -206,18 +206,13 @@ void xb_adapter_release(xb_arena *arena, const uint8_t *entry) {
     }
 }
 
-/* xb_arena_links.is_target. An adapter that is being made, or freed, is in no table; it is hidden then. */
-static bool is_adapter(void *data, const void *entry) {
-    return xb_table_find_at(&((xb_adapters *)data)->table, entry) != NULL;
-}
-
 /* xb_arena_links.end. All adapters have gone with the arena's last stub. */
 static void end_adapters(void *data) {
     free(data);
 }
 
 static const xb_arena_links adapter_links = {xb_stub_adapter, release_shared_adapter, xb_adapter_release,
-                                             is_adapter, end_adapters};
+                                             end_adapters};
 
 /* Prepares an arena for its first adapter. The arena is not locked.
  *

@@ -85,6 +85,9 @@ XB_INLINE bool xb_stub_publish_fast(xb_arena *arena, execbuf *out, size_t length
  * Others as for xb_stub_new. */
 XB_INLINE bool xb_stub_new_fast(xb_arena *arena, execbuf *out, const xb_signature *signature,
                                 execbuf_abi caller_abi, const void *target) {
+    if (XB_UNLIKELY(xb_has_owner(&arena->lock) && !xb_is_owner(&arena->lock))) {
+        return false;
+    }
     xb_arena_lock(arena);
     xb_adapter *adapter = xb_adapter_find_recent(arena, signature, caller_abi);
     if (XB_UNLIKELY(adapter == NULL)) {

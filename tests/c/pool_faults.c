@@ -172,7 +172,7 @@ static void check_batch(execbuf_status status) {
     for (int i = 0; i < BATCH; i++) {
         CHECK(call(&batch[i], 0) == 1 && execbuf_free(&batch[i]) == EXECBUF_OK);
     }
-    CHECK(stats_of_pool().live == 1 && stats_of_pool().bytes == old.length);
+    CHECK(stats_of_pool().live == 1 && execbuf_pool_code_bytes(pool) == old.length);
     clean_up();
 }
 

@@ -50,7 +50,7 @@ static void code_of_every_size_is_surrounded_by_traps(void) {
         }
     }
     check_alone(pool, 3, 3 * MEBIBYTE);
-    CHECK(stats_of(pool).live == 0 && stats_of(pool).bytes == 0);
+    CHECK(stats_of(pool).live == 0 && execbuf_pool_code_bytes(pool) == 0);
     /* All sizes live at the same time. */
     size_t sum = 0;
     for (size_t size = 1; size <= 40000 && count < 4096; size += 1 + size / some(300, 10)) {
@@ -58,7 +58,7 @@ static void code_of_every_size_is_surrounded_by_traps(void) {
         sum += size;
         count++;
     }
-    CHECK(stats_of(pool).live == count && stats_of(pool).bytes == sum);
+    CHECK(stats_of(pool).live == count && execbuf_pool_code_bytes(pool) == sum);
     size_t size = 1;
     for (uint32_t i = 0; i < count; i++) {
         check_content(&live[i], i % 2048, size);

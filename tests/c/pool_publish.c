@@ -18,7 +18,7 @@ static void reserve_returns_the_final_address(void) {
         CHECK(entry != NULL && (uintptr_t)entry % 16 == 0 && buffer.length == 0);
         CHECK(execbuf_entry(&buffer, 0) == NULL && execbuf_length(&buffer) == 0);
         CHECK(!finds(pool, entry, NULL));
-        CHECK(stats_of(pool).live == 1 && stats_of(pool).bytes == capacity);
+        CHECK(stats_of(pool).live == 1 && execbuf_pool_code_bytes(pool) == capacity);
         expect(execbuf_rewrite(&buffer, 0, bytes, 1, &error), EXECBUF_E_NOT_PUBLISHED, "buffer");
         expect(execbuf_publish(&buffer, bytes, 0, &error), EXECBUF_E_EMPTY, "length");
         expect(execbuf_publish(&buffer, NULL, 1, &error), EXECBUF_E_NULL, "code");
@@ -27,7 +27,7 @@ static void reserve_returns_the_final_address(void) {
         size_t length = i % 2 == 0 || capacity < two.length ? capacity : two.length;
         CHECK(execbuf_publish(&buffer, bytes, length, &error) == EXECBUF_OK);
         CHECK(buffer.entry == entry && buffer.length == length && memcmp(entry, bytes, length) == 0);
-        CHECK(stats_of(pool).live == 1 && stats_of(pool).bytes == length);
+        CHECK(stats_of(pool).live == 1 && execbuf_pool_code_bytes(pool) == length);
         expect(execbuf_publish(&buffer, bytes, 1, &error), EXECBUF_E_PUBLISHED, "buffer");
         execbuf_place place;
         CHECK(finds(pool, (const uint8_t *)entry + length - 1, &place));
@@ -38,7 +38,7 @@ static void reserve_returns_the_final_address(void) {
             CHECK(call(&buffer, 0) == 3);
         }
         release(&buffer);
-        CHECK(stats_of(pool).live == 0 && stats_of(pool).bytes == 0);
+        CHECK(stats_of(pool).live == 0 && execbuf_pool_code_bytes(pool) == 0);
         CHECK(execbuf_pool_reserve(pool, &buffer, capacity, NULL) == EXECBUF_OK);
         release(&buffer); /* not published */
     }
@@ -161,7 +161,7 @@ static void a_batch_is_published_completely_or_not_at_all(void) {
             for (size_t j = 0; j < COUNT; j++) {
                 CHECK(is_zero(&outs[j]));
             }
-            CHECK(stats_of(pool).live == 0 && stats_of(pool).bytes == 0);
+            CHECK(stats_of(pool).live == 0 && execbuf_pool_code_bytes(pool) == 0);
             codes[position] = before;
         }
     }

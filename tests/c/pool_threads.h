@@ -65,7 +65,8 @@ static inline void in_threads(uint32_t count, void *(*function)(void *)) {
 /* Checks that a pool is empty, and frees it. */
 static inline void check_empty(execbuf_pool *pool) {
     execbuf_pool_stats stats = stats_of(pool);
-    CHECK(stats.live == 0 && stats.bytes == 0 && stats.dedicated == 0); /* no update was lost */
+    CHECK(stats.live == 0 && execbuf_pool_code_bytes(pool) == 0 &&
+          stats.dedicated == 0); /* no update was lost */
     execbuf_pool_free(pool);
 }
 

@@ -44,7 +44,7 @@ suite! {
         for _ in 0..100 {
             fail();
         }
-        assert_eq!((pool.stats().live(), pool.stats().bytes(), call(&kept)), (1, kept.len(), 3));
+        assert_eq!((pool.stats().live(), pool.code_bytes(), call(&kept)), (1, kept.len(), 3));
         assert_eq!(maps::look().executable_bytes, before);
     }
 }

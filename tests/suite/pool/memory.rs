@@ -160,7 +160,7 @@ suite! {
             let region = pool.stats().mapped() / pool.stats().regions().max(1);
             drop(buffers);
             let (after, stats) = (maps::look().executable_bytes, pool.stats());
-            assert_eq!((stats.live(), stats.bytes()), (0, 0));
+            assert_eq!((stats.live(), pool.code_bytes()), (0, 0));
             assert!(stats.regions() <= 1 && after <= before + stats.regions() * region, "{before}, {after}, {stats:?}");
         }
     }

@@ -44,7 +44,7 @@ suite! {
                 assert_eq!(error.kind(), ErrorKind::TooFar, "{error}");
             }
         }
-        assert_eq!((pool.stats().live(), pool.stats().bytes(), pool.stats().regions()), (0, 0, 0));
+        assert_eq!((pool.stats().live(), pool.code_bytes(), pool.stats().regions()), (0, 0, 0));
         assert_eq!(maps::look().executable_bytes, before);
         give(taken, size);
         let buffer = publish(&pool, 9);

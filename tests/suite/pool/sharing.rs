@@ -65,7 +65,7 @@ suite! {
                 });
             }
         });
-        assert_eq!((pool.stats().live(), pool.stats().bytes()), (0, 0));
+        assert_eq!((pool.stats().live(), pool.code_bytes()), (0, 0));
     }
 
     fn another_thread_can_drop_a_buffer() {
