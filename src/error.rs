@@ -44,11 +44,9 @@ pub enum ErrorKind {
     Unsettled,
     /// No memory, address space or mappings are left.
     NoMemory,
-    /// The pools of the process have 32767 arenas, the most that are possible: one for each pool and thread that
-    /// publishes in it.
+    /// The process has 32767 arenas, the most that are possible: one for each pool and thread that publishes in it.
     TooManyPools,
-    /// The system refused every way to make memory executable. [`Error::attempts`] lists the failed attempts. If there
-    /// are none, [`Error::culprit`] names the call that was refused.
+    /// The system refused every way to make memory executable. See [`Error::attempts`], or else [`Error::culprit`].
     Denied,
     /// The process has the `READ_IMPLIES_EXEC` personality, in which all memory is executable.
     ReadImpliesExec,
@@ -58,13 +56,13 @@ pub enum ErrorKind {
     Lost,
     /// The code was in a pool during a `fork`, so both processes share its memory, and the system does not let it be copied.
     Frozen,
-    /// No free address range is large enough and satisfies the [`Placement`](crate::Placement). [`Error::culprit`] says
-    /// what was searched.
+    /// The pool keeps its code from children of a fork, and this process is one: drop the buffer.
+    NotInherited,
+    /// No free address range satisfies the [`Placement`](crate::Placement). [`Error::culprit`] says what was searched.
     TooFar,
     /// A string contains a zero byte, which ends strings in C.
     ZeroByte,
-    /// The text of a [`Signature`](crate::Signature) is malformed. [`Error::position`] is the offset of the fault in
-    /// bytes.
+    /// The text of a [`Signature`](crate::Signature) is malformed. [`Error::position`] is the offset in bytes.
     Syntax,
     /// A [`Signature`](crate::Signature) has a type that cannot be passed between calling conventions, or too many
     /// arguments. [`Error::position`] is the number of the argument, starting at 1, or 0 for the result.
@@ -298,6 +296,7 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_UNSUPPORTED => ErrorKind::Unsupported,
         execbuf_status::EXECBUF_E_LOST => ErrorKind::Lost,
         execbuf_status::EXECBUF_E_FROZEN => ErrorKind::Frozen,
+        execbuf_status::EXECBUF_E_NOT_INHERITED => ErrorKind::NotInherited,
         execbuf_status::EXECBUF_E_TOO_FAR => ErrorKind::TooFar,
         execbuf_status::EXECBUF_E_SYNTAX => ErrorKind::Syntax,
         execbuf_status::EXECBUF_E_TYPE | execbuf_status::EXECBUF_E_ARGUMENTS => ErrorKind::Signature,
@@ -390,6 +389,7 @@ impl From<Error> for std::io::Error {
             | ErrorKind::Unsettled
             | ErrorKind::Lost
             | ErrorKind::Frozen
+            | ErrorKind::NotInherited
             | ErrorKind::InvalidHandle => std::io::ErrorKind::Other,
         };
         Self::new(kind, error)

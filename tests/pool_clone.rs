@@ -3,7 +3,7 @@
 
 mod support;
 
-use execbuf::ExecPool;
+use execbuf::{ErrorKind, ExecPool};
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::child::{self, End};
 use support::numbered::{Numbered, check, has_regions, numbered, pool, rename_last};
@@ -126,5 +126,29 @@ fn every_operation_can_be_the_first_in_the_child_of_a_raw_clone() {
         });
         assert_eq!(child.wait(), FINE, "operation {operation}");
         check(&old);
+    }
+}
+
+#[test]
+fn children_do_not_get_the_code_of_a_pool_that_is_not_inherited() {
+    let _alone = alone();
+    let secret = ExecPool::builder().not_inherited(true).build().unwrap();
+    for is_raw in [false, true] {
+        let mut old = secret.publish(&returning(5)).unwrap();
+        let run = || {
+            let error = old.rewrite(0, &returning(9)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotInherited);
+            drop(old);
+            let new = secret.publish(&returning(6)).unwrap();
+            assert_eq!((call(&new), secret.stats().live()), (6, 1));
+        };
+        let child = if is_raw {
+            // SAFETY: As above.
+            let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+            child::started_as(libc::pid_t::try_from(child).unwrap(), run)
+        } else {
+            child::started(run)
+        };
+        assert_eq!(child.wait(), FINE);
     }
 }

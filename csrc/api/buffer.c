@@ -18,7 +18,7 @@
 /* Fills the options of a buffer of no pool. *window is storage for them. */
 static execbuf_status place(xb_mapping_options *options, xb_prim_window *window,
                             const execbuf_placement *placement, execbuf_error *error) {
-    static const xb_mapping_options anywhere = {0, NULL, NULL, NULL, false, 0};
+    static const xb_mapping_options anywhere = {0, NULL, NULL, NULL, false, 0, false};
     *options = anywhere;
     execbuf_status status = xb_process_ready(error);
     if (status == EXECBUF_OK && placement != NULL) {

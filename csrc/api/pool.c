@@ -28,6 +28,9 @@ execbuf_status xb_api_pool_new(execbuf_pool **out, const xb_pool_options *option
     if (!xb_choice_allows_any(options->backends)) {
         return xb_error_set(error, EXECBUF_E_BACKENDS, "backends", 0);
     }
+    if (options->not_inherited && !xb_prim_query().keeps_from_children) {
+        return xb_error_set(error, EXECBUF_E_UNSUPPORTED, "not_inherited", 0);
+    }
     xb_pool_options known = *options;
     known.key = XB_PRIM_NO_KEY;
     xb_result result = options->has_key ? xb_prim_get_key(&known.key) : xb_ok();
@@ -48,15 +51,19 @@ execbuf_status execbuf_pool_new(execbuf_pool **out, const execbuf_pool_options *
     if (options != NULL && !xb_sized_read(&known, options, sizeof known)) {
         return xb_error_set(error, EXECBUF_E_VERSION, "options", 0);
     }
-    if (known.protection_key > 1) {
-        return xb_error_set(error, EXECBUF_E_VERSION, "protection_key", 0);
+    if (known.protection_key > 1 || known.not_inherited > 1 || known.reserved != 0) {
+        const char *culprit = known.protection_key > 1  ? "protection_key"
+                              : known.not_inherited > 1 ? "not_inherited"
+                                                        : "reserved";
+        return xb_error_set(error, EXECBUF_E_VERSION, culprit, 0);
     }
     xb_pool_options checked = {XB_ANYWHERE,
                                known.reach,
                                known.name != NULL ? known.name : "execbuf",
                                known.backends,
                                known.protection_key == 1,
-                               XB_PRIM_NO_KEY};
+                               XB_PRIM_NO_KEY,
+                               known.not_inherited == 1};
     if (strlen(checked.name) > EXECBUF_POOL_NAME_MAX) {
         return xb_error_set(error, EXECBUF_E_TOO_LARGE, "name", 0);
     }

@@ -29,12 +29,14 @@ static void hook_in_parent(void) {
 static void hook_in_child(void) {
     xb_ladder_forget();
     xb_park_after_fork();
+    xb_handles_in_child();
     xb_pools_after_fork(true);
 }
 
 static void hook_in_clone(void) {
     xb_ladder_forget();
     xb_park_after_fork();
+    xb_handles_in_child();
     xb_pools_in_clone();
 }
 

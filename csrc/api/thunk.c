@@ -69,7 +69,8 @@ static execbuf_pool *volatile common_pool;
 /* Makes the common pool, unless another thread is faster, even if this one fails. The process's lock guards
  * the write. */
 static execbuf_status make_common_pool(execbuf_error *error) {
-    static const xb_pool_options options = {XB_ANYWHERE, 0, "execbuf thunks", 0, false, XB_PRIM_NO_KEY};
+    static const xb_pool_options options = {XB_ANYWHERE,    0,    "execbuf thunks", 0, false,
+                                            XB_PRIM_NO_KEY, false};
     execbuf_pool *pool = NULL;
     execbuf_status status = xb_api_pool_new(&pool, &options, error);
     if (status != EXECBUF_OK) {

@@ -61,7 +61,7 @@ XB_STATIC_ASSERT(offsetof(execbuf_layout, size) == 0, "execbuf_layout begins wit
 /* Inputs with a size have no padding, whose bytes would not be 0 in a struct that was filled member by
  * member.
  */
-XB_STATIC_ASSERT(sizeof(execbuf_pool_options) == 7 * sizeof(size_t) + 8,
+XB_STATIC_ASSERT(sizeof(execbuf_pool_options) == 7 * sizeof(size_t) + 16,
                  "execbuf_pool_options has no padding");
 XB_STATIC_ASSERT(sizeof(execbuf_type) == 8 + sizeof(void *), "execbuf_type has no padding");
 XB_STATIC_ASSERT(sizeof(execbuf_signature) == 4 * sizeof(size_t) + sizeof(execbuf_type),

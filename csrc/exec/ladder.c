@@ -167,7 +167,7 @@ static execbuf_status run_job(const xb_rewrite *job, execbuf_backend *used, exec
 
 execbuf_status xb_ladder_publish(void *base, size_t size, uint32_t backends, execbuf_backend *backend,
                                  execbuf_error *error) {
-    xb_rewrite job = {NULL, 0, 0, NULL, 0, backends, false};
+    xb_rewrite job = {NULL, 0, 0, NULL, 0, backends, false, false};
     job.base = base;
     job.size = size;
     return run_job(&job, backend, error);

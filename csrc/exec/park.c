@@ -87,7 +87,7 @@ static void free_spare(void *owner) {
 }
 
 void xb_unmap_temporary(void *base, void *second, size_t size) {
-    xb_parked node = {NULL, NULL, NULL, 0, NULL, NULL};
+    xb_parked node = {NULL, NULL, NULL, 0, NULL, NULL, false};
     node.base = base;
     node.second = second;
     node.size = size;
@@ -142,5 +142,6 @@ void xb_unmap_parked(void) {
 void xb_park_after_fork(void) {
     for (xb_parked *node = parked_nodes; node != NULL; node = node->next) {
         node->second = NULL;
+        node->base = node->not_inherited ? NULL : node->base;
     }
 }

@@ -24,6 +24,7 @@ typedef struct xb_parked {
     size_t size;               /* of each */
     void (*done)(void *owner); /* called when both are unmapped */
     void *owner;
+    bool not_inherited; /* set by the caller: a child of a fork does not have the mapping */
 } xb_parked;
 
 /* Unmaps a mapping and, if second is not NULL, a second one of the same size. Parks what the system refuses
@@ -59,8 +60,8 @@ xb_result xb_may_map_temporary(void);
  * Preconditions: the process's lock is not held. */
 void xb_unmap_parked(void);
 
-/* Called in the child of a fork: removes the writable views of regions from the list. The child does not
- * inherit them, so their addresses may hold other mappings by now.
+/* Called in the child of a fork: removes the writable views of regions from the list, and all mappings that
+ * are not inherited. The child does not have them, so their addresses may hold other mappings by now.
  *
  * Preconditions: the process's lock is held. */
 void xb_park_after_fork(void);

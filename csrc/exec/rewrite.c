@@ -95,6 +95,12 @@ static execbuf_status rewrite_by_replacing(execbuf_backend backend, const xb_rew
     if (result.call == NULL) {
         result = xb_prim_stage(change->size, NULL, &copy);
     }
+    if (result.call == NULL && change->not_inherited) {
+        result = xb_prim_keep_from_children(copy, change->size);
+        if (result.call != NULL) {
+            xb_unmap_temporary(copy, NULL, change->size);
+        }
+    }
     if (result.call != NULL) {
         return xb_error_from_system(error, result);
     }

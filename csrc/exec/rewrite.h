@@ -14,8 +14,9 @@ typedef struct xb_rewrite {
     size_t offset;    /* from base */
     const void *code; /* may lie in the pages themselves */
     size_t length;
-    uint32_t backends; /* the set of those that the ladder may use; 0: all */
-    bool is_private;   /* only flip has published the pages, so no other process sees writes to them */
+    uint32_t backends;  /* the set of those that the ladder may use; 0: all */
+    bool not_inherited; /* the children of a fork do not have the pages */
+    bool is_private;    /* only flip has published the pages, so no other process sees writes to them */
 } xb_rewrite;
 
 /* Changes published pages with the given backend. No other backend is tried.

@@ -50,7 +50,7 @@ typedef struct selftest_page {
 static xb_result write_selftest_page(const void *target, const uint8_t *code, size_t length, bool again) {
     const selftest_page *page = (const selftest_page *)target;
     if (again) {
-        xb_rewrite change = {NULL, 0, XB_ENTRY_OFFSET, NULL, 0, 0, true};
+        xb_rewrite change = {NULL, 0, XB_ENTRY_OFFSET, NULL, 0, 0, false, true};
         change.base = page->base;
         change.size = page->size;
         change.code = code;

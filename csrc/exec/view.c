@@ -52,6 +52,26 @@ static xb_result test_views(const xb_prim_views *views) {
     return result;
 }
 
+/* Maps a region's views. If children do not get them, no fork comes between mapping the executable view and
+ * that request: a child that had the view could read code that is written later. */
+static xb_result map_both(execbuf_backend backend, size_t size, const xb_prim_window *window,
+                          const char *name, xb_prim_views *views) {
+    if (!views->not_inherited) {
+        return xb_prim_map_region(backend, size, window, name, views);
+    }
+    xb_prim_lock(); /* a fork holds it */
+    xb_result result = xb_prim_map_region(backend, size, window, name, views);
+    bool is_mapped = result.call == NULL;
+    if (is_mapped) {
+        result = xb_prim_keep_from_children(views->rx, size);
+    }
+    xb_prim_unlock();
+    if (is_mapped && result.call != NULL) {
+        xb_unmap_temporary(views->rx, separate_rw(views), size);
+    }
+    return result;
+}
+
 /* Maps a region's views and runs the self-test in them. */
 static xb_result map_views(execbuf_backend backend, size_t size, const xb_prim_window *window,
                            const char *name, xb_prim_views *views) {
@@ -60,7 +80,7 @@ static xb_result map_views(execbuf_backend backend, size_t size, const xb_prim_w
     xb_prim_unlock();
     xb_result result = xb_may_map_temporary();
     if (result.call == NULL) {
-        result = xb_prim_map_region(backend, size, window, name, views);
+        result = map_both(backend, size, window, name, views);
     }
     if (result.call == NULL) {
         result = test_views(views);
@@ -73,7 +93,7 @@ static xb_result map_views(execbuf_backend backend, size_t size, const xb_prim_w
 
 xb_result xb_selftest_views(execbuf_backend backend) {
     size_t size = xb_prim_query().smallest_region;
-    xb_prim_views views = {NULL, NULL, XB_PRIM_NO_KEY};
+    xb_prim_views views = {NULL, NULL, XB_PRIM_NO_KEY, false};
     xb_result result = map_views(backend, size, NULL, "execbuf", &views);
     if (result.call == NULL) {
         xb_unmap_temporary(views.rx, separate_rw(&views), size);
@@ -100,8 +120,9 @@ execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, size
             xb_ladder_add_excluded(error, info.pool_backends[i]);
             continue;
         }
-        xb_prim_views mapped = {NULL, NULL, XB_PRIM_NO_KEY};
+        xb_prim_views mapped = {NULL, NULL, XB_PRIM_NO_KEY, false};
         mapped.key = views->key;
+        mapped.not_inherited = views->not_inherited;
         result = map_views(info.pool_backends[i], size, window, name, &mapped);
         if (result.call == NULL) {
             *views = mapped;

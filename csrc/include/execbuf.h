@@ -105,6 +105,7 @@
  *     a protection key            pkey_alloc pkey_mprotect pkey_free
  *     a fork with a region        shmget shmat shmctl shmdt membarrier
  *     changing a region after it  as a region; and shmctl pwrite64 mremap
+ *     the option not_inherited    as without it, and madvise mmap
  *     unwind tables of thunks     rt_sigprocmask
  *     a rewrite                   as a dedicated mapping; and mremap membarrier
  *     reusing memory in a pool    membarrier
@@ -230,7 +231,10 @@ EXECBUF_API uint32_t execbuf_version_number(void);
     X(EXECBUF_E_NOT_FOUND, -23, "no published code contains this address")                                   \
     X(EXECBUF_E_BACKENDS, -24,                                                                               \
       "this choice of backends is not possible: one is unknown, none exists on this platform, or the "       \
-      "library was used before")
+      "library was used before")                                                                             \
+    X(EXECBUF_E_NOT_INHERITED, -25,                                                                          \
+      "the buffer's pool keeps its code from children of a fork, and this process is one; free the buffer "  \
+      "and publish a new one")
 
 typedef enum execbuf_status {
 #define EXECBUF_STATUS_ENUM(name, value, message) name = value,
@@ -484,6 +488,8 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_reserve_at(execbuf *out, si
  *          EXECBUF_E_EMPTY      length is 0;
  *          EXECBUF_E_STALE      buffer names no live buffer;
  *          EXECBUF_E_THUNK      the buffer is a thunk;
+ *          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
+ *                               not_inherited;
  *          EXECBUF_E_PUBLISHED  the buffer is already published;
  *          EXECBUF_E_CAPACITY   length exceeds the reserved capacity;
  *          EXECBUF_E_FROZEN     the buffer lies in a region of a pool, a parent of this process reserved it,
@@ -513,6 +519,8 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish(execbuf *buffer, co
  *          EXECBUF_E_EMPTY          length is 0;
  *          EXECBUF_E_STALE          buffer names no live buffer;
  *          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
+ *          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
+ *                                   not_inherited;
  *          EXECBUF_E_THUNK          the buffer is a thunk;
  *          EXECBUF_E_OUT_OF_BOUNDS  offset + length exceeds the buffer's length;
  *          EXECBUF_E_FROZEN         the buffer lies in a region of a pool that another process shares since
@@ -679,9 +687,28 @@ typedef struct execbuf_pool_options {
     /* 1: a protection key guards the writable mappings of the pool (see "Protection keys" above). 0: none
      * does. */
     uint32_t protection_key;
+    /* 1: the children of a fork do not get the code of the pool. None of its mappings exists in them: a child
+     * can neither read nor call what was published before the fork. Its handles of that code can only be
+     * freed, which touches no code; publishing in a reserved one and rewriting return
+     * EXECBUF_E_NOT_INHERITED. What the child publishes in the pool is its own. The parent goes on as if
+     * there had been no fork. The child of a raw clone (see above) does not get the code either.
+     *
+     * The addresses stay taken in the child until the old buffers are freed, so no other code comes to be
+     * there by chance. The old buffers count in its statistics until then. Thunks that are freed in the child
+     * leave some memory behind.
+     *
+     * Large code of such a pool needs EXECBUF_BACKEND_FLIP (on macOS on arm64 EXECBUF_BACKEND_MAP_JIT): if it
+     * is excluded, the status is EXECBUF_E_DENIED with the culprit "not_inherited". This uses
+     * madvise(MADV_DONTFORK) or minherit(2); where neither exists, no such pool can be made. On Windows,
+     * which has no fork, the option has no effect.
+     *
+     * 0: children get the code. */
+    uint32_t not_inherited;
+    /* For later versions; 0. */
+    uint32_t reserved;
 } execbuf_pool_options;
 /* clang-format off */
-#define EXECBUF_POOL_OPTIONS_INIT {sizeof(execbuf_pool_options), EXECBUF_PLACEMENT_INIT, 0, NULL, 0, 0}
+#define EXECBUF_POOL_OPTIONS_INIT {sizeof(execbuf_pool_options), EXECBUF_PLACEMENT_INIT, 0, NULL, 0, 0, 0, 0}
 /* clang-format on */
 
 /* Makes a pool. It requests memory for code at its first use.
@@ -692,15 +719,17 @@ typedef struct execbuf_pool_options {
  *
  * Returns: EXECBUF_OK                   the pool is made;
  *          EXECBUF_E_NULL               out is NULL, or the placement has a distance without near_to;
- *          EXECBUF_E_VERSION            options has a wrong size or unknown members, or protection_key is not
- * 0 or 1; EXECBUF_E_TOO_FAR            no address satisfies all conditions of the placement;
+ *          EXECBUF_E_VERSION            options has a wrong size or unknown members, or protection_key or
+ *                                       not_inherited is not 0 or 1, or reserved is not 0;
+ *          EXECBUF_E_TOO_FAR            no address satisfies all conditions of the placement;
  *          EXECBUF_E_BACKENDS           the set of backends has an unknown one or none that may be used here;
  *                                       or the choice for the process is wrong (see execbuf_set_backends);
  *          EXECBUF_E_TOO_LARGE          the name is longer than EXECBUF_POOL_NAME_MAX;
  *          EXECBUF_E_NO_MEMORY          no memory is left;
  *          EXECBUF_E_DENIED             the system refused to register fork handlers;
  *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
- *          EXECBUF_E_UNSUPPORTED        the platform is not supported; or protection_key is 1, and there is
+ *          EXECBUF_E_UNSUPPORTED        the platform is not supported; or not_inherited is 1, and the system
+ *                                       cannot do that; or protection_key is 1, and there is
  *                                       no key. The culprit is then pkey_alloc or protection_key. pkey_alloc
  *                                       fails with ENOSPC if the processor has no keys or all are in use.
  * Out:     out      the pool, NULL on failure; free it with execbuf_pool_free

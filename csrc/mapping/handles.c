@@ -50,6 +50,7 @@ static handle_entry *chunks[CHUNKS];
 static unsigned chunk_count;
 static uint32_t unused_place; /* the first of the list of unused entries, or NO_PLACE */
 static uint64_t stale_count;
+static bool has_not_inherited; /* whether there was ever a mapping that children do not get */
 
 /* The first index of a chunk. */
 static uint32_t first_of(unsigned chunk) {
@@ -165,6 +166,7 @@ uint64_t xb_handles_add(const xb_record *record) {
     entry->record = *record;
     /* At most XB_LAST_GENERATION: see push_unused. */
     XB_STORE_RELEASE(entry->generation, entry->generation + 1);
+    has_not_inherited |= record->not_inherited;
     show(entry);
     uint64_t id = id_of(entry);
     xb_prim_unlock();
@@ -212,6 +214,7 @@ void xb_handles_release(const xb_record *record) {
     xb_prim_lock();
     handle_entry *entry = entry_at(record->place);
     xb_prim_unlock();
+    entry->parked.not_inherited = record->not_inherited && !record->is_lost;
     xb_unmap_or_park(&entry->parked, record->base, NULL, record->size, release_entry, entry);
 }
 
@@ -248,6 +251,21 @@ bool xb_handles_search(const void *address, xb_handles_found *found) {
         }
     }
     return false;
+}
+
+void xb_handles_in_child(void) {
+    for (unsigned chunk = 0; has_not_inherited && chunk < chunk_count; chunk++) {
+        for (uint32_t i = 0; i < FIRST_CHUNK << chunk; i++) {
+            handle_entry *entry = &chunks[chunk][i];
+            xb_record *record = &entry->record;
+            if (is_alive(record) && record->not_inherited && !record->is_lost) {
+                bool is_taken = xb_prim_take_addresses(record->base, record->size).call == NULL;
+                record->base = is_taken ? record->base : NULL;
+                record->is_lost = true;
+                XB_STORE_RELEASE(entry->shown_length, (size_t)0);
+            }
+        }
+    }
 }
 
 void xb_handles_count_stale(void) {

@@ -38,6 +38,9 @@ typedef struct xb_record {
     const uint8_t *link; /* if the buffer is linked: what its code jumps to; otherwise NULL */
     bool is_shared;      /* it is code that thunks share, and no buffer of a user */
     bool is_private;     /* as in xb_rewrite */
+    bool not_inherited;  /* as in xb_rewrite */
+    bool is_lost;        /* this process is a child that did not get the mapping; the base is NULL if other
+                          * memory may be there */
     uint32_t backends;   /* as in xb_rewrite */
     uint32_t place;      /* which record this is; set by xb_handles_claim */
 } xb_record;
@@ -101,6 +104,10 @@ void xb_handles_count_stale(void);
 
 /* That number since the process started. */
 uint64_t xb_handles_stale_count(void);
+
+/* Marks the mappings that a child of a fork did not get as lost, and takes their addresses. Searches do not
+ * find them any more. In the child, before it has other threads; the process's lock is held. */
+void xb_handles_in_child(void);
 
 /* Frees all records, also those of live buffers. Nothing here may be called afterwards. */
 void xb_handles_free_all(void);

@@ -44,6 +44,13 @@ static execbuf_status stage_mapping(xb_record *record, size_t capacity, const ch
         xb_handles_cancel(record);
         return xb_error_from_system(error, result);
     }
+    if (options->not_inherited) { /* before there is code in it */
+        result = xb_prim_keep_from_children(record->base, record->size);
+        if (result.call != NULL) {
+            xb_handles_release(record);
+            return xb_error_from_system(error, result);
+        }
+    }
     record->entry = (uint8_t *)record->base + XB_ENTRY_OFFSET;
     record->capacity = capacity;
     record->length = 0;
@@ -53,6 +60,7 @@ static execbuf_status stage_mapping(xb_record *record, size_t capacity, const ch
     record->link = options->link;
     record->is_shared = options->is_shared;
     record->backends = options->backends;
+    record->not_inherited = options->not_inherited;
     return EXECBUF_OK;
 }
 
@@ -92,7 +100,8 @@ static execbuf_status register_mapping(execbuf *out, const xb_record *record, ex
 
 execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
                               const xb_mapping_options *options, execbuf_error *error) {
-    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, NULL, false, false, 0, 0};
+    xb_record record = {NULL,  0,     NULL,  0, 0, XB_STATE_UNUSED, 0, NULL, NULL, false,
+                        false, false, false, 0, 0};
     execbuf_status status = stage_mapping(&record, length, "length", options, error);
     if (status != EXECBUF_OK) {
         return status;
@@ -107,7 +116,8 @@ execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
 
 execbuf_status xb_mapping_reserve(execbuf *out, size_t capacity, const xb_mapping_options *options,
                                   execbuf_error *error) {
-    xb_record record = {NULL, 0, NULL, 0, 0, XB_STATE_UNUSED, 0, NULL, NULL, false, false, 0, 0};
+    xb_record record = {NULL,  0,     NULL,  0, 0, XB_STATE_UNUSED, 0, NULL, NULL, false,
+                        false, false, false, 0, 0};
     execbuf_status status = stage_mapping(&record, capacity, "capacity", options, error);
     return status == EXECBUF_OK ? register_mapping(out, &record, error) : status;
 }
@@ -116,6 +126,9 @@ execbuf_status xb_mapping_publish(execbuf *buffer, const void *code, size_t leng
                                   execbuf_error *error) {
     if (!xb_handles_find(buffer, record)) {
         return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
+    }
+    if (record->is_lost) {
+        return xb_error_set(error, EXECBUF_E_NOT_INHERITED, "buffer", 0);
     }
     if (record->link != NULL) {
         return xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
@@ -137,6 +150,9 @@ execbuf_status xb_mapping_publish(execbuf *buffer, const void *code, size_t leng
 /* The checks of a rewrite that depend on the buffer. */
 static execbuf_status check_rewrite(const xb_record *record, size_t offset, size_t length,
                                     execbuf_error *error) {
+    if (record->is_lost) {
+        return xb_error_set(error, EXECBUF_E_NOT_INHERITED, "buffer", 0);
+    }
     if (record->link != NULL) {
         return xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
     }
@@ -166,7 +182,7 @@ execbuf_status xb_mapping_rewrite(const execbuf *buffer, size_t offset, const vo
     size_t start = XB_ENTRY_OFFSET + offset; /* from the mapping's base, like the next two */
     size_t first = start & ~(page - 1);
     size_t end = round_up(start + length, page);
-    xb_rewrite change = {NULL, 0, 0, NULL, 0, record.backends, false};
+    xb_rewrite change = {NULL, 0, 0, NULL, 0, record.backends, record.not_inherited, false};
     change.base = (uint8_t *)record.base + first;
     change.size = end - first;
     change.offset = start - first;

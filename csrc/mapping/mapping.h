@@ -25,6 +25,9 @@ typedef struct xb_mapping_options {
     bool is_shared;
     /* The set of backends that may be used; 0: all. */
     uint32_t backends;
+    /* Whether children of a fork do not get the mapping. Then the backends are those that change the
+     * protection of its pages, since others would map new ones. */
+    bool not_inherited;
 } xb_mapping_options;
 
 /* The size of a mapping for capacity bytes of code. */

@@ -224,10 +224,11 @@ static execbuf_status map_region(xb_arena *arena, uint32_t pages, xb_region **re
     size_t size = next_region_size(arena, least);
     for (;;) {
         xb_prim_window window;
-        execbuf_status status = xb_placement_allows(pool, size)
-                                    ? xb_region_new(region, size, xb_placement_window(pool, &window),
-                                                    pool->name, pool->options.backends, arena->key, report)
-                                    : xb_error_from_system(report, xb_failed(XB_PRIM_TOO_FAR, 0));
+        execbuf_status status =
+            xb_placement_allows(pool, size)
+                ? xb_region_new(region, size, xb_placement_window(pool, &window), pool->name,
+                                pool->options.backends, arena->key, pool->options.not_inherited, report)
+                : xb_error_from_system(report, xb_failed(XB_PRIM_TOO_FAR, 0));
         if (status == EXECBUF_OK) {
             if (xb_placement_add_region(pool, *region)) {
                 (*region)->pool = pool;

@@ -127,6 +127,30 @@ static void share_arena(xb_arena *arena, uint8_t family) {
     }
 }
 
+/* Whether children of a fork do not get the memory of an arena. */
+static bool is_kept_from_children(const xb_arena *arena) {
+    return arena->pool != NULL && arena->pool->options.not_inherited;
+}
+
+/* What a child does that did not get the memory: regions stay as shared ones that nobody can own, so that old
+ * handles can be freed. Code that is published from now on goes to new regions, and new thunks get new
+ * adapters. */
+static void lose_arena(xb_arena *arena) {
+    share_arena(arena, XB_NO_FAMILY);
+    for (xb_region *region = arena->regions; region != NULL; region = region->next) {
+        region->pins = 0;
+        if (!region->is_lost) {
+            arena->shared_count[region->family]--;
+            arena->resident -= region->resident;
+            xb_region_lose(region);
+        }
+        arena->must_sweep |= xb_region_is_unused(region);
+    }
+    arena->leaving = 0;
+    arena->links = NULL;
+    arena->links_data = NULL;
+}
+
 /* What only the child does: it has no writable views, and none of the threads that pinned regions. */
 static void inherit_arena(xb_arena *arena) {
     arena->leaving = 0;
@@ -157,7 +181,9 @@ void xb_pools_before_fork(void) {
     }
     choose_family();
     for (uint32_t number = 1; number <= locked_count; number++) {
-        share_arena(xb_registry[number], newest_family);
+        if (!is_kept_from_children(xb_registry[number])) {
+            share_arena(xb_registry[number], newest_family);
+        }
     }
 }
 
@@ -167,9 +193,13 @@ void xb_pools_after_fork(bool in_child) {
     }
     for (uint32_t number = xb_registry_count(); number >= 1; number--) {
         xb_arena *arena = xb_registry[number];
-        share_arena(arena, newest_family);
-        if (in_child) {
-            inherit_arena(arena);
+        if (!is_kept_from_children(arena)) {
+            share_arena(arena, newest_family);
+            if (in_child) {
+                inherit_arena(arena);
+            }
+        } else if (in_child) {
+            lose_arena(arena);
         }
         if (number <= locked_count) {
             xb_unlock_slow(&arena->lock);
@@ -190,8 +220,12 @@ void xb_pools_in_clone(void) {
     for (uint32_t number = 1; number <= xb_registry_count(); number++) {
         xb_arena *arena = xb_registry[number];
         xb_biased_lock_init(&arena->lock);
-        share_arena(arena, XB_NO_FAMILY);
-        inherit_arena(arena);
+        if (is_kept_from_children(arena)) {
+            lose_arena(arena);
+        } else {
+            share_arena(arena, XB_NO_FAMILY);
+            inherit_arena(arena);
+        }
     }
     xb_registry_release_all();
 }

@@ -34,6 +34,15 @@ static execbuf_status new_large(xb_arena *arena, execbuf *out, const void *code,
     options->owner = arena->number;
     options->pool = arena->pool;
     options->backends = arena->pool->options.backends;
+    options->not_inherited = arena->pool->options.not_inherited;
+    if (options->not_inherited) {
+        const uint32_t in_place =
+            EXECBUF_BACKEND_BIT(EXECBUF_BACKEND_FLIP) | EXECBUF_BACKEND_BIT(EXECBUF_BACKEND_MAP_JIT);
+        options->backends = options->backends != 0 ? options->backends & in_place : in_place;
+        if (options->backends == 0) {
+            return xb_error_set(error, EXECBUF_E_DENIED, "not_inherited", 0);
+        }
+    }
     if (length > 0 && !xb_placement_allows(arena->pool, xb_mapping_size(length))) {
         return xb_error_set(error, EXECBUF_E_TOO_FAR, XB_PRIM_TOO_FAR, 0);
     }
@@ -51,14 +60,14 @@ static execbuf_status new_large(xb_arena *arena, execbuf *out, const void *code,
 
 execbuf_status xb_large_new(xb_arena *arena, execbuf *out, const void *code, size_t length,
                             const uint8_t *link, execbuf_error *error) {
-    xb_mapping_options options = {0, NULL, NULL, NULL, false, 0};
+    xb_mapping_options options = {0, NULL, NULL, NULL, false, 0, false};
     options.link = link;
     return new_large(arena, out, code, length, &options, error);
 }
 
 execbuf_status xb_large_new_shared(xb_arena *arena, execbuf *out, const void *code, size_t length,
                                    execbuf_error *error) {
-    xb_mapping_options options = {0, NULL, NULL, NULL, true, 0};
+    xb_mapping_options options = {0, NULL, NULL, NULL, true, 0, false};
     return new_large(arena, out, code, length, &options, error);
 }
 
@@ -72,7 +81,7 @@ void xb_large_count_published(const xb_record *record) {
 
 void xb_large_count_freed(const xb_record *record) {
     xb_arena *arena = xb_registry[record->owner];
-    if (record->link != NULL) {
+    if (record->link != NULL && !record->is_lost) {
         arena->links->release(arena, record->link); /* the arena has not ended: this buffer still counts */
     }
     xb_placement_remove_large(arena->pool);

@@ -180,7 +180,8 @@ static xb_region *find_one_with_room(const xb_arena *arena, uint32_t class_, uin
     size_t least = MOST_COPIED + 1;
     for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         /* Each taken slot has at least a granule, which spares a look at the spans of large regions. */
-        if (region->is_shared && !region->is_stuck && (size_t)region->live * XB_GRANULE < least) {
+        if (region->is_shared && !region->is_stuck && !region->is_lost &&
+            (size_t)region->live * XB_GRANULE < least) {
             xb_prim_pages in_use;
             uint32_t count = find_pages_in_use(region, &in_use);
             size_t size = (size_t)count << region->page_shift;

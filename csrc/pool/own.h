@@ -40,7 +40,7 @@ bool xb_own_adopt(xb_arena *arena, xb_region *region);
 
 /* Makes a region this process's own: adopts it or copies it.
  *
- * Preconditions: as above.
+ * Preconditions: as above. The region is not lost.
  * Returns: success, also if the region was not shared; else the call that failed, and nothing has changed.
  * In/out: rest: all zero; for xb_own_unlock. */
 xb_result xb_own_region(xb_arena *arena, xb_region *region, xb_own_rest *rest);

@@ -21,6 +21,7 @@ typedef struct xb_pool_options {
     uint32_t backends;     /* the set of those that may be used; 0: all */
     bool has_key;          /* whether a protection key guards its writable views: */
     uint32_t key;          /* this one, or XB_PRIM_NO_KEY */
+    bool not_inherited;    /* children of a fork do not get its code */
 } xb_pool_options;
 
 /* Which arena a thread uses: a hash table, in which no two threads have the same place. Threads read it

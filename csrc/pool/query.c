@@ -40,7 +40,7 @@ static bool read_slot(const xb_span *span, uint32_t slot, execbuf *code) {
 static bool find_in_region(const xb_region *region, const void *address, found_code *found) {
     uintptr_t offset = (uintptr_t)address - (uintptr_t)region->views.rx;
     const xb_span *span = xb_span_at_page(region, offset >> region->page_shift);
-    if (span == NULL) {
+    if (span == NULL || region->is_lost) {
         return false;
     }
     uint32_t slot = xb_slot_at((uintptr_t)address - (uintptr_t)span->start, span->reciprocal);

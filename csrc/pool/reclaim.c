@@ -149,7 +149,7 @@ static void remove_region(xb_arena *arena, xb_region *region) {
     arena->resident -= region->resident;
     arena->mapped -= region->size;
     arena->region_count--;
-    arena->shared_count[region->family] -= region->is_shared;
+    arena->shared_count[region->family] -= region->is_shared && !region->is_lost;
     arena->bookkeeping -= region->bookkeeping;
     if (region->is_kept) {
         (void)xb_reclaim_choose_kept(arena); /* none stayed before */

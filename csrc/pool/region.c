@@ -64,7 +64,7 @@ size_t xb_region_size_for(uint32_t pages) {
 }
 
 execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window *window, const char *name,
-                             uint32_t backends, uint32_t key, execbuf_error *error) {
+                             uint32_t backends, uint32_t key, bool not_inherited, execbuf_error *error) {
     xb_prim_info info = xb_prim_query();
     *out = NULL;
     if (info.pool_backend_count == 0) {
@@ -75,6 +75,7 @@ execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window 
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
     region->views.key = key;
+    region->views.not_inherited = not_inherited;
     region->is_active = key == XB_PRIM_NO_KEY;
     execbuf_status status =
         xb_views_new(&region->views, &region->backend, size, window, name, backends, error);
@@ -90,8 +91,20 @@ execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window 
 }
 
 void xb_region_free(xb_region *region, void (*done)(void *memory)) {
+    xb_prim_views views = region->views;
+    if (region->is_lost && !region->has_addresses) {
+        views.rx = NULL; /* other memory may be there */
+    }
+    region->parked.not_inherited = views.not_inherited && !region->is_lost;
     /* The parking node is in the region, so the region is freed once its views are unmapped. */
-    xb_views_free(&region->views, region->size, &region->parked, done, region);
+    xb_views_free(&views, region->size, &region->parked, done, region);
+}
+
+void xb_region_lose(xb_region *region) {
+    region->views.rw = NULL;
+    region->is_lost = true;
+    region->has_addresses = xb_prim_take_addresses(region->views.rx, region->size).call == NULL;
+    region->resident = 0;
 }
 
 /* ---- Free blocks ---- */

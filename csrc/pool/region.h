@@ -42,6 +42,8 @@ typedef struct xb_region {
     bool is_kept;        /* stays when it is empty; only one region of an arena is */
     bool is_shared;      /* since a fork: another process may run its code, so no byte of it changes */
     bool is_stuck;       /* it is shared, and a copy of it could not be made since the last fork */
+    bool is_lost;        /* this process is a child that did not get its memory; it is shared, too */
+    bool has_addresses;  /* it is lost, and nothing else is at its addresses */
     bool is_open;        /* in the arena's list of regions with free pages */
     uint8_t family;      /* of all processes that may share it (see fork.h) */
     uint32_t copies;     /* how many times its memory was replaced by a copy */
@@ -86,9 +88,10 @@ size_t xb_region_size_for(uint32_t pages);
  *      name:    as for xb_prim_map_region.
  *      backends: the set of those that may be used; 0: all.
  *      key:     the protection key of its writable view, or XB_PRIM_NO_KEY.
+ *      not_inherited: whether children of a fork do not get it.
  * Out: error:   the report, not NULL. On success it lists the attempts that failed before. */
 execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window *window, const char *name,
-                             uint32_t backends, uint32_t key, execbuf_error *error);
+                             uint32_t backends, uint32_t key, bool not_inherited, execbuf_error *error);
 
 /* Unmaps a region, whatever is in it, then has its book-keeping freed.
  *
@@ -132,6 +135,10 @@ void xb_region_abandon(xb_region *region, uint32_t page, uint32_t pages);
  *      kept:   the pages.
  * Out: old_rw: as for xb_prim_copy_region. */
 xb_result xb_region_copy(xb_region *region, const char *name, const xb_prim_pages *kept, void **old_rw);
+
+/* Marks a region as lost: the process is a child of a fork that did not get its memory. Its addresses are
+ * taken, so that no other code comes to be there while old handles and pointers exist. */
+void xb_region_lose(xb_region *region);
 
 /* Adds a region to a list of regions with free pages, unless it is in it. */
 void xb_region_open(xb_region **list, xb_region *region);

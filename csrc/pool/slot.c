@@ -84,7 +84,9 @@ execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length,
     xb_result result;
     execbuf_status status = EXECBUF_OK;
     const char *culprit = "buffer";
-    if (xb_span_is_linked(ref.span, ref.slot)) {
+    if (ref.region->is_lost) {
+        status = EXECBUF_E_NOT_INHERITED;
+    } else if (xb_span_is_linked(ref.span, ref.slot)) {
         status = EXECBUF_E_THUNK;
     } else if (!xb_span_is_reserved(ref.span, ref.slot)) {
         status = EXECBUF_E_PUBLISHED;
@@ -137,7 +139,9 @@ execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void 
     xb_result result;
     execbuf_status status = EXECBUF_OK;
     const char *culprit = "buffer";
-    if (xb_span_is_linked(ref.span, ref.slot)) {
+    if (ref.region->is_lost) {
+        status = EXECBUF_E_NOT_INHERITED;
+    } else if (xb_span_is_linked(ref.span, ref.slot)) {
         status = EXECBUF_E_THUNK;
     } else if (xb_span_is_reserved(ref.span, ref.slot)) {
         status = EXECBUF_E_NOT_PUBLISHED;
@@ -177,9 +181,10 @@ XB_INLINE const uint8_t *readable_code(const xb_region *region, const execbuf *b
     return can_read ? xb_region_writable(region, buffer->entry) : (const uint8_t *)buffer->entry;
 }
 
-/* The link of a taken slot: the address of the adapter that its stub jumps to, or NULL. */
+/* The link of a taken slot: the address of the adapter that its stub jumps to, or NULL. That of a lost slot
+ * cannot be read: its adapter is lost as well, and stays until the process ends. */
 static const uint8_t *link_of(const xb_slot_ref *ref, const execbuf *buffer) {
-    if (!xb_span_is_linked(ref->span, ref->slot)) {
+    if (ref->region->is_lost || !xb_span_is_linked(ref->span, ref->slot)) {
         return NULL;
     }
     size_t length = xb_span_length(ref->span, ref->slot);

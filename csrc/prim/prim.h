@@ -50,6 +50,8 @@ typedef struct xb_prim_info {
     /* The sizes that a pool's region may have: powers of two, from the smallest to the largest. */
     size_t smallest_region;
     size_t largest_region;
+    /* True: xb_prim_keep_from_children works, or there are no children. */
+    bool keeps_from_children;
     /* True: the system's unwinder reads UNWIND_INFO. False: it reads DWARF. */
     bool wants_xdata;
 } xb_prim_info;
@@ -148,6 +150,13 @@ size_t xb_prim_trim(void *base, size_t size, size_t keep);
 /* Unmaps a whole mapping: staged or published pages, or one view of a region. */
 xb_result xb_prim_release(void *base, size_t size);
 
+/* Keeps a mapping from the children of a fork, which then have nothing at its addresses. Does nothing on
+ * systems without fork. */
+xb_result xb_prim_keep_from_children(void *base, size_t size);
+
+/* Takes addresses that are free, by a mapping without rights; xb_prim_release returns them. */
+xb_result xb_prim_take_addresses(void *base, size_t size);
+
 /* ---- Regions ---- */
 
 /* Two views of the same memory. On macOS on arm64 both are at the same address (XB_ONE_VIEW in icache.h). */
@@ -156,6 +165,8 @@ typedef struct xb_prim_views {
     uint8_t *rw; /* can be written, between xb_prim_begin_write and xb_prim_end_write */
     /* The protection key of rw, which then cannot be read at other times, either; or XB_PRIM_NO_KEY. */
     uint32_t key;
+    /* Whether a child of a fork does not get rx, either (exec/view.c). */
+    bool not_inherited;
 } xb_prim_views;
 
 /* Maps the two views of a new region, which is all zero. A child of a fork does not inherit rw, unless
@@ -307,8 +318,8 @@ void xb_prim_deregister_unwind(xb_prim_function *function);
 /* ---- The process's lock, and forks ---- */
 
 /* Takes and releases the one lock of the process. It is not recursive. It is held for a few instructions
- * only, but for loops over all pools or all records of handles, and across no system call except fork and
- * those of xb_prim_arm_fork_mark. Biased locks (lock.h) are taken after it, if both are needed. */
+ * only, but for loops over all pools or all records of handles, and across no system call except fork, those
+ * of xb_prim_arm_fork_mark, and those that map a region which children do not get. Biased locks (lock.h) are taken after it, if both are needed. */
 void xb_prim_lock(void);
 void xb_prim_unlock(void);
 

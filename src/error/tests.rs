@@ -40,6 +40,7 @@ fn every_status_has_its_kind() {
         (s::EXECBUF_E_TOO_MANY_POOLS, ErrorKind::TooManyPools),
         (s::EXECBUF_E_NOT_FOUND, ErrorKind::InvalidHandle),
         (s::EXECBUF_E_BACKENDS, ErrorKind::Backends),
+        (s::EXECBUF_E_NOT_INHERITED, ErrorKind::NotInherited),
     ];
     // The statuses are numbered without gaps, so this proves that the list is complete.
     for (number, (status, kind)) in (1..).zip(kinds) {
@@ -47,8 +48,8 @@ fn every_status_has_its_kind() {
         assert_eq!(reported(status).kind(), kind);
     }
     // SAFETY: The function accepts any value and returns a static string.
-    let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 24))) };
-    assert_eq!((kinds.len(), after), (24, c"EXECBUF_E_?"));
+    let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 25))) };
+    assert_eq!((kinds.len(), after), (25, c"EXECBUF_E_?"));
 }
 
 #[test]

@@ -37,11 +37,19 @@ pub struct ExecPoolBuilder {
     name: Option<Box<[u8]>>,
     backends: u32,
     protection_key: bool,
+    not_inherited: bool,
 }
 
 impl ExecPoolBuilder {
     pub(super) fn new() -> Self {
-        Self { placement: Placement::default(), reach: 0, name: None, backends: 0, protection_key: false }
+        Self {
+            placement: Placement::default(),
+            reach: 0,
+            name: None,
+            backends: 0,
+            protection_key: false,
+            not_inherited: false,
+        }
     }
 
     /// Places all code within 2 GiB of this address, so that 32-bit relative calls reach the address from any byte of
@@ -145,6 +153,26 @@ impl ExecPoolBuilder {
         self
     }
 
+    /// Keeps the code of the pool from the children of a fork: a child can neither read nor call what was published
+    /// before. There, buffers of that code can only be dropped; [`ExecBuffer::rewrite`](crate::ExecBuffer::rewrite)
+    /// fails with [`NotInherited`](crate::ErrorKind::NotInherited). What the child publishes in the pool is its own. The
+    /// default is `false`.
+    ///
+    /// In a child, calling a function of the pool that was published before the fork raises a fault, as would a call of
+    /// code that was dropped. A fork is `unsafe` for this reason, among others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let secret = execbuf::ExecPool::builder().not_inherited(true).build()?;
+    /// assert_eq!(secret.publish(&[0xc3])?.len(), 1); // x86: ret
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    pub fn not_inherited(mut self, wanted: bool) -> Self {
+        self.not_inherited = wanted;
+        self
+    }
+
     /// Creates the pool.
     ///
     /// # Errors
@@ -156,8 +184,8 @@ impl ExecPoolBuilder {
     /// - [`TooFar`](crate::ErrorKind::TooFar): no address satisfies all conditions of the placement.
     /// - [`Null`](crate::ErrorKind::Null): the placement has a distance, but no address.
     /// - [`Backends`](crate::ErrorKind::Backends): none of the backends may be used here.
-    /// - [`Unsupported`](crate::ErrorKind::Unsupported): there is no protection key. The error names `pkey_alloc` or
-    ///   `protection_key`.
+    /// - [`Unsupported`](crate::ErrorKind::Unsupported): there is no protection key, or the system cannot keep code from
+    ///   children. The error names `pkey_alloc`, `protection_key` or `not_inherited`.
     ///
     /// # Examples
     ///
@@ -172,6 +200,8 @@ impl ExecPoolBuilder {
             name: name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
             backends: self.backends,
             protection_key: u32::from(self.protection_key),
+            not_inherited: u32::from(self.not_inherited),
+            reserved: 0,
         };
         let mut pool = ptr::null_mut();
         // SAFETY: `pool` and the report are writable, and the options and their name exist during the call.

@@ -136,6 +136,8 @@ program arenas-unix unix arenas.c -D_GNU_SOURCE
 program pool-threads plain pool_threads.c -D_GNU_SOURCE
 program pool-threads-unix unix pool_threads.c -D_GNU_SOURCE
 program pool-fork plain pool_fork.c -D_GNU_SOURCE
+program not-inherited plain not_inherited.c -D_GNU_SOURCE
+program not-inherited-unix unix not_inherited.c -D_GNU_SOURCE
 program lookup-in-handler plain lookup_in_handler.c
 program lookup-in-handler-unix unix lookup_in_handler.c
 program pool-fork-unix unix pool_fork.c -D_GNU_SOURCE
