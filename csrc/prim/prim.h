@@ -319,7 +319,8 @@ void xb_prim_deregister_unwind(xb_prim_function *function);
 
 /* Takes and releases the one lock of the process. It is not recursive. It is held for a few instructions
  * only, but for loops over all pools or all records of handles, and across no system call except fork, those
- * of xb_prim_arm_fork_mark, and those that map a region which children do not get. Biased locks (lock.h) are taken after it, if both are needed. */
+ * of xb_prim_arm_fork_mark, and those that map a region which children do not get. Biased locks (lock.h) are
+ * taken after it, if both are needed. */
 void xb_prim_lock(void);
 void xb_prim_unlock(void);
 

@@ -298,6 +298,31 @@ static void a_refused_protection_key_is_an_error(void) {
     execbuf_pool_free(pool);
 }
 
+#if LADDER
+/* Code that children would get is not published: neither in a region nor in a dedicated mapping. */
+static void a_pool_that_cannot_be_kept_from_children_publishes_nothing(void) {
+    execbuf_pool_options options = EXECBUF_POOL_OPTIONS_INIT;
+    options.not_inherited = 1;
+    maps before = look_at_code();
+    execbuf_status status = EXECBUF_E_DENIED;
+    long number = 0;
+    code_given = REFUSED;
+    while (status != EXECBUF_OK) {
+        CHECK(execbuf_pool_new(&pool, &options, &error) == EXECBUF_OK);
+        arm("madvise", number++, true);
+        status = publish_first();
+        disarm();
+        CHECK(status == EXECBUF_OK || (status == EXECBUF_E_DENIED && is_zero(&buffer)));
+        CHECK(status == EXECBUF_OK || same(before, look_at_code()));
+        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+        execbuf_pool_free(pool);
+    }
+    code_given = EXHAUSTED;
+    CHECK(number > 3); /* at least the writable and the executable view had to be kept */
+    CHECK(same(before, look_at_code()));
+}
+#endif
+
 int main(void) {
 #if LADDER
     RUN(the_fork_mark_is_tried_again);
@@ -306,6 +331,9 @@ int main(void) {
     RUN(a_failed_region_is_tried_again_after_a_pause);
     RUN(a_failed_span_leaves_traps);
     RUN(a_refused_protection_key_is_an_error);
+#if LADDER
+    RUN(a_pool_that_cannot_be_kept_from_children_publishes_nothing);
+#endif
 #if defined(__x86_64__)
     RUN(adapters_use_every_page_if_no_region_can_be_made);
 #endif
