@@ -57,6 +57,7 @@
 #include "thunk/x86_64/emit.c"
 
 #include "api/backends.c"
+#include "api/batch.c"
 #include "api/buffer.c"
 #include "api/error.c"
 #include "api/placement.c"

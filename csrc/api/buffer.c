@@ -12,6 +12,7 @@
 #include "../pool/large.h"
 #include "../pool/query.h"
 #include "../pool/slot.h"
+#include "buffer.h"
 #include "placement.h"
 #include "process.h"
 
@@ -86,18 +87,6 @@ static execbuf_status check_code(const execbuf *buffer, const void *code, size_t
     return length == 0 ? xb_error_set(error, EXECBUF_E_EMPTY, "length", 0) : EXECBUF_OK;
 }
 
-/* Adds to execbuf_stale_count if the status says that a handle was stale. */
-static execbuf_status counted(execbuf_status status) {
-    if (status == EXECBUF_E_STALE) {
-        xb_handles_count_stale();
-    }
-    return status;
-}
-
-static bool is_slot(const execbuf *buffer) {
-    return (buffer->id & XB_ID_POOL_BIT) != 0;
-}
-
 /* execbuf_publish for a dedicated mapping. */
 static execbuf_status publish_to_mapping(execbuf *buffer, const void *code, size_t length,
                                          execbuf_error *error) {
@@ -114,8 +103,8 @@ execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length,
     if (status != EXECBUF_OK) {
         return status;
     }
-    return counted(is_slot(buffer) ? xb_slot_publish(buffer, code, length, error)
-                                   : publish_to_mapping(buffer, code, length, error));
+    return xb_api_counted(xb_api_is_slot(buffer) ? xb_slot_publish(buffer, code, length, error)
+                                                 : publish_to_mapping(buffer, code, length, error));
 }
 
 execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code, size_t length,
@@ -124,8 +113,8 @@ execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code,
     if (status != EXECBUF_OK) {
         return status;
     }
-    return counted(is_slot(buffer) ? xb_slot_rewrite(buffer, offset, code, length, error)
-                                   : xb_mapping_rewrite(buffer, offset, code, length, error));
+    return xb_api_counted(xb_api_is_slot(buffer) ? xb_slot_rewrite(buffer, offset, code, length, error)
+                                                 : xb_mapping_rewrite(buffer, offset, code, length, error));
 }
 
 execbuf_function execbuf_entry(const execbuf *buffer, size_t offset) {
@@ -148,7 +137,7 @@ XB_NOINLINE execbuf_status free_mapping(execbuf *buffer) {
     xb_unmap_parked();
     if (buffer == NULL || buffer->id == 0) {
         /* No buffer, unless somebody filled in an entry: then it is a handle that was never given out. */
-        return buffer == NULL || buffer->entry == NULL ? EXECBUF_OK : counted(EXECBUF_E_STALE);
+        return buffer == NULL || buffer->entry == NULL ? EXECBUF_OK : xb_api_counted(EXECBUF_E_STALE);
     }
     xb_record record;
     execbuf_status status = xb_mapping_free(buffer, &record);
@@ -158,11 +147,11 @@ XB_NOINLINE execbuf_status free_mapping(execbuf *buffer) {
         }
         *buffer = xb_no_buffer;
     }
-    return counted(status);
+    return xb_api_counted(status);
 }
 
 execbuf_status execbuf_free(execbuf *buffer) {
-    return buffer != NULL && is_slot(buffer) ? xb_slot_free(buffer) : free_mapping(buffer);
+    return buffer != NULL && xb_api_is_slot(buffer) ? xb_slot_free(buffer) : free_mapping(buffer);
 }
 
 execbuf_status execbuf_find(const void *address, execbuf *out) {

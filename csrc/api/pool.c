@@ -11,6 +11,7 @@
 #include "../pool/put.h"
 #include "../pool/query.h"
 #include "../prim/prim.h"
+#include "buffer.h"
 #include "placement.h"
 #include "pool.h"
 #include "process.h"
@@ -96,8 +97,10 @@ execbuf_status execbuf_pool_publish(execbuf_pool *pool, execbuf *out, const void
     return xb_pool_put(pool, out, code, length, error);
 }
 
-/* Checks the arguments of a batch, and sets the handles to all zero. */
-static execbuf_status check_batch(const execbuf_pool *pool, execbuf *out, const execbuf_code *codes,
+/* Checks the pointers of a batch, and sets the handles to all zero.
+ *
+ * In: input: what is published or reserved, an argument of this name. */
+static execbuf_status begin_batch(const execbuf_pool *pool, execbuf *out, const void *input, const char *name,
                                   size_t count, execbuf_error *error) {
     if (out == NULL) {
         return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
@@ -105,19 +108,8 @@ static execbuf_status check_batch(const execbuf_pool *pool, execbuf *out, const 
     for (size_t i = 0; i < count; i++) {
         out[i] = xb_no_buffer;
     }
-    if (pool == NULL || codes == NULL) {
-        return xb_error_set(error, EXECBUF_E_NULL, pool == NULL ? "pool" : "codes", 0);
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (codes[i].bytes == NULL) {
-            return xb_error_set_at(error, EXECBUF_E_NULL, "code", i);
-        }
-        if (codes[i].length == 0) {
-            return xb_error_set_at(error, EXECBUF_E_EMPTY, "length", i);
-        }
-        if (codes[i].info != NULL) {
-            return xb_error_set_at(error, EXECBUF_E_VERSION, "info", i);
-        }
+    if (pool == NULL || input == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, pool == NULL ? "pool" : name, 0);
     }
     return EXECBUF_OK;
 }
@@ -127,7 +119,10 @@ execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, cons
     if (count == 0) { /* whatever the pointers are */
         return xb_error_ok(error);
     }
-    execbuf_status status = check_batch(pool, out, codes, count, error);
+    execbuf_status status = begin_batch(pool, out, codes, "codes", count, error);
+    if (status == EXECBUF_OK) {
+        status = xb_api_check_codes(codes, count, error);
+    }
     return status == EXECBUF_OK ? xb_pool_put_batch(pool, out, codes, count, error) : status;
 }
 
@@ -140,6 +135,26 @@ execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out, size_t cap
         return xb_error_set(error, EXECBUF_E_NULL, "pool", 0);
     }
     return xb_pool_reserve(pool, out, capacity, error);
+}
+
+execbuf_status execbuf_pool_reserve_batch(execbuf_pool *pool, execbuf *out, const execbuf_room *rooms,
+                                          size_t count, execbuf_error *error) {
+    if (count == 0) { /* whatever the pointers are */
+        return xb_error_ok(error);
+    }
+    execbuf_status status = begin_batch(pool, out, rooms, "rooms", count, error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (rooms[i].capacity == 0) {
+            return xb_error_set_at(error, EXECBUF_E_EMPTY, "capacity", i);
+        }
+        if ((rooms[i].reserved[0] | rooms[i].reserved[1]) != 0) {
+            return xb_error_set_at(error, EXECBUF_E_VERSION, "reserved", i);
+        }
+    }
+    return xb_pool_reserve_batch(pool, out, rooms, count, error);
 }
 
 /* ---- Questions ---- */

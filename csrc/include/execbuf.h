@@ -504,6 +504,42 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_reserve_at(execbuf *out, si
 EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length,
                                                              execbuf_error *error);
 
+/* A description of a piece of code, for later versions of the library. */
+typedef struct execbuf_info execbuf_info;
+
+/* A piece of machine code. */
+typedef struct execbuf_code {
+    /* The machine code. */
+    const void *bytes;
+    /* Its length. */
+    size_t length;
+    /* Must be NULL. */
+    const execbuf_info *info;
+} execbuf_code;
+
+/* Publishes code in several reserved buffers, of any pools and with dedicated mappings: in all of them or in
+ * none. So functions that refer to each other can be linked in a loop, when all addresses are known. One
+ * barrier, where publishing requires one (AArch64), serves all buffers in regions of pools; each dedicated
+ * mapping costs what execbuf_publish costs. On failure all buffers are still reserved, at the same addresses.
+ *
+ * Returns: EXECBUF_OK           all buffers are published;
+ *          EXECBUF_E_NULL       buffers, codes or the bytes of a piece are NULL;
+ *          EXECBUF_E_EMPTY      the length of a piece is 0;
+ *          EXECBUF_E_VERSION    the info of a piece is not NULL;
+ *          EXECBUF_E_STALE      a handle names no live buffer;
+ *          EXECBUF_E_THUNK      a buffer is a thunk;
+ *          EXECBUF_E_PUBLISHED  a buffer is already published, or was named before in the array;
+ *          EXECBUF_E_CAPACITY   the length of a piece exceeds the capacity of its buffer;
+ *          EXECBUF_E_FROZEN     as for execbuf_publish;
+ *          EXECBUF_E_NO_MEMORY  no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_DENIED     the system refused every way to make memory executable.
+ * In/out:  buffers  count reserved buffers; their lengths are set; may be NULL if count is 0
+ * In:      codes    the pieces of code in the order of buffers; may be NULL if count is 0
+ *          count    the number of buffers; may be 0
+ * Out:     error    the report, whose position is the index of the buffer at fault; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish_all(execbuf *buffers, const execbuf_code *codes,
+                                                                 size_t count, execbuf_error *error);
+
 /* Replaces a part of a published buffer's code. While it runs, no thread may run code of the buffer; and no
  * return address into the replaced bytes may be on any stack.
  *
@@ -539,6 +575,36 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish(execbuf *buffer, co
  * Out:     error   the report; may be NULL */
 EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code,
                                                              size_t length, execbuf_error *error);
+
+/* A change of a published buffer. */
+typedef struct execbuf_change {
+    /* The published buffer; the handle itself does not change. */
+    execbuf *buffer;
+    /* Where in its code the new bytes go. */
+    size_t offset;
+    /* The new bytes, which may lie in any buffer. */
+    const void *code;
+    /* Their length. */
+    size_t length;
+} execbuf_change;
+
+/* Makes several changes, one after the other, each as execbuf_rewrite does and under the same conditions. A
+ * buffer may have several changes. One barrier serves all changes in regions of pools; each change of a
+ * dedicated mapping costs what execbuf_rewrite costs.
+ *
+ * All changes are checked before the first is made, and shared regions are made the process's own. So
+ * afterwards a change can only fail if it is one of a dedicated mapping, which needs system calls, or if
+ * another thread forks meanwhile. Then the changes before the position of the report are made, and those from
+ * there on are not. All other failures change nothing.
+ *
+ * Returns: EXECBUF_OK               all changes are made;
+ *          EXECBUF_E_NULL           changes, or the buffer or the code of a change is NULL;
+ *          the statuses of execbuf_rewrite for a change otherwise.
+ * In:      changes  the changes; may be NULL if count is 0
+ *          count    their number; may be 0
+ * Out:     error    the report, whose position is the index of the change at fault; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_rewrite_batch(const execbuf_change *changes,
+                                                                   size_t count, execbuf_error *error);
 
 /* Returns the address of a function in a published buffer. The handle is not checked: that of a freed buffer
  * yields a dangling pointer.
@@ -765,19 +831,6 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish(execbuf_pool *
                                                                   const void *code, size_t length,
                                                                   execbuf_error *error);
 
-/* A description of a piece of code, for later versions of the library. */
-typedef struct execbuf_info execbuf_info;
-
-/* A piece of machine code. */
-typedef struct execbuf_code {
-    /* The machine code. */
-    const void *bytes;
-    /* Its length. */
-    size_t length;
-    /* Must be NULL. */
-    const execbuf_info *info;
-} execbuf_code;
-
 /* Publishes several pieces of code: all of them or none. Where publishing requires a barrier (AArch64), one
  * barrier serves all.
  *
@@ -821,6 +874,36 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish_batch(execbuf_
  * Out:     error     the report; may be NULL */
 EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out,
                                                                   size_t capacity, execbuf_error *error);
+
+/* What to reserve. */
+typedef struct execbuf_room {
+    /* The greatest length that execbuf_publish will accept. */
+    size_t capacity;
+    /* For later versions; must be 0. */
+    size_t reserved[2];
+} execbuf_room;
+
+/* Makes several reservations in a pool, each as execbuf_pool_reserve does: all of them or none.
+ *
+ * Returns: EXECBUF_OK                   all buffers are reserved;
+ *          EXECBUF_E_NULL               pool, out or rooms is NULL;
+ *          EXECBUF_E_EMPTY              a capacity is 0;
+ *          EXECBUF_E_VERSION            a member for later versions is not 0;
+ *          EXECBUF_E_TOO_LARGE          a capacity exceeds PTRDIFF_MAX less some pages;
+ *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
+ *          EXECBUF_E_DENIED             the system refused to map memory;
+ *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
+ *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
+ * In:      pool   the pool
+ * Out:     out    count buffers of length 0 in the order of rooms, zeroed on failure; publish them with
+ *                 execbuf_publish_all; may be NULL if count is 0
+ * In:      rooms  what to reserve; may be NULL if count is 0
+ *          count  the number of reservations; may be 0
+ * Out:     error  the report, whose position is the index of the room at fault; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_reserve_batch(execbuf_pool *pool, execbuf *out,
+                                                                        const execbuf_room *rooms,
+                                                                        size_t count, execbuf_error *error);
 
 /* Where a piece of code lies, to be initialised with EXECBUF_PLACE_INIT. */
 typedef struct execbuf_place {

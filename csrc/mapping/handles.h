@@ -18,7 +18,7 @@ XB_PRIVATE_BEGIN
 
 typedef enum xb_state {
     XB_STATE_UNUSED,    /* no buffer yet: the record is free or claimed */
-    XB_STATE_RESERVED,  /* staged pages, nothing published */
+    XB_STATE_RESERVED,  /* staged pages, nothing published, or filled: see is_filled */
     XB_STATE_PUBLISHED, /* published pages up to the end of the code */
     XB_STATE_LOST,      /* a failed rewrite left pages staged */
     XB_STATE_FREED      /* the buffer is freed, but its mapping may not be unmapped yet */
@@ -43,6 +43,7 @@ typedef struct xb_record {
                           * memory may be there */
     uint32_t backends;   /* as in xb_rewrite */
     uint32_t place;      /* which record this is; set by xb_handles_claim */
+    bool is_filled;      /* it is reserved, and its first pages are executable: see xb_mapping_fill */
 } xb_record;
 
 /* Takes a free record for a new buffer. This is done before the buffer is mapped, because it may have to

@@ -11,6 +11,7 @@
 #include "../base/error.h"
 #include "../base/trap.h"
 #include "../exec/ladder.h"
+#include "../exec/park.h"
 #include "../prim/report.h"
 
 static size_t round_up(size_t value, size_t unit) {
@@ -61,13 +62,14 @@ static execbuf_status stage_mapping(xb_record *record, size_t capacity, const ch
     record->is_shared = options->is_shared;
     record->backends = options->backends;
     record->not_inherited = options->not_inherited;
+    record->is_filled = false;
     return EXECBUF_OK;
 }
 
-/* Fills the staged pages of a record as layout.h shows, and publishes them. Pages that the code does not
- * need are unmapped. On failure all pages are still staged. */
-static execbuf_status publish_mapping(xb_record *record, const void *code, size_t length,
-                                      execbuf_error *error) {
+/* Fills the staged pages of a record as layout.h shows, and publishes those that the code needs. On failure
+ * all pages are still staged. */
+static execbuf_status publish_pages(xb_record *record, const void *code, size_t length,
+                                    execbuf_error *error) {
     uint8_t *base = (uint8_t *)record->base;
     size_t size = xb_mapping_size(length);
     size_t end = round_up(XB_ENTRY_OFFSET + length, 16); /* traps are written 16 bytes at a time */
@@ -81,13 +83,41 @@ static execbuf_status publish_mapping(xb_record *record, const void *code, size_
     if (status != EXECBUF_OK) {
         return status;
     }
+    record->is_private = backend == EXECBUF_BACKEND_FLIP;
+    return EXECBUF_OK;
+}
+
+/* Makes the record of published pages that of a published buffer. Pages that the code does not need are
+ * unmapped. */
+static void count_as_published(xb_record *record, size_t length) {
+    size_t size = xb_mapping_size(length);
     if (size < record->size) {
-        record->size = xb_prim_trim(base, record->size, size);
+        record->size = xb_prim_trim(record->base, record->size, size);
     }
     record->length = length;
     record->state = XB_STATE_PUBLISHED;
-    record->is_private = backend == EXECBUF_BACKEND_FLIP;
-    return EXECBUF_OK;
+    record->is_filled = false;
+}
+
+/* Stages all pages of a record again that xb_mapping_fill has published. Pages that a forked process may map,
+ * too, are replaced, not written. On failure nothing has changed. */
+static xb_result stage_again(const xb_record *record) {
+    if (record->is_private || !xb_prim_query().can_replace) {
+        return xb_prim_reopen(record->base, record->size);
+    }
+    void *fresh = NULL;
+    xb_result result = xb_may_map_temporary();
+    if (result.call == NULL) {
+        result = xb_prim_stage(record->size, NULL, &fresh);
+    }
+    if (result.call != NULL) {
+        return result;
+    }
+    result = xb_prim_replace(record->base, fresh, record->size);
+    if (result.call != NULL) {
+        xb_unmap_temporary(fresh, NULL, record->size);
+    }
+    return result;
 }
 
 /* Registers the handle of a claimed record, and fills it. */
@@ -100,30 +130,32 @@ static execbuf_status register_mapping(execbuf *out, const xb_record *record, ex
 
 execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
                               const xb_mapping_options *options, execbuf_error *error) {
-    xb_record record = {NULL,  0,     NULL,  0, 0, XB_STATE_UNUSED, 0, NULL, NULL, false,
-                        false, false, false, 0, 0};
+    xb_record record;
+    memset(&record, 0, sizeof record);
     execbuf_status status = stage_mapping(&record, length, "length", options, error);
     if (status != EXECBUF_OK) {
         return status;
     }
-    status = publish_mapping(&record, code, length, error);
+    status = publish_pages(&record, code, length, error);
     if (status != EXECBUF_OK) {
         xb_handles_release(&record);
         return status;
     }
+    count_as_published(&record, length);
     return register_mapping(out, &record, error);
 }
 
 execbuf_status xb_mapping_reserve(execbuf *out, size_t capacity, const xb_mapping_options *options,
                                   execbuf_error *error) {
-    xb_record record = {NULL,  0,     NULL,  0, 0, XB_STATE_UNUSED, 0, NULL, NULL, false,
-                        false, false, false, 0, 0};
+    xb_record record;
+    memset(&record, 0, sizeof record);
     execbuf_status status = stage_mapping(&record, capacity, "capacity", options, error);
     return status == EXECBUF_OK ? register_mapping(out, &record, error) : status;
 }
 
-execbuf_status xb_mapping_publish(execbuf *buffer, const void *code, size_t length, xb_record *record,
-                                  execbuf_error *error) {
+/* Finds a buffer in which code of this length can be published. */
+static execbuf_status find_reserved(const execbuf *buffer, size_t length, xb_record *record,
+                                    execbuf_error *error) {
     if (!xb_handles_find(buffer, record)) {
         return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
@@ -139,12 +171,61 @@ execbuf_status xb_mapping_publish(execbuf *buffer, const void *code, size_t leng
     if (length > record->capacity) {
         return xb_error_set(error, EXECBUF_E_CAPACITY, "length", 0);
     }
-    execbuf_status status = publish_mapping(record, code, length, error);
+    return EXECBUF_OK;
+}
+
+/* Publishes the pages of a reserved buffer, whose record then says that it is filled. */
+static execbuf_status fill_mapping(xb_record *record, const void *code, size_t length, execbuf_error *error) {
+    if (record->is_filled) {
+        xb_result result = stage_again(record);
+        if (result.call != NULL) {
+            return xb_error_from_system(error, result);
+        }
+        record->is_filled = false;
+    }
+    execbuf_status status = publish_pages(record, code, length, error);
+    record->is_filled = status == EXECBUF_OK;
+    return status;
+}
+
+execbuf_status xb_mapping_publish(execbuf *buffer, const void *code, size_t length, xb_record *record,
+                                  execbuf_error *error) {
+    execbuf_status status = find_reserved(buffer, length, record, error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    status = fill_mapping(record, code, length, error);
     if (status == EXECBUF_OK) {
-        xb_handles_update(record);
+        count_as_published(record, length);
         buffer->length = length;
     }
+    xb_handles_update(record);
     return status;
+}
+
+execbuf_status xb_mapping_check(const execbuf *buffer, size_t length, execbuf_error *error) {
+    xb_record record;
+    return find_reserved(buffer, length, &record, error);
+}
+
+execbuf_status xb_mapping_fill(const execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
+    xb_record record;
+    execbuf_status status = find_reserved(buffer, length, &record, error);
+    if (status == EXECBUF_OK) {
+        status = fill_mapping(&record, code, length, error);
+        xb_handles_update(&record);
+    }
+    return status;
+}
+
+bool xb_mapping_finish(execbuf *buffer, size_t length, xb_record *record) {
+    if (!xb_handles_find(buffer, record) || !record->is_filled) {
+        return false;
+    }
+    count_as_published(record, length);
+    xb_handles_update(record);
+    buffer->length = length;
+    return true;
 }
 
 /* The checks of a rewrite that depend on the buffer. */
@@ -165,6 +246,15 @@ static execbuf_status check_rewrite(const xb_record *record, size_t offset, size
         return xb_error_set(error, EXECBUF_E_OUT_OF_BOUNDS, culprit, 0);
     }
     return EXECBUF_OK;
+}
+
+execbuf_status xb_mapping_check_rewrite(const execbuf *buffer, size_t offset, size_t length,
+                                        execbuf_error *error) {
+    xb_record record;
+    if (!xb_handles_find(buffer, &record)) {
+        return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
+    }
+    return check_rewrite(&record, offset, length, error);
 }
 
 execbuf_status xb_mapping_rewrite(const execbuf *buffer, size_t offset, const void *code, size_t length,

@@ -47,6 +47,21 @@ execbuf_status xb_mapping_reserve(execbuf *out, size_t capacity, const xb_mappin
 execbuf_status xb_mapping_publish(execbuf *buffer, const void *code, size_t length, xb_record *record,
                                   execbuf_error *error);
 
+/* The parts of xb_mapping_publish, so that several buffers can be published or none. All that can fail is in
+ * the first two.
+ *
+ * check   whether xb_mapping_fill would accept this length.
+ * fill    makes the code executable. The buffer still counts as reserved; it may be filled again, or freed.
+ * finish  makes a filled buffer a published one. Preconditions: it was filled with this length just now.
+ * False, and nothing has changed, if another thread has freed it meanwhile. */
+execbuf_status xb_mapping_check(const execbuf *buffer, size_t length, execbuf_error *error);
+execbuf_status xb_mapping_fill(const execbuf *buffer, const void *code, size_t length, execbuf_error *error);
+bool xb_mapping_finish(execbuf *buffer, size_t length, xb_record *record);
+
+/* Whether xb_mapping_rewrite would accept this range. */
+execbuf_status xb_mapping_check_rewrite(const execbuf *buffer, size_t offset, size_t length,
+                                        execbuf_error *error);
+
 /* Changes published code. */
 execbuf_status xb_mapping_rewrite(const execbuf *buffer, size_t offset, const void *code, size_t length,
                                   execbuf_error *error);

@@ -65,6 +65,16 @@ static void unlock_written(xb_arena *arena) {
     xb_arena_unlock(arena);
 }
 
+/* Frees what a batch has made before one of its elements failed, and reports which one. */
+static void drop_batch(execbuf *out, size_t count, size_t at_fault, execbuf_error *error) {
+    if (error != NULL) {
+        error->position = (uint32_t)at_fault;
+    }
+    for (size_t i = 0; i < count && out[i].id != 0; i++) {
+        xb_pool_drop(&out[i]);
+    }
+}
+
 execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf_code *codes, size_t count,
                                  execbuf_error *error) {
     xb_arena *arena;
@@ -94,24 +104,49 @@ execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf
         xb_fresh_barrier();
         return xb_error_ok(error);
     }
-    if (error != NULL) {
-        error->position = (uint32_t)at_fault;
-    }
-    for (size_t i = 0; i < count && out[i].id != 0; i++) {
-        xb_pool_drop(&out[i]);
-    }
+    drop_batch(out, count, at_fault, error);
     return status;
+}
+
+/* Makes one reservation. The arena is not locked. */
+static execbuf_status reserve_one(xb_arena *arena, execbuf *out, size_t capacity, execbuf_error *error) {
+    if (is_large(arena, capacity) ||
+        xb_alloc_slot(arena, xb_size_class(capacity), capacity, XB_USE_RESERVED, out) == NULL) {
+        return xb_large_new(arena, out, NULL, capacity, NULL, error);
+    }
+    xb_arena_unlock(arena);
+    return EXECBUF_OK;
 }
 
 execbuf_status xb_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error) {
     xb_arena *arena;
     execbuf_status status = xb_pool_claim(pool, &arena, error);
+    if (status == EXECBUF_OK) {
+        status = reserve_one(arena, out, capacity, error);
+    }
+    return status == EXECBUF_OK ? xb_error_ok(error) : status;
+}
+
+execbuf_status xb_pool_reserve_batch(execbuf_pool *pool, execbuf *out, const execbuf_room *rooms,
+                                     size_t count, execbuf_error *error) {
+    xb_arena *arena;
+    execbuf_status status = xb_pool_claim(pool, &arena, error);
     if (status != EXECBUF_OK) {
         return status;
     }
-    if (is_large(arena, capacity) ||
-        xb_alloc_slot(arena, xb_size_class(capacity), capacity, XB_USE_RESERVED, out) == NULL) {
-        return xb_large_new(arena, out, NULL, capacity, NULL, error);
+    xb_arena_lock(arena);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t class_ = xb_size_class(rooms[i].capacity);
+        if (class_ == XB_NO_CLASS ||
+            xb_alloc_listed(arena, class_, rooms[i].capacity, XB_USE_RESERVED, &out[i]) == NULL) {
+            xb_arena_unlock(arena);
+            status = reserve_one(arena, &out[i], rooms[i].capacity, error);
+            if (status != EXECBUF_OK) {
+                drop_batch(out, count, i, error);
+                return status;
+            }
+            xb_arena_lock(arena);
+        }
     }
     xb_arena_unlock(arena);
     return xb_error_ok(error);

@@ -85,6 +85,15 @@ execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf
  * Out: error: the report, or NULL. */
 execbuf_status xb_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error);
 
+/* Makes several reservations, all or none.
+ *
+ * Returns: the status of xb_pool_reserve for the first room that failed, whose index is the report's
+ * position. In/out: out: count handles, all zero; the new buffers in the order of rooms. All zero on failure.
+ * In:  rooms: none has the capacity 0.
+ * Out: error: the report, or NULL. */
+execbuf_status xb_pool_reserve_batch(execbuf_pool *pool, execbuf *out, const execbuf_room *rooms,
+                                     size_t count, execbuf_error *error);
+
 /* Publishes code that is to become an adapter, of at most XB_MAX_ADAPTER_SLOT bytes. In a slot it is hidden:
  * lookups do not find it until xb_slot_set_hidden shows it. The slot's span contains adapters only. A
  * dedicated mapping is never found as a buffer.

@@ -15,23 +15,42 @@
 #include "reclaim.h"
 #include "registry.h"
 
+/* Whether a copy has left something to be freed when the arena is unlocked. */
+static bool has_rest(const xb_slot_cursor *cursor) {
+    return cursor->rest.spans != NULL || cursor->rest.old_rw != NULL;
+}
+
+void xb_slot_leave(xb_slot_cursor *cursor) {
+    static const xb_slot_cursor nowhere = {NULL, false, {NULL, NULL, 0}};
+    if (has_rest(cursor)) {
+        xb_own_unlock(cursor->arena, &cursor->rest);
+    } else if (cursor->arena != NULL) {
+        xb_arena_unlock(cursor->arena);
+    }
+    *cursor = nowhere;
+}
+
 /* Finds the slot of a handle, and locks its arena: alone if the region is shared, so that it can be owned.
  *
- * Returns: false, and nothing is locked, if the handle is stale. */
-static bool find_and_lock(const execbuf *buffer, xb_slot_ref *ref) {
+ * Returns: false if the handle is stale. */
+static bool find_and_lock(xb_slot_cursor *cursor, const execbuf *buffer, xb_slot_ref *ref) {
     xb_arena *arena = xb_registry_find(buffer);
+    if (arena != cursor->arena || has_rest(cursor)) {
+        xb_slot_leave(cursor);
+    }
     if (arena == NULL) {
         return false;
     }
-    xb_arena_lock(arena);
+    if (cursor->arena == NULL) {
+        xb_arena_lock(arena);
+        cursor->arena = arena;
+    }
     bool found = xb_index_find(arena, buffer, ref);
-    if (XB_UNLIKELY(found && ref->region->is_shared)) {
+    if (XB_UNLIKELY(found && ref->region->is_shared && !cursor->is_alone)) {
         xb_arena_unlock(arena);
         xb_arena_lock_alone(arena);
+        cursor->is_alone = true;
         found = xb_index_find(arena, buffer, ref);
-    }
-    if (!found) {
-        xb_arena_unlock(arena);
     }
     return found;
 }
@@ -75,40 +94,63 @@ static bool can_fill(const xb_slot_ref *ref, xb_own_rest *rest, xb_result *resul
     return result->call == NULL || ref->region->views.rw != NULL;
 }
 
-execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
+execbuf_status xb_slot_fill(xb_slot_cursor *cursor, const execbuf *buffer, const void *code, size_t length,
+                            execbuf_error *error) {
     xb_slot_ref ref;
-    if (!find_and_lock(buffer, &ref)) {
+    xb_result result;
+    if (!find_and_lock(cursor, buffer, &ref)) {
         return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
-    xb_own_rest rest = {NULL, NULL, 0};
-    xb_result result;
-    execbuf_status status = EXECBUF_OK;
-    const char *culprit = "buffer";
     if (ref.region->is_lost) {
-        status = EXECBUF_E_NOT_INHERITED;
-    } else if (xb_span_is_linked(ref.span, ref.slot)) {
-        status = EXECBUF_E_THUNK;
-    } else if (!xb_span_is_reserved(ref.span, ref.slot)) {
-        status = EXECBUF_E_PUBLISHED;
-    } else if (length > xb_span_length(ref.span, ref.slot)) {
-        status = EXECBUF_E_CAPACITY;
-        culprit = "length";
-    } else if (!can_fill(&ref, &rest, &result)) {
-        status = report_frozen(error, result);
-    } else if (!exclude_guests(&ref)) {
-        status = EXECBUF_E_STALE;
-    } else {
-        xb_span_set_length(ref.span, ref.slot, length, XB_USE_CODE);
+        return xb_error_set(error, EXECBUF_E_NOT_INHERITED, "buffer", 0);
+    }
+    if (xb_span_is_linked(ref.span, ref.slot)) {
+        return xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
+    }
+    if (!xb_span_is_reserved(ref.span, ref.slot)) {
+        return xb_error_set(error, EXECBUF_E_PUBLISHED, "buffer", 0);
+    }
+    if (length > xb_span_length(ref.span, ref.slot)) {
+        return xb_error_set(error, EXECBUF_E_CAPACITY, "length", 0);
+    }
+    if (!can_fill(&ref, &cursor->rest, &result)) {
+        return report_frozen(error, result);
+    }
+    if (code != NULL) {
+        if (!exclude_guests(&ref)) {
+            return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
+        }
         xb_slot_write(ref.region->views.key, xb_region_writable(ref.region, buffer->entry), buffer->entry,
                       code, length);
         admit_guests(&ref);
     }
-    xb_own_unlock(ref.arena, &rest);
+    return EXECBUF_OK;
+}
+
+bool xb_slot_mark(xb_slot_cursor *cursor, execbuf *buffer, size_t length) {
+    xb_slot_ref ref;
+    if (!find_and_lock(cursor, buffer, &ref) || !xb_span_is_reserved(ref.span, ref.slot) ||
+        !exclude_guests(&ref)) {
+        return false;
+    }
+    xb_span_set_length(ref.span, ref.slot, length, XB_USE_CODE);
+    admit_guests(&ref);
+    buffer->length = length;
+    return true;
+}
+
+/* Nobody else changes the slot until it is marked, because the arena stays locked. */
+execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
+    xb_slot_cursor cursor = {NULL, false, {NULL, NULL, 0}};
+    execbuf_status status = xb_slot_fill(&cursor, buffer, code, length, error);
+    if (status == EXECBUF_OK) {
+        (void)xb_slot_mark(&cursor, buffer, length);
+    }
+    xb_slot_leave(&cursor);
     if (status != EXECBUF_OK) {
-        return status == EXECBUF_E_FROZEN ? status : xb_error_set(error, status, culprit, 0);
+        return status;
     }
     xb_fresh_barrier();
-    buffer->length = length;
     return xb_error_ok(error);
 }
 
@@ -128,37 +170,47 @@ static void overwrite(const xb_region *region, const uint8_t *rx, const void *co
     xb_prim_sync(rx, rw, length);
 }
 
-execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void *code, size_t length,
-                               execbuf_error *error) {
+execbuf_status xb_slot_change(xb_slot_cursor *cursor, const execbuf *buffer, size_t offset, const void *code,
+                              size_t length, execbuf_error *error) {
     xb_slot_ref ref;
-    if (!find_and_lock(buffer, &ref)) {
+    if (!find_and_lock(cursor, buffer, &ref)) {
         return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
-    size_t published = xb_span_length(ref.span, ref.slot);
-    xb_own_rest rest = {NULL, NULL, 0};
-    xb_result result;
-    execbuf_status status = EXECBUF_OK;
-    const char *culprit = "buffer";
     if (ref.region->is_lost) {
-        status = EXECBUF_E_NOT_INHERITED;
-    } else if (xb_span_is_linked(ref.span, ref.slot)) {
-        status = EXECBUF_E_THUNK;
-    } else if (xb_span_is_reserved(ref.span, ref.slot)) {
-        status = EXECBUF_E_NOT_PUBLISHED;
-    } else if (offset > published || length > published - offset) {
-        status = EXECBUF_E_OUT_OF_BOUNDS;
-        culprit = offset > published ? "offset" : "length";
-    } else if ((result = xb_own_region(ref.arena, ref.region, &rest)).call != NULL) {
-        status = report_frozen(error, result);
-    } else if (!exclude_guests(&ref)) {
-        status = EXECBUF_E_STALE;
-    } else {
+        return xb_error_set(error, EXECBUF_E_NOT_INHERITED, "buffer", 0);
+    }
+    if (xb_span_is_linked(ref.span, ref.slot)) {
+        return xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
+    }
+    if (xb_span_is_reserved(ref.span, ref.slot)) {
+        return xb_error_set(error, EXECBUF_E_NOT_PUBLISHED, "buffer", 0);
+    }
+    size_t published = xb_span_length(ref.span, ref.slot);
+    if (offset > published || length > published - offset) {
+        const char *culprit = offset > published ? "offset" : "length";
+        return xb_error_set(error, EXECBUF_E_OUT_OF_BOUNDS, culprit, 0);
+    }
+    xb_result result = xb_own_region(ref.arena, ref.region, &cursor->rest);
+    if (result.call != NULL) {
+        return report_frozen(error, result);
+    }
+    if (code != NULL) {
+        if (!exclude_guests(&ref)) {
+            return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
+        }
         overwrite(ref.region, (const uint8_t *)buffer->entry + offset, code, length);
         admit_guests(&ref);
     }
-    xb_own_unlock(ref.arena, &rest);
+    return EXECBUF_OK;
+}
+
+execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void *code, size_t length,
+                               execbuf_error *error) {
+    xb_slot_cursor cursor = {NULL, false, {NULL, NULL, 0}};
+    execbuf_status status = xb_slot_change(&cursor, buffer, offset, code, length, error);
+    xb_slot_leave(&cursor);
     if (status != EXECBUF_OK) {
-        return status == EXECBUF_E_FROZEN ? status : xb_error_set(error, status, culprit, 0);
+        return status;
     }
     (void)xb_prim_barrier(); /* other processors may have fetched the old code */
     return xb_error_ok(error);
@@ -194,7 +246,9 @@ static const uint8_t *link_of(const xb_slot_ref *ref, const execbuf *buffer) {
 /* xb_slot_free in all cases. */
 XB_COLD execbuf_status free_slowly(execbuf *buffer) {
     xb_slot_ref ref;
-    if (!find_and_lock(buffer, &ref)) {
+    xb_slot_cursor cursor = {NULL, false, {NULL, NULL, 0}};
+    if (!find_and_lock(&cursor, buffer, &ref)) {
+        xb_slot_leave(&cursor);
         xb_handles_count_stale();
         return EXECBUF_E_STALE;
     }

@@ -10,7 +10,8 @@
 #include "../base/compiler.h"
 #include "../prim/icache.h"
 #include "../prim/prim.h"
-#include "arena.h"
+#include "index.h"
+#include "own.h"
 #include "sizes.h"
 
 XB_PRIVATE_BEGIN
@@ -66,6 +67,36 @@ execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length,
  * (EXECBUF_E_FROZEN). */
 execbuf_status xb_slot_rewrite(const execbuf *buffer, size_t offset, const void *code, size_t length,
                                execbuf_error *error);
+
+/* ---- Many buffers ---- */
+
+/* Where a loop over buffers is. The arena of a slot stays locked until a slot of another arena comes, so that
+ * many slots of one arena take its lock once. Initialised to all zero. */
+typedef struct xb_slot_cursor {
+    xb_arena *arena; /* it is locked; NULL: none is */
+    bool is_alone;   /* it is locked alone */
+    xb_own_rest rest;
+} xb_slot_cursor;
+
+/* Unlocks the arena of a cursor. Called after a loop, and in a loop before any lock is taken. */
+void xb_slot_leave(xb_slot_cursor *cursor);
+
+/* xb_slot_publish in two parts, without the barrier, so that many buffers can be published or none.
+ *
+ * fill  makes the region of a reserved slot this process's own, if it is shared, and writes code there. The
+ *       slot still counts as reserved; it may be filled again, or freed. code may be NULL: then only checks,
+ *       and owns the region.
+ * mark  makes a filled slot a published buffer. False, and nothing has changed, if another thread has freed
+ *       it meanwhile. */
+execbuf_status xb_slot_fill(xb_slot_cursor *cursor, const execbuf *buffer, const void *code, size_t length,
+                            execbuf_error *error);
+bool xb_slot_mark(xb_slot_cursor *cursor, execbuf *buffer, size_t length);
+
+/* xb_slot_rewrite without the barrier. code may be NULL: then only checks, and owns the region. */
+execbuf_status xb_slot_change(xb_slot_cursor *cursor, const execbuf *buffer, size_t offset, const void *code,
+                              size_t length, execbuf_error *error);
+
+/* ---- Freeing ---- */
 
 /* Hides the code of an adapter from lookups, as if its slot were only reserved, or shows it. Does nothing for
  * a dedicated mapping. The arena is locked, and the adapter is live. */

@@ -129,11 +129,11 @@ void xb_prim_end_write(uint32_t key);
  * xb_prim_reopen staged again. On failure all pages are still staged. */
 xb_result xb_prim_publish(execbuf_backend backend, void *base, size_t size);
 
-/* Moves published pages over other published pages in one step, with the same effect on caches as
- * xb_prim_publish. Only if can_replace is true.
+/* Moves pages over published ones in one step, with the same effect on caches as xb_prim_publish. Only if
+ * can_replace is true.
  *
  * In:  target  the pages to replace: any part of a mapping
- *      source  the new pages: a whole mapping, which no longer exists afterwards
+ *      source  the new pages, published or staged: a whole mapping, which no longer exists afterwards
  *      size    of both */
 xb_result xb_prim_replace(void *target, void *source, size_t size);
 

@@ -1,0 +1,222 @@
+/* Public functions on many buffers: publishing in all of them or in none, and changing them with one barrier.
+ *
+ * Publishing goes through the buffers four times, so that what can fail comes before what cannot be undone:
+ *
+ *     check   handles, states and capacities; shared regions become this process's own
+ *     fill    the slots, then the dedicated mappings; all of them still count as reserved
+ *     barrier
+ *     mark    all of them as published, which cannot fail
+ *
+ * A slot that was filled and not marked holds other bytes than before, which nobody reads. A dedicated
+ * mapping then has executable pages, which the next attempt stages again. */
+
+#include <stdlib.h>
+
+#include "../base/fault.h"
+#include "../mapping/mapping.h"
+#include "../pool/large.h"
+#include "../pool/slot.h"
+#include "../prim/icache.h"
+#include "../prim/prim.h"
+#include "buffer.h"
+
+static const xb_slot_cursor batch_start = {NULL, false, {NULL, NULL, 0}};
+
+/* Completes the report of a failure: what is at fault is the element with this index. */
+static execbuf_status failed_at(execbuf_status status, size_t index, execbuf_error *error) {
+    if (error != NULL) {
+        error->position = (uint32_t)index;
+    }
+    return xb_api_counted(status);
+}
+
+/* ---- Publishing ---- */
+
+/* A handle's id, and where it stands in the array. */
+typedef struct batch_name {
+    uint64_t id;
+    size_t index;
+} batch_name;
+
+/* For qsort: by id, then by index. */
+static int compare_names(const void *one, const void *other) {
+    const batch_name *a = (const batch_name *)one;
+    const batch_name *b = (const batch_name *)other;
+    if (a->id != b->id) {
+        return a->id < b->id ? -1 : 1;
+    }
+    return a->index < b->index ? -1 : a->index > b->index;
+}
+
+/* Checks that no buffer is named twice: both would pass the other checks, as none is published before. */
+static execbuf_status check_names(const execbuf *buffers, size_t count, execbuf_error *error) {
+    bool has_memory = count <= SIZE_MAX / sizeof(batch_name) && XB_FAULT("malloc") == 0;
+    batch_name *names = has_memory ? (batch_name *)malloc(count * sizeof *names) : NULL;
+    if (names == NULL) {
+        return xb_error_set(error, EXECBUF_E_NO_MEMORY, "malloc", 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        names[i].id = buffers[i].id;
+        names[i].index = i;
+    }
+    qsort(names, count, sizeof *names, compare_names);
+    execbuf_status status = EXECBUF_OK;
+    for (size_t i = 1; i < count && status == EXECBUF_OK; i++) {
+        if (names[i].id == names[i - 1].id) {
+            status = xb_error_set_at(error, EXECBUF_E_PUBLISHED, "buffer", names[i].index);
+        }
+    }
+    free(names);
+    return status;
+}
+
+/* Checks all buffers. */
+static execbuf_status check_buffers(const execbuf *buffers, const execbuf_code *codes, size_t count,
+                                    execbuf_error *error) {
+    xb_slot_cursor cursor = batch_start;
+    for (size_t i = 0; i < count; i++) {
+        execbuf_status status;
+        if (xb_api_is_slot(&buffers[i])) {
+            status = xb_slot_fill(&cursor, &buffers[i], NULL, codes[i].length, error);
+        } else {
+            xb_slot_leave(&cursor);
+            status = xb_mapping_check(&buffers[i], codes[i].length, error);
+        }
+        if (status != EXECBUF_OK) {
+            xb_slot_leave(&cursor);
+            return failed_at(status, i, error);
+        }
+    }
+    xb_slot_leave(&cursor);
+    return count > 1 ? check_names(buffers, count, error) : EXECBUF_OK;
+}
+
+/* Fills all slots. One of them can only fail if another thread has forked since the check. */
+static execbuf_status fill_slots_of(const execbuf *buffers, const execbuf_code *codes, size_t count,
+                                    execbuf_error *error) {
+    xb_slot_cursor cursor = batch_start;
+    execbuf_status status = EXECBUF_OK;
+    for (size_t i = 0; i < count && status == EXECBUF_OK; i++) {
+        if (xb_api_is_slot(&buffers[i])) {
+            status = xb_slot_fill(&cursor, &buffers[i], codes[i].bytes, codes[i].length, error);
+            if (status != EXECBUF_OK) {
+                (void)failed_at(status, i, error);
+            }
+        }
+    }
+    xb_slot_leave(&cursor);
+    return status;
+}
+
+/* Fills all dedicated mappings. */
+static execbuf_status fill_mappings(const execbuf *buffers, const execbuf_code *codes, size_t count,
+                                    execbuf_error *error) {
+    for (size_t i = 0; i < count; i++) {
+        if (!xb_api_is_slot(&buffers[i])) {
+            execbuf_status status = xb_mapping_fill(&buffers[i], codes[i].bytes, codes[i].length, error);
+            if (status != EXECBUF_OK) {
+                return failed_at(status, i, error);
+            }
+        }
+    }
+    return EXECBUF_OK;
+}
+
+/* Marks all buffers as published. */
+static void mark_all(execbuf *buffers, const execbuf_code *codes, size_t count) {
+    xb_slot_cursor cursor = batch_start;
+    for (size_t i = 0; i < count; i++) {
+        xb_record record;
+        if (xb_api_is_slot(&buffers[i])) {
+            (void)xb_slot_mark(&cursor, &buffers[i], codes[i].length);
+        } else {
+            xb_slot_leave(&cursor);
+            if (xb_mapping_finish(&buffers[i], codes[i].length, &record) && record.owner != 0) {
+                xb_large_count_published(&record);
+            }
+        }
+    }
+    xb_slot_leave(&cursor);
+}
+
+execbuf_status execbuf_publish_all(execbuf *buffers, const execbuf_code *codes, size_t count,
+                                   execbuf_error *error) {
+    if (count == 0) { /* whatever the pointers are */
+        return xb_error_ok(error);
+    }
+    if (buffers == NULL || codes == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, buffers == NULL ? "buffers" : "codes", 0);
+    }
+    xb_prim_check_fork(); /* the backend that worked may not work in a child */
+    execbuf_status status = xb_api_check_codes(codes, count, error);
+    if (status == EXECBUF_OK) {
+        status = check_buffers(buffers, codes, count, error);
+    }
+    if (status == EXECBUF_OK) {
+        status = fill_slots_of(buffers, codes, count, error);
+    }
+    if (status == EXECBUF_OK) {
+        status = fill_mappings(buffers, codes, count, error);
+    }
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    xb_fresh_barrier();
+    mark_all(buffers, codes, count);
+    return xb_error_ok(error);
+}
+
+/* ---- Rewriting ---- */
+
+/* The checks of a change that do not depend on its buffer. */
+static execbuf_status check_change(const execbuf_change *change, execbuf_error *error) {
+    if (change->buffer == NULL || change->code == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, change->buffer == NULL ? "buffer" : "code", 0);
+    }
+    return change->length == 0 ? xb_error_set(error, EXECBUF_E_EMPTY, "length", 0) : EXECBUF_OK;
+}
+
+/* Checks a change, or makes it. */
+static execbuf_status change_one(xb_slot_cursor *cursor, const execbuf_change *change, bool is_check,
+                                 execbuf_error *error) {
+    const execbuf *buffer = change->buffer;
+    if (xb_api_is_slot(buffer)) {
+        const void *code = is_check ? NULL : change->code;
+        return xb_slot_change(cursor, buffer, change->offset, code, change->length, error);
+    }
+    xb_slot_leave(cursor);
+    return is_check ? xb_mapping_check_rewrite(buffer, change->offset, change->length, error)
+                    : xb_mapping_rewrite(buffer, change->offset, change->code, change->length, error);
+}
+
+execbuf_status execbuf_rewrite_batch(const execbuf_change *changes, size_t count, execbuf_error *error) {
+    if (count == 0) { /* whatever the pointer is */
+        return xb_error_ok(error);
+    }
+    if (changes == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, "changes", 0);
+    }
+    xb_prim_check_fork();
+    xb_slot_cursor cursor = batch_start;
+    execbuf_status status = EXECBUF_OK;
+    size_t index = 0;
+    for (; index < count && status == EXECBUF_OK; index++) {
+        status = check_change(&changes[index], error);
+        if (status == EXECBUF_OK) {
+            status = change_one(&cursor, &changes[index], true, error);
+        }
+    }
+    if (status == EXECBUF_OK) {
+        bool has_slots = false;
+        for (index = 0; index < count && status == EXECBUF_OK; index++) {
+            status = change_one(&cursor, &changes[index], false, error);
+            has_slots |= xb_api_is_slot(changes[index].buffer);
+        }
+        xb_slot_leave(&cursor);
+        if (has_slots) {
+            (void)xb_prim_barrier(); /* other processors may have fetched the old code */
+        }
+    }
+    xb_slot_leave(&cursor);
+    return status == EXECBUF_OK ? xb_error_ok(error) : failed_at(status, index - 1, error);
+}
