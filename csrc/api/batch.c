@@ -32,41 +32,42 @@ static execbuf_status failed_at(execbuf_status status, size_t index, execbuf_err
 
 /* ---- Publishing ---- */
 
-/* A handle's id, and where it stands in the array. */
-typedef struct batch_name {
-    uint64_t id;
+/* The address of a buffer, and where it stands in the array. */
+typedef struct batch_place {
+    uintptr_t entry;
     size_t index;
-} batch_name;
+} batch_place;
 
-/* For qsort: by id, then by index. */
-static int compare_names(const void *one, const void *other) {
-    const batch_name *a = (const batch_name *)one;
-    const batch_name *b = (const batch_name *)other;
-    if (a->id != b->id) {
-        return a->id < b->id ? -1 : 1;
+/* For qsort: by address, then by index. */
+static int compare_places(const void *one, const void *other) {
+    const batch_place *a = (const batch_place *)one;
+    const batch_place *b = (const batch_place *)other;
+    if (a->entry != b->entry) {
+        return a->entry < b->entry ? -1 : 1;
     }
     return a->index < b->index ? -1 : a->index > b->index;
 }
 
-/* Checks that no buffer is named twice: both would pass the other checks, as none is published before. */
-static execbuf_status check_names(const execbuf *buffers, size_t count, execbuf_error *error) {
-    bool has_memory = count <= SIZE_MAX / sizeof(batch_name) && XB_FAULT("malloc") == 0;
-    batch_name *names = has_memory ? (batch_name *)malloc(count * sizeof *names) : NULL;
-    if (names == NULL) {
+/* Checks that no buffer is in the array twice: both would pass the other checks, as neither is published yet.
+ * All handles are live, so the addresses tell the buffers apart. */
+static execbuf_status check_places(const execbuf *buffers, size_t count, execbuf_error *error) {
+    bool may_allocate = count <= SIZE_MAX / sizeof(batch_place) && XB_FAULT("malloc") == 0;
+    batch_place *places = may_allocate ? (batch_place *)malloc(count * sizeof *places) : NULL;
+    if (places == NULL) {
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "malloc", 0);
     }
     for (size_t i = 0; i < count; i++) {
-        names[i].id = buffers[i].id;
-        names[i].index = i;
+        places[i].entry = (uintptr_t)buffers[i].entry;
+        places[i].index = i;
     }
-    qsort(names, count, sizeof *names, compare_names);
+    qsort(places, count, sizeof *places, compare_places);
     execbuf_status status = EXECBUF_OK;
     for (size_t i = 1; i < count && status == EXECBUF_OK; i++) {
-        if (names[i].id == names[i - 1].id) {
-            status = xb_error_set_at(error, EXECBUF_E_PUBLISHED, "buffer", names[i].index);
+        if (places[i].entry == places[i - 1].entry) {
+            status = xb_error_set_at(error, EXECBUF_E_PUBLISHED, "buffer", places[i].index);
         }
     }
-    free(names);
+    free(places);
     return status;
 }
 
@@ -88,7 +89,7 @@ static execbuf_status check_buffers(const execbuf *buffers, const execbuf_code *
         }
     }
     xb_slot_leave(&cursor);
-    return count > 1 ? check_names(buffers, count, error) : EXECBUF_OK;
+    return count > 1 ? check_places(buffers, count, error) : EXECBUF_OK;
 }
 
 /* Fills all slots. One of them can only fail if another thread has forked since the check. */

@@ -86,6 +86,32 @@ static void publish_reserved(void) {
     check_inherited();
 }
 
+static void publish_all_reserved(void) {
+    code made = returning(9);
+    execbuf buffers[2] = {reserved_pooled, reserved_alone};
+    const execbuf_code codes[2] = {{made.bytes, made.length, NULL}, {made.bytes, made.length, NULL}};
+    CHECK(execbuf_publish_all(buffers, codes, 2, NULL) == EXECBUF_OK);
+    CHECK(call(&buffers[0], 0) == 9 && call(&buffers[1], 0) == 9);
+    check_inherited();
+}
+
+static void rewrite_both(void) {
+    code made = returning(9);
+    const execbuf_change changes[2] = {{&pooled, 0, made.bytes, made.length},
+                                       {&alone, 0, made.bytes, made.length}};
+    CHECK(execbuf_rewrite_batch(changes, 2, NULL) == EXECBUF_OK);
+    CHECK(call(&pooled, 0) == 9 && call(&alone, 0) == 9);
+}
+
+static void reserve_many(void) {
+    const execbuf_room rooms[2] = {{100, {0, 0}}, {200, {0, 0}}};
+    execbuf buffers[2];
+    CHECK(execbuf_pool_reserve_batch(shared, buffers, rooms, 2, NULL) == EXECBUF_OK);
+    release(&buffers[0]);
+    release(&buffers[1]);
+    check_inherited();
+}
+
 static void free_pooled(void) {
     release(&pooled);
     release(&reserved_pooled);
@@ -160,8 +186,9 @@ static void free_all(void) {
 
 static void every_call_can_be_the_first_in_a_clone(void) {
     static void (*const first_calls[])(void) = {
-        make_alone,       make_in_pool, make_batch, make_reserved, rewrite_pooled, rewrite_alone, free_pooled,
-        publish_reserved, free_alone,   find_both,  ask_the_pool,  make_a_pool,    probe,
+        make_alone,  make_in_pool,         make_batch,   make_reserved, rewrite_pooled, rewrite_alone,
+        free_pooled, publish_reserved,     free_alone,   find_both,     ask_the_pool,   make_a_pool,
+        probe,       publish_all_reserved, rewrite_both, reserve_many,
     };
     make_all();
     for (size_t i = 0; i < sizeof first_calls / sizeof first_calls[0]; i++) {

@@ -59,6 +59,25 @@ static bool refuse(long number) {
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
+/* Of many buffers, one in a shared region prevents all. */
+static void check_many_without_copies(const char *culprit) {
+    code made = returning(5);
+    execbuf buffers[2];
+    const execbuf_code codes[2] = {{made.bytes, made.length, NULL}, {made.bytes, made.length, NULL}};
+    CHECK(execbuf_pool_reserve(pool, &buffers[0], 100, NULL) == EXECBUF_OK); /* in no shared region */
+    buffers[1] = reserved;
+    CHECK(execbuf_publish_all(buffers, codes, 2, &error) == EXECBUF_E_FROZEN && error.position == 1);
+    CHECK(strcmp(error.culprit, culprit) == 0 && buffers[0].length == 0 && buffers[1].length == 0);
+    CHECK(!finds(pool, buffers[0].entry, NULL) && !finds(pool, buffers[1].entry, NULL));
+    CHECK(execbuf_publish(&buffers[0], made.bytes, made.length, NULL) == EXECBUF_OK);
+    code other = returning(6);
+    const execbuf_change changes[2] = {{&buffers[0], 0, other.bytes, other.length},
+                                       {&old, 0, other.bytes, other.length}};
+    CHECK(execbuf_rewrite_batch(changes, 2, &error) == EXECBUF_E_FROZEN && error.position == 1);
+    CHECK(strcmp(error.culprit, culprit) == 0 && call(&buffers[0], 0) == 5 && call(&old, 0) == 1);
+    release(&buffers[0]);
+}
+
 /* What cannot be done without a copy, and what can be. */
 static void check_without_copies(const char *culprit) {
     code made = returning(5);
@@ -70,6 +89,7 @@ static void check_without_copies(const char *culprit) {
     execbuf other = publish(pool, 7); /* in a new region, or with a dedicated mapping */
     CHECK(call(&other, 0) == 7);
     release(&other);
+    check_many_without_copies(culprit);
     CHECK(execbuf_rewrite(&old, 0, made.bytes, made.length, &error) == EXECBUF_E_FROZEN);
     CHECK(call(&old, 0) == 1);
     release(&reserved);

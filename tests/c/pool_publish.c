@@ -1,4 +1,4 @@
-/* Reserving, publishing, rewriting, and publishing a batch in a pool. */
+/* Reserving, publishing, rewriting, and batches in a pool. */
 
 #include "pool_helpers.h"
 
@@ -168,11 +168,77 @@ static void a_batch_is_published_completely_or_not_at_all(void) {
     execbuf_pool_free(pool);
 }
 
+static void reservations_are_made_completely_or_not_at_all(void) {
+    enum { COUNT = 40, LARGE = 7, MIDDLE = 11 };
+    static uint8_t large[(2U << 20) + 6];
+    execbuf_pool *pool = new_pool();
+    execbuf_room rooms[COUNT];
+    execbuf outs[COUNT];
+    size_t bytes = 0;
+    CHECK(execbuf_pool_reserve_batch(NULL, NULL, NULL, 0, &error) == EXECBUF_OK);
+    for (size_t i = 0; i < COUNT; i++) {
+        const execbuf_room room = {i == LARGE ? sizeof large - 1 : i == MIDDLE ? 5000 : 1 + i, {0, 0}};
+        rooms[i] = room;
+        bytes += room.capacity;
+    }
+    CHECK(execbuf_pool_reserve_batch(pool, outs, rooms, COUNT, &error) == EXECBUF_OK);
+    CHECK(error.status == EXECBUF_OK && error.culprit == NULL);
+    CHECK(stats_of(pool).live == COUNT && stats_of(pool).bytes == bytes); /* charged before it is used */
+    const size_t resident = stats_of(pool).resident;
+    for (size_t i = 0; i < COUNT; i++) {
+        CHECK(outs[i].entry != NULL && (uintptr_t)outs[i].entry % 16 == 0 && outs[i].length == 0);
+        CHECK(!finds(pool, outs[i].entry, NULL) && execbuf_entry(&outs[i], 0) == NULL);
+        expect(execbuf_publish(&outs[i], large, rooms[i].capacity + 1, &error), EXECBUF_E_CAPACITY, "length");
+        CHECK(execbuf_publish(&outs[i], large, rooms[i].capacity, &error) == EXECBUF_OK);
+    }
+    CHECK(stats_of(pool).resident == resident);
+    for (size_t i = 0; i < COUNT; i++) {
+        release(&outs[i]);
+    }
+    const struct {
+        execbuf_room room;
+        execbuf_status status;
+        const char *culprit;
+    } bad[] = {
+        {{0, {0, 0}}, EXECBUF_E_EMPTY, "capacity"},
+        {{1, {1, 0}}, EXECBUF_E_VERSION, "reserved"},
+        {{1, {0, 1}}, EXECBUF_E_VERSION, "reserved"},
+        {{SIZE_MAX, {0, 0}}, EXECBUF_E_TOO_LARGE, "capacity"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        for (size_t position = 0; position < COUNT; position += COUNT / 2 - 1) {
+            const execbuf_room before = rooms[position];
+            rooms[position] = bad[i].room;
+            for (size_t j = 0; j < COUNT; j++) {
+                outs[j] = filled();
+            }
+            expect(execbuf_pool_reserve_batch(pool, outs, rooms, COUNT, &error), bad[i].status,
+                   bad[i].culprit);
+            CHECK(error.position == position);
+            for (size_t j = 0; j < COUNT; j++) {
+                CHECK(is_zero(&outs[j]));
+            }
+            CHECK(stats_of(pool).live == 0 && stats_of(pool).bytes == 0);
+            rooms[position] = before;
+        }
+    }
+    expect(execbuf_pool_reserve_batch(NULL, outs, rooms, COUNT, &error), EXECBUF_E_NULL, "pool");
+    expect(execbuf_pool_reserve_batch(pool, NULL, rooms, COUNT, &error), EXECBUF_E_NULL, "out");
+    expect(execbuf_pool_reserve_batch(pool, outs, NULL, COUNT, &error), EXECBUF_E_NULL, "rooms");
+    CHECK(execbuf_pool_reserve_batch(pool, outs, rooms, COUNT, NULL) == EXECBUF_OK);
+    for (size_t i = 0; i < COUNT; i++) {
+        release(&outs[i]); /* not published */
+    }
+    CHECK(stats_of(pool).live == 0 && stats_of(pool).bytes == 0);
+    execbuf_pool_free(pool);
+}
+
 int main(void) {
     RUN(reserve_returns_the_final_address);
     RUN(rewrite_checks_its_range);
     RUN(rewrite_accepts_overlapping_code);
     RUN(a_batch_is_published_completely_or_not_at_all);
+    RUN(reservations_are_made_completely_or_not_at_all);
     (void)printf("ok\n");
     return 0;
 }

@@ -113,6 +113,9 @@ program pool-footprint$suffix plain pool_footprint.c
 program pool-handles$suffix plain pool_handles.c
 program pool-publish$suffix plain pool_publish.c
 program pool$suffix plain pool.c
+program link$suffix plain link.c
+program link-counted$suffix faults link.c
+program link-faults$suffix faults link_faults.c
 program buffer$suffix plain buffer.c
 program stub$suffix stub stub.c
 program probe$suffix plain probe.c
@@ -172,6 +175,8 @@ program placement-faults faults placement_faults.c -D_GNU_SOURCE
 program faults-unix unix-faults faults.c
 program probe-unix unix probe.c
 program pool-unix unix pool.c
+program link-unix unix link.c
+program link-faults-unix unix-faults link_faults.c
 program pool-publish-unix unix pool_publish.c
 program pool-handles-unix unix pool_handles.c
 program pool-memory-unix unix pool_memory.c

@@ -292,6 +292,12 @@ static void reports_are_reset_on_success(void) {
             SUCCEEDS(execbuf_pool_reserve(pool, &buffer, sizeof bytes >> i, &error));
             SUCCEEDS(execbuf_publish(&buffer, bytes, 1, &error));
             CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+            const execbuf_room room = {sizeof bytes >> i, {0, 0}};
+            const execbuf_change change = {&buffer, 0, bytes, 1};
+            SUCCEEDS(execbuf_pool_reserve_batch(pool, &buffer, &room, 1, &error));
+            SUCCEEDS(execbuf_publish_all(&buffer, codes, 1, &error));
+            SUCCEEDS(execbuf_rewrite_batch(&change, 1, &error));
+            CHECK(execbuf_free(&buffer) == EXECBUF_OK);
         }
         SUCCEEDS(execbuf_pool_publish_batch(pool, NULL, NULL, 0, &error));
         execbuf_pool_free(pool);

@@ -48,8 +48,12 @@ static void no_handle_is_valid(void) {
         CHECK(execbuf_free(&handle) == EXECBUF_E_STALE);
         expect(execbuf_publish(&handle, one.bytes, one.length, &error), EXECBUF_E_STALE, "buffer");
         expect(execbuf_rewrite(&handle, 0, one.bytes, one.length, &error), EXECBUF_E_STALE, "buffer");
+        const execbuf_code piece = {one.bytes, one.length, NULL};
+        const execbuf_change change = {&handle, 0, one.bytes, one.length};
+        expect(execbuf_publish_all(&handle, &piece, 1, &error), EXECBUF_E_STALE, "buffer");
+        expect(execbuf_rewrite_batch(&change, 1, &error), EXECBUF_E_STALE, "buffer");
     }
-    CHECK(execbuf_stale_count() == 3 * sizeof handles / sizeof handles[0]);
+    CHECK(execbuf_stale_count() == 5 * sizeof handles / sizeof handles[0]);
     execbuf buffer = {NULL, 0, 0};
     CHECK(execbuf_free(&buffer) == EXECBUF_OK && execbuf_free(NULL) == EXECBUF_OK);
     buffer = filled();

@@ -183,6 +183,45 @@ static void publish(world *world) {
     check_same(&handle, &before);
 }
 
+/* Publishes in several buffers, all or none. */
+static void publish_many(world *world) {
+    enum { MOST = 4 };
+    execbuf handles[MOST];
+    execbuf before[MOST];
+    execbuf_code codes[MOST];
+    known *owners[MOST];
+    const size_t count = 1 + take_u8(&world->from) % MOST;
+    execbuf_status expected = EXECBUF_OK;
+    for (size_t i = 0; i < count; i++) {
+        const execbuf_code piece = {code, take_length(world), NULL};
+        codes[i] = piece;
+        handles[i] = before[i] = take_handle(world);
+        owners[i] = owner_of(world, &handles[i]);
+        if (expected == EXECBUF_OK) { /* the first fault is reported */
+            expected = owners[i] == NULL                       ? EXECBUF_E_STALE
+                       : owners[i]->state == THUNK             ? EXECBUF_E_THUNK
+                       : owners[i]->state == PUBLISHED         ? EXECBUF_E_PUBLISHED
+                       : codes[i].length > owners[i]->capacity ? EXECBUF_E_CAPACITY
+                                                               : EXECBUF_OK;
+        }
+    }
+    for (size_t i = 1; i < count && expected == EXECBUF_OK; i++) {
+        for (size_t j = 0; j < i; j++) {
+            expected = owners[i] == owners[j] ? EXECBUF_E_PUBLISHED : expected;
+        }
+    }
+    CHECK(execbuf_publish_all(handles, codes, count, NULL) == expected);
+    for (size_t i = 0; i < count; i++) {
+        if (expected == EXECBUF_OK) {
+            CHECK(handles[i].length == codes[i].length);
+            owners[i]->handle = handles[i];
+            owners[i]->state = PUBLISHED;
+        } else {
+            check_same(&handles[i], &before[i]);
+        }
+    }
+}
+
 /* Looks for an address in and around a handle's code. */
 static void find(world *world) {
     const execbuf handle = take_handle(world);
@@ -230,7 +269,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     CHECK(execbuf_pool_new(&world.pools[0], NULL, NULL) == EXECBUF_OK);
     CHECK(execbuf_pool_new(&world.pools[1], &near_here, NULL) == EXECBUF_OK);
     while (world.from.size > 0) {
-        switch (take_u8(&world.from) % 8) {
+        switch (take_u8(&world.from) % 9) {
         case 0:
         case 1:
         case 2: make(&world); break;
@@ -238,6 +277,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         case 4: rewrite(&world); break;
         case 5: publish(&world); break;
         case 6: find(&world); break;
+        case 7: publish_many(&world); break;
         default: ask(&world);
         }
     }
