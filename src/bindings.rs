@@ -143,6 +143,36 @@ pub struct execbuf_placement {
     /// Every byte of code lies at or below this address. 0: no limit.
     pub highest: usize,
 }
+/// A description of a piece of code, for later versions of the library.
+#[repr(C)]
+#[derive(Debug)]
+pub struct execbuf_info {
+    _unused: [u8; 0],
+}
+/// A piece of machine code.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_code {
+    /// The machine code.
+    pub bytes: *const ::core::ffi::c_void,
+    /// Its length.
+    pub length: usize,
+    /// Must be NULL.
+    pub info: *const execbuf_info,
+}
+/// A change of a published buffer.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_change {
+    /// The published buffer; the handle itself does not change.
+    pub buffer: *mut execbuf,
+    /// Where in its code the new bytes go.
+    pub offset: usize,
+    /// The new bytes, which may lie in any buffer.
+    pub code: *const ::core::ffi::c_void,
+    /// Their length.
+    pub length: usize,
+}
 /** A pool holds many pieces of code in few mappings, and usually publishes without a system call.
 
  It publishes ordinary buffers: all functions on buffers apply. They outlive execbuf_pool_free, and their
@@ -237,22 +267,14 @@ pub struct execbuf_pool_options {
  does.*/
     pub protection_key: u32,
 }
-/// A description of a piece of code, for later versions of the library.
-#[repr(C)]
-#[derive(Debug)]
-pub struct execbuf_info {
-    _unused: [u8; 0],
-}
-/// A piece of machine code.
+/// What to reserve.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
-pub struct execbuf_code {
-    /// The machine code.
-    pub bytes: *const ::core::ffi::c_void,
-    /// Its length.
-    pub length: usize,
-    /// Must be NULL.
-    pub info: *const execbuf_info,
+pub struct execbuf_room {
+    /// The greatest length that execbuf_publish will accept.
+    pub capacity: usize,
+    /// For later versions; must be 0.
+    pub reserved: [usize; 2usize],
 }
 /// Where a piece of code lies, to be initialised with EXECBUF_PLACE_INIT.
 #[repr(C)]
@@ -611,6 +633,32 @@ unsafe extern "C" {
         length: usize,
         error: *mut execbuf_error,
     ) -> execbuf_status;
+    /** Publishes code in several reserved buffers, of any pools and with dedicated mappings: in all of them or in
+ none. So functions that refer to each other can be linked in a loop, when all addresses are known. One
+ barrier, where publishing requires one (AArch64), serves all buffers in regions of pools; each dedicated
+ mapping costs what execbuf_publish costs. On failure all buffers are still reserved, at the same addresses.
+
+ Returns: EXECBUF_OK           all buffers are published;
+          EXECBUF_E_NULL       buffers, codes or the bytes of a piece are NULL;
+          EXECBUF_E_EMPTY      the length of a piece is 0;
+          EXECBUF_E_VERSION    the info of a piece is not NULL;
+          EXECBUF_E_STALE      a handle names no live buffer;
+          EXECBUF_E_THUNK      a buffer is a thunk;
+          EXECBUF_E_PUBLISHED  a buffer is already published, or was named before in the array;
+          EXECBUF_E_CAPACITY   the length of a piece exceeds the capacity of its buffer;
+          EXECBUF_E_FROZEN     as for execbuf_publish;
+          EXECBUF_E_NO_MEMORY  no memory, address space, mappings or descriptors are left;
+          EXECBUF_E_DENIED     the system refused every way to make memory executable.
+ In/out:  buffers  count reserved buffers; their lengths are set; may be NULL if count is 0
+ In:      codes    the pieces of code in the order of buffers; may be NULL if count is 0
+          count    the number of buffers; may be 0
+ Out:     error    the report, whose position is the index of the buffer at fault; may be NULL*/
+    pub fn execbuf_publish_all(
+        buffers: *mut execbuf,
+        codes: *const execbuf_code,
+        count: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
     /** Replaces a part of a published buffer's code. While it runs, no thread may run code of the buffer; and no
  return address into the replaced bytes may be on any stack.
 
@@ -647,6 +695,26 @@ unsafe extern "C" {
         offset: usize,
         code: *const ::core::ffi::c_void,
         length: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Makes several changes, one after the other, each as execbuf_rewrite does and under the same conditions. A
+ buffer may have several changes. One barrier serves all changes in regions of pools; each change of a
+ dedicated mapping costs what execbuf_rewrite costs.
+
+ All changes are checked before the first is made, and shared regions are made the process's own. So
+ afterwards a change can only fail if it is one of a dedicated mapping, which needs system calls, or if
+ another thread forks meanwhile. Then the changes before the position of the report are made, and those from
+ there on are not. All other failures change nothing.
+
+ Returns: EXECBUF_OK               all changes are made;
+          EXECBUF_E_NULL           changes, or the buffer or the code of a change is NULL;
+          the statuses of execbuf_rewrite for a change otherwise.
+ In:      changes  the changes; may be NULL if count is 0
+          count    their number; may be 0
+ Out:     error    the report, whose position is the index of the change at fault; may be NULL*/
+    pub fn execbuf_rewrite_batch(
+        changes: *const execbuf_change,
+        count: usize,
         error: *mut execbuf_error,
     ) -> execbuf_status;
     /** Returns the address of a function in a published buffer. The handle is not checked: that of a freed buffer
@@ -803,6 +871,31 @@ unsafe extern "C" {
         pool: *mut execbuf_pool,
         out: *mut execbuf,
         capacity: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Makes several reservations in a pool, each as execbuf_pool_reserve does: all of them or none.
+
+ Returns: EXECBUF_OK                   all buffers are reserved;
+          EXECBUF_E_NULL               pool, out or rooms is NULL;
+          EXECBUF_E_EMPTY              a capacity is 0;
+          EXECBUF_E_VERSION            a member for later versions is not 0;
+          EXECBUF_E_TOO_LARGE          a capacity exceeds PTRDIFF_MAX less some pages;
+          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
+          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
+          EXECBUF_E_DENIED             the system refused to map memory;
+          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
+          EXECBUF_E_UNSUPPORTED        the platform is not supported.
+ In:      pool   the pool
+ Out:     out    count buffers of length 0 in the order of rooms, zeroed on failure; publish them with
+                 execbuf_publish_all; may be NULL if count is 0
+ In:      rooms  what to reserve; may be NULL if count is 0
+          count  the number of reservations; may be 0
+ Out:     error  the report, whose position is the index of the room at fault; may be NULL*/
+    pub fn execbuf_pool_reserve_batch(
+        pool: *mut execbuf_pool,
+        out: *mut execbuf,
+        rooms: *const execbuf_room,
+        count: usize,
         error: *mut execbuf_error,
     ) -> execbuf_status;
     /** Finds the published code of a pool that contains an address, including code that thunks share. For

@@ -1,19 +1,13 @@
 //! The owner of a piece of published code.
 
-use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::ptr;
 use core::slice;
 
-use crate::error::{BoxError, Error, check};
+use crate::error::{Error, check, check_batch};
 use crate::ffi;
-
-/// How often `assemble` calls the closure before it gives up.
-const ATTEMPTS: usize = 8;
-
-/// The size of the first reservation of `assemble`: together with the traps around it, it fits into one page.
-pub(crate) const FIRST_CAPACITY: usize = 4096 - 64;
 
 /// One piece of published machine code, in a dedicated mapping or in an [`ExecPool`](crate::ExecPool).
 ///
@@ -71,96 +65,6 @@ impl ExecBuffer {
         // SAFETY: The handle and the report are writable, and `code` is readable for its length. Nobody else has the
         // new buffer.
         unsafe { Self::made_by(|raw, error| ffi::execbuf_new(raw, code.as_ptr().cast(), code.len(), error)) }
-    }
-
-    /// Publishes code that depends on its own address.
-    ///
-    /// The closure receives an address and returns the code for that address. If the code does not fit into the memory
-    /// reserved there, `assemble` calls the closure again with the address of a larger reservation, usually at most
-    /// once. Do not write, read or call anything at the address before `assemble` returns.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`new`](Self::new), and:
-    ///
-    /// - [`AssembleFailed`](crate::ErrorKind::AssembleFailed): the closure returned an error, which is the
-    ///   [source](core::error::Error::source) of this error.
-    /// - [`Unsettled`](crate::ErrorKind::Unsettled): in each of eight calls, the closure returned code that was longer
-    ///   than its reservation.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the closure panics, or if `as_ref` or the destructor of the code does. The memory is freed.
-    ///
-    /// # Examples
-    ///
-    /// A function that returns its own address:
-    ///
-    /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
-    /// use std::convert::Infallible;
-    /// use execbuf::ExecBuffer;
-    ///
-    /// let buffer = ExecBuffer::assemble(|address| {
-    ///     let mut code = vec![0x48, 0xb8]; //                     mov rax, address
-    ///     code.extend((address as u64).to_le_bytes());
-    ///     code.push(0xc3); //                                     ret
-    ///     Ok::<_, Infallible>(code)
-    /// })?;
-    /// // SAFETY: The bytes are a function without arguments that returns a 64-bit integer.
-    /// let address = unsafe { buffer.function::<extern "C" fn() -> u64>() };
-    /// assert_eq!(address.call(), buffer.as_ptr() as u64);
-    /// # }
-    /// # Ok::<(), execbuf::Error>(())
-    /// ```
-    #[doc(alias = "execbuf_reserve")]
-    #[doc(alias = "execbuf_publish")]
-    pub fn assemble<B, E>(assemble: impl FnMut(usize) -> Result<B, E>) -> Result<Self, Error>
-    where
-        B: AsRef<[u8]>,
-        E: Into<Box<dyn core::error::Error + Send + Sync>>,
-    {
-        // SAFETY: `execbuf_reserve` reserves as many bytes.
-        unsafe {
-            Self::assemble_in(FIRST_CAPACITY, assemble, |raw, capacity, error| {
-                ffi::execbuf_reserve(raw, capacity, error)
-            })
-        }
-    }
-
-    /// Implements `assemble`. `capacity` is the size of the first reservation, and `reserve` makes reservations.
-    ///
-    /// # Safety
-    ///
-    /// If `reserve` succeeds, it writes the handle of a new reservation of the given size, which nobody else has. If it
-    /// fails, it writes the report, and leaves the handle as it was or zeroes it.
-    pub(crate) unsafe fn assemble_in<B, E>(
-        mut capacity: usize,
-        mut assemble: impl FnMut(usize) -> Result<B, E>,
-        reserve: impl Fn(*mut ffi::execbuf, usize, *mut ffi::execbuf_error) -> ffi::execbuf_status,
-    ) -> Result<Self, Error>
-    where
-        B: AsRef<[u8]>,
-        E: Into<BoxError>,
-    {
-        for _ in 0..ATTEMPTS {
-            // Dropping this value frees the reservation on every path. It becomes a published buffer with
-            // `execbuf_publish`, and does not leave this function before.
-            let mut buffer = Self { raw: EMPTY };
-            check(|error| reserve(&raw mut buffer.raw, capacity, error))?;
-            let code = assemble(buffer.raw.entry.addr()).map_err(|error| Error::assemble_failed(error.into()))?;
-            let bytes = code.as_ref();
-            let (bytes, length) = (bytes.as_ptr().cast(), bytes.len());
-            if length <= capacity {
-                // SAFETY: The handle and the report are writable, and the code is readable for its length.
-                check(|error| unsafe { ffi::execbuf_publish(&raw mut buffer.raw, bytes, length, error) })?;
-                // This may panic, and a returned value would then leak (rust-lang/rust#47949).
-                drop(code);
-                return Ok(buffer);
-            }
-            capacity = length;
-        }
-        Err(Error::unsettled())
     }
 
     /// Returns the buffer that a C call publishes.
@@ -259,6 +163,57 @@ impl ExecBuffer {
         // every `Function` of it borrows or owns `self`. Everyone else who uses the code by address has promised in
         // `unsafe` code that it stays unchanged as long as they can run it.
         check(|error| unsafe { ffi::execbuf_rewrite(&raw mut self.raw, offset, bytes, length, error) })
+    }
+
+    /// Makes many changes, in the order of the slices: for each buffer, offsets and the bytes that go there. In regions of
+    /// pools, one barrier serves all of them, where each [`rewrite`](Self::rewrite) needs its own.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`rewrite`](Self::rewrite). All changes are checked before the first is made, so most errors mean that
+    /// none was made. There are two exceptions: the system refuses a call that the change of a dedicated mapping needs, or
+    /// another thread forks meanwhile and the system does not let the memory be copied. Then the changes before the
+    /// [position](Error::position) of the error are made, counted through all buffers from 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_arch = "x86_64")] {
+    /// use execbuf::{ExecBuffer, ExecPool};
+    ///
+    /// let pool = ExecPool::new()?;
+    /// let code = [
+    ///     0xb8, 1, 0, 0, 0, //   mov eax, 1
+    ///     0x05, 1, 0, 0, 0, //   add eax, 1
+    ///     0xc3, //               ret
+    /// ];
+    /// let (mut one, mut other) = (pool.publish(&code)?, pool.publish(&code)?);
+    /// ExecBuffer::rewrite_batch(&mut [(&mut one, &[(1, &[40]), (6, &[2])]), (&mut other, &[(1, &[6])])])?;
+    /// // SAFETY: The bytes are functions without arguments that return a 32-bit integer.
+    /// let results = unsafe { [&one, &other].map(|buffer| buffer.function::<extern "C" fn() -> u32>().call()) };
+    /// assert_eq!(results, [42, 7]);
+    /// # }
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    #[doc(alias = "execbuf_rewrite_batch")]
+    #[expect(clippy::type_complexity, reason = "a type of its own would say less")]
+    pub fn rewrite_batch(changes: &mut [(&mut Self, &[(usize, &[u8])])]) -> Result<(), Error> {
+        let count = changes.iter().map(|(_, parts)| parts.len()).sum();
+        let mut raws: Vec<ffi::execbuf_change> = Vec::new();
+        if raws.try_reserve_exact(count).is_err() {
+            return Err(Error::no_memory(c"count"));
+        }
+        for (buffer, parts) in changes {
+            let buffer = &raw mut buffer.raw;
+            raws.extend(parts.iter().map(|&(offset, code)| ffi::execbuf_change {
+                buffer,
+                offset,
+                code: code.as_ptr().cast(),
+                length: code.len(),
+            }));
+        }
+        // SAFETY: The handles and the report are writable, and all code is readable. As for `rewrite`, nobody runs the code.
+        check_batch(|error| unsafe { ffi::execbuf_rewrite_batch(raws.as_ptr(), count, error) })
     }
 
     /// Returns the address of the first byte of code. It is a multiple of 16.

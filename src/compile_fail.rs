@@ -4,5 +4,6 @@
 mod changes;
 mod lifetimes;
 mod promises;
+mod reservations;
 mod threads;
 mod types;

@@ -10,6 +10,8 @@ use crate::backend::{Attempt, nonzero, static_str};
 use crate::ffi::{self, execbuf_status};
 
 mod attempts;
+#[cfg(feature = "std")]
+mod io;
 
 use attempts::Attempts;
 
@@ -36,7 +38,7 @@ pub enum ErrorKind {
     TooLarge,
     /// The offset or the end is outside the buffer.
     OutOfBounds,
-    /// The code is longer than its reservation. Only calls through [`ffi`](crate::ffi) cause this error.
+    /// The code is longer than its [reservation](crate::Reserved).
     Capacity,
     /// The closure of [`assemble`](crate::ExecBuffer::assemble) returned an error.
     AssembleFailed,
@@ -97,6 +99,9 @@ pub enum ErrorKind {
 #[doc(alias = "execbuf_error")]
 #[doc(alias = "execbuf_error_describe")]
 pub struct Error(Repr);
+
+/// The bit of a report's position that says that the rest is an index.
+const INDEX: u32 = 1 << 31;
 
 enum Repr {
     /// A report of the C library whose status is not `EXECBUF_OK`. Fields of a struct could not share a word with the tag.
@@ -161,8 +166,9 @@ impl Error {
         }
     }
 
-    /// Returns the position of the fault in a [`Signature`](crate::Signature): a byte offset for [`ErrorKind::Syntax`],
-    /// the number of an argument for [`ErrorKind::Signature`].
+    /// Returns the position of the fault. In a [`Signature`](crate::Signature): a byte offset for [`ErrorKind::Syntax`],
+    /// the number of an argument for [`ErrorKind::Signature`]. Of functions that do many things at once, such as
+    /// [`Reserved::publish_all`](crate::Reserved::publish_all): the index of the one at fault.
     ///
     /// # Examples
     ///
@@ -173,8 +179,10 @@ impl Error {
     #[must_use]
     pub fn position(&self) -> Option<usize> {
         match &self.0 {
-            Repr::Report { position, .. } if matches!(self.kind(), ErrorKind::Syntax | ErrorKind::Signature) => {
-                usize::try_from(*position).ok()
+            Repr::Report { position, .. }
+                if position & INDEX != 0 || matches!(self.kind(), ErrorKind::Syntax | ErrorKind::Signature) =>
+            {
+                usize::try_from(position & !INDEX).ok()
             }
             _ => None,
         }
@@ -283,6 +291,16 @@ pub(crate) fn check(call: impl FnOnce(*mut ffi::execbuf_error) -> execbuf_status
     Err(unsafe { Error::copy_of(report.assume_init_ref()) })
 }
 
+/// As [`check`], for a call that does many things: the position in its report is the index of the one at fault.
+pub(crate) fn check_batch(call: impl FnOnce(*mut ffi::execbuf_error) -> execbuf_status) -> Result<(), Error> {
+    check(call).map_err(|mut error| {
+        if let Repr::Report { position, .. } = &mut error.0 {
+            *position |= INDEX;
+        }
+        error
+    })
+}
+
 pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
     match status {
         execbuf_status::EXECBUF_E_EMPTY => ErrorKind::Empty,
@@ -317,7 +335,7 @@ impl fmt::Display for Error {
                     status: *status,
                     os_error: *os_error,
                     culprit: *culprit,
-                    position: *position,
+                    position: position & !INDEX,
                     attempt_count,
                     attempts,
                     reserved: [0; 3],
@@ -364,35 +382,6 @@ impl core::error::Error for Error {
             Repr::Report { .. } | Repr::Rust(..) => None,
             Repr::Assemble(source) => Some(&**source),
         }
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<Error> for std::io::Error {
-    fn from(error: Error) -> Self {
-        let kind = match error.kind() {
-            ErrorKind::NoMemory | ErrorKind::TooManyPools | ErrorKind::TooFar => std::io::ErrorKind::OutOfMemory,
-            ErrorKind::Denied | ErrorKind::ReadImpliesExec => std::io::ErrorKind::PermissionDenied,
-            ErrorKind::Unsupported => std::io::ErrorKind::Unsupported,
-            ErrorKind::Empty
-            | ErrorKind::TooLarge
-            | ErrorKind::OutOfBounds
-            | ErrorKind::Capacity
-            | ErrorKind::ZeroByte
-            | ErrorKind::Syntax
-            | ErrorKind::Signature
-            | ErrorKind::Abi
-            | ErrorKind::Mismatch
-            | ErrorKind::Backends
-            | ErrorKind::Null => std::io::ErrorKind::InvalidInput,
-            ErrorKind::AssembleFailed
-            | ErrorKind::Unsettled
-            | ErrorKind::Lost
-            | ErrorKind::Frozen
-            | ErrorKind::NotInherited
-            | ErrorKind::InvalidHandle => std::io::ErrorKind::Other,
-        };
-        Self::new(kind, error)
     }
 }
 

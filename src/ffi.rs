@@ -2,8 +2,6 @@
 //!
 //! Use it to share buffers with C code, and for what the safe types do not offer:
 //!
-//! - Reservations outside of a closure, several at a time: `execbuf_reserve`, `execbuf_pool_reserve`,
-//!   `execbuf_publish`.
 //! - The code of a thunk as bytes, for memory that the caller manages: `execbuf_thunk_emit`.
 //! - The registers and stack offsets of arguments in a calling convention: `execbuf_layout_of`.
 //! - The handle of the buffer that contains an address: `execbuf_find`.

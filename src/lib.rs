@@ -127,6 +127,7 @@
 //! - [`ExecBuffer`] owns one piece of published code, which can be rewritten while nothing borrows it.
 //! - [`Function`] is a typed handle of a function. It holds the owner that keeps the code alive.
 //! - [`ExecPool`] publishes many pieces of code in a few mappings, without a system call for each.
+//! - [`Reserved`] is memory at a known address, for functions that refer to each other.
 //! - [`Thunk`] adapts a function to callers that use another calling convention. (Rust itself needs no thunk.)
 //!   [`dynamic::DynThunk`] does the same for a [`Signature`] that is known only at run time.
 //! - [`abi`] defines the function pointer types that all of these accept, and describes signatures as values.
@@ -167,7 +168,7 @@ extern crate alloc;
 extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
-// ffi, backend, error, choice, buffer, placement, stats, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
+// ffi, backend, error, choice, buffer, reserved, placement, stats, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
 pub mod abi;
 mod backend;
 mod buffer;
@@ -184,6 +185,7 @@ mod function;
 mod placement;
 mod pool;
 mod probe;
+mod reserved;
 mod signature;
 mod stats;
 mod thunk;
@@ -199,5 +201,6 @@ pub use function::{CloneOwner, Function, SharedFunction};
 pub use placement::Placement;
 pub use pool::{ExecPool, ExecPoolBuilder};
 pub use probe::{BackendReport, Probe, probe};
+pub use reserved::{PublishError, Reserved};
 pub use stats::{Place, PoolStats};
 pub use thunk::Thunk;

@@ -4,9 +4,10 @@ use alloc::boxed::Box;
 use core::ops::RangeInclusive;
 use core::ptr;
 
-use crate::buffer::{ExecBuffer, FIRST_CAPACITY};
+use crate::buffer::ExecBuffer;
 use crate::error::Error;
 use crate::ffi;
+use crate::reserved::{FIRST_CAPACITY, Reserved, assemble_in};
 
 /// Which addresses code may have, for [`ExecBuffer::new_at`](crate::ExecBuffer::new_at) and
 /// [`ExecPoolBuilder::placement`](crate::ExecPoolBuilder::placement). The default is any address.
@@ -126,6 +127,38 @@ impl ExecBuffer {
         }
     }
 
+    /// As [`reserve`](Self::reserve), at an address that satisfies conditions.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`reserve`](Self::reserve), and:
+    ///
+    /// - [`TooFar`](crate::ErrorKind::TooFar): no free address range satisfies the conditions.
+    /// - [`Null`](crate::ErrorKind::Null): the placement has a distance, but no address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use execbuf::{ExecBuffer, Placement};
+    ///
+    /// extern "C" fn helper() {}
+    ///
+    /// let reserved = ExecBuffer::reserve_at(16, Placement::near(helper as *const u8))?;
+    /// let distance = (reserved.address() as isize) - (helper as *const () as isize);
+    /// assert!(i32::try_from(distance).is_ok());
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    #[doc(alias = "execbuf_reserve_at")]
+    pub fn reserve_at(capacity: usize, placement: Placement) -> Result<Reserved, Error> {
+        let placement = placement.to_raw();
+        // SAFETY: `execbuf_reserve_at` reserves as many bytes, and the placement exists during the call.
+        unsafe {
+            Reserved::made_by(capacity, |raw, error| {
+                ffi::execbuf_reserve_at(raw, capacity, &raw const placement, error)
+            })
+        }
+    }
+
     /// As [`assemble`](Self::assemble), at an address that satisfies conditions.
     ///
     /// # Errors
@@ -164,7 +197,6 @@ impl ExecBuffer {
     /// # }
     /// # Ok::<(), execbuf::Error>(())
     /// ```
-    #[doc(alias = "execbuf_reserve_at")]
     pub fn assemble_at<B, E>(
         placement: Placement,
         assemble: impl FnMut(usize) -> Result<B, E>,
@@ -173,12 +205,6 @@ impl ExecBuffer {
         B: AsRef<[u8]>,
         E: Into<Box<dyn core::error::Error + Send + Sync>>,
     {
-        let placement = placement.to_raw();
-        // SAFETY: `execbuf_reserve_at` reserves as many bytes.
-        unsafe {
-            Self::assemble_in(FIRST_CAPACITY, assemble, |raw, capacity, error| {
-                ffi::execbuf_reserve_at(raw, capacity, &raw const placement, error)
-            })
-        }
+        assemble_in(FIRST_CAPACITY, assemble, |capacity| Self::reserve_at(capacity, placement))
     }
 }

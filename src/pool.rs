@@ -9,11 +9,13 @@ use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::ptr;
 
 use crate::buffer::ExecBuffer;
-use crate::error::{Error, check};
+use crate::error::{Error, check_batch};
 use crate::ffi;
+use crate::reserved::assemble_in;
 use crate::stats::{Place, PoolStats};
 
 mod builder;
+mod reserve;
 
 pub use builder::ExecPoolBuilder;
 
@@ -131,7 +133,8 @@ impl ExecPool {
     ///
     /// # Errors
     ///
-    /// The errors of [`publish`](Self::publish), for the first piece of code that fails.
+    /// The errors of [`publish`](Self::publish), for the first piece of code that fails, whose index is the error's
+    /// [position](Error::position).
     ///
     /// # Examples
     ///
@@ -157,7 +160,9 @@ impl ExecPool {
         // An `ExecBuffer` contains only the C handle.
         let out: *mut ffi::execbuf = buffers.as_mut_ptr().cast();
         // SAFETY: The pool exists, `out` has space for `count`, the report is writable, and all the code is readable.
-        check(|error| unsafe { ffi::execbuf_pool_publish_batch(self.raw.0, out, pieces.as_ptr(), count, error) })?;
+        check_batch(|error| unsafe {
+            ffi::execbuf_pool_publish_batch(self.raw.0, out, pieces.as_ptr(), count, error)
+        })?;
         // SAFETY: The vector has capacity for `count` buffers, the call has written them, and nobody else has them.
         unsafe { buffers.set_len(count) };
         Ok(buffers)
@@ -186,21 +191,13 @@ impl ExecPool {
     /// assert_eq!(buffer.as_ptr() as usize, expected);
     /// # Ok::<(), execbuf::Error>(())
     /// ```
-    #[doc(alias = "execbuf_pool_reserve")]
-    #[doc(alias = "execbuf_publish")]
     pub fn assemble<B, E>(&self, assemble: impl FnMut(usize) -> Result<B, E>) -> Result<ExecBuffer, Error>
     where
         B: AsRef<[u8]>,
         E: Into<Box<dyn core::error::Error + Send + Sync>>,
     {
-        // A slot keeps the size of its reservation, so the first reservation is small.
-        let capacity = 64;
-        // SAFETY: The pool exists, and `execbuf_pool_reserve` does what `assemble_in` requires.
-        unsafe {
-            ExecBuffer::assemble_in(capacity, assemble, |raw, capacity, error| {
-                ffi::execbuf_pool_reserve(self.raw.0, raw, capacity, error)
-            })
-        }
+        // A slot keeps the size of its reservation, so the first one is that of the smallest slot.
+        assemble_in(16, assemble, |capacity| self.reserve(capacity))
     }
 
     /// Finds the piece of code that contains an address. It takes no lock, makes no system call and allocates

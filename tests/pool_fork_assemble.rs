@@ -61,7 +61,7 @@ fn both_processes_publish_after_a_fork_in_the_closure_of_assemble() {
         });
         if in_child {
             // If the code does not fit, the child makes a new reservation, which is its own.
-            let frozen = shared && length <= 64;
+            let frozen = shared && length <= 16;
             let fine = match &result {
                 Ok(buffer) => !frozen && call(buffer) == 77,
                 Err(error) => frozen && error.kind() == ErrorKind::Frozen,

@@ -6,7 +6,7 @@
 
 use crate::support::numbered::can_copy;
 use crate::support::{Random, SHORTEST, TRAP, call, child, function, maps, reserve, returning, skip};
-use execbuf::{Error, ErrorKind, ExecBuffer, ExecPool};
+use execbuf::{Error, ErrorKind, ExecBuffer, ExecPool, Reserved};
 use std::convert::Infallible;
 
 /// How a test makes its buffers.
@@ -27,6 +27,14 @@ impl Maker {
             Self::Dedicated => ExecBuffer::new(code),
             Self::Pool(pool) => pool.publish(code),
         }
+    }
+
+    fn room(&self, capacity: usize) -> Reserved {
+        let made = match self {
+            Self::Dedicated => ExecBuffer::reserve(capacity),
+            Self::Pool(pool) => pool.reserve(capacity),
+        };
+        made.expect("this system allows executable memory")
     }
 
     fn reserve(&self, capacity: usize, fill: impl FnOnce(usize, &mut [u8]) -> usize) -> Result<ExecBuffer, Error> {
@@ -122,6 +130,7 @@ mod assemble;
 mod errors;
 mod fork;
 mod publish;
+mod reserve;
 mod rewrite;
 mod threads;
 
@@ -129,4 +138,5 @@ mod threads;
 type Tests = &'static [(&'static str, fn(&Maker))];
 
 /// All tests, by file.
-pub const ALL: &[Tests] = &[publish::ALL, assemble::ALL, rewrite::ALL, errors::ALL, threads::ALL, fork::ALL];
+pub const ALL: &[Tests] =
+    &[publish::ALL, assemble::ALL, reserve::ALL, rewrite::ALL, errors::ALL, threads::ALL, fork::ALL];
