@@ -77,7 +77,8 @@
 //!
 //! # Code that knows its address
 //!
-//! [`ExecPool::assemble`] and [`ExecBuffer::assemble`] tell an assembler the address before it produces the code.
+//! [`ExecPool::assemble`] and [`ExecBuffer::assemble`] tell an assembler the address before it produces the code. Functions
+//! that call each other need all addresses first: see [`Reserved`].
 //!
 //! ```
 //! # #[cfg(target_arch = "x86_64")] {

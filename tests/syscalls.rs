@@ -54,7 +54,7 @@ fn large_code_in_a_pool_makes_the_same_system_calls_as_outside() {
 }
 
 fn no_call_requests_writable_and_executable_memory() {
-    for what in ["new", "rewrite", "build", "pool"] {
+    for what in ["new", "rewrite", "assemble", "pool"] {
         for backend in ["", "memfd ", "alias "] {
             for line in trace(&format!("{backend}{what} 10")).lines() {
                 assert!(!(line.contains("PROT_WRITE") && line.contains("PROT_EXEC")), "{line}");

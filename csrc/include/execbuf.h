@@ -10,7 +10,7 @@
  *
  * Errors: functions that can fail return EXECBUF_OK (0) or a negative execbuf_status. On failure nothing has
  * changed: no new mapping remains, output handles are zeroed, input handles are untouched, and existing code
- * still runs. EXECBUF_E_LOST is the only exception; see there.
+ * still runs. There are two exceptions: EXECBUF_E_LOST and execbuf_rewrite_batch; see there.
  *
  * Error reports: `error` may be NULL. If it is not, every call fills it, including one that returns
  * EXECBUF_OK, which may leave `attempts` and `reserved` as they are. A failure fills all of it. The report
@@ -528,7 +528,7 @@ typedef struct execbuf_code {
  *          EXECBUF_E_VERSION    the info of a piece is not NULL;
  *          EXECBUF_E_STALE      a handle names no live buffer;
  *          EXECBUF_E_THUNK      a buffer is a thunk;
- *          EXECBUF_E_PUBLISHED  a buffer is already published, or was named before in the array;
+ *          EXECBUF_E_PUBLISHED  a buffer is already published, or is in the array twice;
  *          EXECBUF_E_CAPACITY   the length of a piece exceeds the capacity of its buffer;
  *          EXECBUF_E_FROZEN     as for execbuf_publish;
  *          EXECBUF_E_NO_MEMORY  no memory, address space, mappings or descriptors are left;

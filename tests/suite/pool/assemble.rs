@@ -19,6 +19,22 @@ suite! {
         assert_eq!((call(&outer), inner.len(), pool.stats().live()), (99, 51, 52));
     }
 
+    fn assembled_code_takes_no_more_memory_than_published_code() {
+        for length in [SHORTEST, 20, 100, 1000] {
+            let code = function(7, length);
+            let resident = |make: &dyn Fn(&ExecPool) -> ExecBuffer| {
+                let pool = pool();
+                let buffers: Vec<_> = (0..3000).map(|_| make(&pool)).collect();
+                assert_eq!(pool.stats().bytes(), buffers.len() * length);
+                pool.stats().resident()
+            };
+            let published = resident(&|pool| pool.publish(&code).unwrap());
+            let assembled = resident(&|pool| pool.assemble(|_| Ok::<_, Infallible>(&code)).unwrap());
+            // The first, too small reservations wait in quarantine for a barrier.
+            assert!(assembled <= published + published / 4 + (64 << 10), "{length}: {assembled}, {published}");
+        }
+    }
+
     fn failed_assembly_leaves_no_code_in_the_pool() {
         let pool = pool();
         let kept = publish(&pool, 3);
