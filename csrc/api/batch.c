@@ -96,17 +96,18 @@ static execbuf_status check_buffers(const execbuf *buffers, const execbuf_code *
 static execbuf_status fill_slots_of(const execbuf *buffers, const execbuf_code *codes, size_t count,
                                     execbuf_error *error) {
     xb_slot_cursor cursor = batch_start;
-    execbuf_status status = EXECBUF_OK;
-    for (size_t i = 0; i < count && status == EXECBUF_OK; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (xb_api_is_slot(&buffers[i])) {
-            status = xb_slot_fill(&cursor, &buffers[i], codes[i].bytes, codes[i].length, error);
+            execbuf_status status =
+                xb_slot_fill(&cursor, &buffers[i], codes[i].bytes, codes[i].length, error);
             if (status != EXECBUF_OK) {
-                (void)failed_at(status, i, error);
+                xb_slot_leave(&cursor);
+                return failed_at(status, i, error);
             }
         }
     }
     xb_slot_leave(&cursor);
-    return status;
+    return EXECBUF_OK;
 }
 
 /* Fills all dedicated mappings. */

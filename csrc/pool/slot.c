@@ -35,7 +35,7 @@ void xb_slot_leave(xb_slot_cursor *cursor) {
  * Returns: false if the handle is stale. */
 static bool find_and_lock(xb_slot_cursor *cursor, const execbuf *buffer, xb_slot_ref *ref) {
     xb_arena *arena = xb_registry_find(buffer);
-    if (arena != cursor->arena || has_rest(cursor)) {
+    if (arena != cursor->arena) {
         xb_slot_leave(cursor);
     }
     if (arena == NULL) {
@@ -87,6 +87,14 @@ static execbuf_status report_frozen(execbuf_error *error, xb_result refused) {
                              : xb_error_set(error, EXECBUF_E_FROZEN, "buffer", 0);
 }
 
+/* As find_and_lock, for a function that may copy the region. What an earlier copy has left is freed first. */
+static bool find_to_own(xb_slot_cursor *cursor, const execbuf *buffer, xb_slot_ref *ref) {
+    if (has_rest(cursor)) {
+        xb_slot_leave(cursor);
+    }
+    return find_and_lock(cursor, buffer, ref);
+}
+
 /* Whether a reserved slot can be filled: its region is this process's own now; or at least no other process
  * can write to it, and the others do not read a slot that is reserved. */
 static bool can_fill(const xb_slot_ref *ref, xb_own_rest *rest, xb_result *result) {
@@ -98,7 +106,7 @@ execbuf_status xb_slot_fill(xb_slot_cursor *cursor, const execbuf *buffer, const
                             execbuf_error *error) {
     xb_slot_ref ref;
     xb_result result;
-    if (!find_and_lock(cursor, buffer, &ref)) {
+    if (!find_to_own(cursor, buffer, &ref)) {
         return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
     if (ref.region->is_lost) {
@@ -173,7 +181,7 @@ static void overwrite(const xb_region *region, const uint8_t *rx, const void *co
 execbuf_status xb_slot_change(xb_slot_cursor *cursor, const execbuf *buffer, size_t offset, const void *code,
                               size_t length, execbuf_error *error) {
     xb_slot_ref ref;
-    if (!find_and_lock(cursor, buffer, &ref)) {
+    if (!find_to_own(cursor, buffer, &ref)) {
         return xb_error_set(error, EXECBUF_E_STALE, "buffer", 0);
     }
     if (ref.region->is_lost) {
