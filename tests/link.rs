@@ -101,7 +101,7 @@ fn functions_in_several_pools_and_outside_of_pools_are_linked_together() {
 #[test]
 fn reservations_outlive_their_pool() {
     let pool = ExecPool::new().unwrap();
-    let reserved = pool.reserve_batch(&[40; COUNT as usize]).unwrap();
+    let reserved = pool.reserve_batch(&vec![40; COUNT as usize]).unwrap();
     drop(pool);
     check(&Reserved::publish_all(link(reserved)).unwrap());
 }
