@@ -644,7 +644,7 @@ unsafe extern "C" {
           EXECBUF_E_VERSION    the info of a piece is not NULL;
           EXECBUF_E_STALE      a handle names no live buffer;
           EXECBUF_E_THUNK      a buffer is a thunk;
-          EXECBUF_E_PUBLISHED  a buffer is already published, or was named before in the array;
+          EXECBUF_E_PUBLISHED  a buffer is already published, or is in the array twice;
           EXECBUF_E_CAPACITY   the length of a piece exceeds the capacity of its buffer;
           EXECBUF_E_FROZEN     as for execbuf_publish;
           EXECBUF_E_NO_MEMORY  no memory, address space, mappings or descriptors are left;
