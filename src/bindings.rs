@@ -35,6 +35,7 @@ impl execbuf_status {
     pub const EXECBUF_E_TOO_MANY_POOLS: execbuf_status = execbuf_status(-22);
     pub const EXECBUF_E_NOT_FOUND: execbuf_status = execbuf_status(-23);
     pub const EXECBUF_E_BACKENDS: execbuf_status = execbuf_status(-24);
+    pub const EXECBUF_E_NOT_INHERITED: execbuf_status = execbuf_status(-25);
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
@@ -266,6 +267,25 @@ pub struct execbuf_pool_options {
     /** 1: a protection key guards the writable mappings of the pool (see "Protection keys" above). 0: none
  does.*/
     pub protection_key: u32,
+    /** 1: the children of a fork do not get the code of the pool. None of its mappings exists in them: a child
+ can neither read nor call what was published before the fork. Its handles of that code can only be
+ freed, which touches no code; publishing in a reserved one and rewriting return
+ EXECBUF_E_NOT_INHERITED. What the child publishes in the pool is its own. The parent goes on as if
+ there had been no fork. The child of a raw clone (see above) does not get the code either.
+
+ The addresses stay taken in the child until the old buffers are freed, so no other code comes to be
+ there by chance. The old buffers count in its statistics until then. Thunks that are freed in the child
+ leave some memory behind.
+
+ Large code of such a pool needs EXECBUF_BACKEND_FLIP (on macOS on arm64 EXECBUF_BACKEND_MAP_JIT): if it
+ is excluded, the status is EXECBUF_E_DENIED with the culprit "not_inherited". This uses
+ madvise(MADV_DONTFORK) or minherit(2); where neither exists, no such pool can be made. On Windows,
+ which has no fork, the option has no effect.
+
+ 0: children get the code.*/
+    pub not_inherited: u32,
+    /// For later versions; 0.
+    pub reserved: u32,
 }
 /// What to reserve.
 #[repr(C)]
@@ -616,6 +636,8 @@ unsafe extern "C" {
           EXECBUF_E_EMPTY      length is 0;
           EXECBUF_E_STALE      buffer names no live buffer;
           EXECBUF_E_THUNK      the buffer is a thunk;
+          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
+                               not_inherited;
           EXECBUF_E_PUBLISHED  the buffer is already published;
           EXECBUF_E_CAPACITY   length exceeds the reserved capacity;
           EXECBUF_E_FROZEN     the buffer lies in a region of a pool, a parent of this process reserved it,
@@ -674,6 +696,8 @@ unsafe extern "C" {
           EXECBUF_E_EMPTY          length is 0;
           EXECBUF_E_STALE          buffer names no live buffer;
           EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
+          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
+                                   not_inherited;
           EXECBUF_E_THUNK          the buffer is a thunk;
           EXECBUF_E_OUT_OF_BOUNDS  offset + length exceeds the buffer's length;
           EXECBUF_E_FROZEN         the buffer lies in a region of a pool that another process shares since
@@ -776,15 +800,17 @@ unsafe extern "C" {
 
  Returns: EXECBUF_OK                   the pool is made;
           EXECBUF_E_NULL               out is NULL, or the placement has a distance without near_to;
-          EXECBUF_E_VERSION            options has a wrong size or unknown members, or protection_key is not
- 0 or 1; EXECBUF_E_TOO_FAR            no address satisfies all conditions of the placement;
+          EXECBUF_E_VERSION            options has a wrong size or unknown members, or protection_key or
+                                       not_inherited is not 0 or 1, or reserved is not 0;
+          EXECBUF_E_TOO_FAR            no address satisfies all conditions of the placement;
           EXECBUF_E_BACKENDS           the set of backends has an unknown one or none that may be used here;
                                        or the choice for the process is wrong (see execbuf_set_backends);
           EXECBUF_E_TOO_LARGE          the name is longer than EXECBUF_POOL_NAME_MAX;
           EXECBUF_E_NO_MEMORY          no memory is left;
           EXECBUF_E_DENIED             the system refused to register fork handlers;
           EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
-          EXECBUF_E_UNSUPPORTED        the platform is not supported; or protection_key is 1, and there is
+          EXECBUF_E_UNSUPPORTED        the platform is not supported; or not_inherited is 1, and the system
+                                       cannot do that; or protection_key is 1, and there is
                                        no key. The culprit is then pkey_alloc or protection_key. pkey_alloc
                                        fails with ENOSPC if the processor has no keys or all are in use.
  Out:     out      the pool, NULL on failure; free it with execbuf_pool_free

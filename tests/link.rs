@@ -75,11 +75,11 @@ fn thousands_of_mutually_recursive_functions_are_linked_in_a_loop() {
     let length = emit(0, 0).len();
     let reserved = pool.reserve_batch(&vec![length; COUNT as usize]).unwrap();
     let bytes = length * COUNT as usize;
-    assert_eq!((pool.stats().live(), pool.stats().bytes()), (COUNT as usize, bytes));
+    assert_eq!((pool.stats().live(), pool.code_bytes()), (COUNT as usize, bytes));
     let resident = pool.stats().resident();
     let buffers = Reserved::publish_all(link(reserved)).unwrap();
     // Nothing is charged later: the memory came with the reservations.
-    assert_eq!((pool.stats().bytes(), pool.stats().resident()), (bytes, resident));
+    assert_eq!((pool.code_bytes(), pool.stats().resident()), (bytes, resident));
     check(&buffers);
     drop(pool); // the functions outlive it
     check(&buffers);

@@ -42,9 +42,9 @@ impl ExecPool {
     ///
     /// let pool = ExecPool::new()?;
     /// let reserved = pool.reserve_batch(&[16, 5000])?;
-    /// assert_eq!((reserved[1].capacity(), pool.stats().bytes()), (5000, 5016));
+    /// assert_eq!((reserved[1].capacity(), pool.code_bytes()), (5000, 5016));
     /// let buffers = Reserved::publish_all(reserved.into_iter().map(|place| (place, [0xc3])).collect())?; // x86: ret
-    /// assert_eq!((buffers.len(), pool.stats().bytes()), (2, 2));
+    /// assert_eq!((buffers.len(), pool.code_bytes()), (2, 2));
     /// # Ok::<(), execbuf::Error>(())
     /// ```
     #[doc(alias = "execbuf_pool_reserve_batch")]

@@ -6,7 +6,6 @@
 #include "meet.h"
 #include "pool_threads.h"
 
-#include <signal.h>
 #include <sys/mman.h>
 
 static execbuf_pool *shared;
@@ -273,81 +272,6 @@ static void a_race_of_two_frees_frees_once(void) {
     check_empty(shared);
 }
 
-/* ---- A thread frees what the owner is changing ---- */
-
-enum { CHANGE_SIZE = 8 };
-static uint8_t *new_bytes; /* in a page that cannot be read at first */
-static atomic_bool may_free;
-static atomic_bool is_freed;
-
-static void *free_when_it_may(void *copy) {
-    while (!atomic_load(&may_free)) {
-        (void)sched_yield();
-    }
-    of_other = execbuf_free((execbuf *)copy);
-    atomic_store(&is_freed, true);
-    return NULL;
-}
-
-/* The owner, in the middle of its call, reads the new bytes. The other thread frees the buffer now, or asks
- * the owner for the lock, and waits. */
-static void on_read(int number) {
-    (void)number;
-    atomic_store(&may_free, true);
-    while (!atomic_load(&is_freed) && __atomic_load_n(&shared->arenas->lock.asked, __ATOMIC_ACQUIRE) == 0) {
-        (void)sched_yield();
-    }
-    CHECK(mprotect(new_bytes, CHANGE_SIZE, PROT_READ) == 0);
-}
-
-/* Changes the contested buffer. Checks that its slot has no new bytes when both calls have returned. */
-static void change_while_another_thread_frees(execbuf_status (*change)(void)) {
-    pthread_t other;
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_read;
-    new_bytes = (uint8_t *)mmap(NULL, CHANGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
-    CHECK(new_bytes != MAP_FAILED);
-    memset(new_bytes, 0x5a, CHANGE_SIZE);
-    atomic_store(&may_free, false);
-    atomic_store(&is_freed, false);
-    execbuf stays = publish(shared, 1); /* the region stays with it */
-    execbuf copy = contested;
-    CHECK(pthread_create(&other, NULL, free_when_it_may, &copy) == 0);
-    CHECK(sigaction(SIGSEGV, &action, NULL) == 0 && sigaction(SIGBUS, &action, NULL) == 0);
-    CHECK(mprotect(new_bytes, CHANGE_SIZE, PROT_NONE) == 0);
-    CHECK(change() == EXECBUF_OK);
-    (void)signal(SIGSEGV, SIG_DFL);
-    (void)signal(SIGBUS, SIG_DFL);
-    CHECK(pthread_join(other, NULL) == 0 && of_other == EXECBUF_OK);
-    CHECK(memcmp(contested.entry, new_bytes, CHANGE_SIZE) != 0);
-    CHECK(munmap(new_bytes, CHANGE_SIZE) == 0);
-    release(&stays);
-}
-
-static execbuf_status rewrite_contested(void) {
-    return execbuf_rewrite(&contested, 0, new_bytes, CHANGE_SIZE, NULL);
-}
-
-static execbuf_status publish_contested(void) {
-    return execbuf_publish(&contested, new_bytes, CHANGE_SIZE, NULL);
-}
-
-static void a_buffer_that_is_freed_while_its_owner_changes_it_becomes_traps(void) {
-    const uint8_t old_bytes[CHANGE_SIZE] = {0};
-    shared = new_pool();
-    CHECK(execbuf_pool_publish(shared, &contested, old_bytes, CHANGE_SIZE, NULL) == EXECBUF_OK);
-    if (has_arenas() && stats_of(shared).regions != 0) {
-        change_while_another_thread_frees(rewrite_contested);
-        CHECK(execbuf_pool_reserve(shared, &contested, CHANGE_SIZE, NULL) == EXECBUF_OK);
-        change_while_another_thread_frees(publish_contested);
-    } else {
-        (void)fprintf(stderr, "SKIP: a free during a rewrite: the pool has no arenas, or no regions\n");
-        release(&contested);
-    }
-    check_empty(shared);
-}
-
 /* ---- The end of an arena ---- */
 
 static void *free_kept(void *unused) {
@@ -425,7 +349,6 @@ int main(void) {
     RUN(one_guest_reclaims_each_mebibyte);
     RUN(what_another_thread_frees_is_used_again);
     RUN(a_race_of_two_frees_frees_once);
-    RUN(a_buffer_that_is_freed_while_its_owner_changes_it_becomes_traps);
     RUN(an_arena_ends_once);
     RUN(a_stale_handle_is_refused_while_its_arena_ends_and_begins_again);
     (void)printf("ok\n");

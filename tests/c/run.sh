@@ -134,6 +134,7 @@ if [ -z "$suffix" ]; then
     list="program random plain random.c -D_GNU_SOURCE
 program random-unix unix random.c -D_GNU_SOURCE
 program arena-numbers plain arena_numbers.c -D_GNU_SOURCE
+program change-and-free plain change_and_free.c -D_GNU_SOURCE
 program arenas plain arenas.c -D_GNU_SOURCE
 program arenas-unix unix arenas.c -D_GNU_SOURCE
 program pool-threads plain pool_threads.c -D_GNU_SOURCE

@@ -49,7 +49,7 @@ suite! {
         assert_eq!(after.executable_bytes, before.executable_bytes);
         assert!(after.bytes < before.bytes + (24 << 20), "{before:?}, {after:?}");
         if let Maker::Pool(pool) = m {
-            assert_eq!((pool.stats().live(), pool.stats().bytes()), (1, kept.len()));
+            assert_eq!((pool.stats().live(), pool.code_bytes()), (1, kept.len()));
         }
         assert_eq!(call(&kept), 3);
     }

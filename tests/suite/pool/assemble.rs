@@ -25,7 +25,7 @@ suite! {
             let resident = |make: &dyn Fn(&ExecPool) -> ExecBuffer| {
                 let pool = pool();
                 let buffers: Vec<_> = (0..3000).map(|_| make(&pool)).collect();
-                assert_eq!(pool.stats().bytes(), buffers.len() * length);
+                assert_eq!(pool.code_bytes(), buffers.len() * length);
                 pool.stats().resident()
             };
             let published = resident(&|pool| pool.publish(&code).unwrap());
