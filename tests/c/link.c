@@ -56,7 +56,7 @@ static void reserve_many(many *all) {
 }
 
 static size_t bytes_of(const many *all) {
-    return stats_of(all->pool).bytes + stats_of(all->other).bytes;
+    return execbuf_pool_code_bytes(all->pool) + execbuf_pool_code_bytes(all->other);
 }
 
 static void check_reserved(const many *all, size_t bytes) {
@@ -83,7 +83,7 @@ static void free_many(many *all) {
     for (size_t i = 0; i < COUNT; i++) {
         release(&all->buffers[i]);
     }
-    CHECK(stats_of(all->pool).live == 0 && stats_of(all->pool).bytes == 0);
+    CHECK(stats_of(all->pool).live == 0 && execbuf_pool_code_bytes(all->pool) == 0);
     execbuf_pool_free(all->pool);
     execbuf_pool_free(all->other);
 }

@@ -12,6 +12,8 @@ int main(void) {
 #else
 
 #include <pthread.h>
+#include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -259,9 +261,30 @@ static int has_option(void) {
     return status == EXECBUF_OK;
 }
 
+/* Whether the system does what it says: qemu-user accepts MADV_DONTFORK, and ignores it. To be called before
+ * there is a pool: later, a child may map something at the same address. */
+static bool keeps_from_children(void) {
+#if defined(MADV_DONTFORK)
+    int status;
+    void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANON, -1, 0);
+    CHECK(page != MAP_FAILED);
+    bool keeps = madvise(page, 4096, MADV_DONTFORK) == 0;
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(can_read(page));
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+    CHECK(munmap(page, 4096) == 0);
+    return keeps && WEXITSTATUS(status) == 0;
+#else
+    return true;
+#endif
+}
+
 int main(void) {
+    bool keeps = keeps_from_children();
     RUN(the_option_is_0_or_1);
-    if (!has_option()) {
+    if (!has_option() || !keeps) {
         puts("SKIP: this system cannot keep memory from children");
         return 0;
     }

@@ -3,6 +3,7 @@
 #define OWN_H
 
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
