@@ -261,7 +261,8 @@ static void ask(world *world) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const execbuf_pool_options near_here = {sizeof near_here, {&near_here, 0, 0, 0}, 0, "near", 0, 0};
+    static const execbuf_pool_options near_here = {
+        sizeof near_here, {&near_here, 0, 0, 0}, 0, "near", 0, 0, 0, 0};
     static world world;
     memset(&world, 0, sizeof world);
     world.from.data = data;
