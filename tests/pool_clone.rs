@@ -133,7 +133,9 @@ fn every_operation_can_be_the_first_in_the_child_of_a_raw_clone() {
 fn children_do_not_get_the_code_of_a_pool_that_is_not_inherited() {
     let _alone = alone();
     let secret = ExecPool::builder().not_inherited(true).build().unwrap();
-    for is_raw in [false, true] {
+    // qemu-user ignores MADV_WIPEONFORK, so it does not know the child of a raw clone.
+    let kinds: &[bool] = if is_cross() { &[false] } else { &[false, true] };
+    for &is_raw in kinds {
         let mut old = secret.publish(&returning(5)).unwrap();
         let run = || {
             let error = old.rewrite(0, &returning(9)).unwrap_err();

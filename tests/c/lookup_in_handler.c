@@ -1,7 +1,9 @@
 /* execbuf_find and execbuf_pool_lookup may be called in a signal handler that interrupted any function of
  * execbuf, also while other threads publish and free. */
 
+#if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE
+#endif
 
 #include "check.h"
 
