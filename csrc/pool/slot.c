@@ -147,7 +147,8 @@ bool xb_slot_mark(xb_slot_cursor *cursor, execbuf *buffer, size_t length) {
     return true;
 }
 
-/* Nobody else changes the slot until it is marked, because the arena stays locked. */
+/* No other thread publishes in the slot before it is marked, because the arena stays locked. A guest may free
+ * it; then it is not marked, as if it had been freed just afterwards. */
 execbuf_status xb_slot_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
     xb_slot_cursor cursor = {NULL, false, {NULL, NULL, 0}};
     execbuf_status status = xb_slot_fill(&cursor, buffer, code, length, error);

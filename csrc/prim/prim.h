@@ -374,7 +374,7 @@ void xb_prim_clone_noticed(void);
 
 /* Reads the fork mark. If it is 0, runs the hook in_clone and sets the mark up again. If several threads
  * notice at once, one does so while the others wait. To be called, without any lock, before anything is used
- * that a fork freezes. */
+ * that a fork shares. */
 static inline void xb_prim_check_fork(void) {
     if (xb_prim_is_clone()) {
         xb_prim_clone_noticed();
