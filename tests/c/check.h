@@ -148,6 +148,19 @@ static inline int is_zero(const execbuf *buffer) {
 #define COPIES_REGIONS 0
 #endif
 
+/* Whether the allocator is that of AddressSanitizer, which wants much address space. In older ones, it stays
+ * locked in the child of a fork if another thread was using it. */
+static inline int under_address_sanitizer(void) {
+#if defined(__SANITIZE_ADDRESS__)
+    return 1;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+    return 1;
+#endif
+#endif
+    return 0;
+}
+
 static inline int under_valgrind(void) {
     const char *preloaded = getenv("LD_PRELOAD");
     return preloaded != NULL && strstr(preloaded, "vgpreload") != NULL;

@@ -208,14 +208,11 @@ static void *publish_much(void *argument) {
 /* The number of mappings of the pool's regions, by their name. */
 static int count_named(void) {
     int count = 0;
-    char line[512];
-    FILE *list = fopen("/proc/self/maps", "r");
-    while (list != NULL && fgets(line, sizeof line, list) != NULL) {
-        count += strstr(line, "kept-to-one") != NULL;
+#if defined(__linux__)
+    for (const char *at = read_maps(); (at = strstr(at, "kept-to-one")) != NULL; at++) {
+        count++;
     }
-    if (list != NULL) {
-        (void)fclose(list);
-    }
+#endif
     return count;
 }
 

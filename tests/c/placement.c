@@ -281,17 +281,6 @@ static void publish_in_two_mebibytes(void) {
     CHECK(stats_of(pool).dedicated == 0);
 }
 
-static int under_address_sanitizer(void) {
-#if defined(__SANITIZE_ADDRESS__)
-    return 1;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-    return 1;
-#endif
-#endif
-    return 0;
-}
-
 static void thousands_of_functions_fit_into_little_address_space(void) {
     if (some(1, 0) == 0 || hides_maps() || under_address_sanitizer()) {
         (void)fprintf(stderr, "SKIP: little address space: tools need more\n");

@@ -77,20 +77,8 @@ static void *publish_until_stopped(void *argument) {
     return NULL;
 }
 
-/* Whether a child can allocate memory. In older AddressSanitizers, the allocator stays locked in the child if
- * another thread was using it. */
-static int allocates_after_fork(void) {
-#if defined(__SANITIZE_ADDRESS__)
-    return 0;
-#elif defined(__has_feature)
-    return !__has_feature(address_sanitizer);
-#else
-    return 1;
-#endif
-}
-
 static void forks_succeed_while_other_threads_publish(void) {
-    if (!allocates_after_fork()) {
+    if (under_address_sanitizer()) {
         (void)printf(
             "SKIP: forks while other threads publish: the sanitizer's allocator does not support them\n");
         return;
