@@ -38,14 +38,37 @@ typedef struct batch_place {
     size_t index;
 } batch_place;
 
-/* For qsort: by address, then by index. */
-static int compare_places(const void *one, const void *other) {
-    const batch_place *a = (const batch_place *)one;
-    const batch_place *b = (const batch_place *)other;
-    if (a->entry != b->entry) {
-        return a->entry < b->entry ? -1 : 1;
+/* The order of places: by address, then by index. */
+static bool is_before(batch_place one, batch_place other) {
+    return one.entry != other.entry ? one.entry < other.entry : one.index < other.index;
+}
+
+/* Moves a place down in a heap, in which each place at i is not before those at 2i+1 and 2i+2. */
+static void sift_down(batch_place *heap, size_t count, size_t at) {
+    batch_place moved = heap[at];
+    for (size_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && is_before(heap[child], heap[child + 1])) {
+            child++;
+        }
+        if (!is_before(moved, heap[child])) {
+            break;
+        }
+        heap[at] = heap[child];
     }
-    return a->index < b->index ? -1 : a->index > b->index;
+    heap[at] = moved;
+}
+
+/* Heapsort. glibc's qsort before version 2.37 makes a system call that execbuf.h does not list: sysinfo. */
+static void sort_places(batch_place *places, size_t count) {
+    for (size_t at = count / 2; at-- > 0;) {
+        sift_down(places, count, at);
+    }
+    for (size_t left = count; left-- > 1;) {
+        batch_place last = places[0];
+        places[0] = places[left];
+        places[left] = last;
+        sift_down(places, left, 0);
+    }
 }
 
 /* Checks that no buffer is in the array twice: both would pass the other checks, as neither is published yet.
@@ -60,7 +83,7 @@ static execbuf_status check_places(const execbuf *buffers, size_t count, execbuf
         places[i].entry = (uintptr_t)buffers[i].entry;
         places[i].index = i;
     }
-    qsort(places, count, sizeof *places, compare_places);
+    sort_places(places, count);
     execbuf_status status = EXECBUF_OK;
     for (size_t i = 1; i < count && status == EXECBUF_OK; i++) {
         if (places[i].entry == places[i - 1].entry) {

@@ -134,7 +134,7 @@ static bool is_kept_from_children(const xb_arena *arena) {
 
 /* What a child does that did not get the memory: regions stay as shared ones that nobody can own, so that old
  * handles can be freed. Code that is published from now on goes to new regions, and new thunks get new
- * adapters. */
+ * adapters. The book-keeping of the old adapters stays for ever: the unwinder may refer to it. */
 static void lose_arena(xb_arena *arena) {
     share_arena(arena, XB_NO_FAMILY);
     for (xb_region *region = arena->regions; region != NULL; region = region->next) {

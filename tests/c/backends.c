@@ -64,20 +64,16 @@ static void a_wrong_variable_is_an_error_until_the_choice_is_made(void) {
 /* Whether the list of mappings says that the buffer's memory has this name. */
 static bool is_named(const execbuf *checked, const char *name) {
     bool found = false;
-    char line[512];
-    FILE *file = fopen("/proc/self/maps", "r");
-    CHECK(file != NULL);
-    while (fgets(line, sizeof line, file) != NULL) {
+    for (const char *line = read_maps(); *line != '\0'; line = strchr(line, '\n') + 1) {
         char *end;
         uintptr_t start = (uintptr_t)strtoull(line, &end, 16);
         uintptr_t after = (uintptr_t)strtoull(end + 1, NULL, 16);
         uintptr_t entry = (uintptr_t)checked->entry;
         if (start <= entry && entry < after) {
-            const char *path = strchr(line, '/');
+            const char *path = (const char *)memchr(line, '/', strcspn(line, "\n"));
             found = name == NULL ? path == NULL : path != NULL && strncmp(path, name, strlen(name)) == 0;
         }
     }
-    (void)fclose(file);
     return found;
 }
 

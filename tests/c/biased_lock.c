@@ -81,6 +81,12 @@ static void a_biased_lock_excludes_owner_and_visitors(void) {
 }
 
 #if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
+#if __has_include(<linux/filter.h>)
+#define HAS_FILTERS 1
+#endif
+#endif
+
+#if defined(HAS_FILTERS)
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -160,8 +166,10 @@ int main(void) {
     (void)alarm(seconds(120));
     look_at_speed();
     RUN(a_biased_lock_excludes_owner_and_visitors);
-#if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
+#if defined(HAS_FILTERS)
     RUN(a_visit_without_membarrier_outlasts_signals);
+#else
+    (void)fprintf(stderr, "SKIP: a visit without membarrier: no seccomp filters\n");
 #endif
     (void)printf("ok\n");
     return 0;

@@ -161,6 +161,18 @@ static inline int under_address_sanitizer(void) {
     return 0;
 }
 
+/* ThreadSanitizer maps memory at any time. */
+static inline int under_thread_sanitizer(void) {
+#if defined(__SANITIZE_THREAD__)
+    return 1;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    return 1;
+#endif
+#endif
+    return 0;
+}
+
 static inline int under_valgrind(void) {
     const char *preloaded = getenv("LD_PRELOAD");
     return preloaded != NULL && strstr(preloaded, "vgpreload") != NULL;
@@ -172,16 +184,9 @@ typedef struct maps {
     size_t bytes;
 } maps;
 
-/* Whether the mappings have not changed. Always true under ThreadSanitizer, which maps memory at any time. */
+/* Whether the mappings have not changed. Always true under ThreadSanitizer. */
 static inline int same(maps one, maps other) {
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    (void)one;
-    (void)other;
-    return 1;
-#endif
-#endif
-    return one.count == other.count && one.bytes == other.bytes;
+    return under_thread_sanitizer() || (one.count == other.count && one.bytes == other.bytes);
 }
 
 /* look counts the mappings of this process, and checks that none is writable and executable. */
@@ -244,14 +249,7 @@ static inline size_t count_mappings(const char *letters) {
 
 /* Whether the mappings of valgrind or ThreadSanitizer hide those of execbuf: they change with each region. */
 static inline int hides_maps(void) {
-#if defined(__SANITIZE_THREAD__)
-    return 1;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    return 1;
-#endif
-#endif
-    return under_valgrind();
+    return under_thread_sanitizer() || under_valgrind();
 }
 
 static inline maps look(void) {

@@ -241,7 +241,7 @@ static void on_read(int number, siginfo_t *info, void *context) {
     (void)number;
     (void)context;
     char byte = 'x';
-    bool done = info->si_addr == source && write(to_other[1], &byte, 1) == 1 &&
+    bool done = ((uintptr_t)info->si_addr ^ (uintptr_t)source) < 4096 && write(to_other[1], &byte, 1) == 1 &&
                 read(from_other[0], &byte, 1) == 1 && mprotect(source, 4096, PROT_READ | PROT_WRITE) == 0;
     handled = done ? handled + 1 : -100;
     rights_in_handler = read_rights();

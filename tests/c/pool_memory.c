@@ -167,13 +167,8 @@ static void an_unreachable_near_to_is_reported(void) {
 #if defined(_WIN32)
     return; /* Wine 8 maps pages at addresses that no processor supports */
 #endif
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    return; /* it replaces such an address by 0, where the kernel maps pages */
-#endif
-#endif
-    if (sizeof(void *) < 8) {
-        return;
+    if (sizeof(void *) < 8 || under_thread_sanitizer()) {
+        return; /* ThreadSanitizer replaces such an address by 0, where the kernel maps pages */
     }
     maps before = look_at_code();
     const void *nowhere = (const void *)((UINTPTR_MAX >> 1) + ((uintptr_t)1 << 40)); /* NOLINT */
