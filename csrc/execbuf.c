@@ -36,6 +36,7 @@
 #include "pool/registry.c"
 #include "pool/sizes.c"
 #include "pool/slot.c"
+#include "pool/free.c"
 #include "pool/span.c"
 
 #include "call/parse.c"
@@ -44,9 +45,15 @@
 #include "call/x86_64.c"
 
 #include "debug/announce.c"
+#include "debug/canned.c"
+#include "debug/cursor.c"
+#include "debug/description.c"
 #include "debug/dwarf.c"
+#include "debug/eh_frame.c"
 #include "debug/elf.c"
 #include "debug/gdb_jit.c"
+#include "debug/group.c"
+#include "debug/rules.c"
 #include "debug/section.c"
 #include "debug/xdata.c"
 
@@ -59,6 +66,7 @@
 #include "api/backends.c"
 #include "api/batch.c"
 #include "api/buffer.c"
+#include "api/describe.c"
 #include "api/error.c"
 #include "api/placement.c"
 #include "api/pool.c"

@@ -171,7 +171,8 @@ mod sealed {
 /// result. On 32-bit Windows, `extern "system"` is missing, because it has no [`Abi`] there. The compiler emits each
 /// call in the convention of the type, so Rust can call code of both conventions on every x86-64 system.
 ///
-/// The `-unwind` variants of these ABIs (`"C-unwind"` and so on) also implement it. Outside of Windows, only the
+/// The `-unwind` variants of these ABIs (`"C-unwind"` and so on) also implement it. A panic passes through published code
+/// only if the code is [described](crate::Info); otherwise the panic aborts the process. Outside of Windows, only the
 /// `unsafe` types with `"win64-unwind"` do: no unwinder there restores `rdi`, `rsi` and `xmm6` to `xmm15`. A frame that
 /// makes such a call must therefore not catch a panic that passes through the call, nor drop values while it passes
 /// (rust-lang/rust#144371).

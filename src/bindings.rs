@@ -7,6 +7,7 @@ pub const EXECBUF_VERSION_NUMBER: u32 = 1000;
 pub const EXECBUF_VERSION: &[u8; 6] = b"0.1.0\0";
 pub const EXECBUF_MAX_ATTEMPTS: u32 = 4;
 pub const EXECBUF_POOL_NAME_MAX: u32 = 63;
+pub const EXECBUF_NAME_MAX: u32 = 65535;
 pub const EXECBUF_MAX_FACTS: u32 = 24;
 pub const EXECBUF_MAX_ARGUMENTS: u32 = 127;
 impl execbuf_status {
@@ -36,6 +37,7 @@ impl execbuf_status {
     pub const EXECBUF_E_NOT_FOUND: execbuf_status = execbuf_status(-23);
     pub const EXECBUF_E_BACKENDS: execbuf_status = execbuf_status(-24);
     pub const EXECBUF_E_NOT_INHERITED: execbuf_status = execbuf_status(-25);
+    pub const EXECBUF_E_UNWIND: execbuf_status = execbuf_status(-26);
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
@@ -83,11 +85,12 @@ pub struct execbuf_error {
     pub status: execbuf_status,
     /// The system's error code, an errno value or that of GetLastError; 0 if there is none.
     pub os_error: i32,
-    /** The argument or the system call at fault, or what is wrong with a signature: a constant string or
- NULL.*/
+    /** The argument or the system call at fault, or what is wrong with a signature or an unwind table: a
+ constant string or NULL.*/
     pub culprit: *const ::core::ffi::c_char,
     /** EXECBUF_E_SYNTAX: the offset in the text. EXECBUF_E_TYPE: the number of the argument, from 1 on, or 0
- for the result. A failed batch: the index of the piece of code at fault. Otherwise 0.*/
+ for the result. A failed batch: the index of the piece of code at fault. EXECBUF_E_UNWIND, but of a
+ batch: the offset in the table. Otherwise 0.*/
     pub position: u32,
     /// The number of entries in attempts.
     pub attempt_count: u32,
@@ -144,12 +147,6 @@ pub struct execbuf_placement {
     /// Every byte of code lies at or below this address. 0: no limit.
     pub highest: usize,
 }
-/// A description of a piece of code, for later versions of the library.
-#[repr(C)]
-#[derive(Debug)]
-pub struct execbuf_info {
-    _unused: [u8; 0],
-}
 /// A piece of machine code.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -158,7 +155,7 @@ pub struct execbuf_code {
     pub bytes: *const ::core::ffi::c_void,
     /// Its length.
     pub length: usize,
-    /// Must be NULL.
+    /// What is known of it (see "Descriptions"); may be NULL.
     pub info: *const execbuf_info,
 }
 /// A change of a published buffer.
@@ -334,6 +331,75 @@ pub struct execbuf_pool_stats {
     /** Why that backend and none before it, or why no region could be made: the attempts that failed when a
  region was last requested.*/
     pub why: execbuf_error,
+}
+impl execbuf_unwind {
+    /// Not a kind.
+    pub const EXECBUF_UNWIND_INVALID: execbuf_unwind = execbuf_unwind(-1);
+    /// Nothing is known.
+    pub const EXECBUF_UNWIND_UNKNOWN: execbuf_unwind = execbuf_unwind(0);
+    /** A frame pointer that is kept in all of the code, on x86-64 and AArch64. The code begins with
+
+     push rbp; mov rbp, rsp                          perhaps after an endbr64
+     stp x29, x30, [sp, #-size]!; mov x29, sp        perhaps after a bti c
+
+ which is checked, and changes no other register that calls preserve. If it ends with pop rbp; ret or
+ leave; ret, or ldp x29, x30, [sp], #size; ret, then the place before that ret is described, too. At
+ other returns, only unwinders that interrupt the code there (profilers) are misled.*/
+    pub const EXECBUF_UNWIND_FRAME_POINTER: execbuf_unwind = execbuf_unwind(1);
+    /** No frame: the code never moves the stack pointer, and changes no register that calls preserve, nor on
+ AArch64 and RISC-V the register of the return address. So on these it makes no calls.*/
+    pub const EXECBUF_UNWIND_NO_FRAME: execbuf_unwind = execbuf_unwind(2);
+    /** A frame of a fixed size: the code subtracts frame_size from the stack pointer once, at its beginning,
+ and adds it once, at its end. It changes no register that calls preserve. On AArch64 and RISC-V the
+ return address stays in its register.*/
+    pub const EXECBUF_UNWIND_FIXED: execbuf_unwind = execbuf_unwind(3);
+    /// Tables in the format of .eh_frame, at table.
+    pub const EXECBUF_UNWIND_EH_FRAME: execbuf_unwind = execbuf_unwind(4);
+    /// An UNWIND_INFO structure of Windows, at table. Not supported yet.
+    pub const EXECBUF_UNWIND_UNWIND_INFO: execbuf_unwind = execbuf_unwind(5);
+}
+#[repr(transparent)]
+/** How unwinders get from a piece of code to its caller.
+
+ Without a description they stop at the code: a C++ exception or a panic that would pass through it ends the
+ program, and a backtrace ends there.*/
+#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+pub struct execbuf_unwind(pub ::core::ffi::c_int);
+/// A description of a piece of code, to be initialised with EXECBUF_INFO_INIT. Everything is copied.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_info {
+    /// The size of the struct.
+    pub size: usize,
+    /** The name of the function: any bytes. It is kept with the code; this version shows it to no tool. May be
+ NULL if name_length is 0.*/
+    pub name: *const ::core::ffi::c_char,
+    /// At most EXECBUF_NAME_MAX.
+    pub name_length: usize,
+    /// How to unwind. False information is undefined behaviour when something unwinds through the code.
+    pub unwind: execbuf_unwind,
+    /** EXECBUF_UNWIND_FIXED: the size of the frame, without the return address; a multiple of 8, at most 1
+ GiB.*/
+    pub frame_size: u32,
+    /// EXECBUF_UNWIND_FIXED: the length of the code up to the end of the instruction that subtracts.
+    pub prologue: u32,
+    /// EXECBUF_UNWIND_FIXED: the length of the code behind the instruction that adds.
+    pub epilogue: u32,
+    /** EXECBUF_UNWIND_EH_FRAME: the bytes of the table; may be NULL if table_length is 0, which describes
+ nothing. It may be at any address. All of it is checked, so that no unwinder reads anything malformed:
+
+ - It consists of CIEs (version 1 or 3) and FDEs (Linux Standard Base 5.0, 10.6), perhaps with a
+   terminator. The functions lie in the code, and do not overlap. Each CIE defines the CFA.
+ - Augmentations are those with the letters z, R, P and L. Addresses are numbers of 2, 4 or 8 bytes,
+   absolute, or relative to their own place in the caller's memory; those of personality routines and
+   LSDAs may be indirect.
+ - Alignment factors take one byte, and the instructions of a CIE at most 27.
+ - Code in a region of a pool that is not longer than 32 KiB: the table describes one function, whose
+   instructions take at most 32 bytes and a quarter of the size of the code; with an LSDA, it begins
+   where the code begins. A dedicated mapping (execbuf_reserve) may have any number of functions.*/
+    pub table: *const ::core::ffi::c_void,
+    /// In bytes, at most UINT32_MAX.
+    pub table_length: usize,
 }
 /// Whether a backend works.
 #[repr(C)]
@@ -663,7 +729,6 @@ unsafe extern "C" {
  Returns: EXECBUF_OK           all buffers are published;
           EXECBUF_E_NULL       buffers, codes or the bytes of a piece are NULL;
           EXECBUF_E_EMPTY      the length of a piece is 0;
-          EXECBUF_E_VERSION    the info of a piece is not NULL;
           EXECBUF_E_STALE      a handle names no live buffer;
           EXECBUF_E_THUNK      a buffer is a thunk;
           EXECBUF_E_PUBLISHED  a buffer is already published, or is in the array twice;
@@ -682,7 +747,7 @@ unsafe extern "C" {
         error: *mut execbuf_error,
     ) -> execbuf_status;
     /** Replaces a part of a published buffer's code. While it runs, no thread may run code of the buffer; and no
- return address into the replaced bytes may be on any stack.
+ return address into the replaced bytes may be on any stack. A description of the code ends.
 
  In a region of a pool, the new bytes are copied in place through the region's writable mapping. Otherwise,
  on Linux, new pages are completed elsewhere and take the place of the old ones by one mremap, which may
@@ -850,12 +915,12 @@ unsafe extern "C" {
         error: *mut execbuf_error,
     ) -> execbuf_status;
     /** Publishes several pieces of code: all of them or none. Where publishing requires a barrier (AArch64), one
- barrier serves all.
+ barrier serves all. Pieces with an info are described as by execbuf_describe, whose statuses may be
+ returned, too.
 
  Returns: EXECBUF_OK                   all pieces are published;
           EXECBUF_E_NULL               pool, out, codes or the bytes of a piece are NULL;
           EXECBUF_E_EMPTY              the length of a piece is 0;
-          EXECBUF_E_VERSION            the info of a piece is not NULL;
           EXECBUF_E_TOO_LARGE          the length of a piece exceeds PTRDIFF_MAX less some pages;
           EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
           EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
@@ -969,6 +1034,81 @@ unsafe extern "C" {
  Returns: the sum; 0 if pool is NULL.
  In:      pool  the pool; may be NULL*/
     pub fn execbuf_pool_code_bytes(pool: *const execbuf_pool) -> usize;
+    /** Describes a published buffer. A description that it has already is replaced. The description ends when the
+ code is rewritten or freed, by whichever thread: before its memory can be used again.
+
+ Unwinding: exceptions, panics, forced unwinding (pthread_cancel) and backtraces pass through the code. This
+ requires an unwinder that accepts code at run time (see execbuf_thunk_new, whose rules for unwinders hold
+ here, too), on a 64-bit system. If the program has none, as a static C program with musl, the description
+ is checked, and nobody reads it.
+
+ Cost: a span of memory of a pool (1 to 16 pages) gets a table with space for the descriptions of all of its
+ code. libgcc's unwinder before version 13 searches what is registered one by one, at each throw. So it gets
+ one registration for a region, and one for each described dedicated mapping. In a span with described code,
+ freeing takes a search in a hash table. Do not register tables of your own, by __register_frame, for code
+ of a pool that has described code: libgcc searches only one of two tables whose ranges overlap.
+
+ Thread safety: no thread may run the code during the call, or have a return address into it on its stack;
+ the call counts as one that changes the buffer.
+
+ fork: descriptions stay valid in both processes. If another thread was in the unwinder at that moment, the
+ child cannot unwind through what it describes.
+
+ Returns: EXECBUF_OK               the code is described;
+          EXECBUF_E_NULL           buffer or info is NULL, or name or table is NULL and its length is not 0;
+          EXECBUF_E_VERSION        info has a wrong size or an unknown value in unwind;
+          EXECBUF_E_TOO_LARGE      the name or the table is too long;
+          EXECBUF_E_STALE          buffer names no live buffer;
+          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
+          EXECBUF_E_THUNK          the buffer is a thunk;
+          EXECBUF_E_LOST           a rewrite failed, and the buffer can only be freed;
+          EXECBUF_E_UNWIND         the unwind information is malformed or does not fit the code. The culprit
+                                   says why, and position where in the table;
+          EXECBUF_E_UNSUPPORTED    this system does not unwind by this kind of information;
+          EXECBUF_E_NO_MEMORY      no memory is left;
+          EXECBUF_E_DENIED         the unwinder does not find the code after it was registered (a fault of
+                                   libgcc 13.0 to 14.2). The code then has no description, not even the one
+                                   that it had.
+ In/out:  buffer  the buffer; the handle itself does not change
+ In:      info    the description
+ Out:     error   the report; may be NULL*/
+    pub fn execbuf_describe(
+        buffer: *mut execbuf,
+        info: *const execbuf_info,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** As execbuf_publish, with a description. If either fails, the buffer is still reserved, and not described.
+
+ Returns: the statuses of execbuf_publish and execbuf_describe.
+ In/out:  buffer  the reserved buffer; its length is set
+ In:      code    the machine code; the caller may reuse the memory when the call returns
+          length  its length
+          info    the description; may be NULL
+ Out:     error   the report; may be NULL*/
+    pub fn execbuf_publish_with(
+        buffer: *mut execbuf,
+        code: *const ::core::ffi::c_void,
+        length: usize,
+        info: *const execbuf_info,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** As execbuf_pool_publish, with a description. If either fails, nothing is published.
+
+ Returns: the statuses of execbuf_pool_publish and execbuf_describe.
+ In:      pool    the pool
+ Out:     out     the new buffer, zeroed on failure; free it with execbuf_free
+ In:      code    the machine code; the caller may reuse the memory when the call returns
+          length  its length
+          info    the description; may be NULL
+ Out:     error   the report; may be NULL*/
+    pub fn execbuf_pool_publish_with(
+        pool: *mut execbuf_pool,
+        out: *mut execbuf,
+        code: *const ::core::ffi::c_void,
+        length: usize,
+        info: *const execbuf_info,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
     /** Tries each backend on a small piece of memory, and asks the system about its policies.
 
  Backends that the process may not use are not tried, and reported as "excluded: not among the chosen

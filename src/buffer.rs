@@ -8,6 +8,7 @@ use core::slice;
 
 use crate::error::{Error, check, check_batch};
 use crate::ffi;
+use crate::info::Info;
 
 /// One piece of published machine code, in a dedicated mapping or in an [`ExecPool`](crate::ExecPool).
 ///
@@ -120,7 +121,7 @@ impl ExecBuffer {
         ffi::execbuf { ..buffer.raw }
     }
 
-    /// Overwrites a part of the code, starting `offset` bytes after its first byte.
+    /// Overwrites a part of the code, starting `offset` bytes after its first byte. A description of the code ends.
     ///
     /// The method takes `&mut self`, so the borrow checker proves that no function of this buffer is in use.
     ///
@@ -214,6 +215,32 @@ impl ExecBuffer {
         }
         // SAFETY: The handles and the report are writable, and all code is readable. As for `rewrite`, nobody runs the code.
         check_batch(|error| unsafe { ffi::execbuf_rewrite_batch(raws.as_ptr(), count, error) })
+    }
+
+    /// Describes the code: how to unwind through it, so that panics, exceptions and backtraces pass. A description that
+    /// it has already is replaced. The description ends with a [`rewrite`](Self::rewrite), and when the buffer is dropped.
+    ///
+    /// # Errors
+    ///
+    /// - [`Unwind`](crate::ErrorKind::Unwind): the unwind information is malformed, or does not fit the code. Tables for
+    ///   code of at most 32 KiB in a pool describe one function; `csrc/include/execbuf.h` lists all conditions.
+    /// - [`Unsupported`](crate::ErrorKind::Unsupported): this system (Windows, all 32-bit ones) does not unwind by this
+    ///   kind of information.
+    /// - [`TooLarge`](crate::ErrorKind::TooLarge): the name or the table is too long.
+    /// - [`NoMemory`](crate::ErrorKind::NoMemory): no memory is left.
+    /// - [`Denied`](crate::ErrorKind::Denied): the unwinder does not find the code, a fault of libgcc 13.0 to 14.2. The
+    ///   code then has no description.
+    /// - [`Lost`](crate::ErrorKind::Lost): a rewrite has failed with it.
+    ///
+    /// # Examples
+    ///
+    /// See [`Info`].
+    #[doc(alias = "execbuf_describe")]
+    pub fn describe(&mut self, info: &Info<'_>) -> Result<(), Error> {
+        let info = info.to_raw();
+        // SAFETY: The handle and the report are writable, and what the description points to is borrowed. Nobody runs the
+        // code, for the reasons in `rewrite`. Whether the description is true, callers of `function` vouch for.
+        check(|error| unsafe { ffi::execbuf_describe(&raw mut self.raw, &raw const info, error) })
     }
 
     /// Returns the address of the first byte of code. It is a multiple of 16.

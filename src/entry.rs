@@ -30,8 +30,9 @@ impl ExecBuffer {
     ///   in an `UnsafeCell`, or private to the owner's type.
     /// - If `F` is not an `unsafe` function type, calling the code is sound with any arguments, any number of times,
     ///   from any thread, and from several threads at once.
-    /// - If `F` is not an `-unwind` type, no panic or exception leaves the code. If it is, the unwinder can pass
-    ///   through the code: unwind tables for it are registered, or it has no frame that needs them.
+    /// - If `F` is not an `-unwind` type, no panic or exception leaves the code.
+    /// - The description of the code (see [`Info`](crate::Info)), if it has one, is true. Without one, unwinders stop at
+    ///   the code: a panic of a function that it calls aborts the process.
     /// - No [`rewrite`](Self::rewrite) of this buffer has failed with [`Lost`](crate::ErrorKind::Lost).
     ///
     /// # Examples

@@ -78,6 +78,8 @@ pub enum ErrorKind {
     /// The choice of backends is not possible: one is unknown, this platform has none of them, or a buffer or pool was
     /// made before. [`Error::culprit`] is `EXECBUF_BACKENDS` if the environment variable is wrong.
     Backends,
+    /// The unwind information is malformed or does not fit the code. [`Error::culprit`] says why, `position` where.
+    Unwind,
     /// A handle was changed or freed through [`ffi`](crate::ffi) while a safe type owned it.
     InvalidHandle,
 }
@@ -167,7 +169,8 @@ impl Error {
     }
 
     /// Returns the position of the fault. In a [`Signature`](crate::Signature): a byte offset for [`ErrorKind::Syntax`],
-    /// the number of an argument for [`ErrorKind::Signature`]. Of functions that do many things at once, such as
+    /// the number of an argument for [`ErrorKind::Signature`]. In an unwind table: a byte offset, for
+    /// [`ErrorKind::Unwind`]. Of functions that do many things at once, such as
     /// [`Reserved::publish_all`](crate::Reserved::publish_all): the index of the one at fault.
     ///
     /// # Examples
@@ -180,7 +183,8 @@ impl Error {
     pub fn position(&self) -> Option<usize> {
         match &self.0 {
             Repr::Report { position, .. }
-                if position & INDEX != 0 || matches!(self.kind(), ErrorKind::Syntax | ErrorKind::Signature) =>
+                if position & INDEX != 0
+                    || matches!(self.kind(), ErrorKind::Syntax | ErrorKind::Signature | ErrorKind::Unwind) =>
             {
                 usize::try_from(position & !INDEX).ok()
             }
@@ -321,6 +325,7 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_ABI => ErrorKind::Abi,
         execbuf_status::EXECBUF_E_NULL => ErrorKind::Null,
         execbuf_status::EXECBUF_E_BACKENDS => ErrorKind::Backends,
+        execbuf_status::EXECBUF_E_UNWIND => ErrorKind::Unwind,
         // STALE, NOT_PUBLISHED, PUBLISHED, THUNK, VERSION and NOT_FOUND: the safe types alone never cause these.
         _ => ErrorKind::InvalidHandle,
     }

@@ -169,7 +169,8 @@ extern crate alloc;
 extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
-// ffi, backend, error, choice, buffer, reserved, placement, stats, pool, probe, signature, abi, function, call, entry, thunk, dynamic.
+// ffi, backend, error, choice, info, buffer, reserved, placement, stats, pool, probe, signature, abi, function, call,
+// entry, thunk, dynamic.
 pub mod abi;
 mod backend;
 mod buffer;
@@ -183,6 +184,7 @@ mod entry;
 mod error;
 pub mod ffi;
 mod function;
+mod info;
 mod placement;
 mod pool;
 mod probe;
@@ -199,6 +201,7 @@ pub use buffer::ExecBuffer;
 pub use choice::set_backends;
 pub use error::{Error, ErrorKind};
 pub use function::{CloneOwner, Function, SharedFunction};
+pub use info::{Info, Unwind};
 pub use placement::Placement;
 pub use pool::{ExecPool, ExecPoolBuilder};
 pub use probe::{BackendReport, Probe, probe};

@@ -11,6 +11,7 @@ use core::ptr;
 use crate::buffer::ExecBuffer;
 use crate::error::{Error, check_batch};
 use crate::ffi;
+use crate::info::Info;
 use crate::reserved::assemble_in;
 use crate::stats::{Place, PoolStats};
 
@@ -126,6 +127,26 @@ impl ExecPool {
         // SAFETY: The pool exists, the handle and the report are writable, `code` is readable, and nobody has the result.
         unsafe {
             ExecBuffer::made_by(|raw, error| ffi::execbuf_pool_publish(self.raw.0, raw, bytes, length, error))
+        }
+    }
+
+    /// As [`publish`](Self::publish), and describes the code.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`publish`](Self::publish) and [`ExecBuffer::describe`]. Then nothing is published.
+    ///
+    /// # Examples
+    ///
+    /// See [`Info`].
+    #[doc(alias = "execbuf_pool_publish_with")]
+    pub fn publish_with(&self, code: &[u8], info: &Info<'_>) -> Result<ExecBuffer, Error> {
+        let (bytes, length, info) = (code.as_ptr().cast(), code.len(), info.to_raw());
+        // SAFETY: As in `publish`, and what the description points to is borrowed.
+        unsafe {
+            ExecBuffer::made_by(|raw, error| {
+                ffi::execbuf_pool_publish_with(self.raw.0, raw, bytes, length, &raw const info, error)
+            })
         }
     }
 

@@ -1,8 +1,9 @@
 /* Public functions on many buffers: publishing in all of them or in none, and changing them with one barrier.
  *
- * Publishing goes through the buffers four times, so that what can fail comes before what cannot be undone:
+ * Publishing goes through the buffers several times, so that what can fail comes before what cannot be undone:
  *
  *     check   handles, states and capacities; shared regions become this process's own
+ *     describe
  *     fill    the slots, then the dedicated mappings; all of them still count as reserved
  *     barrier
  *     mark    all of them as published, which cannot fail
@@ -13,12 +14,14 @@
 #include <stdlib.h>
 
 #include "../base/fault.h"
+#include "../debug/description.h"
 #include "../mapping/mapping.h"
 #include "../pool/large.h"
 #include "../pool/slot.h"
 #include "../prim/icache.h"
 #include "../prim/prim.h"
 #include "buffer.h"
+#include "describe.h"
 
 static const xb_slot_cursor batch_start = {NULL, false, {NULL, NULL, 0}};
 
@@ -178,12 +181,17 @@ execbuf_status execbuf_publish_all(execbuf *buffers, const execbuf_code *codes, 
         status = check_buffers(buffers, codes, count, error);
     }
     if (status == EXECBUF_OK) {
-        status = fill_slots_of(buffers, codes, count, error);
+        status = xb_api_describe_reserved(buffers, codes, count, error);
     }
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    status = fill_slots_of(buffers, codes, count, error);
     if (status == EXECBUF_OK) {
         status = fill_mappings(buffers, codes, count, error);
     }
     if (status != EXECBUF_OK) {
+        xb_api_undescribe_all(buffers, count);
         return status;
     }
     xb_fresh_barrier();
@@ -238,6 +246,9 @@ execbuf_status execbuf_rewrite_batch(const execbuf_change *changes, size_t count
             has_slots |= xb_api_is_slot(changes[index].buffer);
         }
         xb_slot_leave(&cursor);
+        for (size_t i = 0; i < index; i++) {
+            xb_undescribe(changes[i].buffer); /* a description is of the old code */
+        }
         if (has_slots) {
             (void)xb_prim_barrier(); /* other processors may have fetched the old code */
         }

@@ -8,9 +8,11 @@
 
 #include "../base/compiler.h"
 #include "../base/error.h"
+#include "../debug/description.h"
 #include "../mapping/mapping.h"
 #include "../pool/large.h"
 #include "../pool/query.h"
+#include "../pool/free.h"
 #include "../pool/slot.h"
 #include "buffer.h"
 #include "placement.h"
@@ -98,7 +100,7 @@ static execbuf_status publish_to_mapping(execbuf *buffer, const void *code, size
     return status;
 }
 
-execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
+execbuf_status xb_api_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
     execbuf_status status = check_code(buffer, code, length, error);
     if (status != EXECBUF_OK) {
         return status;
@@ -107,14 +109,24 @@ execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length,
                                                  : publish_to_mapping(buffer, code, length, error));
 }
 
+execbuf_status execbuf_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error) {
+    return xb_api_publish(buffer, code, length, error);
+}
+
+/* The description is of the old code. Nobody unwinds through the code during the call, so it ends when the
+ * rewrite is known to succeed. */
 execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code, size_t length,
                                execbuf_error *error) {
     execbuf_status status = check_code(buffer, code, length, error);
     if (status != EXECBUF_OK) {
         return status;
     }
-    return xb_api_counted(xb_api_is_slot(buffer) ? xb_slot_rewrite(buffer, offset, code, length, error)
-                                                 : xb_mapping_rewrite(buffer, offset, code, length, error));
+    status = xb_api_counted(xb_api_is_slot(buffer) ? xb_slot_rewrite(buffer, offset, code, length, error)
+                                                   : xb_mapping_rewrite(buffer, offset, code, length, error));
+    if (status == EXECBUF_OK) {
+        xb_undescribe(buffer);
+    }
+    return status;
 }
 
 execbuf_function execbuf_entry(const execbuf *buffer, size_t offset) {
@@ -139,6 +151,7 @@ XB_NOINLINE execbuf_status free_mapping(execbuf *buffer) {
         /* No buffer, unless somebody filled in an entry: then it is a handle that was never given out. */
         return buffer == NULL || buffer->entry == NULL ? EXECBUF_OK : xb_api_counted(EXECBUF_E_STALE);
     }
+    xb_undescribe(buffer);
     xb_record record;
     execbuf_status status = xb_mapping_free(buffer, &record);
     if (status == EXECBUF_OK) {

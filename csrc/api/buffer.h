@@ -32,11 +32,15 @@ static inline execbuf_status xb_api_check_codes(const execbuf_code *codes, size_
         if (codes[i].length == 0) {
             return xb_error_set_at(error, EXECBUF_E_EMPTY, "length", i);
         }
-        if (codes[i].info != NULL) {
-            return xb_error_set_at(error, EXECBUF_E_VERSION, "info", i);
-        }
     }
     return EXECBUF_OK;
 }
+
+XB_PRIVATE_BEGIN
+
+/* execbuf_publish. */
+execbuf_status xb_api_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error);
+
+XB_PRIVATE_END
 
 #endif

@@ -12,6 +12,7 @@
 #include "../pool/query.h"
 #include "../prim/prim.h"
 #include "buffer.h"
+#include "describe.h"
 #include "placement.h"
 #include "pool.h"
 #include "process.h"
@@ -123,7 +124,8 @@ execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, cons
     if (status == EXECBUF_OK) {
         status = xb_api_check_codes(codes, count, error);
     }
-    return status == EXECBUF_OK ? xb_pool_put_batch(pool, out, codes, count, error) : status;
+    status = status == EXECBUF_OK ? xb_pool_put_batch(pool, out, codes, count, error) : status;
+    return status == EXECBUF_OK ? xb_api_describe_batch(out, codes, count, error) : status;
 }
 
 execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error) {

@@ -13,6 +13,7 @@
 
 #include "process.h"
 
+#include "../debug/description.h"
 #include "../exec/ladder.h"
 #include "../exec/park.h"
 #include "../mapping/handles.h"
@@ -44,6 +45,7 @@ static void hook_unload(void) {
     xb_unmap_parked();
     xb_reclaim_all();
     xb_handles_free_all();
+    xb_descriptions_unload();
     xb_pools_leave_families();
     xb_prim_free_key();
     xb_prim_remove_fork_mark();

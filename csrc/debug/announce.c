@@ -31,7 +31,7 @@ static xb_result tell_unwinder(xb_announcement *announcement, const xb_frame *fr
     xb_section *section = NULL;
     *memory = 0;
     if (span != NULL && xb_prim_registers_lists()) {
-        xb_result result = xb_section_of(span, &section, memory);
+        xb_result result = xb_section_of(span, XB_OF_ADAPTERS, &section, memory);
         if (result.call != NULL) {
             return result;
         }

@@ -6,7 +6,7 @@
 
 #include "../base/compiler.h"
 #include "../base/error.h"
-#include "../prim/prim.h"
+#include "../prim/unwinder.h"
 #include "dwarf.h"
 #include "gdb_jit.h"
 #include "section.h"

@@ -5,6 +5,7 @@
 #include "put.h"
 
 #include "../base/handle.h"
+#include "free.h"
 #include "large.h"
 
 /* Whether code of this length gets a dedicated mapping at once. True for 0, which the mapping refuses. */

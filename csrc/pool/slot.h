@@ -1,4 +1,4 @@
-/* Code in slots: writing, publishing in reserved slots, rewriting and freeing. */
+/* Code in slots: writing, publishing in reserved slots, and rewriting. */
 #ifndef XB_POOL_SLOT_H
 #define XB_POOL_SLOT_H
 
@@ -78,6 +78,11 @@ typedef struct xb_slot_cursor {
     xb_own_rest rest;
 } xb_slot_cursor;
 
+/* Finds the slot of a handle, and locks its arena: alone if the region is shared, so that it can be owned.
+ *
+ * Returns: false if the handle is stale. */
+bool xb_slot_find(xb_slot_cursor *cursor, const execbuf *buffer, xb_slot_ref *ref);
+
 /* Unlocks the arena of a cursor. Called after a loop, and in a loop before any lock is taken. */
 void xb_slot_leave(xb_slot_cursor *cursor);
 
@@ -96,14 +101,11 @@ bool xb_slot_mark(xb_slot_cursor *cursor, execbuf *buffer, size_t length);
 execbuf_status xb_slot_change(xb_slot_cursor *cursor, const execbuf *buffer, size_t offset, const void *code,
                               size_t length, execbuf_error *error);
 
-/* ---- Freeing ---- */
+/* ---- Adapters ---- */
 
 /* Hides the code of an adapter from lookups, as if its slot were only reserved, or shows it. Does nothing for
  * a dedicated mapping. The arena is locked, and the adapter is live. */
 void xb_slot_set_hidden(xb_arena *arena, const execbuf *buffer, bool is_hidden);
-
-/* Frees a slot. Counts a stale handle itself; in the other two, the caller does. */
-execbuf_status xb_slot_free(execbuf *buffer);
 
 XB_PRIVATE_END
 

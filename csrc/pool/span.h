@@ -50,7 +50,7 @@ typedef struct xb_slot_bits {
     uint64_t guests; /* freed by guests, and not in quarantine yet */
 } xb_slot_bits;
 
-/* What debug/ keeps for a span of adapters; its own data follow. */
+/* What debug/ keeps for a span of adapters, or with described code; its own data follow. */
 typedef struct xb_span_tables {
     size_t size; /* in bytes, all of it */
     /* Ends and frees the tables, and sets *tables to NULL. No lock is held. A child whose parent forked
@@ -69,6 +69,7 @@ typedef struct xb_span {
     uint8_t *entries;
     uint32_t *lengths;  /* by slot; NULL if the entries tell the lengths */
     uint32_t slot_size; /* in bytes */
+    uint32_t described; /* how many slots have descriptions; freeing another slot reads this */
     uint32_t slots;
     uint32_t reciprocal; /* 2^32 / slot_size, rounded up; 0 for a single slot */
     struct xb_span *next_quarantine;
@@ -97,7 +98,7 @@ xb_span *xb_span_new(uint32_t class_, uint32_t slot_size, uint32_t slots);
  * In: span: or NULL. */
 void xb_span_free(xb_span *span);
 
-/* Ends the tables of a span that no adapter is in any more, if it has any. No lock is held. */
+/* Ends the tables of a span without taken slots, if it has any. No lock is held. */
 void xb_span_end_tables(xb_span *span);
 
 /* How many bytes of heap memory a span takes, with its tables. */

@@ -8,6 +8,7 @@
 
 #include "../base/isa.h"
 #include "prim.h"
+#include "unwinder.h"
 
 #if defined(EXECBUF_PRIM_STUB) || defined(XB_ISA_UNKNOWN)
 #include "stub/stub.inc"

@@ -1,6 +1,6 @@
 /* The platform contract: what execbuf asks of an operating system, and nothing else. Portable code includes
- * this header (lock.h and icache.h have its inline parts) and no system header. prim.c includes the one file
- * that implements it for the system that the library is built for.
+ * this header and unwinder.h (lock.h and icache.h have inline parts), and no system header. prim.c includes
+ * the one file that implements it for the system that the library is built for.
  *
  * Unless a function says otherwise:
  *
@@ -270,50 +270,6 @@ xb_result xb_prim_get_key(uint32_t *key);
 
 /* Returns the key to the system, if there is one. For the hook unload, after all views are unmapped. */
 void xb_prim_free_key(void);
-
-/* ---- Unwind tables ---- */
-
-/* A function with unwind tables, or several functions with one list of FDEs. It stays at its address while it
- * is registered. */
-typedef struct xb_prim_function {
-    /* Filled by the caller: */
-    const uint8_t *code;
-    uint32_t length;         /* of the code; of a list: from its first function to the end of its last */
-    const uint8_t *fde;      /* DWARF: the first FDE; a length of 0 ends the list */
-    const uint8_t *last_fde; /* DWARF: the FDE of the last byte of code */
-    uint32_t xdata;          /* Windows: offset of the UNWIND_INFO from code */
-    /* For xb_prim_deregister_unwind: */
-    uint64_t object[8];
-    void *handle;
-} xb_prim_function;
-
-/* The call of a result that says: the unwinder does not find a function that was registered with it. */
-#define XB_PRIM_LOST "_Unwind_Find_FDE"
-
-/* True if one registration may cover a list of FDEs. False if each function is registered by itself, or if no
- * unwinder can learn of code. */
-bool xb_prim_registers_lists(void);
-
-/* Begins calls of the unwinder, and takes the lock of what is registered. Until xb_prim_end_unwinder no
- * signal handler runs in this thread, but for signals of faults: profilers unwind in one, and would wait for
- * ever for a lock of the unwinder that this thread holds. No other lock may be held, or taken in between,
- * because a thread may wait here for another one in the unwinder. Nothing but calls of the unwinder should
- * come in between: signals come late, and a child forked meanwhile does not call the unwinder any more.
- *
- * Returns: false if there is no unwinder that can learn of code at run time, or if it cannot be called any
- *          more, since a fork interrupted it. Then nothing has begun. What was registered before a fork like
- *          that must stay where it is for ever; its code may go. */
-bool xb_prim_begin_unwinder(void);
-void xb_prim_end_unwinder(void);
-
-/* Registers a function with the unwinder of the process, between xb_prim_begin_unwinder and
- * xb_prim_end_unwinder. Fails with XB_PRIM_LOST if the unwinder does not find the first FDE for the first
- * byte of code afterwards, and the last one for the last byte. */
-xb_result xb_prim_register_unwind(xb_prim_function *function);
-
-/* Removes a registered function, between the same two. Its list has the same addresses and lengths as when it
- * was registered. */
-void xb_prim_deregister_unwind(xb_prim_function *function);
 
 /* ---- The process's lock, and forks ---- */
 

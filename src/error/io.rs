@@ -15,6 +15,7 @@ impl From<Error> for std::io::Error {
             | ErrorKind::ZeroByte
             | ErrorKind::Syntax
             | ErrorKind::Signature
+            | ErrorKind::Unwind
             | ErrorKind::Abi
             | ErrorKind::Mismatch
             | ErrorKind::Backends

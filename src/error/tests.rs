@@ -41,6 +41,7 @@ fn every_status_has_its_kind() {
         (s::EXECBUF_E_NOT_FOUND, ErrorKind::InvalidHandle),
         (s::EXECBUF_E_BACKENDS, ErrorKind::Backends),
         (s::EXECBUF_E_NOT_INHERITED, ErrorKind::NotInherited),
+        (s::EXECBUF_E_UNWIND, ErrorKind::Unwind),
     ];
     // The statuses are numbered without gaps, so this proves that the list is complete.
     for (number, (status, kind)) in (1..).zip(kinds) {
@@ -93,6 +94,7 @@ fn errors_keep_the_os_code_and_convert_to_io_errors() {
         (execbuf_status::EXECBUF_E_TOO_FAR, std::io::ErrorKind::OutOfMemory),
         (execbuf_status::EXECBUF_E_SYNTAX, std::io::ErrorKind::InvalidInput),
         (execbuf_status::EXECBUF_E_TYPE, std::io::ErrorKind::InvalidInput),
+        (execbuf_status::EXECBUF_E_UNWIND, std::io::ErrorKind::InvalidInput),
     ] {
         assert_eq!(std::io::Error::from(reported(status)).kind(), kind);
     }

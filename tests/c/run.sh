@@ -128,7 +128,8 @@ program xdata$suffix plain xdata.c
 program structs$suffix plain structs.c
 program find$suffix plain find.c
 program handles$suffix worn handles.c
-program_cpp unwind$suffix plain unwind.cpp"
+program_cpp unwind$suffix plain unwind.cpp
+program_cpp describe-unwind$suffix plain describe_unwind.cpp"
 if [ -z "$suffix" ]; then
     variants="$variants unix unix-faults"
     list="program random plain random.c -D_GNU_SOURCE
@@ -159,6 +160,10 @@ program clone plain clone.c -D_GNU_SOURCE
 program no-search plain no_search.c -D_GNU_SOURCE
 program frame-pointer plain frame_pointer.c -D_GNU_SOURCE -fno-omit-frame-pointer
 program unwinder plain unwinder.c -D_GNU_SOURCE
+program describe plain describe.c -D_GNU_SOURCE
+program describe-arrays plain describe.c -D_GNU_SOURCE -DUNWINDER_TAKES_ARRAYS
+program describe-tables plain describe_tables.c
+program describe-faults faults describe_faults.c
 program pool-dump plain pool_dump.c -D_GNU_SOURCE
 program pool-key plain pool_key.c -D_GNU_SOURCE
 program pool-key-unix unix pool_key.c -D_GNU_SOURCE

@@ -135,14 +135,16 @@ static void signatures_of_other_sizes_are_treated_like_options(void) {
     check_version(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, &error), &error, "signature");
 }
 
-static void code_info_is_refused_by_this_version(void) {
+static void code_info_of_a_wrong_size_is_refused(void) {
     code one = returning(1);
     execbuf_code codes[3] = {
         {one.bytes, one.length, NULL}, {one.bytes, one.length, NULL}, {one.bytes, one.length, NULL}};
     execbuf outs[3];
     execbuf_error error;
     execbuf_pool *pool = new_pool();
-    codes[2].info = (const execbuf_info *)(const void *)&error;
+    execbuf_info info = EXECBUF_INFO_INIT;
+    info.size = 0;
+    codes[2].info = &info;
     check_version(execbuf_pool_publish_batch(pool, outs, codes, 3, &error), &error, "info");
     CHECK(error.position == 2 && is_zero(&outs[0]) && is_zero(&outs[1]) && is_zero(&outs[2]));
     CHECK(stats_of(pool).live == 0);
@@ -370,7 +372,7 @@ int main(void) {
     RUN(smaller_options_are_completed);
     RUN(larger_options_are_refused_unless_the_rest_is_zero);
     RUN(signatures_of_other_sizes_are_treated_like_options);
-    RUN(code_info_is_refused_by_this_version);
+    RUN(code_info_of_a_wrong_size_is_refused);
     RUN(outputs_are_filled_within_their_size);
     RUN(a_layout_is_zeroed_on_failure);
     RUN(reports_are_reset_on_success);

@@ -5,6 +5,7 @@
 #include "../../csrc/prim/lock.h"
 
 #include "../../csrc/prim/prim.h"
+#include "../../csrc/prim/unwinder.h"
 
 #include "pool_helpers.h"
 

@@ -18,8 +18,10 @@ typedef struct fde {
 } fde;
 
 typedef struct list {
-    const uint8_t *first;
-    uint64_t start; /* the range of addresses, when it was registered */
+    const uint8_t *first; /* or an array of lists */
+    bool is_array;
+    uint8_t *object; /* memory for the unwinder */
+    uint64_t start;  /* the range of addresses, when it was registered */
     uint64_t end;
 } list;
 
@@ -57,24 +59,31 @@ static void handle(int number) {
     signals++;
 }
 
+/* The next FDE at or behind *at; CIEs may lie between. Out: at: behind it. */
 static bool next_fde(const uint8_t **at, fde *out) {
-    memcpy(&out->length, *at, sizeof out->length);
-    bool is_fde = out->length != 0;
-    if (is_fde) {
+    out->cie = 0;
+    for (memcpy(&out->length, *at, 4); out->length != 0 && out->cie == 0; memcpy(&out->length, *at, 4)) {
         memcpy(out, *at, sizeof *out);
         *at += out->length + 4;
+        if (out->cie != 0) {
+            return true;
+        }
     }
-    return is_fde;
+    return false;
+}
+
+static void extend_range(list *range, const uint8_t *first) {
+    fde entry;
+    while (next_fde(&first, &entry)) {
+        range->start = entry.address < range->start ? entry.address : range->start;
+        range->end = entry.address + entry.size > range->end ? entry.address + entry.size : range->end;
+    }
+    CHECK(range->start < range->end);
 }
 
 static list range_of(const uint8_t *first) {
-    list range = {first, UINT64_MAX, 0};
-    fde entry;
-    while (next_fde(&first, &entry)) {
-        range.start = entry.address < range.start ? entry.address : range.start;
-        range.end = entry.address + entry.size > range.end ? entry.address + entry.size : range.end;
-    }
-    CHECK(range.start < range.end);
+    list range = {first, false, NULL, UINT64_MAX, 0};
+    extend_range(&range, first);
     return range;
 }
 
@@ -82,9 +91,12 @@ void __register_frame_info(const void *first, void *object) {
     CHECK(object != NULL && list_count < MOST_LISTS);
     interrupt();
     list added = range_of((const uint8_t *)first);
+    added.object = (uint8_t *)object;
+#if !defined(UNWINDER_TAKES_ARRAYS)
     for (size_t i = 0; i < list_count; i++) {
         CHECK(added.end <= lists[i].start || lists[i].end <= added.start);
     }
+#endif
     lists[list_count++] = added;
     registrations++;
 }
@@ -94,11 +106,11 @@ void *__deregister_frame_info(const void *first) {
     if (while_removing != NULL) {
         while_removing();
     }
-    list now = range_of((const uint8_t *)first);
     for (size_t i = 0; i < list_count; i++) {
         if (lists[i].first == first) {
+            list now = lists[i].is_array ? lists[i] : range_of(lists[i].first);
             CHECK(lists[i].start == now.start && lists[i].end == now.end);
-            lists[i] = lists[--list_count];
+            memmove(&lists[i], &lists[i + 1], (--list_count - i) * sizeof *lists);
             return NULL;
         }
     }
@@ -110,15 +122,16 @@ void *__deregister_frame_info(const void *first) {
 static const uint8_t *search(const uint8_t *first, uint64_t address) {
     size_t low = 0;
     size_t high = 0;
+    size_t stride = 0; /* from each FDE to the next: all have the same length */
     fde entry;
     for (const uint8_t *at = first; next_fde(&at, &entry);) {
+        stride = high == 1 ? (size_t)(at - first) - entry.length - 4 : stride;
         high++;
     }
     while (low < high) {
         size_t middle = (low + high) / 2;
         const uint8_t *found = first;
-        memcpy(&entry, first, sizeof entry);
-        found += middle * (entry.length + 4); /* all have the same length */
+        found += middle * stride;
         memcpy(&entry, found, sizeof entry);
         if (address < entry.address) {
             high = middle;
@@ -131,14 +144,44 @@ static const uint8_t *search(const uint8_t *first, uint64_t address) {
     return NULL;
 }
 
-const void *_Unwind_Find_FDE(void *address, void *bases) {
-    uint64_t place = (uintptr_t)address;
+#if defined(UNWINDER_TAKES_ARRAYS)
+
+/* As libgcc up to 12: it takes arrays of lists, looks into all that is registered, and searches only what
+ * begins closest below an address. Of two that begin there, it searches the one that was registered first. */
+void __register_frame_info_table(const void *array, void *object);
+
+void __register_frame_info_table(const void *array, void *object) {
+    list added = {(const uint8_t *)array, true, (uint8_t *)object, UINT64_MAX, 0};
+    CHECK(object != NULL && list_count < MOST_LISTS);
     interrupt();
-    CHECK(bases != NULL);
-    if (lost_searches > 0) {
-        lost_searches--;
-        return NULL;
+    for (const uint8_t *const *one = (const uint8_t *const *)array; *one != NULL; one++) {
+        extend_range(&added, *one);
     }
+    lists[list_count++] = added;
+    registrations++;
+}
+
+static const uint8_t *find_fde(uint64_t place) {
+    const list *closest = NULL;
+    const uint8_t *found = NULL;
+    for (size_t i = 0; i < list_count; i++) {
+        lists[i].object[0] = 1;
+        bool is_closer = lists[i].start <= place && (closest == NULL || lists[i].start > closest->start);
+        closest = is_closer ? &lists[i] : closest;
+    }
+    if (closest != NULL && !closest->is_array) {
+        return search(closest->first, place);
+    }
+    const uint8_t *const *one = closest != NULL ? (const uint8_t *const *)(const void *)closest->first : NULL;
+    for (; one != NULL && *one != NULL && found == NULL; one++) {
+        found = search(*one, place);
+    }
+    return found;
+}
+
+#else
+
+static const uint8_t *find_fde(uint64_t place) {
     for (size_t i = 0; i < list_count; i++) {
         uint64_t size = lists[i].end - lists[i].start;
         if (place - lists[i].start < size) {
@@ -147,6 +190,18 @@ const void *_Unwind_Find_FDE(void *address, void *bases) {
         }
     }
     return NULL;
+}
+
+#endif
+
+const void *_Unwind_Find_FDE(void *address, void *bases) {
+    interrupt();
+    CHECK(bases != NULL);
+    if (lost_searches > 0) {
+        lost_searches--;
+        return NULL;
+    }
+    return find_fde((uintptr_t)address);
 }
 
 #endif

@@ -1,0 +1,43 @@
+/* Descriptions of code of users: names, and what the unwinder of the process is told.
+ *
+ * They are kept in one hash table for the process, by the address of the code, so that buffers without one
+ * need no space for it. */
+#ifndef XB_DEBUG_DESCRIPTION_H
+#define XB_DEBUG_DESCRIPTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/compiler.h"
+#include "../include/execbuf.h"
+#include "../pool/span.h"
+
+/* Code to be described. */
+typedef struct xb_target {
+    const execbuf *buffer; /* a live buffer */
+    const uint8_t *code;   /* its bytes, where they can be read */
+    size_t length;         /* of the code */
+    xb_span *span;         /* that it is in; NULL if it has a dedicated mapping */
+} xb_target;
+
+XB_PRIVATE_BEGIN
+
+/* Describes code that no thread runs, and replaces its description if it has one. No lock is held.
+ *
+ * Returns: EXECBUF_OK, and error is untouched; EXECBUF_E_VERSION, EXECBUF_E_UNSUPPORTED, EXECBUF_E_UNWIND,
+ *          EXECBUF_E_NO_MEMORY; EXECBUF_E_DENIED, and then it has no description any more.
+ * In:  target: the code.
+ *      info:   what is known of it. Pointers are not NULL if their lengths are not 0.
+ * Out: error:  the report; may be NULL. */
+execbuf_status xb_describe(const xb_target *target, const execbuf_info *info, execbuf_error *error);
+
+/* Takes the description of a buffer back, if it has one. No lock is held. */
+void xb_undescribe(const execbuf *buffer);
+
+/* Frees the memory that is used when no code is described. No other thread is in the library. */
+void xb_descriptions_unload(void);
+
+XB_PRIVATE_END
+
+#endif

@@ -1,0 +1,137 @@
+/* Code that calls its argument, what describes it, and all the ways to publish it with its description. */
+#ifndef EXECBUF_TEST_DESCRIBE_SAMPLES_H
+#define EXECBUF_TEST_DESCRIBE_SAMPLES_H
+
+#include "check.h"
+
+#include <vector>
+
+typedef void (*callback)();
+typedef void (*code_function)(callback);
+
+/* Code that calls its argument, and what describes it. */
+struct sample {
+    const char *name;
+    std::vector<uint8_t> code;
+    execbuf_info info;
+};
+
+static execbuf_info info_of(execbuf_unwind unwind, uint32_t size, uint32_t prologue, uint32_t epilogue) {
+    execbuf_info info = EXECBUF_INFO_INIT;
+    info.name = "sample";
+    info.name_length = 6;
+    info.unwind = unwind;
+    info.frame_size = size;
+    info.prologue = prologue;
+    info.epilogue = epilogue;
+    return info;
+}
+
+static std::vector<sample> samples() {
+    std::vector<sample> all;
+#if defined(__x86_64__)
+    const std::vector<uint8_t> pointer = {
+        0xf3, 0x0f, 0x1e, 0xfa, /*  0: endbr64 */
+        0x55,                   /*  4: push rbp */
+        0x48, 0x89, 0xe5,       /*  5: mov rbp, rsp */
+        0xff, 0xd7,             /*  8: call rdi */
+        0x5d,                   /* 10: pop rbp */
+        0xc3,                   /* 11: ret */
+    };
+    const std::vector<uint8_t> leave = {
+        0x55,                   /* 0: push rbp */
+        0x48, 0x8b, 0xec,       /* 1: mov rbp, rsp */
+        0x48, 0x83, 0xec, 0x20, /* 4: sub rsp, 32 */
+        0xff, 0xd7,             /* 8: call rdi */
+        0xc9,                   /* 10: leave */
+        0xc3,                   /* 11: ret */
+    };
+    const std::vector<uint8_t> fixed = {
+        0x48, 0x83, 0xec, 0x18, /*  0: sub rsp, 24 */
+        0xff, 0xd7,             /*  4: call rdi */
+        0x48, 0x83, 0xc4, 0x18, /*  6: add rsp, 24 */
+        0xc3,                   /* 10: ret */
+    };
+    all.push_back(sample{"frame pointer", pointer, info_of(EXECBUF_UNWIND_FRAME_POINTER, 0, 0, 0)});
+    all.push_back(sample{"leave", leave, info_of(EXECBUF_UNWIND_FRAME_POINTER, 0, 0, 0)});
+    all.push_back(sample{"fixed size", fixed, info_of(EXECBUF_UNWIND_FIXED, 24, 4, 1)});
+#else
+    const std::vector<uint32_t> words = {
+        0xd503245f, /*  0: bti c */
+        0xa9be7bfd, /*  4: stp x29, x30, [sp, #-32]! */
+        0x910003fd, /*  8: mov x29, sp */
+        0xd63f0000, /* 12: blr x0 */
+        0xa8c27bfd, /* 16: ldp x29, x30, [sp], #32 */
+        0xd65f03c0, /* 20: ret */
+    };
+    const uint8_t *bytes = reinterpret_cast<const uint8_t *>(words.data());
+    const std::vector<uint8_t> pointer(bytes, bytes + 4 * words.size());
+    all.push_back(sample{"frame pointer", pointer, info_of(EXECBUF_UNWIND_FRAME_POINTER, 0, 0, 0)});
+#endif
+    return all;
+}
+
+/* ---- Where code is published ---- */
+
+static execbuf_pool *pool;
+
+static execbuf in_a_pool(const sample &from) {
+    execbuf out;
+    CHECK(execbuf_pool_publish_with(pool, &out, from.code.data(), from.code.size(), &from.info, nullptr) ==
+          EXECBUF_OK);
+    return out;
+}
+
+static execbuf in_a_reserved_slot(const sample &from) {
+    execbuf out;
+    CHECK(execbuf_pool_reserve(pool, &out, 100, nullptr) == EXECBUF_OK);
+    CHECK(execbuf_publish_with(&out, from.code.data(), from.code.size(), &from.info, nullptr) == EXECBUF_OK);
+    return out;
+}
+
+static execbuf in_a_dedicated_mapping(const sample &from) {
+    execbuf out;
+    CHECK(execbuf_reserve(&out, 100, nullptr) == EXECBUF_OK);
+    CHECK(execbuf_publish_with(&out, from.code.data(), from.code.size(), &from.info, nullptr) == EXECBUF_OK);
+    return out;
+}
+
+static execbuf described_later(const sample &from) {
+    execbuf out;
+    execbuf_info info = from.info;
+    CHECK(execbuf_new(&out, from.code.data(), from.code.size(), nullptr) == EXECBUF_OK);
+    CHECK(execbuf_describe(&out, &info, nullptr) == EXECBUF_OK);
+    return out;
+}
+
+static execbuf in_a_batch(const sample &from) {
+    execbuf outs[2];
+    const execbuf_code codes[2] = {{from.code.data(), from.code.size(), nullptr},
+                                   {from.code.data(), from.code.size(), &from.info}};
+    CHECK(execbuf_pool_publish_batch(pool, outs, codes, 2, nullptr) == EXECBUF_OK);
+    CHECK(execbuf_free(&outs[0]) == EXECBUF_OK);
+    return outs[1];
+}
+
+typedef execbuf (*maker)(const sample &);
+static const maker makers[] = {in_a_pool, in_a_reserved_slot, in_a_dedicated_mapping, described_later,
+                               in_a_batch};
+
+static code_function function_of(const execbuf &buffer) {
+    return reinterpret_cast<code_function>(execbuf_entry(&buffer, 0));
+}
+
+/* Calls a test with each sample, published in each way. */
+static void with_each(void (*test)(code_function)) {
+    CHECK(execbuf_pool_new(&pool, nullptr, nullptr) == EXECBUF_OK);
+    for (const sample &one : samples()) {
+        for (maker make : makers) {
+            execbuf buffer = make(one);
+            test(function_of(buffer));
+            CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+        }
+    }
+    execbuf_pool_free(pool);
+}
+
+#endif
