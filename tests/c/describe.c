@@ -176,6 +176,32 @@ static void descriptions_end_when_code_is_freed_or_rewritten_or_described_again(
     end();
 }
 
+static void many_reserved_buffers_are_published_with_descriptions_or_none(void) {
+    execbuf buffers[3];
+    execbuf_error error;
+    begin();
+    execbuf_info good = info_of_kind(EXECBUF_UNWIND_FRAME_POINTER);
+    execbuf_info bad = info_of_kind(EXECBUF_UNWIND_FIXED);
+    execbuf_code codes[3] = {{frame, 6, &good}, {frame, 6, NULL}, {frame, 6, &bad}};
+    CHECK(execbuf_pool_reserve(pool, &buffers[0], 100, NULL) == EXECBUF_OK);
+    CHECK(execbuf_reserve(&buffers[1], 100, NULL) == EXECBUF_OK);
+    CHECK(execbuf_reserve(&buffers[2], 100, NULL) == EXECBUF_OK);
+    bad.frame_size = 7;
+    CHECK(execbuf_publish_all(buffers, codes, 3, &error) == EXECBUF_E_UNWIND && error.position == 2);
+    CHECK(buffers[0].length == 0 && !is_described(buffers[0].entry) && !is_described(buffers[2].entry));
+    codes[2].info = &good;
+    CHECK(execbuf_publish_all(buffers, codes, 3, NULL) == EXECBUF_OK);
+    CHECK(is_described(buffers[0].entry) && is_described(buffers[2].entry));
+    CHECK(!is_described(buffers[1].entry));
+    const execbuf_change changes[2] = {{&buffers[0], 0, frame, 1}, {&buffers[2], 0, frame, 1}};
+    CHECK(execbuf_rewrite_batch(changes, 2, NULL) == EXECBUF_OK);
+    CHECK(!is_described(buffers[0].entry) && !is_described(buffers[2].entry));
+    for (int i = 0; i < 3; i++) {
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+    end();
+}
+
 static void described_code_outlives_its_pool(void) {
     const execbuf_info info = info_of_kind(EXECBUF_UNWIND_FRAME_POINTER);
     begin();
@@ -302,6 +328,7 @@ int main(void) {
     RUN(frames_that_the_code_does_not_have_are_refused);
     RUN(a_failed_batch_leaves_nothing);
     RUN(descriptions_end_when_code_is_freed_or_rewritten_or_described_again);
+    RUN(many_reserved_buffers_are_published_with_descriptions_or_none);
     RUN(described_code_outlives_its_pool);
     RUN(other_threads_free_described_code);
     RUN(many_descriptions_take_few_registrations);
