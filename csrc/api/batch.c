@@ -1,6 +1,7 @@
 /* Public functions on many buffers: publishing in all of them or in none, and changing them with one barrier.
  *
- * Publishing goes through the buffers several times, so that what can fail comes before what cannot be undone:
+ * Publishing goes through the buffers several times, so that what can fail comes before what cannot be
+ * undone:
  *
  *     check   handles, states and capacities; shared regions become this process's own
  *     describe

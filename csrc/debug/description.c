@@ -325,7 +325,7 @@ static xb_result show_description(xb_description *made, const unwinding *from, c
         return result;
     }
     if (target->span != NULL) {
-        XB_STORE_RELEASE(xb_slot_undescribe, end_description);
+        XB_STORE_RELEASE(xb_slot_undescribe, &end_description);
         xb_slot_count_description(target->buffer, true);
     }
     xb_prim_lock();

@@ -1010,8 +1010,8 @@ typedef enum execbuf_unwind {
      *     stp x29, x30, [sp, #-size]!; mov x29, sp        perhaps after a bti c
      *
      * which is checked, and changes no other register that calls preserve. If it ends with pop rbp; ret or
-     * leave; ret, or ldp x29, x30, [sp], #size; ret, then the place before that ret is described, too. At
-     * other returns, only unwinders that interrupt the code there (profilers) are misled. */
+     * leave; ret, or with the opposite of that stp and ret, then the place before that ret is described, too.
+     * At other returns, only unwinders that interrupt the code there (profilers) are misled. */
     EXECBUF_UNWIND_FRAME_POINTER = 1,
     /* No frame: the code never moves the stack pointer, and changes no register that calls preserve, nor on
      * AArch64 and RISC-V the register of the return address. So on these it makes no calls. */

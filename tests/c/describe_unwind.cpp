@@ -9,9 +9,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <ucontext.h>
-#include <unwind.h>
 
 #include "describe_samples.h"
+#include "which_unwinder.h"
 
 /* ---- Exceptions ---- */
 
@@ -108,6 +108,10 @@ static void cancel_in(code_function function) {
 }
 
 static void cancellation_unwinds_through_described_code() {
+    if (!unwinder_is_that_of_glibc()) {
+        (void)fprintf(stderr, "SKIP: cancellation: the unwinder of the program is not libgcc's library\n");
+        return;
+    }
     with_each(cancel_in);
 }
 
@@ -249,8 +253,8 @@ __attribute__((noinline)) static void step_through(code_function function) {
 }
 
 static void profilers_unwind_from_every_instruction() {
-    if (under_valgrind() || is_emulated()) {
-        (void)fprintf(stderr, "SKIP: single steps: there are none under valgrind and emulators\n");
+    if (unwinder_is_llvms() || under_valgrind() || is_emulated()) {
+        (void)fprintf(stderr, "SKIP: single steps: valgrind, an emulator, or LLVM's unwinder\n");
         return;
     }
 #if defined(__has_feature)

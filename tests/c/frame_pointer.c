@@ -10,6 +10,8 @@
 #include <unwind.h>
 #if defined(__GLIBC__)
 #include <ucontext.h>
+
+#include "which_unwinder.h"
 #endif
 
 /* What is at rbp. */
@@ -172,12 +174,9 @@ static void step(int number, siginfo_t *info, void *data) {
     }
 }
 
-/* A function of LLVM's unwinder, which does not find its way out of a signal handler everywhere. */
-__attribute__((weak)) int __unw_step(void *cursor);
-
 static void unwinders_find_the_caller_from_each_instruction(void) {
     struct sigaction action;
-    if (__unw_step != NULL) {
+    if (unwinder_is_llvms()) {
         (void)fprintf(stderr, "SKIP: unwinding from each instruction: the unwinder is LLVM's\n");
         return;
     }

@@ -13,8 +13,9 @@
 #include <unwind.h>
 #endif
 #if defined(__GLIBC__)
-#include <dlfcn.h>
 #include <execinfo.h>
+
+#include "which_unwinder.h"
 #endif
 
 #if defined(_WIN32)
@@ -234,9 +235,7 @@ static double backtracer(double number) {
 /* As unwinders_pass_through_thunks, with backtrace of glibc. That function uses the shared library of libgcc,
  * which is not always the unwinder of the program. */
 static void backtrace_passes_through_thunks() {
-    void *library = dlopen("libgcc_s.so.1", RTLD_LAZY);
-    if (library == nullptr ||
-        dlsym(library, "_Unwind_Backtrace") != reinterpret_cast<void *>(_Unwind_Backtrace)) {
+    if (!unwinder_is_that_of_glibc()) {
         (void)fprintf(stderr, "SKIP: backtrace(): the unwinder of the program is not libgcc's library\n");
         return;
     }
