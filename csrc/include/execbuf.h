@@ -1004,14 +1004,12 @@ typedef enum execbuf_unwind {
     EXECBUF_UNWIND_INVALID = -1,
     /* Nothing is known. */
     EXECBUF_UNWIND_UNKNOWN = 0,
-    /* A frame pointer that is kept in all of the code, on x86-64 and AArch64. The code begins with
-     *
-     *     push rbp; mov rbp, rsp                          perhaps after an endbr64
-     *     stp x29, x30, [sp, #-size]!; mov x29, sp        perhaps after a bti c
-     *
-     * which is checked, and changes no other register that calls preserve. If it ends with pop rbp; ret or
-     * leave; ret, or with the opposite of that stp and ret, then the place before that ret is described, too.
-     * At other returns, only unwinders that interrupt the code there (profilers) are misled. */
+    /* A frame pointer that is kept in all of the code, on x86-64 and AArch64. The code begins with push rbp;
+     * mov rbp, rsp (perhaps after an endbr64), or with a stp of x29 and x30 that lowers sp; mov x29, sp
+     * (perhaps after a bti c). This is checked. The code changes no other register that calls preserve. If it
+     * ends with pop rbp; ret or leave; ret, or with the opposite of that stp and ret, then the place before
+     * that ret is described, too. At other returns, only unwinders that interrupt the code there (profilers)
+     * are misled. */
     EXECBUF_UNWIND_FRAME_POINTER = 1,
     /* No frame: the code never moves the stack pointer, and changes no register that calls preserve, nor on
      * AArch64 and RISC-V the register of the return address. So on these it makes no calls. */
