@@ -22,6 +22,7 @@ int main(void) {
 static const char __libc_single_threaded; /* 0: other C libraries do not tell */
 #endif
 
+#include "child.h"
 #include "meet.h"
 
 enum { POOLS = 40, LARGE = 20000, LARGE_COUNT = 70 };
@@ -82,7 +83,7 @@ static void publish_beside_another_thread(void) {
         (void)sched_yield();
     }
     publish_two();
-    _exit(is_registered() ? 1 : 0);
+    end_child(!is_registered());
 }
 
 static void publish_alone(void) {

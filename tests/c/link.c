@@ -106,7 +106,8 @@ static void all_buffers_are_published(void) {
 static void one_piece_that_cannot_be_published_prevents_all(void) {
     static many all;
     static const size_t positions[] = {0, 1, LARGE, MIDDLE, ALONE, OTHER_POOL, COUNT - 1};
-    static const execbuf_info *const unknown = (const execbuf_info *)(const void *)large;
+    execbuf_info unknown = EXECBUF_INFO_INIT;
+    unknown.size = 3;
     const struct {
         execbuf_code code;
         execbuf_status status;
@@ -114,7 +115,7 @@ static void one_piece_that_cannot_be_published_prevents_all(void) {
     } bad[] = {
         {{NULL, 6, NULL}, EXECBUF_E_NULL, "code"},
         {{large, 0, NULL}, EXECBUF_E_EMPTY, "length"},
-        {{large, 6, unknown}, EXECBUF_E_VERSION, "info"},
+        {{large, 6, &unknown}, EXECBUF_E_VERSION, "info"},
         {{large, sizeof large + 1, NULL}, EXECBUF_E_CAPACITY, "length"},
         {{large, SIZE_MAX, NULL}, EXECBUF_E_CAPACITY, "length"},
     };

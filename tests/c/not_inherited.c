@@ -15,11 +15,11 @@ int main(void) {
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
 #if defined(__linux__)
 #include <sys/syscall.h>
 #endif
+
+#include "child.h"
 
 enum { SLOT, RESERVED, LARGE, THUNK, BUFFERS };
 enum { LARGE_SIZE = 300000 };
@@ -93,16 +93,6 @@ static void check_old_handles(void) {
         CHECK(execbuf_rewrite(&copy, 0, made.bytes, 1, &error) == EXECBUF_E_STALE);
     }
     CHECK(execbuf_stale_count() >= stale + 4);
-}
-
-/* Ends a child. What refers to the parent's threads, and the book-keeping of its adapters, which an unwinder
- * may read, stays; at the end of a process, valgrind would report it as leaks. */
-static void end_child(bool succeeds) {
-    if (under_valgrind()) {
-        const char *program = succeeds ? "/bin/true" : "/bin/false";
-        (void)execl(program, program, (char *)NULL);
-    }
-    _exit(succeeds ? 0 : 1);
 }
 
 /* Does not return. */

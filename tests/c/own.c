@@ -166,7 +166,8 @@ static void children_that_live_leave_one_region(void) {
     for (uint32_t i = 0; i < CHILDREN; i++) {
         children[i] = fork_waiting(NULL);
         others[i] = publish(pool, i);
-        CHECK(stats_of(pool).regions == 1 && stats_of(pool).frozen == 0 && writable_views() == 1);
+        CHECK(stats_of(pool).regions == 1 && stats_of(pool).frozen == 0);
+        CHECK(writable_views() == 1 || hides_maps());
     }
     for (uint32_t i = 0; i < CHILDREN; i++) {
         CHECK(call(&others[i], 0) == (int)i);
@@ -391,7 +392,6 @@ int main(void) {
 }
 
 #else
-
 int main(void) {
     (void)fprintf(stderr, "SKIP: regions after a fork: only Linux copies them\n");
     return 0;
