@@ -36,7 +36,10 @@ static void the_pieces_of_a_pool_are_within_its_reach(void) {
             count++;
         } while (count < COUNT);
         CHECK(count >= 30 && count < COUNT); /* three quarters of the reach, and not more than it */
-        CHECK(error.status == EXECBUF_E_TOO_FAR && strcmp(error.culprit, "placement") == 0);
+        CHECK(error.status == EXECBUF_E_TOO_FAR);
+        /* Without /proc, only some addresses are tried, and the report says so. */
+        CHECK(strcmp(error.culprit, "placement") == 0 ||
+              (strcmp(error.culprit, "open(/proc/self/maps)") == 0 && error.os_error != 0));
         for (uint32_t i = 0; i < count; i++) {
             CHECK(call(&buffers[i], 0) == (int)i);
             release(&buffers[i]);
