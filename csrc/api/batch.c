@@ -26,12 +26,9 @@
 
 static const xb_slot_cursor batch_start = {NULL, false, {NULL, NULL, 0}};
 
-/* Completes the report of a failure: what is at fault is the element with this index. */
+/* As xb_api_failed_at, and counts a stale handle. */
 static execbuf_status failed_at(execbuf_status status, size_t index, execbuf_error *error) {
-    if (error != NULL) {
-        error->position = (uint32_t)index;
-    }
-    return xb_api_counted(status);
+    return xb_api_counted(xb_api_failed_at(status, index, error));
 }
 
 /* ---- Publishing ---- */

@@ -22,6 +22,14 @@ static inline execbuf_status xb_api_counted(execbuf_status status) {
     return status;
 }
 
+/* Completes the report of a failure: what is at fault is the element with this index. */
+static inline execbuf_status xb_api_failed_at(execbuf_status status, size_t index, execbuf_error *error) {
+    if (error != NULL) {
+        error->position = (uint32_t)index;
+    }
+    return status;
+}
+
 /* The checks of pieces of code that do not depend on where they are published. */
 static inline execbuf_status xb_api_check_codes(const execbuf_code *codes, size_t count,
                                                 execbuf_error *error) {

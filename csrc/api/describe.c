@@ -115,14 +115,6 @@ execbuf_status execbuf_publish_with(execbuf *buffer, const void *code, size_t le
     return status;
 }
 
-/* The report of what is wrong with one of many pieces. */
-static execbuf_status failed_in(execbuf_status status, size_t index, execbuf_error *error) {
-    if (error != NULL) {
-        error->position = (uint32_t)index;
-    }
-    return status;
-}
-
 void xb_api_undescribe_all(const execbuf *buffers, size_t count) {
     for (size_t i = 0; i < count; i++) {
         xb_undescribe(&buffers[i]);
@@ -149,7 +141,7 @@ execbuf_status xb_api_describe_reserved(const execbuf *buffers, const execbuf_co
         }
         if (status != EXECBUF_OK) {
             xb_api_undescribe_all(buffers, i);
-            return failed_in(status, i, error);
+            return xb_api_failed_at(status, i, error);
         }
     }
     return EXECBUF_OK;
@@ -198,7 +190,7 @@ execbuf_status xb_api_describe_batch(execbuf *buffers, const execbuf_code *codes
         }
         if (status != EXECBUF_OK) {
             drop_described(buffers, count);
-            return failed_in(status, i, error);
+            return xb_api_failed_at(status, i, error);
         }
     }
     return EXECBUF_OK;

@@ -5,6 +5,8 @@
 
 #if defined(__x86_64__) && defined(__ELF__)
 
+#include <dlfcn.h>
+
 #include "describe.h"
 
 static const uint8_t frame[] = {
@@ -60,6 +62,45 @@ static execbuf_status publish_two_functions(void) {
     return execbuf_free(&out) == EXECBUF_OK ? status : EXECBUF_E_STALE;
 }
 
+/* What libgcc has for an address; NULL: the program has another unwinder. */
+static const void *(*find_fde)(const void *address, void *bases);
+
+static void look_for_unwinder(void) {
+#if defined(__GLIBC__)
+    void *library = dlopen("libgcc_s.so.1", RTLD_LAZY);
+    void *function = library != NULL ? dlsym(library, "_Unwind_Find_FDE") : NULL;
+    memcpy((void *)&find_fde, (void *)&function, sizeof function);
+#endif
+    if (find_fde == NULL) {
+        (void)fprintf(stderr, "SKIP: whether reserved buffers are described: no shared libgcc\n");
+    }
+}
+
+static bool is_described(const execbuf *checked) {
+    void *bases[3];
+    const uint8_t *address;
+    memcpy((void *)&address, (const void *)&checked->entry, sizeof address);
+    return find_fde != NULL && find_fde(address, bases) != NULL;
+}
+
+/* Two dedicated mappings. If publishing fails, they have no descriptions. */
+static execbuf_status publish_reserved(void) {
+    const execbuf_info info = info_of_kind(EXECBUF_UNWIND_FRAME_POINTER);
+    const execbuf_code codes[2] = {{frame, sizeof frame, &info}, {frame, sizeof frame, &info}};
+    execbuf both[2] = {{NULL, 0, 0}, {NULL, 0, 0}};
+    execbuf_status status = execbuf_reserve(&both[0], 64, NULL);
+    status = status == EXECBUF_OK ? execbuf_reserve(&both[1], 64, NULL) : status;
+    if (status == EXECBUF_OK) {
+        status = execbuf_publish_all(both, codes, 2, NULL);
+        for (int i = 0; i < 2; i++) {
+            CHECK(both[i].length == (status == EXECBUF_OK ? sizeof frame : 0));
+            CHECK(status == EXECBUF_OK || !is_described(&both[i]));
+        }
+    }
+    CHECK(execbuf_free(&both[0]) == EXECBUF_OK && execbuf_free(&both[1]) == EXECBUF_OK);
+    return status;
+}
+
 static void make_pool(void) {
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
     CHECK(execbuf_pool_publish(pool, &buffer, frame, sizeof frame, NULL) == EXECBUF_OK);
@@ -90,7 +131,7 @@ static void fail_each(execbuf_status (*act)(void), bool and_all_later) {
 
 static void descriptions_that_fail_leave_nothing(void) {
     execbuf_status (*const scenarios[])(void) = {describe_slot, publish_slot, publish_batch,
-                                                 publish_two_functions};
+                                                 publish_two_functions, publish_reserved};
     make_pool(); /* what the library keeps is made now */
     CHECK(describe_slot() == EXECBUF_OK);
     free_pool();
@@ -112,6 +153,7 @@ static void the_first_description_may_fail(void) {
 }
 
 int main(void) {
+    look_for_unwinder();
     RUN(the_first_description_may_fail);
     RUN(descriptions_that_fail_leave_nothing);
     (void)printf("ok\n");
