@@ -34,6 +34,7 @@
 #include "pool/reclaim.c"
 #include "pool/region.c"
 #include "pool/registry.c"
+#include "pool/shrink.c"
 #include "pool/sizes.c"
 #include "pool/slot.c"
 #include "pool/free.c"

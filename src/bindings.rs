@@ -183,16 +183,20 @@ pub struct execbuf_change {
  EXECBUF_BACKEND_MEMFD and EXECBUF_BACKEND_SECTION the system never lets the executable mapping become
  writable. Code of more than 256 KiB (64 KiB on Windows and on 32-bit systems) gets a dedicated mapping as
  from execbuf_new, and so does all code if no region can be made. An empty region is returned to the system,
- but if its resident part never exceeded 1 MiB, it stays for later code. Within a region, memory of freed
- code is reused but not returned, because the kernel refuses to remove pages from a sealed memfd. Huge pages
- are not used. Linux gives memory to the pages of a memfd when they are first written, and raises SIGBUS if
- it has none (vm.overcommit_memory=2). The library asks for the memory before it writes, and
- reports EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
+ but if its resident part never exceeded 1 MiB, it stays for later code. When most code of a larger region
+ was freed, the pages that no code needs are returned: on Linux the rest is copied to new memory, at the
+ same addresses and in one step, while other threads run the code. One piece of code keeps one page. The
+ other pages cannot be read or run: a call of code that was freed there raises SIGSEGV. On x86 this requires
+ Linux 6.15 (MADV_GUARD_INSTALL) and pages that are not locked; if a call is refused, the memory is only
+ reused. Of a buffer that was reserved with more than 32 KiB, the whole pages behind the published code are
+ reused. Huge pages are not used. Linux gives memory to the pages of a memfd when they are first written,
+ and raises SIGBUS if it has none (vm.overcommit_memory=2). The library asks for the memory before it
+ writes, and reports EXECBUF_E_NO_MEMORY; kernels before 5.14 cannot do this (MADV_POPULATE_WRITE).
 
- Freed code is overwritten with traps at once, except in a shared region (see below). Its memory goes into
- quarantine, and is reused after every processor has discarded the old instructions: one membarrier(2)
- releases all of the quarantine. Where that call is refused, it is reused all the same on x86 and RISC-V,
- whose processors do not need it for this, and not at all on AArch64.
+ Freed code is overwritten with traps at once, except in a shared region (see below). Unless its memory is
+ returned, it goes into quarantine, and is reused after every processor has discarded the old instructions:
+ one membarrier(2) releases all of the quarantine. Where that call is refused, it is reused all the same on
+ x86 and RISC-V, whose processors do not need it for this, and not at all on AArch64.
 
  fork: afterwards both processes share the memory of regions, and neither writes to it. A process that
  changes a shared region first makes it its own. On Linux it replaces the memory by a copy, at the same
@@ -272,7 +276,7 @@ pub struct execbuf_pool_options {
 
  The addresses stay taken in the child until the old buffers are freed, so no other code comes to be
  there by chance. The old buffers count in its statistics until then. Thunks that are freed in the child
- leave some memory behind.
+ leave some memory behind. Regions of such a pool do not give memory back until they are empty.
 
  Large code of such a pool needs EXECBUF_BACKEND_FLIP (on macOS on arm64 EXECBUF_BACKEND_MAP_JIT): if it
  is excluded, the status is EXECBUF_E_DENIED with the culprit "not_inherited". This uses

@@ -26,6 +26,7 @@
 #include "placement.h"
 #include "readers.h"
 #include "reclaim.h"
+#include "shrink.h"
 
 /* After a region could not be made, or there was no memory for pages of a new one, this many buffers get
  * dedicated mappings before it is tried again. The number doubles up to a limit as long as it fails. */
@@ -89,6 +90,7 @@ static bool take_pages(xb_arena *arena, xb_region *region, span_pages *plan) {
     }
     arena->resident += region->resident - before;
     region->is_kept &= region->resident <= XB_KEPT_REGION_SIZE;
+    xb_region_mark(region);
     if (region->free_orders == 0) {
         xb_region_close(&arena->open, region);
     }
@@ -168,6 +170,7 @@ static uint8_t *add_span(xb_arena *arena, const span_pages *plan, const alloc_re
         xb_span_attach(span, region, plan->page, pages);
         xb_index_add(arena, span);
         arena->bookkeeping += xb_span_bookkeeping(span);
+        xb_shrink_earn(arena, span);
         arena->live++;
         uint8_t *rw = xb_alloc_from_span(span, request->length, request->use, request->out);
         if (span->class_ != XB_NO_CLASS) {

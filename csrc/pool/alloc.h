@@ -30,7 +30,7 @@ XB_INLINE uint8_t *xb_alloc_from_span(xb_span *span, size_t length, xb_use use, 
     XB_STORE_RELEASE(*tag, taken);
     out->id = xb_slot_id(span, taken);
     xb_region *region = span->region;
-    region->live++;
+    region->above++;
     return xb_region_writable(region, address);
 }
 

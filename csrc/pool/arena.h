@@ -55,6 +55,9 @@ typedef struct xb_arena_links {
     void (*end)(void *data);
 } xb_arena_links;
 
+/* The greatest guests_shift. */
+#define XB_GUESTS_SHIFT 20U
+
 struct xb_arena {
     xb_biased_lock lock; /* guards all members below that are not constants */
     /* A constant: longer code does not take the fast path of xb_pool_put. 0 if the pool has a protection key,
@@ -85,6 +88,8 @@ struct xb_arena {
     xb_span *quarantine;                /* the list of spans with slots in quarantine */
     size_t quarantine_size;             /* bytes of slots in quarantine */
     xb_span *guest_spans;               /* the list of spans in which guests have freed slots */
+    uint32_t guests_shift;              /* see xb_reclaim_is_overdue: of a limit of 2^this bytes */
+    uint64_t shrink_credit;             /* see XB_SHRINK_PRICE */
     size_t quarantine_wait;             /* at that size a barrier that was refused is tried again; or 0 */
     struct xb_span_place *places;       /* by span number */
     uint32_t place_count;               /* elements of places */

@@ -12,6 +12,7 @@
 #include "own.h"
 #include "reclaim.h"
 #include "registry.h"
+#include "shrink.h"
 #include "slot.h"
 
 static const xb_slot_cursor nowhere = {NULL, false, {NULL, NULL, 0}};
@@ -119,12 +120,17 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
     }
     xb_reclaim_slot(&ref, !is_own);
     bool is_due = xb_reclaim_is_due(arena, ref.region);
+    const xb_region *region = ref.region;
+    bool may_shrink = xb_shrink_is_due(ref.region) && xb_shrink_look(arena, ref.region);
     xb_arena_unlock(arena);
     if (is_due) {
         (void)xb_reclaim(arena, false);
     }
     if (link != NULL) {
         arena->links->release(arena, link); /* the arena has not ended: the code at link is live */
+    }
+    if (may_shrink) {
+        xb_shrink(arena, region);
     }
     *buffer = xb_no_buffer;
     return EXECBUF_OK;
@@ -179,16 +185,17 @@ XB_NOINLINE execbuf_status free_as_guest(xb_arena *arena, execbuf *buffer) {
     xb_reclaim_guest_slot(&ref);
     uint32_t sum = xb_leave_as_guest(&arena->lock, size);
     *buffer = xb_no_buffer;
-    if (XB_UNLIKELY(xb_reclaim_is_overdue(sum, size))) {
+    if (XB_UNLIKELY(xb_reclaim_is_overdue(arena, sum, size))) {
         (void)xb_reclaim(arena, false);
+        xb_shrink(arena, NULL);
     }
     return EXECBUF_OK;
 }
 
 /* The fast path applies if the lock is biased to this thread, the region is active (not shared with another
- * process, without a protection key, the arena not freed) and stays in use, and no code of the span is
- * described. All else goes to free_slowly. On the path of small slots without links, all calls are tail
- * calls, so that no registers are saved. */
+ * process, without a protection key, the arena not freed), more slots than its mark are in use, and no code
+ * of the span is described. All else goes to free_slowly. On the path of small slots without links, all calls
+ * are tail calls, so that no registers are saved. */
 execbuf_status xb_slot_free(execbuf *buffer) {
     xb_arena *arena = xb_registry_find(buffer);
     if (XB_UNLIKELY(arena == NULL || xb_prim_is_clone())) {
@@ -198,8 +205,8 @@ execbuf_status xb_slot_free(execbuf *buffer) {
         return free_as_guest(arena, buffer);
     }
     xb_slot_ref ref;
-    if (XB_UNLIKELY(!xb_index_find(arena, buffer, &ref) || !ref.region->is_active ||
-                    (ref.region->live == 1 && !ref.region->is_kept) || ref.span->described != 0)) {
+    if (XB_UNLIKELY(!xb_index_find(arena, buffer, &ref) || !ref.region->is_active || ref.region->above <= 0 ||
+                    ref.span->described != 0)) {
         xb_unlock_biased(&arena->lock);
         return free_slowly(buffer);
     }

@@ -18,12 +18,14 @@
 
 /* ---- Books ---- */
 
-/* Fills slots with traps: those in quarantine, or all that are not taken. */
+/* Fills slots with traps: those in quarantine, or all that are not taken. Slots whose pages the span has
+ * given back are not touched. */
 static void fill_slots(const xb_span *span, bool all) {
     const xb_region *region = span->region;
     for (uint32_t slot = 0; slot < span->slots; slot++) {
         bool is_quarantined = (xb_span_bits(span)[slot / 64].quarantine >> slot % 64 & 1) != 0;
-        if (is_quarantined || (all && !xb_tag_is_taken(xb_span_tag(span, slot)))) {
+        if (is_quarantined ||
+            (all && !xb_tag_is_taken(xb_span_tag(span, slot)) && xb_span_owns_slot(span, slot))) {
             const uint8_t *address = xb_span_address(span, slot);
             uint8_t *rw = xb_region_writable(region, address);
             xb_fill_traps(rw, span->slot_size);
@@ -36,7 +38,7 @@ static void fill_slots(const xb_span *span, bool all) {
 static void enter_span(xb_arena *arena, xb_span *span) {
     span->listed = false; /* the fork has emptied the list */
     if (span->class_ != XB_NO_CLASS) {
-        arena->class_bytes[span->class_] += (size_t)span->pages << span->region->page_shift;
+        arena->class_bytes[span->class_] += xb_span_size(span);
         if (span->free_words != 0) {
             xb_span_list(&arena->classes[span->class_], span);
         }
@@ -119,23 +121,46 @@ static uint32_t find_pages_in_use(const xb_region *region, xb_prim_pages *pages)
     const xb_span *span;
     memset(pages, 0, sizeof *pages);
     while ((span = xb_span_next(region, &page)) != NULL) {
-        if (!span->is_leaving && xb_span_has_taken(span)) {
-            count += span->pages;
-            for (uint32_t i = 0; i < span->pages; i++) {
-                xb_prim_add_page(pages, span->page + i);
+        if (!span->is_leaving && xb_span_has_taken(span, 0, span->slots)) {
+            count += span->own_pages;
+            for (uint32_t i = span->page; i < span->page + span->pages; i++) {
+                if (region->owners[i] == span) {
+                    xb_prim_add_page(pages, i);
+                }
             }
         }
     }
     return count;
 }
 
+/* Adds a page to a set, unless it is hidden. Then it cannot be read, and stays hidden. */
+static void add_visible(const xb_region *region, xb_prim_pages *pages, uint32_t page) {
+    if (page < region->page_count && !xb_region_is_hidden(region, page)) {
+        xb_prim_add_page(pages, page);
+    }
+}
+
+/* Adds to a set of pages those that lie beside its pages, and page 0. */
+static xb_prim_pages with_neighbours(const xb_region *region, const xb_prim_pages *kept) {
+    xb_prim_pages all = *kept;
+    xb_prim_add_page(&all, 0);
+    for (uint32_t page = 1; page < region->page_count; page++) {
+        if (xb_prim_has_page(kept, page)) {
+            add_visible(region, &all, page - 1);
+            add_visible(region, &all, page + 1);
+        }
+    }
+    return all;
+}
+
 /* Copies a region. Its spans without live code end. */
 static xb_result copy_region(xb_arena *arena, xb_region *region, xb_own_rest *rest) {
     xb_prim_pages pages;
     (void)find_pages_in_use(region, &pages);
+    const xb_prim_pages all = with_neighbours(region, &pages);
     const size_t resident = region->resident;
     void *old_rw = NULL;
-    xb_result result = xb_region_copy(region, arena->pool->name, &pages, &old_rw);
+    xb_result result = xb_region_copy(region, arena->pool->name, &pages, &all, &old_rw);
     if (result.call != NULL) {
         region->is_stuck = true;
         return result;
@@ -181,7 +206,7 @@ static xb_region *find_one_with_room(const xb_arena *arena, uint32_t class_, uin
     for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         /* Each taken slot has at least a granule, which spares a look at the spans of large regions. */
         if (region->is_shared && !region->is_stuck && !region->is_lost &&
-            (size_t)region->live * XB_GRANULE < least) {
+            (size_t)xb_region_live(region) * XB_GRANULE < least) {
             xb_prim_pages in_use;
             uint32_t count = find_pages_in_use(region, &in_use);
             size_t size = (size_t)count << region->page_shift;

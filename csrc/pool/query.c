@@ -47,7 +47,7 @@ static bool find_in_region(const xb_region *region, const void *address, found_c
     if (slot >= span->slots) { /* in the rest of the last page, which is smaller than a slot */
         return false;
     }
-    execbuf code = {xb_span_address(span, slot), 0, 0};
+    execbuf code = {span->start + (size_t)slot * XB_LOAD_RELAXED(span->slot_size), 0, 0};
     if (!read_slot(span, slot, &code) || (uintptr_t)address - (uintptr_t)code.entry >= code.length) {
         return false;
     }
@@ -128,13 +128,11 @@ static size_t bytes_in_span(const xb_span *span) {
 /* Not xb_span_next: a span may be replaced by a smaller one meanwhile. */
 static size_t bytes_in_region(const xb_region *region) {
     size_t sum = 0;
-    const xb_span *last = NULL;
     for (uint32_t page = 1; page < region->page_count; page++) {
         const xb_span *span = xb_span_at_page(region, page);
-        if (span != NULL && span != last) {
+        if (span != NULL && XB_LOAD_RELAXED(span->page) == page) { /* its first one; others may lie between */
             sum += bytes_in_span(span);
         }
-        last = span;
     }
     return sum;
 }

@@ -18,13 +18,15 @@
 #define QUARANTINE_SIZE ((size_t)64 << 10)
 #define QUARANTINE_PART 1024
 
+/* The least guests_shift. */
+#define LEAST_GUESTS_SHIFT 14U
+
 /* ---- Spans ---- */
 
-/* Takes a span that is not in a shared region from its class, if it has one. */
-static void leave_class(xb_arena *arena, xb_span *span) {
+void xb_reclaim_leave_class(xb_arena *arena, xb_span *span) {
     if (span->class_ != XB_NO_CLASS) {
         xb_span_unlist(&arena->classes[span->class_], span);
-        arena->class_bytes[span->class_] -= (size_t)span->pages << span->region->page_shift;
+        arena->class_bytes[span->class_] -= xb_span_size(span);
     }
 }
 
@@ -64,12 +66,7 @@ bool xb_reclaim_is_worthwhile(const xb_arena *arena) {
            size >= arena->resident / QUARANTINE_PART;
 }
 
-/* Ends quarantine: makes a barrier, then all slots in quarantine are free. The arena is locked alone.
- *
- * Returns: false if nothing is in quarantine, or if the barrier was refused and the processor needs it.
- * In/out: empty: the list (by next) of spans that were removed because they are empty now; those are added.
- * The pages of spans with unwind tables become free in xb_reclaim_unlock. */
-static bool end_quarantine(xb_arena *arena, xb_span **empty) {
+bool xb_reclaim_quarantine(xb_arena *arena, xb_span **empty) {
     if (arena->quarantine == NULL) {
         return false;
     }
@@ -83,7 +80,7 @@ static bool end_quarantine(xb_arena *arena, xb_span **empty) {
         arena->quarantine = span->next_quarantine;
         xb_span_end_quarantine(span);
         if (!is_kept(arena, span) && xb_span_is_empty(span)) {
-            leave_class(arena, span);
+            xb_reclaim_leave_class(arena, span);
             xb_reclaim_span(arena, span, empty);
         } else if (span->class_ != XB_NO_CLASS) {
             xb_span_list(&arena->classes[span->class_], span);
@@ -105,6 +102,7 @@ bool xb_reclaim_choose_kept(xb_arena *arena) {
     for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         bool was_kept = region->is_kept;
         region->is_kept = region == newest && !region->is_shared && region->resident <= XB_KEPT_REGION_SIZE;
+        xb_region_mark(region);
         any_due |= was_kept && xb_reclaim_is_due(arena, region);
     }
     return any_due;
@@ -135,7 +133,7 @@ static void remove_region(xb_arena *arena, xb_region *region) {
         xb_index_remove(arena, span);
         arena->bookkeeping -= xb_span_bookkeeping(span);
         if (!region->is_shared) { /* a fork has emptied the lists already */
-            leave_class(arena, span);
+            xb_reclaim_leave_class(arena, span);
             arena->quarantine_size -= (size_t)xb_span_quarantined(span) * span->slot_size;
             in_quarantine |= span->quarantine_words != 0;
         }
@@ -211,13 +209,26 @@ void xb_reclaim_guests(xb_arena *arena) {
     xb_clear_guests_sum(&arena->lock);
 }
 
+/* Sets guests_shift. If the arena has more memory than the usual limit, the limit is a quarter of what its
+ * live code takes at least, but not too little. The arena is locked. */
+static void limit_guests(xb_arena *arena) {
+    uint32_t shift = XB_GUESTS_SHIFT;
+    if (arena->resident >> XB_GUESTS_SHIFT != 0) {
+        uint32_t of_quarter = xb_highest_bit(((uint64_t)arena->live * (XB_GRANULE / 4)) | 1);
+        shift = of_quarter < shift ? of_quarter : shift;
+        shift = shift < LEAST_GUESTS_SHIFT ? LEAST_GUESTS_SHIFT : shift;
+    }
+    XB_STORE_RELEASE(arena->guests_shift, shift);
+}
+
 bool xb_reclaim(xb_arena *arena, bool is_needed) {
     xb_span *spans = NULL;
     xb_arena_lock_alone(arena);
     xb_reclaim_guests(arena);
-    bool ended = (is_needed || xb_reclaim_is_worthwhile(arena)) && end_quarantine(arena, &spans);
+    bool ended = (is_needed || xb_reclaim_is_worthwhile(arena)) && xb_reclaim_quarantine(arena, &spans);
     xb_region *regions = remove_due_regions(arena);
     bool done = ended || regions != NULL;
+    limit_guests(arena);
     xb_reclaim_unlock(arena, regions, spans);
     return done;
 }
@@ -230,6 +241,7 @@ static void free_regions(xb_region *regions) {
         xb_span *span;
         xb_readers_remove(regions); /* before its addresses can be those of another region */
         while ((span = xb_span_next(regions, &page)) != NULL) {
+            xb_span_forget(span);
             xb_span_free(span);
         }
         xb_region_free(regions, xb_retire);

@@ -24,9 +24,6 @@ XB_PRIVATE_BEGIN
 /* A region that took more memory than this is not kept when it is empty. */
 #define XB_KEPT_REGION_SIZE ((size_t)1 << 20)
 
-/* See xb_reclaim_is_overdue; in bytes. */
-#define XB_GUESTS_SIZE ((uint32_t)1 << 20)
-
 /* Counts a slot as freed, and puts it into quarantine. The arena is locked.
  *
  * In: tag:    the slot's new one.
@@ -34,7 +31,7 @@ XB_PRIVATE_BEGIN
  *                own. */
 XB_INLINE void xb_reclaim_count(xb_arena *arena, xb_span *span, uint32_t slot, uint16_t tag, bool is_shared) {
     arena->live--;
-    span->region->live--;
+    span->region->above--;
     if (XB_UNLIKELY(tag == 0)) {
         span->has_retired = true;
     }
@@ -66,13 +63,16 @@ void xb_reclaim_guest_slot(const xb_slot_ref *ref);
 /* Whether enough was freed to be worth a barrier. The arena is locked. */
 bool xb_reclaim_is_worthwhile(const xb_arena *arena);
 
-/* Whether guests have freed so much that this one should call xb_reclaim, if the owner does not: one for each
- * XB_GUESTS_SIZE, since those that leave before it has locked the arena find an even greater sum.
+/* Whether guests have freed so much that this one should call xb_reclaim, if the owner does not: one each
+ * time that the sum crosses a multiple of the limit, since those that leave before it has locked the arena
+ * find an even greater sum. After a peak, when much memory has little live code, the limit is lower than
+ * usual, so that the memory is given back.
  *
  * In: sum:   from xb_leave_as_guest.
  *     added: what this guest has added to it. */
-static inline bool xb_reclaim_is_overdue(uint32_t sum, uint32_t added) {
-    return sum / XB_GUESTS_SIZE != (sum - added) / XB_GUESTS_SIZE;
+static inline bool xb_reclaim_is_overdue(const xb_arena *arena, uint32_t sum, uint32_t added) {
+    uint32_t shift = XB_LOAD_RELAXED(arena->guests_shift);
+    return sum >> shift != (sum - added) >> shift;
 }
 
 /* Takes over what guests have freed; if a barrier is worthwhile or is_needed, makes one and ends quarantine:
@@ -82,6 +82,13 @@ static inline bool xb_reclaim_is_overdue(uint32_t sum, uint32_t added) {
  * Preconditions: no lock is held.
  * Returns: whether anything was in quarantine and is not any more, or was removed. */
 bool xb_reclaim(xb_arena *arena, bool is_needed);
+
+/* Ends quarantine: makes a barrier, then all slots in quarantine are free. The arena is locked alone.
+ *
+ * Returns: false if nothing is in quarantine, or if the barrier was refused and the processor needs it.
+ * In/out: empty: the list (by next) of spans that were removed because they are empty now; those are added.
+ * The pages of spans with unwind tables become free in xb_reclaim_unlock. */
+bool xb_reclaim_quarantine(xb_arena *arena, xb_span **empty);
 
 /* Takes over what guests have freed: it goes into quarantine. Regions may be due then. The arena is locked
  * alone, or the process has no other threads. */
@@ -96,6 +103,9 @@ bool xb_reclaim_choose_kept(xb_arena *arena);
 /* Whether a region should be removed: it is not in use, and is not to be kept. Then xb_reclaim does so, which
  * the caller calls after it has unlocked the arena. The arena is locked. */
 bool xb_reclaim_is_due(const xb_arena *arena, const xb_region *region);
+
+/* Takes a span that is not in a shared region from its class, if it has one. */
+void xb_reclaim_leave_class(xb_arena *arena, xb_span *span);
 
 /* Removes a span without taken slots from its arena, and from its region. It is in no list. If it has unwind
  * tables, it keeps its pages for now, and pins the region. The arena is locked alone.

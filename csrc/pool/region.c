@@ -22,11 +22,14 @@
 #include "../base/trap.h"
 
 /* A page's flags: if PAGE_FREE, a free block begins here, and its order is in the bits of PAGE_ORDER.
- * PAGE_RESIDENT says that the page has memory, and PAGE_USED that it was ever part of a run. */
+ * PAGE_RESIDENT says that the page has memory, PAGE_USED that it was ever part of a run since then, and
+ * PAGE_HIDDEN that it is hidden. */
 #define PAGE_ORDER 0x0fU
+#define PAGE_HIDDEN 0x10U
 #define PAGE_RESIDENT 0x20U
 #define PAGE_FREE 0x40U
 #define PAGE_USED 0x80U
+#define PAGE_STATE (PAGE_HIDDEN | PAGE_RESIDENT | PAGE_USED)
 
 /* How many bytes are filled with traps at each side of the ends of a run. Code is at least that far from its
  * end, or fills it up itself. */
@@ -86,6 +89,7 @@ execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window 
     region->flags[0] |= PAGE_USED | PAGE_RESIDENT; /* by the self-test */
     region->resident = info.page_size;
     region->distance = (ptrdiff_t)((uintptr_t)region->views.rw - (uintptr_t)region->views.rx);
+    xb_region_mark(region);
     *out = region;
     return EXECBUF_OK;
 }
@@ -119,7 +123,7 @@ static void push_block(xb_region *region, uint32_t page, uint32_t order) {
     }
     region->free_blocks[order] = (uint16_t)page;
     region->free_orders |= 1U << order;
-    region->flags[page] = (uint8_t)((region->flags[page] & (PAGE_USED | PAGE_RESIDENT)) | PAGE_FREE | order);
+    region->flags[page] = (uint8_t)((region->flags[page] & PAGE_STATE) | PAGE_FREE | order);
 }
 
 /* Takes a free block out of its list. */
@@ -138,7 +142,7 @@ static void remove_block(xb_region *region, uint32_t page) {
     if (region->free_blocks[order] == 0) {
         region->free_orders &= ~(1U << order);
     }
-    region->flags[page] &= PAGE_USED | PAGE_RESIDENT;
+    region->flags[page] &= PAGE_STATE;
 }
 
 /* Frees an aligned block, and joins it with its buddy as long as that is free. */
@@ -186,10 +190,23 @@ uint32_t xb_region_alloc(xb_region *region, uint32_t pages) {
 
 /* ---- Memory and traps ---- */
 
-/* To save system calls, memory for short runs is requested in chunks of this part of a region. Behind a
- * longer run, there may be pages that are too few for another one. */
+/* To save system calls, memory for short runs is requested in chunks: this part of a small region, or of a
+ * large one, whichever is more. Behind a longer run, there may be pages that are too few for another one. A
+ * region that has given memory back gets no more than it needs. */
+#define SMALL_CHUNK_PART 8U
+#define SMALL_CHUNK_SIZE 65536U
 #define CHUNK_PART 32U
 #define SHORT_RUN 81920U /* a span and its neighbours */
+
+/* How many pages a chunk of a region has: a power of 2. */
+static uint32_t chunk_of(const xb_region *region) {
+    uint32_t small = region->page_count / SMALL_CHUNK_PART;
+    uint32_t most = SMALL_CHUNK_SIZE >> region->page_shift;
+    uint32_t large = region->page_count / CHUNK_PART;
+    small = small < most ? small : most;
+    large = large > small ? large : small;
+    return large > 0 ? large : 1;
+}
 
 /* Gives memory to the pages of a range, and marks them. */
 static xb_result populate(xb_region *region, uint32_t page, uint32_t end) {
@@ -215,8 +232,8 @@ static xb_result make_resident(xb_region *region, uint32_t page, uint32_t end) {
     if (page == end) {
         return xb_ok();
     }
-    uint32_t chunk = region->page_count > CHUNK_PART ? region->page_count / CHUNK_PART : 1; /* a power of 2 */
-    bool is_short = (size_t)(end - page) << region->page_shift <= SHORT_RUN;
+    uint32_t chunk = chunk_of(region);
+    bool is_short = (size_t)(end - page) << region->page_shift <= SHORT_RUN && !region->hides;
     uint32_t chunk_end = is_short ? (end + chunk - 1) & ~(chunk - 1) : end;
     xb_result result = populate(region, page, chunk_end);
     return result.call != NULL && chunk_end != end ? populate(region, page, end) : result;
@@ -230,12 +247,36 @@ static void fill_range(const xb_region *region, size_t offset, size_t size) {
     xb_prim_sync(region->views.rx + offset, region->views.rw + offset, size);
 }
 
+/* Shows the hidden pages of a range, which have memory, after it has filled them with traps. */
+static xb_result show_pages(xb_region *region, uint32_t page, uint32_t end) {
+    const size_t page_size = (size_t)1 << region->page_shift;
+    bool any_hidden = false;
+    for (uint32_t i = page; i < end && region->hides; i++) {
+        if ((region->flags[i] & PAGE_HIDDEN) != 0) {
+            fill_range(region, i * page_size, page_size);
+            any_hidden = true;
+        }
+    }
+    if (!any_hidden) {
+        return xb_ok();
+    }
+    xb_result result = xb_prim_show(region->views.rx + page * page_size, (end - page) * page_size);
+    for (; page < end && result.call == NULL; page++) {
+        region->flags[page] &= (uint8_t)~PAGE_HIDDEN;
+    }
+    return result;
+}
+
 xb_result xb_region_start(xb_region *region, uint32_t page, uint32_t pages) {
     const uint32_t end = page + pages;
-    /* Pages that were used are full of traps, or are being filled by the thread that has them. */
+    /* Pages that were used are full of traps, or are being filled by the thread that has them. A hidden page
+     * may follow, but the bytes before the run can be read. */
     bool fills_before = (region->flags[page - 1] & PAGE_USED) == 0;
-    bool fills_after = end < region->page_count && (region->flags[end] & PAGE_USED) == 0;
+    bool fills_after = end < region->page_count && (region->flags[end] & (PAGE_HIDDEN | PAGE_USED)) == 0;
     xb_result result = make_resident(region, page - fills_before, end + fills_after);
+    if (result.call == NULL) {
+        result = show_pages(region, page - fills_before, end);
+    }
     if (result.call != NULL) {
         return result;
     }
@@ -268,21 +309,6 @@ void xb_region_abandon(xb_region *region, uint32_t page, uint32_t pages) {
 
 /* ---- Copies ---- */
 
-/* Adds to a set of pages those that lie beside its pages, and page 0. */
-static xb_prim_pages with_neighbours(const xb_region *region, const xb_prim_pages *kept) {
-    xb_prim_pages all = *kept;
-    xb_prim_add_page(&all, 0);
-    for (uint32_t page = 1; page < region->page_count; page++) {
-        if (xb_prim_has_page(kept, page)) {
-            xb_prim_add_page(&all, page - 1);
-            if (page + 1 < region->page_count) {
-                xb_prim_add_page(&all, page + 1);
-            }
-        }
-    }
-    return all;
-}
-
 /* The new memory has the pages of all; those that are not kept become traps. */
 static void use_copy(xb_region *region, const xb_prim_pages *all, const xb_prim_pages *kept) {
     const size_t page_size = (size_t)1 << region->page_shift;
@@ -290,8 +316,10 @@ static void use_copy(xb_region *region, const xb_prim_pages *all, const xb_prim_
     region->copies++;
     region->resident = 0;
     for (uint32_t page = 0; page < region->page_count; page++) {
-        region->flags[page] &= (uint8_t) ~(PAGE_USED | PAGE_RESIDENT);
-        if (xb_prim_has_page(all, page)) {
+        region->flags[page] &= (uint8_t)~PAGE_STATE;
+        if (!xb_prim_has_page(all, page)) {
+            region->flags[page] |= region->hides ? PAGE_HIDDEN : 0;
+        } else {
             region->flags[page] |= PAGE_USED | PAGE_RESIDENT;
             region->resident += page_size;
             if (page > 0 && !xb_prim_has_page(kept, page)) {
@@ -301,13 +329,18 @@ static void use_copy(xb_region *region, const xb_prim_pages *all, const xb_prim_
     }
 }
 
-xb_result xb_region_copy(xb_region *region, const char *name, const xb_prim_pages *kept, void **old_rw) {
-    xb_prim_pages all = with_neighbours(region, kept);
-    xb_result result = xb_prim_copy_region(region->backend, region->size, name, &all, &region->views, old_rw);
+xb_result xb_region_copy(xb_region *region, const char *name, const xb_prim_pages *kept,
+                         const xb_prim_pages *all, void **old_rw) {
+    xb_result result =
+        xb_prim_copy_region(region->backend, region->size, name, all, region->hides, &region->views, old_rw);
     if (result.call == NULL) {
-        use_copy(region, &all, kept);
+        use_copy(region, all, kept);
     }
     return result;
+}
+
+bool xb_region_is_hidden(const xb_region *region, uint32_t page) {
+    return (region->flags[page] & PAGE_HIDDEN) != 0;
 }
 
 /* ---- The list of regions with free pages ---- */

@@ -7,7 +7,8 @@
  *
  * Because page 0 is not allocated, no code begins where a mapping begins: sanitizers read the bytes before
  * an entry. All book-keeping is on the heap; the views hold code and traps only. A page that was never part
- * of a run holds zeros.
+ * of a run holds zeros. A page whose memory was given back is hidden: it can be neither run nor read, until
+ * it is part of a run again.
  *
  * A region does not know what its runs are for. It keeps one pointer for each page, which its arena sets.
  *
@@ -35,16 +36,19 @@ typedef struct xb_region {
     xb_prim_views views; /* rw is NULL in the child of a fork, until the child has a copy */
     ptrdiff_t distance;  /* from rx to rw */
     size_t size;         /* of each view, in bytes */
-    uint32_t live;       /* taken slots in all spans of the region */
-    uint32_t pins;       /* spans that threads are making or removing; meanwhile it is not unmapped */
+    int32_t above;       /* taken slots in all spans of the region, less the mark */
+    uint32_t mark; /* if not more slots than that are taken, freeing one has more to do: xb_region_mark */
+    uint32_t pins; /* spans that threads are making or removing; meanwhile it is not unmapped */
     uint32_t page_shift; /* a page has 2^page_shift bytes */
     bool is_active;      /* neither shared, nor with a protection key, nor of an arena that was freed */
     bool is_kept;        /* stays when it is empty; only one region of an arena is */
     bool is_shared;      /* since a fork: another process may run its code, so no byte of it changes */
+    bool hides;          /* pages without memory are hidden when it is copied; some may be hidden now */
     bool is_stuck;       /* it is shared, and a copy of it could not be made since the last fork */
     bool is_lost;        /* this process is a child that did not get its memory; it is shared, too */
     bool has_addresses;  /* it is lost, and nothing else is at its addresses */
     bool is_open;        /* in the arena's list of regions with free pages */
+    bool may_shrink;     /* it needed little of its memory when it was looked at last (see shrink.h) */
     uint8_t family;      /* of all processes that may share it (see fork.h) */
     uint32_t copies;     /* how many times its memory was replaced by a copy */
     execbuf_backend backend;
@@ -125,16 +129,21 @@ void xb_region_fill(const xb_region *region, uint32_t page, uint32_t pages);
  */
 void xb_region_abandon(xb_region *region, uint32_t page, uint32_t pages);
 
-/* Replaces the memory of a shared region by a copy of some pages, at the same addresses. All other pages are
- * as if they had never been allocated, and have no memory, but those beside the copied ones are filled with
- * traps.
+/* Replaces the memory of a region by a copy of some pages, at the same addresses. Some more pages are filled
+ * with traps. All others are as if they had never been allocated, and have no memory. They are hidden if
+ * region->hides is true.
  *
- * Preconditions: the arena is locked.
+ * Preconditions: the arena is locked alone.
  * Returns: success, or the call that failed; then nothing has changed.
  * In:  name:   as for xb_region_new.
  *      kept:   the pages.
+ *      all:    these and the pages that are filled. Page 0 is one of them.
  * Out: old_rw: as for xb_prim_copy_region. */
-xb_result xb_region_copy(xb_region *region, const char *name, const xb_prim_pages *kept, void **old_rw);
+xb_result xb_region_copy(xb_region *region, const char *name, const xb_prim_pages *kept,
+                         const xb_prim_pages *all, void **old_rw);
+
+/* Whether a page is hidden. */
+bool xb_region_is_hidden(const xb_region *region, uint32_t page);
 
 /* Marks a region as lost: the process is a child of a fork that did not get its memory. Its addresses are
  * taken, so that no other code comes to be there while old handles and pointers exist. */
@@ -146,9 +155,36 @@ void xb_region_open(xb_region **list, xb_region *region);
 /* Takes a region out of a list of regions with free pages, if it is in it. */
 void xb_region_close(xb_region **list, xb_region *region);
 
+/* How many slots are taken in all spans of a region. */
+static inline uint32_t xb_region_live(const xb_region *region) {
+    return (uint32_t)region->above + region->mark;
+}
+
+/* A region with at least this much memory may give some back. */
+#define XB_SHRINKABLE_SIZE ((size_t)256 << 10)
+
+/* Whether a region may give memory back. Regions that children of a fork do not get stay as they are: their
+ * new memory would have to be kept from children as well. */
+static inline bool xb_region_is_shrinkable(const xb_region *region) {
+    return region->resident >= XB_SHRINKABLE_SIZE && !region->views.not_inherited && xb_prim_hides_pages();
+}
+
+/* Sets the mark of a region. The last free of a region that is not kept has more to do: it removes the
+ * region. In a region that is shrinkable, also the free after which an eighth of its slots is gone: it looks
+ * whether memory can be given back (see shrink.h). The fast path of freeing compares one number for both.
+ *
+ * To be called when a region has got memory, or is kept or not, or was looked at. */
+static inline void xb_region_mark(xb_region *region) {
+    uint32_t live = xb_region_live(region);
+    uint32_t last = region->is_kept ? 0 : 1;
+    uint32_t less = xb_region_is_shrinkable(region) ? live - (live + 7) / 8 : 0;
+    region->mark = less > last ? less : last;
+    region->above = (int32_t)(live - region->mark);
+}
+
 /* Whether a region has no taken slots, and no thread is making or removing a span in it. */
 static inline bool xb_region_is_unused(const xb_region *region) {
-    return region->live == 0 && region->pins == 0;
+    return xb_region_live(region) == 0 && region->pins == 0;
 }
 
 /* Where the code that runs at an address is written.

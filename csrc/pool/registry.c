@@ -10,6 +10,7 @@
 
 #include "../base/error.h"
 #include "../base/fault.h"
+#include "shrink.h"
 
 xb_arena *xb_registry[XB_MAX_ARENAS];
 
@@ -157,6 +158,8 @@ static void set_up(xb_arena *arena, const xb_pool_options *options) {
     arena->fast_limit = options->key == XB_PRIM_NO_KEY ? XB_MAX_SLOT_SIZE : 0;
     arena->bookkeeping = sizeof *arena;
     arena->backend = EXECBUF_BACKEND_NONE;
+    arena->guests_shift = XB_GUESTS_SHIFT;
+    arena->shrink_credit = XB_SHRINK_PRICE;
     (void)xb_error_set(&arena->why, EXECBUF_OK, NULL, 0);
     xb_arena_unlock(arena);
 }

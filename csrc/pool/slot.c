@@ -14,6 +14,7 @@
 #include "own.h"
 #include "reclaim.h"
 #include "registry.h"
+#include "shrink.h"
 
 /* Whether a copy has left something to be freed when the arena is unlocked. */
 static bool has_rest(const xb_slot_cursor *cursor) {
@@ -89,6 +90,15 @@ static bool can_fill(const xb_slot_ref *ref, xb_own_rest *rest, xb_result *resul
     return result->call == NULL || ref->region->views.rw != NULL;
 }
 
+/* Gives back the whole pages of a reserved slot in which no code was written. The slots of size classes stay
+ * as large as they are. */
+static void give_back_room(const xb_slot_ref *ref) {
+    bool may_trim = ref->span->class_ == XB_NO_CLASS && !ref->region->is_shared;
+    if (may_trim && xb_span_trim(ref->span, ref->span->filled)) {
+        xb_region_open(&ref->arena->open, ref->region);
+    }
+}
+
 execbuf_status xb_slot_fill(xb_slot_cursor *cursor, const execbuf *buffer, const void *code, size_t length,
                             execbuf_error *error) {
     xb_slot_ref ref;
@@ -117,6 +127,7 @@ execbuf_status xb_slot_fill(xb_slot_cursor *cursor, const execbuf *buffer, const
         }
         xb_slot_write(ref.region->views.key, xb_region_writable(ref.region, buffer->entry), buffer->entry,
                       code, length);
+        ref.span->filled = (uint32_t)length > ref.span->filled ? (uint32_t)length : ref.span->filled;
         admit_guests(&ref);
     }
     return EXECBUF_OK;
@@ -129,6 +140,7 @@ bool xb_slot_mark(xb_slot_cursor *cursor, execbuf *buffer, size_t length) {
         return false;
     }
     xb_span_set_length(ref.span, ref.slot, length, XB_USE_CODE);
+    give_back_room(&ref);
     admit_guests(&ref);
     buffer->length = length;
     return true;

@@ -75,24 +75,114 @@ void xb_span_attach(xb_span *span, xb_region *region, uint32_t page, uint32_t pa
     span->region = region;
     span->page = page;
     span->pages = pages;
+    span->own_pages = pages;
     span->start = region->views.rx + ((size_t)page << region->page_shift);
     for (uint32_t i = page; i < page + pages; i++) {
         XB_STORE_RELEASE(region->owners[i], (void *)span);
     }
 }
 
+/* Whether a span owns a page. */
+static bool owns(const xb_span *span, uint32_t page) {
+    return span->region->owners[page] == span;
+}
+
+/* Takes those pages from a span that are not in a set, or all if the set is NULL. Returns them to the region
+ * if returns is true. */
+static void leave_pages(const xb_span *span, const xb_prim_pages *kept, bool returns) {
+    const uint32_t end = span->page + span->pages;
+    for (uint32_t page = span->page; page < end;) {
+        uint32_t first = page;
+        while (page < end && owns(span, page) && (kept == NULL || !xb_prim_has_page(kept, page))) {
+            XB_STORE_RELEASE(span->region->owners[page++], NULL);
+        }
+        if (page == first) {
+            page++;
+        } else if (returns) {
+            xb_region_free_pages(span->region, first, page - first);
+        }
+    }
+}
+
 void xb_span_detach(const xb_span *span) {
-    for (uint32_t page = span->page; page < span->page + span->pages; page++) {
+    leave_pages(span, NULL, true);
+}
+
+void xb_span_forget(const xb_span *span) {
+    leave_pages(span, NULL, false);
+}
+
+bool xb_span_trim(xb_span *span, size_t length) {
+    const uint32_t shift = span->region->page_shift;
+    uint32_t pages = (uint32_t)((length - 1) >> shift) + 1;
+    if (pages == span->pages) {
+        return false;
+    }
+    for (uint32_t page = span->page + pages; page < span->page + span->pages; page++) {
         XB_STORE_RELEASE(span->region->owners[page], NULL);
     }
-    xb_region_free_pages(span->region, span->page, span->pages);
+    xb_region_free_pages(span->region, span->page + pages, span->pages - pages);
+    span->pages = pages;
+    span->own_pages = pages;
+    XB_STORE_RELEASE(span->slot_size, pages << shift); /* lookups read it */
+    return true;
+}
+
+bool xb_span_owns_slot(const xb_span *span, uint32_t slot) {
+    const uint32_t shift = span->region->page_shift;
+    size_t offset = (size_t)(xb_span_address(span, slot) - span->region->views.rx);
+    size_t last = (offset + span->slot_size - 1) >> shift;
+    size_t page = offset >> shift;
+    while (page < last && owns(span, (uint32_t)page)) {
+        page++;
+    }
+    return owns(span, (uint32_t)page);
+}
+
+/* Whether a slot can be used: the span owns it, and the 16 bytes before it are in a page that is kept. */
+static bool is_usable(const xb_span *span, uint32_t slot, const xb_prim_pages *kept) {
+    size_t offset = (size_t)(xb_span_address(span, slot) - span->region->views.rx);
+    return xb_span_owns_slot(span, slot) &&
+           xb_prim_has_page(kept, (offset - XB_GRANULE) >> span->region->page_shift);
+}
+
+void xb_span_cut(xb_span *span, const xb_prim_pages *kept) {
+    leave_pages(span, kept, true);
+    uint32_t first = span->page;
+    uint32_t last = span->page + span->pages - 1;
+    while (!owns(span, first)) {
+        first++;
+    }
+    while (!owns(span, last)) {
+        last--;
+    }
+    XB_STORE_RELEASE(span->page, first); /* read without a lock, too */
+    span->pages = last + 1 - first;
+    span->own_pages = 0;
+    for (uint32_t page = first; page <= last; page++) {
+        span->own_pages += owns(span, page);
+    }
+    for (uint32_t word = 0; word < word_count(span->slots); word++) {
+        xb_slot_bits *bits = &xb_span_bits(span)[word];
+        for (uint64_t left = bits->free; left != 0; left &= left - 1) {
+            uint32_t bit = xb_lowest_bit(left);
+            if (!is_usable(span, word * 64 + bit, kept)) {
+                bits->free &= ~((uint64_t)1 << bit);
+                XB_STORE_RELEASE(*xb_slot_tag(span->entries, word * 64 + bit), 0);
+            }
+        }
+        span->free_words &= ~((uint64_t)(bits->free == 0) << word);
+    }
 }
 
 xb_span *xb_span_next(const xb_region *region, uint32_t *page) {
     xb_span *span = NULL;
     while (span == NULL && *page < region->page_count) {
         span = xb_span_at_page(region, *page);
-        *page += span != NULL ? span->pages : 1;
+        if (span != NULL && span->page != *page) {
+            span = NULL; /* not its first page */
+        }
+        *page += span != NULL && span->own_pages == span->pages ? span->pages : 1;
     }
     return span;
 }
@@ -152,8 +242,8 @@ bool xb_span_is_empty(const xb_span *span) {
     return true;
 }
 
-bool xb_span_has_taken(const xb_span *span) {
-    for (uint32_t slot = 0; slot < span->slots; slot++) {
+bool xb_span_has_taken(const xb_span *span, uint32_t first, uint32_t last) {
+    for (uint32_t slot = first; slot <= last && slot < span->slots; slot++) {
         const xb_slot_bits *bits = &xb_span_bits(span)[slot / 64];
         if (slot % 64 == 0 && (bits->free | bits->quarantine) == UINT64_MAX) {
             slot += 63;

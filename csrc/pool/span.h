@@ -7,7 +7,8 @@
  *     taken        odd    none            quarantined, when it is freed; its bytes become traps
  *     quarantined  even   quarantine      free, after a barrier: until then, processors may still execute
  *                                         instructions that they fetched before it was freed
- *     retired      0      none            none: all tags were used, so old handles could match new code
+ *     retired      0      none            none: all tags were used, so old handles could match new code; or
+ *                                         its memory was given back
  *
  * A span is one piece of heap memory:
  *
@@ -77,8 +78,10 @@ typedef struct xb_span {
     struct xb_span *next_guest;        /* in the list of spans in which guests have freed slots */
     struct xb_span *previous;          /* in the list of its class */
     uint32_t number;                   /* in the arena */
-    uint32_t page;                     /* its run in the region */
-    uint32_t pages;
+    uint32_t page;                     /* its first page in the region, */
+    uint32_t pages;     /* and how many there are up to its last one; others may own some in between */
+    uint32_t own_pages; /* how many it owns */
+    uint32_t filled;    /* of a single slot: how many bytes were written since it was reserved */
     uint8_t class_;
     bool listed;            /* in the list of its class; full spans may still be in it */
     bool has_retired;       /* some of its slots are retired */
@@ -115,6 +118,23 @@ static inline xb_span *xb_span_at_page(const xb_region *region, size_t page) {
     return (xb_span *)XB_LOAD_ACQUIRE(region->owners[page]);
 }
 
+/* Makes the region forget who owns the pages of a span. */
+void xb_span_forget(const xb_span *span);
+
+/* Returns the last pages of a span with a single slot, so that it has room for this length and no more.
+ *
+ * Returns: whether there were any. */
+bool xb_span_trim(xb_span *span, size_t length);
+
+/* Whether a span owns all pages of a slot. Otherwise other code may be there (see xb_span_cut). */
+bool xb_span_owns_slot(const xb_span *span, uint32_t slot);
+
+/* Returns those pages of a span to its region that are not in a set. The slots in them are retired; none is
+ * taken or in quarantine.
+ *
+ * Preconditions: the arena is locked alone. The span keeps a page. */
+void xb_span_cut(xb_span *span, const xb_prim_pages *kept);
+
 /* The first span at this page of a region or behind it. Loops over all spans begin with page 1.
  *
  * Returns: the span; NULL: there is none.
@@ -130,8 +150,8 @@ void xb_span_unlist(xb_span **list, xb_span *span);
 /* Whether all slots are free or retired. */
 bool xb_span_is_empty(const xb_span *span);
 
-/* Whether a slot is taken. */
-bool xb_span_has_taken(const xb_span *span);
+/* Whether a slot from first to last is taken. Numbers of slots that do not exist are ignored. */
+bool xb_span_has_taken(const xb_span *span, uint32_t first, uint32_t last);
 
 /* How many slots are in quarantine. */
 uint32_t xb_span_quarantined(const xb_span *span);
@@ -164,6 +184,11 @@ static inline void xb_span_quarantine(xb_span *span, uint32_t slot) {
 }
 
 /* ---- Addresses ---- */
+
+/* The size of the pages that a span owns. */
+static inline size_t xb_span_size(const xb_span *span) {
+    return (size_t)span->own_pages << span->region->page_shift;
+}
 
 /* Where a slot begins, in the executable view. */
 static inline uint8_t *xb_span_address(const xb_span *span, uint32_t slot) {

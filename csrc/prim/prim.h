@@ -202,7 +202,7 @@ void xb_prim_sync(const uint8_t *rx, const uint8_t *rw, size_t size);
  *          always, because xb_prim_sync reaches all threads. */
 bool xb_prim_barrier(void);
 
-/* ---- Regions that forked processes share ---- */
+/* ---- Regions with new memory ---- */
 
 /* A set of pages of a region, by their number. No region has more. */
 #define XB_PRIM_MOST_PAGES 2048U
@@ -226,12 +226,23 @@ static inline void xb_prim_add_page(xb_prim_pages *pages, size_t page) {
  *
  * In: backend, size, name: as the region was mapped with.
  *     pages: what is copied.
+ *     hides: whether the other pages are hidden: a thread that jumps to one gets a signal, as from a trap,
+ *            and they cannot be read.
  * In/out: views: on success rw is a new view, with the same key. It may be NULL before, since a child of a
  *                fork has none.
  * Out: old_rw: the writable view of the old memory, which the caller unmaps, or NULL; unchanged on
  *              failure. */
 xb_result xb_prim_copy_region(execbuf_backend backend, size_t size, const char *name,
-                              const xb_prim_pages *pages, xb_prim_views *views, void **old_rw);
+                              const xb_prim_pages *pages, bool hides, xb_prim_views *views, void **old_rw);
+
+/* Whether xb_prim_copy_region can hide pages, as far as is known: false after the system has refused it for a
+ * reason that stays. */
+bool xb_prim_hides_pages(void);
+
+/* Shows pages of an executable view that xb_prim_copy_region may have hidden. */
+xb_result xb_prim_show(uint8_t *rx, size_t size);
+
+/* ---- Processes that share memory since a fork ---- */
 
 /* Tells whether any process lives that was forked since a moment: the family of that moment is this process
  * and all processes forked since, by whichever of them. Its members are those of the implementation. */

@@ -99,7 +99,7 @@ static void only_the_chosen_pages_are_copied(void) {
         xb_prim_pages pages = pages_of(2, 3);
         xb_prim_add_page(&pages, region_size / page - 1);
         void *old;
-        CHECK(xb_prim_copy_region(backend, region_size, "copy", &pages, &views, &old).call == NULL);
+        CHECK(xb_prim_copy_region(backend, region_size, "copy", &pages, false, &views, &old).call == NULL);
         CHECK(munmap(old, region_size) == 0);
         CHECK(run_at(2 * page) == 2 && run_at(region_size - page) == 7);
         for (size_t at = 0; at < page; at++) {

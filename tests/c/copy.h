@@ -88,7 +88,7 @@ static inline xb_prim_pages pages_of(size_t from, size_t last) {
 static inline xb_result copy(size_t from, size_t last) {
     xb_prim_pages pages = pages_of(from, last);
     void *old = NULL;
-    xb_result result = xb_prim_copy_region(backend, region_size, "copy", &pages, &views, &old);
+    xb_result result = xb_prim_copy_region(backend, region_size, "copy", &pages, false, &views, &old);
     if (old != NULL) {
         CHECK(munmap(old, region_size) == 0);
     }

@@ -127,6 +127,35 @@ static void empty_regions_are_returned_to_the_system(void) {
     CHECK(same(before, look_at_code()));
 }
 
+/* The whole pages behind short code in a large reservation serve other code. */
+static void room_that_a_reservation_did_not_need_is_used_again(void) {
+    enum { COUNT = 100, OTHERS = 1000 };
+    static execbuf buffers[COUNT + OTHERS];
+    const uint32_t count = some(COUNT, 2);
+    const uint32_t all = count + some(OTHERS, 2);
+    execbuf_pool *pool = new_pool();
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(execbuf_pool_reserve(pool, &buffers[i], 60000, NULL) == EXECBUF_OK);
+        CHECK(execbuf_publish(&buffers[i], code_of(i, 16), 16, NULL) == EXECBUF_OK);
+    }
+    execbuf_pool_stats before = stats_of(pool);
+    for (uint32_t i = count; i < all; i++) {
+        publish_of_size(pool, &buffers[i], i, 4000);
+    }
+    execbuf_pool_stats after = stats_of(pool);
+    CHECK(after.live == all && execbuf_pool_code_bytes(pool) == count * 16 + (size_t)4000 * (all - count));
+    CHECK(after.regions == before.regions);
+    CHECK(after.regions == 0 || after.resident < before.resident / 9 * 10);
+    for (uint32_t i = 0; i < all; i++) {
+        check_content(&buffers[i], i, i < count ? 16 : 4000);
+        CHECK(execbuf_rewrite(&buffers[i], 0, code_of(i + 1, 16), 16, NULL) == EXECBUF_OK);
+        CHECK(call(&buffers[i], 0) == (int)(i + 1));
+        release(&buffers[i]);
+    }
+    CHECK(stats_of(pool).live == 0 && execbuf_pool_code_bytes(pool) == 0);
+    execbuf_pool_free(pool);
+}
+
 /* Two hundred live pools, each with a buffer. A second round shows what the first one left. */
 static void two_hundred_live_pools_leave_no_mappings(void) {
     enum { COUNT = 200 };
@@ -184,6 +213,7 @@ int main(void) {
     RUN(a_million_small_functions_take_twenty_bytes_each);
     RUN(mixed_sizes_waste_at_most_a_tenth);
     RUN(empty_regions_are_returned_to_the_system);
+    RUN(room_that_a_reservation_did_not_need_is_used_again);
     RUN(two_hundred_live_pools_leave_no_mappings);
     RUN(consecutive_pools_leave_no_mappings);
     (void)printf("ok\n");

@@ -69,7 +69,7 @@ static void code_of_every_size_is_surrounded_by_traps(void) {
         size_t length = live[i].length;
         release(&live[i]);
         if (stats_of(pool).dedicated == 0) {
-            CHECK(holds_traps(entry, length));
+            CHECK(is_gone((const uint8_t *)entry, length));
         }
     }
     size = 1;

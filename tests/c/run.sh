@@ -155,6 +155,8 @@ program own-faults faults own_faults.c -D_GNU_SOURCE
 program fences faults fences.c -D_GNU_SOURCE
 program copy plain copy.c -D_GNU_SOURCE
 program copy-faults faults copy_faults.c -D_GNU_SOURCE
+program peak plain peak.c -D_GNU_SOURCE
+program peak-faults faults peak_faults.c -D_GNU_SOURCE
 program thunk-fork plain thunk_fork.c -D_GNU_SOURCE
 program clone plain clone.c -D_GNU_SOURCE
 program no-search plain no_search.c -D_GNU_SOURCE

@@ -60,6 +60,10 @@ extern unsigned long getauxval(unsigned long type);
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* Linux 6.13; for files: 6.15 */
+#define MADV_GUARD_REMOVE 103
+#endif
 
 /* arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/mman-common.h, Linux 4.9 */
 #if defined(__x86_64__) && !defined(__ILP32__)

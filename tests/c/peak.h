@@ -1,0 +1,121 @@
+/* Helpers for the tests of memory after a peak. */
+#ifndef PEAK_H
+#define PEAK_H
+
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pool_memory.h"
+#include "smaps.h"
+
+enum { MOST = 1000000, PART = 1000 };
+
+static execbuf_pool *pool;
+static execbuf buffers[MOST];
+static const void *entries[MOST]; /* of all buffers, freed or not */
+static uint32_t order[MOST];      /* in which they are freed */
+
+/* Whether this process runs so slowly that a test does less. */
+static inline bool is_slow(void) {
+    return is_emulated() || hides_maps();
+}
+
+/* Whether pages can be hidden: on x86 the kernel has to have guards for files, since Linux 6.15. */
+static inline bool can_hide(void) {
+    bool done = true;
+#if defined(__x86_64__) || defined(__i386__)
+    enum { GUARD_INSTALL = 102 };
+    const size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED);
+    done = madvise(page, size, GUARD_INSTALL) == 0;
+    CHECK(munmap(page, size) == 0);
+#endif
+    return done;
+}
+
+/* Publishes a function of this length that returns value % 2048. */
+static inline execbuf_status publish_long(execbuf *out, uint32_t value, size_t length) {
+    static uint8_t bytes[1 << 18];
+    code made = returning(value % 2048);
+    memset(bytes, 0x5a, length);
+    memcpy(bytes, made.bytes, made.length);
+    return execbuf_pool_publish(pool, out, bytes, length, NULL);
+}
+
+/* Makes a pool with a name. False, with a SKIP: it cannot give memory back. */
+static inline bool make_pool(void) {
+    execbuf_pool_options options = options_of(NULL, "peak");
+    CHECK(execbuf_pool_new(&pool, &options, NULL) == EXECBUF_OK);
+    execbuf made;
+    CHECK(publish_long(&made, 1, 16) == EXECBUF_OK);
+    bool has_regions = stats_of(pool).regions == 1;
+    bool done = has_regions && can_hide();
+    CHECK(execbuf_free(&made) == EXECBUF_OK);
+    if (!done) {
+        (void)fprintf(stderr, "SKIP: memory after a peak: %s\n",
+                      has_regions ? "the kernel cannot hide pages" : "there are no regions here");
+        execbuf_pool_free(pool);
+    }
+    return done;
+}
+
+static inline void publish_all(uint32_t count, size_t length) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (buffers[i].id == 0) {
+            CHECK(publish_long(&buffers[i], i, length) == EXECBUF_OK);
+            entries[i] = buffers[i].entry;
+            volatile uint8_t before = *((const volatile uint8_t *)entries[i] - 16);
+            (void)before;
+        }
+    }
+}
+
+/* One in PART survives. */
+static inline bool survives(uint32_t i) {
+    return i % PART == 7;
+}
+
+static inline void put_in_order(uint32_t count, bool is_random) {
+    uint32_t random = 1;
+    for (uint32_t i = 0; i < count; i++) {
+        order[i] = i;
+    }
+    for (uint32_t i = count - 1; i > 0 && is_random; i--) {
+        random = random * 1664525U + 1013904223U; /* Numerical Recipes */
+        uint32_t other = (uint32_t)((uint64_t)random * (i + 1) >> 32);
+        uint32_t taken = order[i];
+        order[i] = order[other];
+        order[other] = taken;
+    }
+}
+
+/* Frees all but the survivors. */
+static inline void free_most(uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (!survives(order[i])) {
+            CHECK(execbuf_free(&buffers[order[i]]) == EXECBUF_OK);
+        }
+    }
+}
+
+static inline void check_survivors(uint32_t count) {
+    for (uint32_t i = 7; i < count; i += PART) {
+        CHECK(call(&buffers[i], 0) == (int)(i % 2048));
+        volatile uint8_t before = *((const volatile uint8_t *)buffers[i].entry - 16);
+        (void)before;
+    }
+}
+
+/* Frees all that is left, and the pool. */
+static inline void end_pool(uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+    }
+    CHECK(stats_of(pool).live == 0 && stats_of(pool).regions <= 1);
+    execbuf_pool_free(pool);
+}
+
+#endif

@@ -1,0 +1,105 @@
+/* Memory after a peak, while calls fail: what lives stays, and the memory is given back later. Linux only. */
+
+#include "pool_memory.h"
+
+#include "faults.h"
+
+#if LADDER
+
+#include "peak.h"
+
+enum { COUNT = 12000, LENGTH = 200 };
+
+static long reached; /* how many calls were made */
+
+/* Frees most of the code while calls fail. Returns whether one has failed. */
+static bool fail(long number, bool all_after) {
+    execbuf_pool_options options = options_of(NULL, "peak");
+    CHECK(execbuf_pool_new(&pool, &options, NULL) == EXECBUF_OK);
+    publish_all(COUNT, LENGTH);
+    execbuf_pool_stats full = stats_of(pool);
+    maps before = look_at_code();
+    int descriptors = open_fds();
+    arm(NULL, number, all_after);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        if (!survives(i) && i % PART != 9) {
+            CHECK(execbuf_free(&buffers[i]) == EXECBUF_OK);
+        }
+    }
+    bool has_failed = failures > 0;
+    reached = calls;
+    disarm();
+    check_survivors(COUNT);
+    CHECK(open_fds() == descriptors);
+    free_most(COUNT);
+    CHECK(execbuf_free(NULL) == EXECBUF_OK); /* unmaps what the system has refused to unmap */
+    check_survivors(COUNT);
+    maps after = look_at_code();
+    CHECK(after.count <= before.count && after.bytes <= before.bytes);
+    /* A copy that failed is made at one of the next frees. */
+    CHECK(stats_of(pool).resident < full.resident / 3);
+    arm("madvise", number % 3, all_after); /* hidden pages cannot be shown, or have no memory */
+    for (uint32_t i = 0; i < COUNT; i++) {
+        if (buffers[i].id == 0) {
+            execbuf_status status = publish_long(&buffers[i], i, LENGTH);
+            CHECK(status == EXECBUF_OK || status == EXECBUF_E_NO_MEMORY || status == EXECBUF_E_DENIED);
+        }
+    }
+    disarm();
+    publish_all(COUNT, LENGTH);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK(call(&buffers[i], 0) == (int)(i % 2048));
+    }
+    end_pool(COUNT);
+    return has_failed;
+}
+
+static void what_lives_stays_if_calls_fail(void) {
+    static const int32_t codes[] = {EXHAUSTED, REFUSED};
+    put_in_order(COUNT, false);
+    if (!make_pool()) {
+        return;
+    }
+    execbuf_pool_free(pool);
+    CHECK(!fail(-1, false) && reached > 20);
+    const long all = reached;
+    const long step = is_slow() ? all / 5 + 1 : all / 30 + 1;
+    for (int variant = 0; variant < 4; variant++) {
+        code_given = codes[variant & 1];
+        for (long number = variant; number < all; number += number < 25 && !is_slow() ? 1 : step) {
+            CHECK(fail(number, (variant & 2) != 0));
+        }
+    }
+}
+
+/* As on kernels that cannot hide pages of files. */
+static void without_guards_all_stays(void) {
+    if (!make_pool()) {
+        return;
+    }
+    publish_all(COUNT, LENGTH);
+    size_t full = stats_of(pool).resident;
+    code_given = INVALID;
+    arm("madvise(MADV_GUARD_INSTALL)", 0, true);
+    free_most(COUNT);
+    CHECK((failures > 0 && failures < 100 && stats_of(pool).resident > full / 2) || failures == 0);
+    disarm();
+    check_survivors(COUNT);
+    end_pool(COUNT);
+}
+
+int main(void) {
+    RUN(what_lives_stays_if_calls_fail);
+    RUN(without_guards_all_stays);
+    (void)printf("ok\n");
+    return 0;
+}
+
+#else
+
+int main(void) {
+    (void)fprintf(stderr, "SKIP: memory after a peak: only Linux gives it back\n");
+    return 0;
+}
+
+#endif
