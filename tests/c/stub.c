@@ -108,6 +108,18 @@ static void the_contract_refuses_each_call(void) {
     CHECK(xb_prim_trim(page, 2 * info.page_size, info.page_size) ==
           2 * info.page_size); /* nothing is unmapped */
     CHECK(page[0] == 7);
+    refuses(xb_prim_take_addresses(page, info.page_size));
+    static xb_prim_pages pages;
+    void *old_rw = page;
+    views.rx = page;
+    CHECK(!xb_prim_hides_pages());
+    refuses(
+        xb_prim_copy_region(EXECBUF_BACKEND_MEMFD, info.page_size, "name", &pages, true, &views, &old_rw));
+    CHECK(old_rw == page);
+    xb_prim_family family = {page, 1, 0, 0, 0};
+    refuses(xb_prim_begin_family(&family, 1));
+    CHECK(family.page == NULL && !xb_prim_is_alone(&family)); /* a relative may live */
+    xb_prim_leave_family(&family);
     CHECK(!xb_prim_is_exhaustion(12) && xb_prim_error_name(12) == NULL);
 }
 
@@ -122,14 +134,21 @@ static void the_contract_accepts_what_needs_nothing(void) {
     xb_prim_unlock();
     xb_prim_check_fork();
     CHECK(xb_prim_on_fork(&hooks).call == NULL);
-    CHECK(!xb_prim_begin_unwinder() && !xb_prim_registers_lists());
+    CHECK(!xb_prim_begin_unwinder() && !xb_prim_registers_lists() && !xb_prim_registers_arrays());
     CHECK(xb_prim_register_unwind(&function).call == NULL);
+    CHECK(xb_prim_replace_unwind(NULL, 0, &function).call == NULL);
     xb_prim_deregister_unwind(&function);
     xb_prim_end_unwinder();
     xb_prim_barrier();
     xb_prim_sync(NULL, NULL, 0);
     xb_biased_lock lock;
     xb_biased_lock_init(&lock);
+    CHECK(!xb_lock_own(&lock) && !xb_prim_watch_thread()); /* locks have no owners */
+    xb_lock_disown(&lock);
+    xb_lock_await(&lock);
+    xb_lock_fence();
+    CHECK(xb_prim_keep_from_children(&lock, sizeof lock).call == NULL); /* there are none */
+    CHECK(xb_prim_show((uint8_t *)&lock, sizeof lock).call == NULL);
     for (int i = 0; i < 20; i++) {
         xb_lock(&lock);
         xb_unlock(&lock);
