@@ -11,9 +11,6 @@
 /* A copy gives back at least this much memory. */
 #define LEAST_SIZE ((size_t)128 << 10)
 
-/* Regions with at least this much memory are copied when they need a sixteenth of their pages. */
-#define LARGE_SIZE ((size_t)1 << 20)
-
 /* ---- Pages in use ---- */
 
 /* The pages that stay. */
@@ -138,11 +135,11 @@ static void shrink_region(xb_arena *arena, xb_region *region, const needed_pages
     xb_region_open(&arena->open, region);
 }
 
-/* Whether a copy need not wait for another region: there is none, or so little of a large region is needed
- * that the rest is freed much later, or never. */
+/* Whether a copy need not wait for another region: there is none, or so little of the region is needed that
+ * the rest is freed much later, or never. */
 static bool is_ripe(const xb_arena *arena, const xb_region *region, const needed_pages *needed) {
     return (arena->regions == region && region->next == NULL) ||
-           (region->resident >= LARGE_SIZE && needed->count <= region->page_count / 16);
+           (size_t)needed->count << region->page_shift <= region->resident / 8;
 }
 
 /* Whether a region may need little. Without a newest one, regions that are due were not looked at yet. */
