@@ -170,14 +170,16 @@ static inline bool xb_region_is_shrinkable(const xb_region *region) {
 }
 
 /* Sets the mark of a region. The last free of a region that is not kept has more to do: it removes the
- * region. In a region that is shrinkable, also the free after which an eighth of its slots is gone: it looks
- * whether memory can be given back (see shrink.h). The fast path of freeing compares one number for both.
+ * region. In a region that is shrinkable, also the free after which half of its slots are gone, or an
+ * eighth if they are fewer than the pages: it looks whether memory can be given back (see shrink.h). The fast
+ * path of freeing compares one number for both.
  *
  * To be called when a region has got memory, or is kept or not, or was looked at. */
 static inline void xb_region_mark(xb_region *region) {
     uint32_t live = xb_region_live(region);
     uint32_t last = region->is_kept ? 0 : 1;
-    uint32_t less = xb_region_is_shrinkable(region) ? live - (live + 7) / 8 : 0;
+    uint32_t part = live > region->page_count ? live / 2 : (live + 7) / 8;
+    uint32_t less = xb_region_is_shrinkable(region) ? live - part : 0;
     region->mark = less > last ? less : last;
     region->above = (int32_t)(live - region->mark);
 }

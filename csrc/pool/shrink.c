@@ -66,13 +66,13 @@ static void find_needed(const xb_region *region, uint32_t most, needed_pages *ne
     memset(needed, 0, sizeof *needed);
     need_page(needed, 0, true);
     while (needed->count <= most && (span = xb_span_next(region, &page)) != NULL) {
-        if (span->is_leaving) {
+        if (span->is_leaving || !xb_span_has_taken(span, 0, span->slots)) {
             continue;
         }
-        if (!xb_is_adapter_class(span->class_)) {
-            need_some(region, span, most, needed);
-        } else if (xb_span_has_taken(span, 0, span->slots)) {
+        if (xb_is_adapter_class(span->class_)) {
             need_span(span, needed);
+        } else {
+            need_some(region, span, most, needed);
         }
     }
 }
@@ -135,11 +135,22 @@ static void shrink_region(xb_arena *arena, xb_region *region, const needed_pages
     xb_region_open(&arena->open, region);
 }
 
-/* Whether a copy need not wait for another region: there is none, or so little of the region is needed that
- * the rest is freed much later, or never. */
+/* Whether the pages that a region needs lie here and there. If code is freed in its order, they are in one
+ * piece until all is freed. */
+static bool is_scattered(const xb_region *region, const needed_pages *needed) {
+    uint32_t runs = 1; /* page 0 */
+    for (uint32_t page = 1; page < region->page_count; page++) {
+        runs += xb_prim_has_page(&needed->all, page) && !xb_prim_has_page(&needed->all, page - 1);
+    }
+    return runs >= needed->count / 4;
+}
+
+/* Whether a copy need not wait for another region: there is none, or what little the region needs is freed
+ * much later, or never. */
 static bool is_ripe(const xb_arena *arena, const xb_region *region, const needed_pages *needed) {
     return (arena->regions == region && region->next == NULL) ||
-           (size_t)needed->count << region->page_shift <= region->resident / 8;
+           ((size_t)needed->count << region->page_shift <= region->resident / 8 &&
+            is_scattered(region, needed));
 }
 
 /* Whether a region may need little. Without a newest one, regions that are due were not looked at yet. */

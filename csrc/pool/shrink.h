@@ -8,11 +8,12 @@
  *
  * The memory of a sealed file cannot be given back in another way.
  *
- * The first look at a region comes when an eighth of its code was freed, and each later one when an eighth of
- * the rest was. A copy is worth it only if it leaves little of the region and gives back much. Even then it
- * waits until another region needs little, too: when all code is freed in its order, each region is empty
- * soon, and no copy was needed. So the region in which code was freed last stays as it is, but if it is the
- * arena's only one. Copies make few of a program's system calls: see XB_SHRINK_PRICE. */
+ * The first look at a region comes when half of its slots were freed, the next one when half of the rest was,
+ * and so on; with fewer slots than pages, when an eighth was. A copy is worth it only if it leaves little of
+ * the region and gives back much. Even then it may have to wait until another region needs little, too: when
+ * all code is freed in its order, each region is empty soon, and no copy was needed. A region whose code is
+ * scattered, or that is the arena's only one, does not wait. Copies make few of a program's system calls: see
+ * XB_SHRINK_PRICE. */
 #ifndef XB_POOL_SHRINK_H
 #define XB_POOL_SHRINK_H
 
