@@ -173,10 +173,17 @@ static void a_parent_that_may_not_copy_fills_what_it_reserved(void) {
     }
 }
 
+/* On 32-bit x86, shmget is a part of ipc. */
+#if defined(SYS_ipc)
+#define CALL_OF_SHMGET SYS_ipc
+#else
+#define CALL_OF_SHMGET SYS_shmget
+#endif
+
 /* Without System V shared memory nobody knows whether the child lives, so memory is copied. */
 static void rewrite_without_families(void) {
     code made = returning(5);
-    if (!refuse(SYS_shmget)) {
+    if (!refuse(CALL_OF_SHMGET)) {
         (void)fprintf(stderr, "SKIP: a refused shmget: no seccomp filters\n");
         return;
     }
