@@ -20,6 +20,7 @@
 
 #include "mapping/handles.c"
 #include "mapping/mapping.c"
+#include "mapping/staged.c"
 
 #include "pool/alloc.c"
 #include "pool/fork.c"
@@ -74,4 +75,5 @@
 #include "api/probe.c"
 #include "api/process.c"
 #include "api/signature.c"
+#include "api/staged.c"
 #include "api/thunk.c"

@@ -18,10 +18,9 @@
 #include "placement.h"
 #include "process.h"
 
-/* Fills the options of a buffer of no pool. *window is storage for them. */
-static execbuf_status place(xb_mapping_options *options, xb_prim_window *window,
+execbuf_status xb_api_place(xb_mapping_options *options, xb_prim_window *window,
                             const execbuf_placement *placement, execbuf_error *error) {
-    static const xb_mapping_options anywhere = {0, NULL, NULL, NULL, false, 0, false};
+    static const xb_mapping_options anywhere = {0, NULL, NULL, NULL, false, 0, false, false};
     *options = anywhere;
     execbuf_status status = xb_process_ready(error);
     if (status == EXECBUF_OK && placement != NULL) {
@@ -44,7 +43,7 @@ static execbuf_status new_at(execbuf *out, const void *code, size_t length,
     }
     xb_mapping_options options;
     xb_prim_window window = XB_ANYWHERE;
-    execbuf_status status = place(&options, &window, placement, error);
+    execbuf_status status = xb_api_place(&options, &window, placement, error);
     return status == EXECBUF_OK ? xb_mapping_new(out, code, length, &options, error) : status;
 }
 
@@ -57,7 +56,7 @@ static execbuf_status reserve_at(execbuf *out, size_t capacity, const execbuf_pl
     *out = xb_no_buffer;
     xb_mapping_options options;
     xb_prim_window window = XB_ANYWHERE;
-    execbuf_status status = place(&options, &window, placement, error);
+    execbuf_status status = xb_api_place(&options, &window, placement, error);
     return status == EXECBUF_OK ? xb_mapping_reserve(out, capacity, &options, error) : status;
 }
 

@@ -8,6 +8,7 @@
 #include "../base/error.h"
 #include "../base/handle.h"
 #include "../mapping/handles.h"
+#include "../mapping/mapping.h"
 
 /* Whether a handle is that of a slot of a pool; if not, it is that of a dedicated mapping. */
 static inline bool xb_api_is_slot(const execbuf *buffer) {
@@ -45,6 +46,13 @@ static inline execbuf_status xb_api_check_codes(const execbuf_code *codes, size_
 }
 
 XB_PRIVATE_BEGIN
+
+/* Prepares to make a buffer of no pool, and fills its options. An error is reported.
+ *
+ * In:  placement: may be NULL.
+ * Out: options, and the window, to which they may point. */
+execbuf_status xb_api_place(xb_mapping_options *options, xb_prim_window *window,
+                            const execbuf_placement *placement, execbuf_error *error);
 
 /* execbuf_publish. */
 execbuf_status xb_api_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error);

@@ -67,7 +67,7 @@ static execbuf_status describe_published(const execbuf *buffer, const execbuf_in
     if (facts.is_linked) {
         return xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
     }
-    if (facts.is_reserved) {
+    if (facts.is_reserved || facts.length == 0) { /* it is reserved, or staged */
         return xb_error_set(error, EXECBUF_E_NOT_PUBLISHED, "buffer", 0);
     }
     if (is_lost) {

@@ -66,10 +66,12 @@
  * mapping of each region.
  *
  * fork: afterwards both processes may call and free all code that existed before, and neither sees a change
- * that the other makes. Both may rewrite all of it, and publish what was reserved; on Linux that also holds
- * for code in regions of a pool (see "Pool"). Fork handlers (pthread_atfork) that are registered after the
- * library was loaded may call execbuf, and may take locks that other threads hold while they call it. A
- * signal handler must not fork. vfork and posix_spawn have no effect.
+ * that the other makes. Both may rewrite all of it, and publish what was reserved or staged; on Linux that
+ * also holds for code in regions of a pool (see "Pool"). Staged bytes are private: each process goes on with
+ * those that were there at the fork, and neither sees what the other one writes. Fork handlers
+ * (pthread_atfork) that are registered after the library was loaded may call execbuf, and may take locks that
+ * other threads hold while they call it. A signal handler must not fork. vfork and posix_spawn have no
+ * effect.
  *
  * Raw clone: a child that was made without the C library's fork handlers, by clone(2) or _Fork, shares the
  * memory of pools with a parent that does not know of it. It may call published code for as long as the
@@ -107,7 +109,7 @@
  *     changing a region after it  as a region; and shmctl pwrite64 mremap
  *     the option not_inherited    as without it, and madvise mmap
  *     unwind tables               rt_sigprocmask
- *     a rewrite                   as a dedicated mapping; and mremap membarrier
+ *     a rewrite, unpublishing     as a dedicated mapping; and mremap membarrier
  *     reusing memory in a pool    membarrier
  *     freeing                     munmap
  *     freeing most of a region    as a region; and pwrite64 mremap membarrier
@@ -115,11 +117,12 @@
  *     the heap of the C library   brk mmap munmap mremap madvise mprotect
  *     execbuf_probe_system        all of these; and uname openat read close access
  *
- * A dedicated mapping is that of execbuf_new, execbuf_reserve and execbuf_publish, and that of large code of
- * a pool. A pool makes a region when it has no memory left; otherwise publishing in it makes no system call.
- * Thunks use the pool and the heap. On AArch64 all publishing calls membarrier, on RISC-V riscv_flush_icache.
- * musl calls nanosleep where glibc calls clock_nanosleep; 32-bit systems have mmap2 and other variants.
- * Loading the library may load libgcc_s.so.1. What is not listed here makes no system call.
+ * A dedicated mapping is that of execbuf_new, of execbuf_reserve and execbuf_publish, of a staged buffer, and
+ * that of large code of a pool. A pool makes a region when it has no memory left; otherwise publishing in it
+ * makes no system call. Thunks use the pool and the heap. On AArch64 all publishing calls membarrier, on
+ * RISC-V riscv_flush_icache. musl calls nanosleep where glibc calls clock_nanosleep; 32-bit systems have
+ * mmap2 and other variants. Loading the library may load libgcc_s.so.1. What is not listed here makes no
+ * system call.
  *
  * The end of the process: all threads may use the library until it ends. There is one exception, with a
  * shared library of execbuf on Linux: if its first use is in a constructor of a library that the program is
@@ -197,7 +200,7 @@ EXECBUF_API uint32_t execbuf_version_number(void);
     X(EXECBUF_E_OUT_OF_BOUNDS, -4, "the range is not within the buffer's code")                              \
     X(EXECBUF_E_CAPACITY, -5, "the code is longer than the capacity")                                        \
     X(EXECBUF_E_STALE, -6, "the handle names no live buffer; it was freed, altered or never filled")         \
-    X(EXECBUF_E_NOT_PUBLISHED, -7, "the buffer is reserved but no code has been published in it yet")        \
+    X(EXECBUF_E_NOT_PUBLISHED, -7, "no code has been published in the buffer yet; it is reserved or staged") \
     X(EXECBUF_E_PUBLISHED, -8, "the buffer is already published; change its code with execbuf_rewrite")      \
     X(EXECBUF_E_NO_MEMORY, -9,                                                                               \
       "no memory, address space, mappings or file descriptors are left (see RLIMIT_AS, RLIMIT_DATA, "        \
@@ -208,7 +211,7 @@ EXECBUF_API uint32_t execbuf_version_number(void);
     X(EXECBUF_E_READ_IMPLIES_EXEC, -11,                                                                      \
       "the READ_IMPLIES_EXEC personality makes all readable memory executable; start the program "           \
       "without it (no setarch -X, no executable stack)")                                                     \
-    X(EXECBUF_E_UNSUPPORTED, -12, "not supported on this system")                                            \
+    X(EXECBUF_E_UNSUPPORTED, -12, "not supported on this system, or for this kind of buffer")                \
     X(EXECBUF_E_LOST, -13,                                                                                   \
       "the rewrite failed and the system refused to make the old code executable again; the buffer can "     \
       "only be freed")                                                                                       \
@@ -236,7 +239,9 @@ EXECBUF_API uint32_t execbuf_version_number(void);
     X(EXECBUF_E_NOT_INHERITED, -25,                                                                          \
       "the buffer's pool keeps its code from children of a fork, and this process is one; free the buffer "  \
       "and publish a new one")                                                                               \
-    X(EXECBUF_E_UNWIND, -26, "the unwind information is malformed, or does not fit the code")
+    X(EXECBUF_E_UNWIND, -26, "the unwind information is malformed, or does not fit the code")                \
+    X(EXECBUF_E_STAGED, -27,                                                                                 \
+      "a staged buffer is published with execbuf_publish_staged, a reserved one with execbuf_publish")
 
 typedef enum execbuf_status {
 #define EXECBUF_STATUS_ENUM(name, value, message) name = value,
@@ -378,7 +383,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_set_backends(uint32_t backe
 typedef struct execbuf {
     /* The address of the first byte of code. It never changes. */
     const void *entry;
-    /* The length of the published code; 0 while the buffer is only reserved. */
+    /* The length of the published code; 0 while the buffer is only reserved or staged. */
     size_t length;
     /* Identifies the buffer, and this use of its memory. For the library only. */
     uint64_t id;
@@ -494,6 +499,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_reserve_at(execbuf *out, si
  *          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
  *                               not_inherited;
  *          EXECBUF_E_PUBLISHED  the buffer is already published;
+ *          EXECBUF_E_STAGED     the buffer is staged, not reserved;
  *          EXECBUF_E_CAPACITY   length exceeds the reserved capacity;
  *          EXECBUF_E_FROZEN     the buffer lies in a region of a pool, a parent of this process reserved it,
  *                               and the region cannot be copied: the culprit is the refused call, if there is
@@ -531,6 +537,7 @@ typedef struct execbuf_code {
  *          EXECBUF_E_STALE      a handle names no live buffer;
  *          EXECBUF_E_THUNK      a buffer is a thunk;
  *          EXECBUF_E_PUBLISHED  a buffer is already published, or is in the array twice;
+ *          EXECBUF_E_STAGED     a buffer is staged, not reserved;
  *          EXECBUF_E_CAPACITY   the length of a piece exceeds the capacity of its buffer;
  *          EXECBUF_E_FROZEN     as for execbuf_publish;
  *          EXECBUF_E_NO_MEMORY  no memory, address space, mappings or descriptors are left;
@@ -556,7 +563,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish_all(execbuf *buffer
  *          EXECBUF_E_NULL           buffer or code is NULL;
  *          EXECBUF_E_EMPTY          length is 0;
  *          EXECBUF_E_STALE          buffer names no live buffer;
- *          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
+ *          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
  *          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
  *                                   not_inherited;
  *          EXECBUF_E_THUNK          the buffer is a thunk;
@@ -577,6 +584,78 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish_all(execbuf *buffer
  * Out:     error   the report; may be NULL */
 EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_rewrite(execbuf *buffer, size_t offset, const void *code,
                                                              size_t length, execbuf_error *error);
+
+/* Maps memory for code that its author writes and patches in place, as generators do that use one address for
+ * both writing and running. The memory is at its final address, out->entry, from the start. It can be read
+ * and written, not executed, and is zero; so cast the entry to uint8_t * and write at most capacity bytes
+ * there. Then execbuf_publish_staged makes the code executable, and execbuf_unpublish goes back.
+ *
+ * The buffer has pages of its own, which are never writable and executable at once, nor writable through
+ * another mapping while they are executable. On Linux, calls that pin the pages of their arguments, such as
+ * process_vm_readv, cannot read staged memory (EFAULT), because its mapping has no PROT_READ. macOS on arm64
+ * cannot let a program write such pages.
+ *
+ * Returns: the statuses of execbuf_reserve_at, and
+ *          EXECBUF_E_UNSUPPORTED  the backend is EXECBUF_BACKEND_MAP_JIT: the culprit is "map-jit".
+ * Out:     out        a buffer of length 0, zeroed on failure; free it with execbuf_free, published or not
+ * In:      capacity   how many bytes can be written, and the greatest length that can be published
+ *          placement  conditions for the address; NULL: none
+ * Out:     error      the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_stage(execbuf *out, size_t capacity,
+                                                           const execbuf_placement *placement,
+                                                           execbuf_error *error);
+
+/* Makes the first bytes of a staged buffer executable and not writable. What is behind them in their last
+ * page becomes traps, and the pages behind that are given back. During the call and until execbuf_unpublish,
+ * no thread may write to the buffer: a write may be lost, and later raises a fault. execbuf_describe
+ * describes the code.
+ *
+ * On failure the buffer is still staged, at the same address and with all of its bytes.
+ *
+ * Returns: EXECBUF_OK               the code is published;
+ *          EXECBUF_E_NULL           buffer is NULL;
+ *          EXECBUF_E_EMPTY          length is 0;
+ *          EXECBUF_E_STALE          buffer names no live buffer;
+ *          EXECBUF_E_THUNK          the buffer is a thunk;
+ *          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
+ *                                   not_inherited;
+ *          EXECBUF_E_PUBLISHED      the buffer is already published;
+ *          EXECBUF_E_STAGED         the buffer is reserved, not staged;
+ *          EXECBUF_E_CAPACITY       length exceeds the capacity;
+ *          EXECBUF_E_NO_MEMORY      no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_DENIED         the system refused every way to make memory executable.
+ * In/out:  buffer  the staged buffer; its length is set
+ * In:      length  how many bytes
+ * Out:     error   the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish_staged(execbuf *buffer, size_t length,
+                                                                    execbuf_error *error);
+
+/* Makes a published buffer a staged one, with the bytes of its code, at the same address: writable and not
+ * executable. Its capacity is the length that the code had. The buffer may have been published by any
+ * function, but must have a dedicated mapping. While the call runs and as long as the buffer is staged, no
+ * thread may run its code, and no return address into it may be on any stack. When the call returns, every
+ * thread has discarded the instructions that it fetched from there. A description of the code ends.
+ *
+ * On Linux, pages that EXECBUF_BACKEND_FLIP has published become writable in place; those of other backends,
+ * which a forked process may share, are replaced by a copy, in one step. On failure the buffer is still
+ * published. To change a few bytes, execbuf_rewrite suffices.
+ *
+ * Returns: EXECBUF_OK               the buffer is staged;
+ *          EXECBUF_E_NULL           buffer is NULL;
+ *          EXECBUF_E_STALE          buffer names no live buffer;
+ *          EXECBUF_E_THUNK          the buffer is a thunk;
+ *          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
+ *                                   not_inherited;
+ *          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved, or staged already;
+ *          EXECBUF_E_LOST           a rewrite of the buffer has failed with this status;
+ *          EXECBUF_E_UNSUPPORTED    the buffer lies in a region of a pool, where other code is in the same
+ *                                   pages: the culprit is "region"; or as for execbuf_stage;
+ *          EXECBUF_E_NO_MEMORY      no memory, address space or mappings are left;
+ *          EXECBUF_E_DENIED         the system refused the call that the report names.
+ * In/out:  buffer  the published buffer; its length becomes 0. Copies of the handle keep the old length, with
+ *                  which execbuf_entry returns addresses that must not be called.
+ * Out:     error   the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_unpublish(execbuf *buffer, execbuf_error *error);
 
 /* A change of a published buffer. */
 typedef struct execbuf_change {
@@ -881,6 +960,20 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish_batch(execbuf_
 EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_reserve(execbuf_pool *pool, execbuf *out,
                                                                   size_t capacity, execbuf_error *error);
 
+/* Maps memory that is written in place, as execbuf_stage does, within the reach of the pool. It has pages of
+ * its own, whatever the capacity, and counts in the pool as large code does. The key of a pool with a
+ * protection key does not guard it: every thread can write it while it is staged. In a child of a fork, that
+ * of a pool with the option not_inherited is not there.
+ *
+ * Returns: the statuses of execbuf_pool_reserve, and
+ *          EXECBUF_E_UNSUPPORTED  as for execbuf_stage.
+ * In:      pool      the pool
+ * Out:     out       a buffer of length 0, zeroed on failure; free it with execbuf_free, published or not
+ * In:      capacity  how many bytes can be written, and the greatest length that can be published
+ * Out:     error     the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_stage(execbuf_pool *pool, execbuf *out,
+                                                                size_t capacity, execbuf_error *error);
+
 /* What to reserve. */
 typedef struct execbuf_room {
     /* The greatest length that execbuf_publish will accept. */
@@ -1096,7 +1189,7 @@ struct execbuf_info {
  *          EXECBUF_E_VERSION        info has a wrong size or an unknown value in unwind;
  *          EXECBUF_E_TOO_LARGE      the name or the table is too long;
  *          EXECBUF_E_STALE          buffer names no live buffer;
- *          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
+ *          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
  *          EXECBUF_E_THUNK          the buffer is a thunk;
  *          EXECBUF_E_LOST           a rewrite failed, and the buffer can only be freed;
  *          EXECBUF_E_UNWIND         the unwind information is malformed or does not fit the code. The culprit

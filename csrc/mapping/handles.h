@@ -19,6 +19,7 @@ XB_PRIVATE_BEGIN
 typedef enum xb_state {
     XB_STATE_UNUSED,    /* no buffer yet: the record is free or claimed */
     XB_STATE_RESERVED,  /* staged pages, nothing published, or filled: see is_filled */
+    XB_STATE_STAGED,    /* staged pages that the user writes */
     XB_STATE_PUBLISHED, /* published pages up to the end of the code */
     XB_STATE_LOST,      /* a failed rewrite left pages staged */
     XB_STATE_FREED      /* the buffer is freed, but its mapping may not be unmapped yet */
@@ -29,6 +30,7 @@ typedef enum xb_state {
 typedef struct xb_record {
     void *base;        /* its mapping */
     size_t size;       /* the mapping's size */
+    size_t trimmed;    /* how much of it the last publishing gave back */
     const void *entry; /* where its code begins */
     size_t capacity;   /* the largest length that may be published */
     size_t length;     /* the length that is published */
@@ -61,7 +63,7 @@ void xb_handles_cancel(const xb_record *record);
 /* Registers a buffer in a claimed record.
  *
  * Returns: the id of its handle, which is not 0 and does not have XB_ID_POOL_BIT.
- * In: record: the buffer, RESERVED or PUBLISHED, with the place that was claimed. */
+ * In: record: the buffer, RESERVED, STAGED or PUBLISHED, with the place that was claimed. */
 uint64_t xb_handles_add(const xb_record *record);
 
 /* Looks a handle up.

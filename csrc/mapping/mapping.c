@@ -55,7 +55,7 @@ static execbuf_status stage_mapping(xb_record *record, size_t capacity, const ch
     record->entry = (uint8_t *)record->base + XB_ENTRY_OFFSET;
     record->capacity = capacity;
     record->length = 0;
-    record->state = XB_STATE_RESERVED;
+    record->state = options->is_staged ? XB_STATE_STAGED : XB_STATE_RESERVED;
     record->owner = options->owner;
     record->pool = options->pool;
     record->link = options->link;
@@ -66,17 +66,15 @@ static execbuf_status stage_mapping(xb_record *record, size_t capacity, const ch
     return EXECBUF_OK;
 }
 
-/* Fills the staged pages of a record as layout.h shows, and publishes those that the code needs. On failure
- * all pages are still staged. */
-static execbuf_status publish_pages(xb_record *record, const void *code, size_t length,
-                                    execbuf_error *error) {
+execbuf_status xb_mapping_make_executable(xb_record *record, size_t length, execbuf_error *error) {
     uint8_t *base = (uint8_t *)record->base;
     size_t size = xb_mapping_size(length);
-    size_t end = round_up(XB_ENTRY_OFFSET + length, 16); /* traps are written 16 bytes at a time */
+    size_t end = XB_ENTRY_OFFSET + length;
+    size_t traps = round_up(end, sizeof xb_traps); /* from here on they are written 16 bytes at a time */
     xb_prim_begin_write(XB_PRIM_NO_KEY);
     xb_fill_traps(base, XB_ENTRY_OFFSET);
-    xb_fill_traps(base + end - 16, size - end + 16);
-    memcpy(base + XB_ENTRY_OFFSET, code, length);
+    memcpy(base + end, xb_traps + end % sizeof xb_traps, traps - end);
+    xb_fill_traps(base + traps, size - traps);
     xb_prim_end_write(XB_PRIM_NO_KEY);
     execbuf_backend backend;
     execbuf_status status = xb_ladder_publish(base, size, record->backends, &backend, error);
@@ -87,35 +85,49 @@ static execbuf_status publish_pages(xb_record *record, const void *code, size_t 
     return EXECBUF_OK;
 }
 
-/* Makes the record of published pages that of a published buffer. Pages that the code does not need are
- * unmapped. */
-static void count_as_published(xb_record *record, size_t length) {
+/* Copies code to the staged pages of a record, and makes it executable. */
+static execbuf_status publish_pages(xb_record *record, const void *code, size_t length,
+                                    execbuf_error *error) {
+    xb_prim_begin_write(XB_PRIM_NO_KEY);
+    memcpy((uint8_t *)record->base + XB_ENTRY_OFFSET, code, length);
+    xb_prim_end_write(XB_PRIM_NO_KEY);
+    return xb_mapping_make_executable(record, length, error);
+}
+
+void xb_mapping_count_published(xb_record *record, size_t length) {
+    size_t before = record->size;
     size_t size = xb_mapping_size(length);
-    if (size < record->size) {
-        record->size = xb_prim_trim(record->base, record->size, size);
+    if (size < before) {
+        record->size = xb_prim_trim(record->base, before, size);
     }
+    record->trimmed = before - record->size;
     record->length = length;
     record->state = XB_STATE_PUBLISHED;
     record->is_filled = false;
 }
 
-/* Stages all pages of a record again that xb_mapping_fill has published. Pages that a forked process may map,
- * too, are replaced, not written. On failure nothing has changed. */
-static xb_result stage_again(const xb_record *record) {
+/* Private pages need no barrier when they are reopened: xb_staged_unpublish makes it, and after a failed
+ * batch nobody has run the code. */
+xb_result xb_mapping_stage_again(const xb_record *record, size_t size, bool keeps) {
     if (record->is_private || !xb_prim_query().can_replace) {
-        return xb_prim_reopen(record->base, record->size);
+        return xb_prim_reopen(record->base, size);
     }
     void *fresh = NULL;
     xb_result result = xb_may_map_temporary();
     if (result.call == NULL) {
-        result = xb_prim_stage(record->size, NULL, &fresh);
+        result = xb_prim_stage(size, NULL, &fresh);
     }
     if (result.call != NULL) {
         return result;
     }
-    result = xb_prim_replace(record->base, fresh, record->size);
+    if (keeps) {
+        xb_prim_begin_write(XB_PRIM_NO_KEY);
+        memcpy(fresh, record->base, size);
+        xb_prim_end_write(XB_PRIM_NO_KEY);
+    }
+    result = xb_prim_replace(record->base, fresh, size);
     if (result.call != NULL) {
-        xb_unmap_temporary(fresh, NULL, record->size);
+        xb_unmap_temporary(fresh, NULL, size);
     }
     return result;
 }
@@ -141,7 +153,7 @@ execbuf_status xb_mapping_new(execbuf *out, const void *code, size_t length,
         xb_handles_release(&record);
         return status;
     }
-    count_as_published(&record, length);
+    xb_mapping_count_published(&record, length);
     return register_mapping(out, &record, error);
 }
 
@@ -166,7 +178,8 @@ static execbuf_status find_reserved(const execbuf *buffer, size_t length, xb_rec
         return xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
     }
     if (record->state != XB_STATE_RESERVED) {
-        return xb_error_set(error, EXECBUF_E_PUBLISHED, "buffer", 0);
+        bool is_staged = record->state == XB_STATE_STAGED;
+        return xb_error_set(error, is_staged ? EXECBUF_E_STAGED : EXECBUF_E_PUBLISHED, "buffer", 0);
     }
     if (length > record->capacity) {
         return xb_error_set(error, EXECBUF_E_CAPACITY, "length", 0);
@@ -177,7 +190,7 @@ static execbuf_status find_reserved(const execbuf *buffer, size_t length, xb_rec
 /* Publishes the pages of a reserved buffer, whose record then says that it is filled. */
 static execbuf_status fill_mapping(xb_record *record, const void *code, size_t length, execbuf_error *error) {
     if (record->is_filled) {
-        xb_result result = stage_again(record);
+        xb_result result = xb_mapping_stage_again(record, record->size, false);
         if (result.call != NULL) {
             return xb_error_from_system(error, result);
         }
@@ -196,7 +209,7 @@ execbuf_status xb_mapping_publish(execbuf *buffer, const void *code, size_t leng
     }
     status = fill_mapping(record, code, length, error);
     if (status == EXECBUF_OK) {
-        count_as_published(record, length);
+        xb_mapping_count_published(record, length);
         buffer->length = length;
     }
     xb_handles_update(record);
@@ -222,7 +235,7 @@ bool xb_mapping_finish(execbuf *buffer, size_t length, xb_record *record) {
     if (!xb_handles_find(buffer, record) || !record->is_filled) {
         return false;
     }
-    count_as_published(record, length);
+    xb_mapping_count_published(record, length);
     xb_handles_update(record);
     buffer->length = length;
     return true;

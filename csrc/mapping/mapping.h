@@ -28,6 +28,8 @@ typedef struct xb_mapping_options {
     /* Whether children of a fork do not get the mapping. Then the backends are those that change the
      * protection of its pages, since others would map new ones. */
     bool not_inherited;
+    /* Whether the buffer is to be staged: see staged.h. Only for xb_mapping_reserve. */
+    bool is_staged;
 } xb_mapping_options;
 
 /* The size of a mapping for capacity bytes of code. */
@@ -57,6 +59,19 @@ execbuf_status xb_mapping_publish(execbuf *buffer, const void *code, size_t leng
 execbuf_status xb_mapping_check(const execbuf *buffer, size_t length, execbuf_error *error);
 execbuf_status xb_mapping_fill(const execbuf *buffer, const void *code, size_t length, execbuf_error *error);
 bool xb_mapping_finish(execbuf *buffer, size_t length, xb_record *record);
+
+/* What publishing and staging share (staged.c).
+ *
+ * make_executable    fills the staged pages around the code with traps, as layout.h shows, and publishes the
+ *                    pages that the code needs. On failure all pages are still staged.
+ * count_published    makes the record of such pages that of a published buffer. The staged pages behind them
+ *                    are given back.
+ * stage_again        stages the first size bytes of a record's mapping, which are published. Pages that a
+ *                    forked process may map, too, are replaced, not written. On failure nothing has changed.
+ *                    keeps: whether the content matters. */
+execbuf_status xb_mapping_make_executable(xb_record *record, size_t length, execbuf_error *error);
+void xb_mapping_count_published(xb_record *record, size_t length);
+xb_result xb_mapping_stage_again(const xb_record *record, size_t size, bool keeps);
 
 /* Whether xb_mapping_rewrite would accept this range. */
 execbuf_status xb_mapping_check_rewrite(const execbuf *buffer, size_t offset, size_t length,

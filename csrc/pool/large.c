@@ -60,14 +60,19 @@ static execbuf_status new_large(xb_arena *arena, execbuf *out, const void *code,
 
 execbuf_status xb_large_new(xb_arena *arena, execbuf *out, const void *code, size_t length,
                             const uint8_t *link, execbuf_error *error) {
-    xb_mapping_options options = {0, NULL, NULL, NULL, false, 0, false};
+    xb_mapping_options options = {0, NULL, NULL, NULL, false, 0, false, false};
     options.link = link;
     return new_large(arena, out, code, length, &options, error);
 }
 
+execbuf_status xb_large_stage(xb_arena *arena, execbuf *out, size_t capacity, execbuf_error *error) {
+    xb_mapping_options options = {0, NULL, NULL, NULL, false, 0, false, true};
+    return new_large(arena, out, NULL, capacity, &options, error);
+}
+
 execbuf_status xb_large_new_shared(xb_arena *arena, execbuf *out, const void *code, size_t length,
                                    execbuf_error *error) {
-    xb_mapping_options options = {0, NULL, NULL, NULL, true, 0, false};
+    xb_mapping_options options = {0, NULL, NULL, NULL, true, 0, false, false};
     return new_large(arena, out, code, length, &options, error);
 }
 
@@ -75,7 +80,7 @@ void xb_large_count_published(const xb_record *record) {
     xb_arena *arena = xb_registry[record->owner];
     xb_arena_lock(arena);
     arena->large_bytes -= record->capacity - record->length;
-    arena->large_size -= xb_mapping_size(record->capacity) - record->size;
+    arena->large_size -= record->trimmed;
     xb_arena_unlock(arena);
 }
 

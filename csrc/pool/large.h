@@ -28,13 +28,16 @@ execbuf_status xb_large_new(xb_arena *arena, execbuf *out, const void *code, siz
 execbuf_status xb_large_new_shared(xb_arena *arena, execbuf *out, const void *code, size_t length,
                                    execbuf_error *error);
 
+/* As xb_large_new without code, but the buffer is staged. */
+execbuf_status xb_large_stage(xb_arena *arena, execbuf *out, size_t capacity, execbuf_error *error);
+
 /* Frees a live buffer of an arena, and sets the handle to all zero. No lock is held. */
 void xb_large_free(execbuf *buffer);
 
 /* Updates the arena's counters after one of its dedicated mappings was published or freed. After
  * xb_large_count_freed the arena may have ended. No lock is held.
  *
- * In: record: from xb_mapping_publish or xb_mapping_free. Its owner is not 0. */
+ * In: record: from xb_mapping_publish, xb_staged_publish or xb_mapping_free. Its owner is not 0. */
 void xb_large_count_published(const xb_record *record);
 void xb_large_count_freed(const xb_record *record);
 

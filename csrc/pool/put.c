@@ -128,6 +128,12 @@ execbuf_status xb_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity
     return status == EXECBUF_OK ? xb_error_ok(error) : status;
 }
 
+execbuf_status xb_pool_stage(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error) {
+    xb_arena *arena;
+    execbuf_status status = xb_pool_claim(pool, &arena, error);
+    return status == EXECBUF_OK ? xb_large_stage(arena, out, capacity, error) : status;
+}
+
 execbuf_status xb_pool_reserve_batch(execbuf_pool *pool, execbuf *out, const execbuf_room *rooms,
                                      size_t count, execbuf_error *error) {
     xb_arena *arena;

@@ -85,6 +85,9 @@ execbuf_status xb_pool_put_batch(execbuf_pool *pool, execbuf *out, const execbuf
  * Out: error: the report, or NULL. */
 execbuf_status xb_pool_reserve(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error);
 
+/* As xb_pool_reserve, but the buffer is staged, and always has a dedicated mapping. */
+execbuf_status xb_pool_stage(execbuf_pool *pool, execbuf *out, size_t capacity, execbuf_error *error);
+
 /* Makes several reservations, all or none.
  *
  * Returns: the status of xb_pool_reserve for the first room that failed, whose index is the report's

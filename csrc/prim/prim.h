@@ -41,6 +41,8 @@ typedef struct xb_prim_info {
     /* True: published pages change by xb_prim_replace; if it is refused, those of flip by xb_prim_reopen.
      * False: they change by xb_prim_reopen. */
     bool can_replace;
+    /* True: a thread can write staged pages only between xb_prim_begin_write and xb_prim_end_write. */
+    bool guards_staged;
     /* The backends of xb_prim_publish, in the order to try them. None: the platform is not supported. */
     size_t backend_count;
     execbuf_backend backends[EXECBUF_MAX_ATTEMPTS];

@@ -154,7 +154,7 @@ static void a_failed_batch_leaves_nothing(void) {
 
 /* ---- The life of a description ---- */
 
-static void descriptions_end_when_code_is_freed_or_rewritten_or_described_again(void) {
+static void descriptions_end_when_code_is_freed_or_changed_or_described_again(void) {
     const execbuf_info info = info_of_kind(EXECBUF_UNWIND_FRAME_POINTER);
     const execbuf_info unknown = info_of_kind(EXECBUF_UNWIND_UNKNOWN);
     execbuf large;
@@ -171,6 +171,12 @@ static void descriptions_end_when_code_is_freed_or_rewritten_or_described_again(
         CHECK(execbuf_describe(&both[i], &info, NULL) == EXECBUF_OK && is_described(entry));
         CHECK(execbuf_describe(&both[i], &unknown, NULL) == EXECBUF_OK && !is_described(entry));
         CHECK(execbuf_describe(&both[i], &info, NULL) == EXECBUF_OK && is_described(entry));
+        bool is_unpublished = execbuf_unpublish(&both[i], NULL) == EXECBUF_OK;
+        CHECK((is_unpublished || i == 0) && is_described(entry) == !is_unpublished);
+        if (is_unpublished) {
+            CHECK(execbuf_publish_staged(&both[i], sizeof frame, NULL) == EXECBUF_OK && !is_described(entry));
+            CHECK(execbuf_describe(&both[i], &info, NULL) == EXECBUF_OK && is_described(entry));
+        }
         CHECK(execbuf_free(&both[i]) == EXECBUF_OK && !is_described(entry));
     }
     end();
@@ -327,7 +333,7 @@ int main(void) {
     RUN(thunks_are_not_described);
     RUN(frames_that_the_code_does_not_have_are_refused);
     RUN(a_failed_batch_leaves_nothing);
-    RUN(descriptions_end_when_code_is_freed_or_rewritten_or_described_again);
+    RUN(descriptions_end_when_code_is_freed_or_changed_or_described_again);
     RUN(many_reserved_buffers_are_published_with_descriptions_or_none);
     RUN(described_code_outlives_its_pool);
     RUN(other_threads_free_described_code);

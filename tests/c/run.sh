@@ -116,6 +116,8 @@ program pool$suffix plain pool.c
 program link$suffix plain link.c
 program link-counted$suffix faults link.c
 program link-faults$suffix faults link_faults.c
+program staged$suffix plain staged.c -D_GNU_SOURCE
+program staged-faults$suffix faults staged_faults.c
 program buffer$suffix plain buffer.c
 program stub$suffix stub stub.c
 program probe$suffix plain probe.c
@@ -176,6 +178,10 @@ program unload plain unload.c -D_GNU_SOURCE
 program unload-unix unix unload.c -D_GNU_SOURCE
 program cancel-unix unix cancel.c -D_GNU_SOURCE
 program backends-unix unix backends.c -D_GNU_SOURCE
+program staged-process plain staged_process.c -D_GNU_SOURCE
+program staged-process-unix unix staged_process.c -D_GNU_SOURCE
+program staged-unix unix staged.c -D_GNU_SOURCE
+program staged-faults-unix unix-faults staged_faults.c
 program buffer-unix unix buffer.c
 program placement-unix unix placement.c -D_GNU_SOURCE
 program reach plain reach.c -D_GNU_SOURCE
