@@ -38,6 +38,7 @@ impl execbuf_status {
     pub const EXECBUF_E_BACKENDS: execbuf_status = execbuf_status(-24);
     pub const EXECBUF_E_NOT_INHERITED: execbuf_status = execbuf_status(-25);
     pub const EXECBUF_E_UNWIND: execbuf_status = execbuf_status(-26);
+    pub const EXECBUF_E_STAGED: execbuf_status = execbuf_status(-27);
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
@@ -115,7 +116,7 @@ pub struct execbuf_error {
 pub struct execbuf {
     /// The address of the first byte of code. It never changes.
     pub entry: *const ::core::ffi::c_void,
-    /// The length of the published code; 0 while the buffer is only reserved.
+    /// The length of the published code; 0 while the buffer is only reserved or staged.
     pub length: usize,
     /// Identifies the buffer, and this use of its memory. For the library only.
     pub id: u64,
@@ -707,6 +708,7 @@ unsafe extern "C" {
           EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
                                not_inherited;
           EXECBUF_E_PUBLISHED  the buffer is already published;
+          EXECBUF_E_STAGED     the buffer is staged, not reserved;
           EXECBUF_E_CAPACITY   length exceeds the reserved capacity;
           EXECBUF_E_FROZEN     the buffer lies in a region of a pool, a parent of this process reserved it,
                                and the region cannot be copied: the culprit is the refused call, if there is
@@ -734,6 +736,7 @@ unsafe extern "C" {
           EXECBUF_E_STALE      a handle names no live buffer;
           EXECBUF_E_THUNK      a buffer is a thunk;
           EXECBUF_E_PUBLISHED  a buffer is already published, or is in the array twice;
+          EXECBUF_E_STAGED     a buffer is staged, not reserved;
           EXECBUF_E_CAPACITY   the length of a piece exceeds the capacity of its buffer;
           EXECBUF_E_FROZEN     as for execbuf_publish;
           EXECBUF_E_NO_MEMORY  no memory, address space, mappings or descriptors are left;
@@ -762,7 +765,7 @@ unsafe extern "C" {
           EXECBUF_E_NULL           buffer or code is NULL;
           EXECBUF_E_EMPTY          length is 0;
           EXECBUF_E_STALE          buffer names no live buffer;
-          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
+          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
           EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
                                    not_inherited;
           EXECBUF_E_THUNK          the buffer is a thunk;
@@ -786,6 +789,84 @@ unsafe extern "C" {
         offset: usize,
         code: *const ::core::ffi::c_void,
         length: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Maps memory for code that its author writes and patches in place, as generators do that use one address for
+ both writing and running. The memory is at its final address, out->entry, from the start. It can be read
+ and written, not executed, and is zero; so cast the entry to uint8_t * and write at most capacity bytes
+ there. Then execbuf_publish_staged makes the code executable, and execbuf_unpublish goes back.
+
+ The buffer has pages of its own, which are never writable and executable at once, nor writable through
+ another mapping while they are executable. On Linux, calls that pin the pages of their arguments, such as
+ process_vm_readv, cannot read staged memory (EFAULT), because its mapping has no PROT_READ. macOS on arm64
+ cannot let a program write such pages.
+
+ Returns: the statuses of execbuf_reserve_at, and
+          EXECBUF_E_UNSUPPORTED  the backend is EXECBUF_BACKEND_MAP_JIT: the culprit is "map-jit".
+ Out:     out        a buffer of length 0, zeroed on failure; free it with execbuf_free, published or not
+ In:      capacity   how many bytes can be written, and the greatest length that can be published
+          placement  conditions for the address; NULL: none
+ Out:     error      the report; may be NULL*/
+    pub fn execbuf_stage(
+        out: *mut execbuf,
+        capacity: usize,
+        placement: *const execbuf_placement,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Makes the first bytes of a staged buffer executable and not writable. What is behind them in their last
+ page becomes traps, and the pages behind that are given back. During the call and until execbuf_unpublish,
+ no thread may write to the buffer: a write may be lost, and later raises a fault. execbuf_describe
+ describes the code.
+
+ On failure the buffer is still staged, at the same address and with all of its bytes.
+
+ Returns: EXECBUF_OK               the code is published;
+          EXECBUF_E_NULL           buffer is NULL;
+          EXECBUF_E_EMPTY          length is 0;
+          EXECBUF_E_STALE          buffer names no live buffer;
+          EXECBUF_E_THUNK          the buffer is a thunk;
+          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
+                                   not_inherited;
+          EXECBUF_E_PUBLISHED      the buffer is already published;
+          EXECBUF_E_STAGED         the buffer is reserved, not staged;
+          EXECBUF_E_CAPACITY       length exceeds the capacity;
+          EXECBUF_E_NO_MEMORY      no memory, address space, mappings or descriptors are left;
+          EXECBUF_E_DENIED         the system refused every way to make memory executable.
+ In/out:  buffer  the staged buffer; its length is set
+ In:      length  how many bytes
+ Out:     error   the report; may be NULL*/
+    pub fn execbuf_publish_staged(
+        buffer: *mut execbuf,
+        length: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Makes a published buffer a staged one, with the bytes of its code, at the same address: writable and not
+ executable. Its capacity is the length that the code had. The buffer may have been published by any
+ function, but must have a dedicated mapping. While the call runs and as long as the buffer is staged, no
+ thread may run its code, and no return address into it may be on any stack. When the call returns, every
+ thread has discarded the instructions that it fetched from there. A description of the code ends.
+
+ On Linux, pages that EXECBUF_BACKEND_FLIP has published become writable in place; those of other backends,
+ which a forked process may share, are replaced by a copy, in one step. On failure the buffer is still
+ published. To change a few bytes, execbuf_rewrite suffices.
+
+ Returns: EXECBUF_OK               the buffer is staged;
+          EXECBUF_E_NULL           buffer is NULL;
+          EXECBUF_E_STALE          buffer names no live buffer;
+          EXECBUF_E_THUNK          the buffer is a thunk;
+          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
+                                   not_inherited;
+          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved, or staged already;
+          EXECBUF_E_LOST           a rewrite of the buffer has failed with this status;
+          EXECBUF_E_UNSUPPORTED    the buffer lies in a region of a pool, where other code is in the same
+                                   pages: the culprit is "region"; or as for execbuf_stage;
+          EXECBUF_E_NO_MEMORY      no memory, address space or mappings are left;
+          EXECBUF_E_DENIED         the system refused the call that the report names.
+ In/out:  buffer  the published buffer; its length becomes 0. Copies of the handle keep the old length, with
+                  which execbuf_entry returns addresses that must not be called.
+ Out:     error   the report; may be NULL*/
+    pub fn execbuf_unpublish(
+        buffer: *mut execbuf,
         error: *mut execbuf_error,
     ) -> execbuf_status;
     /** Makes several changes, one after the other, each as execbuf_rewrite does and under the same conditions. A
@@ -966,6 +1047,23 @@ unsafe extern "C" {
         capacity: usize,
         error: *mut execbuf_error,
     ) -> execbuf_status;
+    /** Maps memory that is written in place, as execbuf_stage does, within the reach of the pool. It has pages of
+ its own, whatever the capacity, and counts in the pool as large code does. The key of a pool with a
+ protection key does not guard it: every thread can write it while it is staged. In a child of a fork, that
+ of a pool with the option not_inherited is not there.
+
+ Returns: the statuses of execbuf_pool_reserve, and
+          EXECBUF_E_UNSUPPORTED  as for execbuf_stage.
+ In:      pool      the pool
+ Out:     out       a buffer of length 0, zeroed on failure; free it with execbuf_free, published or not
+ In:      capacity  how many bytes can be written, and the greatest length that can be published
+ Out:     error     the report; may be NULL*/
+    pub fn execbuf_pool_stage(
+        pool: *mut execbuf_pool,
+        out: *mut execbuf,
+        capacity: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
     /** Makes several reservations in a pool, each as execbuf_pool_reserve does: all of them or none.
 
  Returns: EXECBUF_OK                   all buffers are reserved;
@@ -1061,7 +1159,7 @@ unsafe extern "C" {
           EXECBUF_E_VERSION        info has a wrong size or an unknown value in unwind;
           EXECBUF_E_TOO_LARGE      the name or the table is too long;
           EXECBUF_E_STALE          buffer names no live buffer;
-          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
+          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
           EXECBUF_E_THUNK          the buffer is a thunk;
           EXECBUF_E_LOST           a rewrite failed, and the buffer can only be freed;
           EXECBUF_E_UNWIND         the unwind information is malformed or does not fit the code. The culprit

@@ -5,5 +5,6 @@ mod changes;
 mod lifetimes;
 mod promises;
 mod reservations;
+mod staged;
 mod threads;
 mod types;

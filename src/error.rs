@@ -12,8 +12,10 @@ use crate::ffi::{self, execbuf_status};
 mod attempts;
 #[cfg(feature = "std")]
 mod io;
+mod publish;
 
 use attempts::Attempts;
+pub use publish::PublishError;
 
 /// An error returned by a closure of the caller.
 pub(crate) type BoxError = Box<dyn core::error::Error + Send + Sync>;
@@ -52,7 +54,8 @@ pub enum ErrorKind {
     Denied,
     /// The process has the `READ_IMPLIES_EXEC` personality, in which all memory is executable.
     ReadImpliesExec,
-    /// execbuf does not know how to publish code on this platform, or the system has no protection key for a pool.
+    /// execbuf does not know how to publish code on this platform, or the system has no protection key for a pool, or
+    /// memory cannot be [staged](crate::Staged).
     Unsupported,
     /// A rewrite failed, and the old code could not be made executable again. The buffer can only be dropped.
     Lost,
@@ -326,7 +329,7 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_NULL => ErrorKind::Null,
         execbuf_status::EXECBUF_E_BACKENDS => ErrorKind::Backends,
         execbuf_status::EXECBUF_E_UNWIND => ErrorKind::Unwind,
-        // STALE, NOT_PUBLISHED, PUBLISHED, THUNK, VERSION and NOT_FOUND: the safe types alone never cause these.
+        // STALE, NOT_PUBLISHED, PUBLISHED, STAGED, THUNK, VERSION and NOT_FOUND: the safe types alone never cause these.
         _ => ErrorKind::InvalidHandle,
     }
 }

@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use core::{fmt, mem, ptr};
 
 use crate::buffer::{EMPTY, ExecBuffer};
-use crate::error::{BoxError, Error, check, check_batch};
+use crate::error::{BoxError, Error, PublishError, check, check_batch};
 use crate::ffi;
+use crate::info::Info;
 
 /// How often `assemble` calls the closure before it gives up.
 const ATTEMPTS: usize = 8;
@@ -164,13 +165,52 @@ impl Reserved {
     /// # Ok::<(), execbuf::Error>(())
     /// ```
     #[doc(alias = "execbuf_publish")]
-    pub fn publish(mut self, code: &[u8]) -> Result<ExecBuffer, PublishError<Self>> {
+    pub fn publish(self, code: &[u8]) -> Result<ExecBuffer, PublishError<Self>> {
         let (bytes, length) = (code.as_ptr().cast(), code.len());
         // SAFETY: The handle and the report are writable, and `code` is readable for its length.
-        match check(|error| unsafe { ffi::execbuf_publish(&raw mut self.raw, bytes, length, error) }) {
+        unsafe { self.published_by(|raw, error| ffi::execbuf_publish(raw, bytes, length, error)) }
+    }
+
+    /// As [`publish`](Self::publish), and describes the code, before it can run.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`publish`](Self::publish) and [`ExecBuffer::describe`]. The error returns the reservation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use execbuf::{ExecPool, Info, Unwind};
+    ///
+    /// let reserved = ExecPool::new()?.reserve(16)?;
+    /// // The `.eh_frame` table of a compiler would contain `reserved.address()`.
+    /// let buffer = reserved.publish_with(&[0xc3], &Info::new().name("returns").unwind(Unwind::Unknown))?; // x86: ret
+    /// assert_eq!(buffer.len(), 1);
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    #[doc(alias = "execbuf_publish_with")]
+    pub fn publish_with(self, code: &[u8], info: &Info<'_>) -> Result<ExecBuffer, PublishError<Self>> {
+        let (bytes, length, info) = (code.as_ptr().cast(), code.len(), info.to_raw());
+        // SAFETY: As in `publish`, and what the description points to is borrowed.
+        unsafe {
+            self.published_by(|raw, error| ffi::execbuf_publish_with(raw, bytes, length, &raw const info, error))
+        }
+    }
+
+    /// Publishes with a C call.
+    ///
+    /// # Safety
+    ///
+    /// If the call succeeds, the buffer of the handle is published. If it fails, it is still reserved, and the report is
+    /// written.
+    unsafe fn published_by(
+        mut self,
+        call: impl FnOnce(*mut ffi::execbuf, *mut ffi::execbuf_error) -> ffi::execbuf_status,
+    ) -> Result<ExecBuffer, PublishError<Self>> {
+        match check(|error| call(&raw mut self.raw, error)) {
             // SAFETY: The buffer is published, and `self` gives its handle up.
             Ok(()) => Ok(unsafe { ExecBuffer::from_raw(mem::replace(&mut self.raw, EMPTY)) }),
-            Err(error) => Err(PublishError { value: self, error }),
+            Err(error) => Err(PublishError::new(self, error)),
         }
     }
 
@@ -198,7 +238,7 @@ impl Reserved {
         let mut codes: Vec<ffi::execbuf_code> = Vec::new();
         let mut raws: Vec<ffi::execbuf> = Vec::new();
         if codes.try_reserve_exact(count).is_err() || raws.try_reserve_exact(count).is_err() {
-            return Err(PublishError { value: all, error: Error::no_memory(c"count") });
+            return Err(PublishError::new(all, Error::no_memory(c"count")));
         }
         for (reserved, code) in &all {
             let code = code.as_ref();
@@ -211,7 +251,7 @@ impl Reserved {
             ffi::execbuf_publish_all(raws.as_mut_ptr(), codes.as_ptr(), count, error)
         });
         if let Err(error) = result {
-            return Err(PublishError { value: all, error });
+            return Err(PublishError::new(all, error));
         }
         for (reserved, _) in &mut all {
             reserved.raw = EMPTY; // the buffers have the handles from now on
@@ -230,64 +270,6 @@ impl fmt::Debug for Reserved {
         f.debug_struct("Reserved").field("entry", &self.raw.entry).field("capacity", &self.capacity).finish()
     }
 }
-
-/// The error of publishing: what could not be published, and why. `?` turns it into an [`Error`] and drops the rest.
-///
-/// # Examples
-///
-/// See [`Reserved::publish`].
-#[must_use = "it contains what could not be published"]
-pub struct PublishError<T> {
-    value: T,
-    error: Error,
-}
-
-impl<T> PublishError<T> {
-    /// Returns why nothing was published.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let error = execbuf::ExecBuffer::reserve(1)?.publish(&[]).unwrap_err();
-    /// assert_eq!(error.error().kind(), execbuf::ErrorKind::Empty);
-    /// # Ok::<(), execbuf::Error>(())
-    /// ```
-    #[must_use]
-    pub fn error(&self) -> &Error {
-        &self.error
-    }
-
-    /// Returns what could not be published, and why.
-    ///
-    /// # Examples
-    ///
-    /// See [`Reserved::publish`].
-    #[must_use]
-    pub fn into_parts(self) -> (T, Error) {
-        (self.value, self.error)
-    }
-}
-
-impl<T> From<PublishError<T>> for Error {
-    fn from(error: PublishError<T>) -> Self {
-        error.error
-    }
-}
-
-/// Formats the error.
-impl<T> fmt::Debug for PublishError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.error, f)
-    }
-}
-
-impl<T> fmt::Display for PublishError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.error, f)
-    }
-}
-
-impl<T> core::error::Error for PublishError<T> {}
 
 impl ExecBuffer {
     /// Reserves a dedicated mapping for code that depends on its own address, or on those of other reservations.

@@ -158,6 +158,39 @@ fn panics_pass_through_1_and_10_and_200_frames() {
 }
 
 #[test]
+fn panics_pass_through_code_that_is_published_with_a_description_or_staged() {
+    let pool = ExecPool::new().unwrap();
+    for reserved in [pool.reserve(CLOBBERS.len()).unwrap(), ExecBuffer::reserve(5000).unwrap()] {
+        let table = table_of_clobbers(reserved.address());
+        panic_through(&reserved.publish_with(CLOBBERS, &Info::new().unwind(Unwind::EhFrame(&table))).unwrap(), 10);
+    }
+    for (bytes, unwind) in SAMPLES {
+        for mut staged in [pool.stage(5000).unwrap(), ExecBuffer::stage(5000).unwrap()] {
+            staged[..bytes.len()].copy_from_slice(bytes);
+            for _ in 0..2 {
+                let mut code = staged.publish(bytes.len()).unwrap();
+                code.describe(&Info::new().unwind(unwind)).unwrap();
+                panic_through(&code, 10);
+                staged = code.unpublish().unwrap(); // this ends the description
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_description_returns_the_reservation() {
+    let pool = ExecPool::new().unwrap();
+    for reserved in [pool.reserve(16).unwrap(), ExecBuffer::reserve(16).unwrap()] {
+        let wrong = Info::new().unwind(Unwind::FramePointer);
+        let (reserved, error) = reserved.publish_with(&[0xc3], &wrong).unwrap_err().into_parts();
+        assert_eq!(error.kind(), ErrorKind::Unwind);
+        let (reserved, error) = reserved.publish_with(&[], &wrong).unwrap_err().into_parts();
+        assert_eq!(error.kind(), ErrorKind::Empty);
+        assert_eq!(reserved.publish_with(&[0xc3], &Info::new()).unwrap().as_ref(), [0xc3]);
+    }
+}
+
+#[test]
 fn panics_restore_registers_by_finished_tables() {
     let pool = ExecPool::new().unwrap();
     for mut code in [pool.publish(CLOBBERS).unwrap(), ExecBuffer::new(CLOBBERS).unwrap()] {

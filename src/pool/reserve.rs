@@ -1,4 +1,4 @@
-//! Reservations in pools.
+//! Reservations and staged memory in pools.
 
 use alloc::vec::Vec;
 
@@ -6,6 +6,7 @@ use super::ExecPool;
 use crate::error::{Error, check_batch};
 use crate::ffi;
 use crate::reserved::Reserved;
+use crate::staged::Staged;
 
 impl ExecPool {
     /// Reserves memory in the pool for code that depends on its own address, or on those of other reservations.
@@ -25,6 +26,32 @@ impl ExecPool {
             Reserved::made_by(capacity, |raw, error| {
                 ffi::execbuf_pool_reserve(self.as_raw(), raw, capacity, error)
             })
+        }
+    }
+
+    /// Maps memory for code that is written in place, within the [reach](crate::ExecPoolBuilder::reach) of the pool. It has
+    /// pages of its own, whatever the capacity.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`ExecBuffer::stage`](crate::ExecBuffer::stage), and [`TooFar`](crate::ErrorKind::TooFar): no free range
+    /// is where the pool's code may lie.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = execbuf::ExecPool::new()?;
+    /// let mut staged = pool.stage(100)?;
+    /// staged[0] = 0xc3; // x86: ret
+    /// let buffer = staged.publish(1)?;
+    /// assert_eq!((buffer.as_ref(), pool.code_bytes()), (&[0xc3][..], 1));
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    #[doc(alias = "execbuf_pool_stage")]
+    pub fn stage(&self, capacity: usize) -> Result<Staged, Error> {
+        // SAFETY: The pool exists, and `execbuf_pool_stage` stages as many bytes.
+        unsafe {
+            Staged::made_by(capacity, |raw, error| ffi::execbuf_pool_stage(self.as_raw(), raw, capacity, error))
         }
     }
 

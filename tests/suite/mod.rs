@@ -6,7 +6,7 @@
 
 use crate::support::numbered::can_copy;
 use crate::support::{Random, SHORTEST, TRAP, call, child, function, maps, reserve, returning, skip};
-use execbuf::{Error, ErrorKind, ExecBuffer, ExecPool, Reserved};
+use execbuf::{Error, ErrorKind, ExecBuffer, ExecPool, Reserved, Staged};
 use std::convert::Infallible;
 
 /// How a test makes its buffers.
@@ -33,6 +33,14 @@ impl Maker {
         let made = match self {
             Self::Dedicated => ExecBuffer::reserve(capacity),
             Self::Pool(pool) => pool.reserve(capacity),
+        };
+        made.expect("this system allows executable memory")
+    }
+
+    fn stage(&self, capacity: usize) -> Staged {
+        let made = match self {
+            Self::Dedicated => ExecBuffer::stage(capacity),
+            Self::Pool(pool) => pool.stage(capacity),
         };
         made.expect("this system allows executable memory")
     }
@@ -132,6 +140,7 @@ mod fork;
 mod publish;
 mod reserve;
 mod rewrite;
+mod staged;
 mod threads;
 
 /// The names and functions of the tests in a file.
@@ -139,4 +148,4 @@ type Tests = &'static [(&'static str, fn(&Maker))];
 
 /// All tests, by file.
 pub const ALL: &[Tests] =
-    &[publish::ALL, assemble::ALL, reserve::ALL, rewrite::ALL, errors::ALL, threads::ALL, fork::ALL];
+    &[publish::ALL, assemble::ALL, reserve::ALL, rewrite::ALL, staged::ALL, errors::ALL, threads::ALL, fork::ALL];
