@@ -169,7 +169,7 @@ extern crate alloc;
 extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
-// ffi, backend, error, choice, info, buffer, reserved, placement, stats, pool, probe, signature, abi, function, call,
+// ffi, backend, error, choice, info, buffer, reserved, staged, placement, stats, pool, probe, signature, abi, function, call,
 // entry, thunk, dynamic.
 pub mod abi;
 mod backend;
