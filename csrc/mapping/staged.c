@@ -31,6 +31,14 @@ static size_t count_behind(const xb_record *record, size_t length) {
     return (record->capacity < room ? record->capacity : room) - length;
 }
 
+/* Copies bytes of staged pages. The reads are volatile, so that they are no memcpy, which may use SVE:
+ * qemu-user refuses SVE loads from pages that were mapped without PROT_READ. */
+static void copy_staged(uint8_t *to, const uint8_t *from, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        to[i] = ((const volatile uint8_t *)from)[i];
+    }
+}
+
 /* Publishes the pages of the code. On failure they have the bytes that they had. */
 static execbuf_status publish_in_place(xb_record *record, size_t length, execbuf_error *error) {
     uint8_t *end = (uint8_t *)record->base + XB_ENTRY_OFFSET + length;
@@ -41,7 +49,7 @@ static execbuf_status publish_in_place(xb_record *record, size_t length, execbuf
         if (kept == NULL) {
             return xb_error_set(error, EXECBUF_E_NO_MEMORY, "malloc", 0);
         }
-        memcpy(kept, end, behind);
+        copy_staged(kept, end, behind);
     }
     execbuf_status status = xb_mapping_make_executable(record, length, error);
     if (status != EXECBUF_OK && kept != NULL) {

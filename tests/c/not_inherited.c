@@ -48,16 +48,6 @@ static void make_pool(void) {
     execbuf_signature_free(signature);
 }
 
-/* Whether the process can read a byte: the kernel reads it for us, and no signal is raised. */
-static int can_read(const void *address) {
-    int ends[2];
-    CHECK(pipe(ends) == 0);
-    ssize_t written = write(ends[1], address, 1);
-    (void)close(ends[0]);
-    (void)close(ends[1]);
-    return written == 1;
-}
-
 static void check_own_code(uint32_t value) {
     execbuf own;
     code made = returning(value);
@@ -254,26 +244,6 @@ static int has_option(void) {
           (status == EXECBUF_E_UNSUPPORTED && strcmp(error.culprit, "not_inherited") == 0));
     execbuf_pool_free(pool);
     return status == EXECBUF_OK;
-}
-
-/* Whether the system does what it says: qemu-user accepts MADV_DONTFORK, and ignores it. To be called before
- * there is a pool: later, a child may map something at the same address. */
-static bool keeps_from_children(void) {
-#if defined(MADV_DONTFORK)
-    int status;
-    void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANON, -1, 0);
-    CHECK(page != MAP_FAILED);
-    bool keeps = madvise(page, 4096, MADV_DONTFORK) == 0;
-    pid_t child = fork();
-    if (child == 0) {
-        _exit(can_read(page));
-    }
-    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
-    CHECK(munmap(page, 4096) == 0);
-    return keeps && WEXITSTATUS(status) == 0;
-#else
-    return true;
-#endif
 }
 
 int main(void) {
