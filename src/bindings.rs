@@ -797,9 +797,9 @@ unsafe extern "C" {
  there. Then execbuf_publish_staged makes the code executable, and execbuf_unpublish goes back.
 
  The buffer has pages of its own, which are never writable and executable at once, nor writable through
- another mapping while they are executable. On Linux, calls that pin the pages of their arguments, such as
- process_vm_readv, cannot read staged memory (EFAULT), because its mapping has no PROT_READ. macOS on arm64
- cannot let a program write such pages.
+ another mapping while they are executable. On Linux, except on RISC-V, their mapping has no PROT_READ while
+ they are staged: the processor reads them all the same, but process_vm_readv fails. macOS on arm64 cannot
+ let a program write such pages.
 
  Returns: the statuses of execbuf_reserve_at, and
           EXECBUF_E_UNSUPPORTED  the backend is EXECBUF_BACKEND_MAP_JIT: the culprit is "map-jit".
