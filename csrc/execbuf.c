@@ -23,6 +23,9 @@
 #include "mapping/staged.c"
 
 #include "pool/alloc.c"
+#include "pool/chunk.c"
+#include "pool/chunks.c"
+#include "pool/data.c"
 #include "pool/fork.c"
 #include "pool/index.c"
 #include "pool/large.c"
@@ -68,6 +71,7 @@
 #include "api/backends.c"
 #include "api/batch.c"
 #include "api/buffer.c"
+#include "api/data.c"
 #include "api/describe.c"
 #include "api/error.c"
 #include "api/placement.c"

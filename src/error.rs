@@ -83,6 +83,8 @@ pub enum ErrorKind {
     Backends,
     /// The unwind information is malformed or does not fit the code. [`Error::culprit`] says why, `position` where.
     Unwind,
+    /// The alignment is not a power of two, or is more than a page.
+    Alignment,
     /// A handle was changed or freed through [`ffi`](crate::ffi) while a safe type owned it.
     InvalidHandle,
 }
@@ -329,6 +331,7 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_NULL => ErrorKind::Null,
         execbuf_status::EXECBUF_E_BACKENDS => ErrorKind::Backends,
         execbuf_status::EXECBUF_E_UNWIND => ErrorKind::Unwind,
+        execbuf_status::EXECBUF_E_ALIGNMENT => ErrorKind::Alignment,
         // STALE, NOT_PUBLISHED, PUBLISHED, STAGED, THUNK, VERSION and NOT_FOUND: the safe types alone never cause these.
         _ => ErrorKind::InvalidHandle,
     }

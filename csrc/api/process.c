@@ -17,6 +17,7 @@
 #include "../exec/ladder.h"
 #include "../exec/park.h"
 #include "../mapping/handles.h"
+#include "../pool/chunks.h"
 #include "../pool/fork.h"
 #include "../pool/pool.h"
 #include "../pool/reclaim.h"
@@ -31,6 +32,7 @@ static void hook_in_child(void) {
     xb_ladder_forget();
     xb_park_after_fork();
     xb_handles_in_child();
+    xb_chunks_in_child();
     xb_pools_after_fork(true);
 }
 
@@ -38,11 +40,13 @@ static void hook_in_clone(void) {
     xb_ladder_forget();
     xb_park_after_fork();
     xb_handles_in_child();
+    xb_chunks_in_child();
     xb_pools_in_clone();
 }
 
 static void hook_unload(void) {
     xb_unmap_parked();
+    xb_chunks_unload();
     xb_reclaim_all();
     xb_handles_free_all();
     xb_descriptions_unload();

@@ -50,6 +50,9 @@ XB_STATIC_ASSERT(offsetof(execbuf, length) == sizeof(void *), "execbuf has no pa
 XB_STATIC_ASSERT(offsetof(execbuf, id) == 2 * sizeof(void *), "execbuf has no padding");
 XB_STATIC_ASSERT(sizeof(execbuf) == 2 * sizeof(void *) + sizeof(uint64_t), "execbuf has no padding");
 
+XB_STATIC_ASSERT(sizeof(execbuf_data) == 2 * sizeof(void *) + sizeof(uint64_t),
+                 "execbuf_data has no padding");
+
 /* Structs with a size (see sized.h) begin with it. */
 XB_STATIC_ASSERT(offsetof(execbuf_pool_options, size) == 0, "execbuf_pool_options begins with its size");
 XB_STATIC_ASSERT(offsetof(execbuf_pool_stats, size) == 0, "execbuf_pool_stats begins with its size");

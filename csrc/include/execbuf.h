@@ -103,6 +103,7 @@
  *     a region, any               personality getrandom clock_gettime
  *     a region, memfd             mmap mprotect munmap memfd_create ftruncate fcntl madvise close prlimit64
  *     a region, alias             mmap mprotect mremap munmap madvise
+ *     constants and data          personality mmap mprotect munmap
  *     code with a placement       openat read close brk
  *     a protection key            pkey_alloc pkey_mprotect pkey_free
  *     a fork with a region        shmget shmat shmctl shmdt membarrier
@@ -119,10 +120,10 @@
  *
  * A dedicated mapping is that of execbuf_new, of execbuf_reserve and execbuf_publish, of a staged buffer, and
  * that of large code of a pool. A pool makes a region when it has no memory left; otherwise publishing in it
- * makes no system call. Thunks use the pool and the heap. On AArch64 all publishing calls membarrier, on
- * RISC-V riscv_flush_icache. musl calls nanosleep where glibc calls clock_nanosleep; 32-bit systems have
- * mmap2 and other variants. Loading the library may load libgcc_s.so.1. What is not listed here makes no
- * system call.
+ * makes no system call. Constants and data with a placement make the calls of code with one. Thunks use the
+ * pool and the heap. On AArch64 all publishing calls membarrier, on RISC-V riscv_flush_icache. musl calls
+ * nanosleep where glibc calls clock_nanosleep; 32-bit systems have mmap2 and other variants. Loading the
+ * library may load libgcc_s.so.1. What is not listed here makes no system call.
  *
  * The end of the process: all threads may use the library until it ends. There is one exception, with a
  * shared library of execbuf on Linux: if its first use is in a constructor of a library that the program is
@@ -241,7 +242,8 @@ EXECBUF_API uint32_t execbuf_version_number(void);
       "and publish a new one")                                                                               \
     X(EXECBUF_E_UNWIND, -26, "the unwind information is malformed, or does not fit the code")                \
     X(EXECBUF_E_STAGED, -27,                                                                                 \
-      "a staged buffer is published with execbuf_publish_staged, a reserved one with execbuf_publish")
+      "a staged buffer is published with execbuf_publish_staged, a reserved one with execbuf_publish")       \
+    X(EXECBUF_E_ALIGNMENT, -28, "the alignment is not a power of two, or is more than a page")
 
 typedef enum execbuf_status {
 #define EXECBUF_STATUS_ENUM(name, value, message) name = value,
@@ -1091,6 +1093,90 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_get_stats(const execbu
  * Returns: the sum; 0 if pool is NULL.
  * In:      pool  the pool; may be NULL */
 EXECBUF_API size_t execbuf_pool_code_bytes(const execbuf_pool *pool);
+
+/* ---- Constants and data ------------------------------------------------------------------------------- */
+
+/* The handle of constants or data of a pool: memory that code refers to, and that is never executable. It is
+ * a small value that may be copied, but the memory is freed once. An all-zero handle names nothing.
+ *
+ * The memory lies where the placement of the pool's options says, and within its reach, so code of the pool
+ * can address it relative to itself. It outlives execbuf_pool_free. The statistics of the pool do not count
+ * it.
+ *
+ * Memory comes in chunks of 64 KiB to 1 MiB, in which pieces have multiples of 16 bytes. A piece of more than
+ * 32 KiB has a mapping of its own. Freed memory is used again; a chunk without pieces is returned to the
+ * system, but one of each kind stays for the next piece.
+ *
+ * fork: both processes keep all constants and data, and neither sees what the other one writes: the memory
+ * is private, and the system copies a page when it is written. A child does not get those of a pool with the
+ * option not_inherited; it can only free their handles. */
+typedef struct execbuf_data {
+    /* The first byte, which never changes: a multiple of the alignment. */
+    void *address;
+    /* The length of constants, or the size of data. */
+    size_t length;
+    /* Identifies the memory, and this use of it. For the library only. */
+    uint64_t id;
+} execbuf_data;
+
+/* Copies constants into the pool, which nobody can write afterwards. Writing to them raises a fault.
+ *
+ * The pages that receive the constants are writable during the call; other constants there can be read
+ * meanwhile. If they are not in a new chunk, this makes two system calls (mprotect). So it is better to make
+ * one piece of all constants of a function or a module. If the system refuses to make the pages read-only
+ * again, the call fails, and they stay writable until more constants are copied there.
+ *
+ * Returns: EXECBUF_OK                   the constants are there;
+ *          EXECBUF_E_NULL               pool, out or bytes is NULL;
+ *          EXECBUF_E_EMPTY              length is 0;
+ *          EXECBUF_E_ALIGNMENT          align is not a power of two, or exceeds the size of a page;
+ *          EXECBUF_E_TOO_LARGE          length exceeds PTRDIFF_MAX less a page;
+ *          EXECBUF_E_NO_MEMORY          no memory, address space or mappings are left;
+ *          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
+ *          EXECBUF_E_DENIED             the system refused a call;
+ *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality.
+ * In:      pool    the pool
+ * Out:     out     the handle, zeroed on failure; free it with execbuf_data_free
+ * In:      bytes   the constants; the caller may reuse the memory when the call returns
+ *          length  their length
+ *          align   of the address, which is a multiple of it; 1 if any address will do
+ * Out:     error   the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_constants(execbuf_pool *pool, execbuf_data *out,
+                                                                    const void *bytes, size_t length,
+                                                                    size_t align, execbuf_error *error);
+
+/* Makes writable data in the pool, which are zero. It makes no system call unless the pool needs memory.
+ *
+ * A pointer to a function that code jumps through can be such data: changing it is one atomic store, from any
+ * thread and also in a signal handler, while the code runs.
+ *
+ * Returns: EXECBUF_OK                   the data are there;
+ *          EXECBUF_E_NULL               pool or out is NULL;
+ *          EXECBUF_E_EMPTY              size is 0;
+ *          EXECBUF_E_ALIGNMENT          align is not a power of two, or exceeds the size of a page;
+ *          EXECBUF_E_TOO_LARGE          size exceeds PTRDIFF_MAX less a page;
+ *          EXECBUF_E_NO_MEMORY          no memory, address space or mappings are left;
+ *          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
+ *          EXECBUF_E_DENIED             the system refused a call;
+ *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality.
+ * In:      pool   the pool
+ * Out:     out    the handle, zeroed on failure; free it with execbuf_data_free
+ * In:      size   how many bytes
+ *          align  of the address, which is a multiple of it; 1 if any address will do
+ * Out:     error  the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_data(execbuf_pool *pool, execbuf_data *out,
+                                                               size_t size, size_t align,
+                                                               execbuf_error *error);
+
+/* Frees constants or data, and zeroes the handle. No thread may use the memory during the call or later. A
+ * NULL or all-zero handle is freed without effect.
+ *
+ * Returns: EXECBUF_OK       the memory is freed;
+ *          EXECBUF_E_STALE  data names nothing that is alive, as when a copy of the handle was freed before.
+ *                           Nothing happens, and the handle is not changed.
+ * In/out:  data  the constants or data; may be NULL */
+EXECBUF_API execbuf_status execbuf_data_free(execbuf_data *data);
+
 /* ---- Descriptions ------------------------------------------------------------------------------------- */
 
 /* How unwinders get from a piece of code to its caller.

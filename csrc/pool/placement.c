@@ -1,4 +1,4 @@
-/* The range that the pieces of a pool cover is exact as long as they are regions only. Dedicated mappings are
+/* The range that the pieces of a pool cover is exact as long as there are no dedicated mappings. These are
  * in no list, so the range only grows while there are some. The process's lock guards both. */
 
 #include "placement.h"
@@ -7,7 +7,7 @@
 
 /* Whether the pool has no pieces. */
 static bool is_empty(const execbuf_pool *pool) {
-    return pool->pieces == NULL && pool->large_count == 0;
+    return pool->pieces == NULL && pool->chunks == NULL && pool->large_count == 0;
 }
 
 /* Extends a range, which is empty if first is greater than last, by a piece. */
@@ -27,6 +27,9 @@ static void get_range(const execbuf_pool *pool, uintptr_t *first, uintptr_t *las
         *last = 0;
         for (const xb_region *region = pool->pieces; region != NULL; region = region->next_piece) {
             extend(first, last, region->views.rx, region->size);
+        }
+        for (const xb_chunk *chunk = pool->chunks; chunk != NULL; chunk = chunk->next) {
+            extend(first, last, chunk->base, chunk->size);
         }
     }
 }
@@ -89,6 +92,16 @@ bool xb_placement_add_large(execbuf_pool *pool, const void *base, size_t size) {
     xb_prim_lock();
     bool is_near = add(pool, base, size);
     pool->large_count += is_near;
+    xb_prim_unlock();
+    return is_near;
+}
+
+bool xb_placement_add_chunk(execbuf_pool *pool, xb_chunk *chunk) {
+    xb_prim_lock();
+    bool is_near = pool->options.reach == 0 || add(pool, chunk->base, chunk->size);
+    if (is_near) {
+        XB_LIST_PUSH(pool->chunks, chunk, next, previous);
+    }
     xb_prim_unlock();
     return is_near;
 }

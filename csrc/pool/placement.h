@@ -1,6 +1,6 @@
-/* Where the pieces of a pool may lie. A piece is a region or a dedicated mapping, of any of its arenas. All
- * that is done only if the pool has a reach. No lock is held in any of these functions but
- * xb_placement_remove_regions. */
+/* Where the pieces of a pool may lie. A piece is a region or a dedicated mapping, of any of its arenas, or a
+ * chunk of constants or data. All that is done only if the pool has a reach. No lock is held in any of these
+ * functions but xb_placement_remove_regions. */
 #ifndef XB_POOL_PLACEMENT_H
 #define XB_POOL_PLACEMENT_H
 
@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "../base/compiler.h"
+#include "chunk.h"
 #include "pool.h"
 
 XB_PRIVATE_BEGIN
@@ -28,6 +29,9 @@ bool xb_placement_allows(const execbuf_pool *pool, size_t size);
  *          computed. */
 bool xb_placement_add_region(execbuf_pool *pool, xb_region *region);
 bool xb_placement_add_large(execbuf_pool *pool, const void *base, size_t size);
+
+/* As xb_placement_add_region; the chunk is also entered in the list of the pool, with or without a reach. */
+bool xb_placement_add_chunk(execbuf_pool *pool, xb_chunk *chunk);
 
 /* Takes pieces away: a list of regions, by next, with the process's lock held; or one dedicated mapping. The
  * pool still has another piece, or an arena that is not over. */

@@ -11,6 +11,7 @@
 
 #include "../base/error.h"
 #include "../base/fault.h"
+#include "chunks.h"
 #include "reclaim.h"
 #include "registry.h"
 
@@ -267,8 +268,7 @@ size_t xb_pool_bookkeeping(const execbuf_pool *pool) {
     return sum;
 }
 
-/* Frees the memory of a pool that no arena belongs to. */
-static void free_pool(execbuf_pool *pool) {
+void xb_pool_end(execbuf_pool *pool) {
     for (xb_arena_map *map = (xb_arena_map *)pool->map; map != NULL;) {
         xb_arena_map *older = map->older;
         free(map);
@@ -277,9 +277,8 @@ static void free_pool(execbuf_pool *pool) {
     free(pool);
 }
 
-/* Whether the pool is over. The process's lock is held. */
-static bool is_pool_over(const execbuf_pool *pool) {
-    return pool->is_freed && pool->arenas == NULL;
+bool xb_pool_is_over(const execbuf_pool *pool) {
+    return pool->is_freed && pool->arenas == NULL && pool->chunks == NULL;
 }
 
 void xb_pool_free(execbuf_pool *pool) {
@@ -291,10 +290,12 @@ void xb_pool_free(execbuf_pool *pool) {
     }
     xb_prim_lock();
     pool->is_freed = true;
-    bool over = is_pool_over(pool);
+    xb_chunk *detached = xb_chunks_detach(pool);
+    bool over = xb_pool_is_over(pool);
     xb_prim_unlock();
+    xb_chunks_release(detached);
     if (over) {
-        free_pool(pool);
+        xb_pool_end(pool);
     }
 }
 
@@ -307,9 +308,9 @@ void xb_pool_remove(xb_arena *arena) {
     }
     *link = arena->next;
     arena->pool = NULL;
-    bool over = is_pool_over(pool);
+    bool over = xb_pool_is_over(pool);
     xb_prim_unlock();
     if (over) {
-        free_pool(pool);
+        xb_pool_end(pool);
     }
 }

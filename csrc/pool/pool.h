@@ -50,6 +50,12 @@ struct execbuf_pool {
     size_t large_count; /* dedicated mappings */
     uintptr_t first_byte;
     uintptr_t last_byte;
+
+    /* Constants and data (see chunks.c). Those with an index: of data [false], of constants [true]. */
+    struct xb_chunk *chunks;   /* the list of all chunks */
+    struct xb_chunk *roomy[2]; /* the lists of those with room */
+    size_t chunk_bytes[2];     /* their sizes together */
+    size_t empty_chunks[2];    /* how many have no live block */
 };
 
 /* Makes a pool without arenas.
@@ -79,6 +85,11 @@ size_t xb_pool_bookkeeping(const execbuf_pool *pool);
  *
  * Preconditions: no lock is held. No other thread does the same. */
 void xb_pool_remove(xb_arena *arena);
+
+/* Whether a pool is over: its user has freed it, and nothing in it is alive. The process's lock is held.
+ * Whoever removed what was last there then calls xb_pool_end, without the lock. */
+bool xb_pool_is_over(const execbuf_pool *pool);
+void xb_pool_end(execbuf_pool *pool);
 
 /* Gives up all arenas that the calling thread owns: the hook thread_ends. No lock is held. */
 void xb_pools_thread_ends(void);

@@ -159,6 +159,21 @@ xb_result xb_prim_keep_from_children(void *base, size_t size);
 /* Takes addresses that are free, by a mapping without rights; xb_prim_release returns them. */
 xb_result xb_prim_take_addresses(void *base, size_t size);
 
+/* ---- Data ---- */
+
+/* Maps pages for data: zero, readable and writable, and never executable. They are private: after a fork, no
+ * process sees what another one writes.
+ *
+ * Preconditions: xb_prim_check_process says EXECBUF_OK.
+ * In:  size, window: as for xb_prim_stage.
+ * Out: base: the first byte; NULL on failure. xb_prim_release unmaps it. */
+xb_result xb_prim_map_data(size_t size, const xb_prim_window *window, void **base);
+
+/* Changes whether pages for data can be written. Other threads may read them meanwhile.
+ *
+ * In: base, size: pages of one mapping of xb_prim_map_data. */
+xb_result xb_prim_protect_data(void *base, size_t size, bool is_writable);
+
 /* ---- Regions ---- */
 
 /* Two views of the same memory. On macOS on arm64 both are at the same address (XB_ONE_VIEW in icache.h). */
@@ -287,9 +302,9 @@ void xb_prim_free_key(void);
 /* ---- The process's lock, and forks ---- */
 
 /* Takes and releases the one lock of the process. It is not recursive. It is held for a few instructions
- * only, but for loops over all pools or all records of handles, and across no system call except fork, those
- * of xb_prim_arm_fork_mark, and those that map a region which children do not get. Biased locks (lock.h) are
- * taken after it, if both are needed. */
+ * only, but for loops over all pools, all records of handles, or chunks of data and their bits, and across no
+ * system call except fork, those of xb_prim_arm_fork_mark, and those that map a region which children do not
+ * get. Biased locks (lock.h) are taken after it, if both are needed. */
 void xb_prim_lock(void);
 void xb_prim_unlock(void);
 

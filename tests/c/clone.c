@@ -113,6 +113,15 @@ static void reserve_many(void) {
     check_inherited();
 }
 
+static void make_data(void) {
+    execbuf_data constants;
+    execbuf_data data;
+    CHECK(execbuf_pool_constants(shared, &constants, "constant", 8, 1, NULL) == EXECBUF_OK);
+    CHECK(execbuf_pool_data(shared, &data, 8, 8, NULL) == EXECBUF_OK);
+    CHECK(execbuf_data_free(&constants) == EXECBUF_OK && execbuf_data_free(&data) == EXECBUF_OK);
+    check_inherited();
+}
+
 static void free_pooled(void) {
     release(&pooled);
     release(&reserved_pooled);
@@ -189,7 +198,7 @@ static void every_call_can_be_the_first_in_a_clone(void) {
     static void (*const first_calls[])(void) = {
         make_alone,  make_in_pool,         make_batch,   make_reserved, rewrite_pooled, rewrite_alone,
         free_pooled, publish_reserved,     free_alone,   find_both,     ask_the_pool,   make_a_pool,
-        probe,       publish_all_reserved, rewrite_both, reserve_many,
+        probe,       publish_all_reserved, rewrite_both, reserve_many,  make_data,
     };
     make_all();
     for (size_t i = 0; i < sizeof first_calls / sizeof first_calls[0]; i++) {

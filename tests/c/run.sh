@@ -119,6 +119,8 @@ program link-faults$suffix faults link_faults.c
 program staged$suffix plain staged.c -D_GNU_SOURCE
 program staged-faults$suffix faults staged_faults.c
 program buffer$suffix plain buffer.c
+program data$suffix plain data.c
+program data-faults$suffix faults data_faults.c
 program stub$suffix stub stub.c
 program probe$suffix plain probe.c
 program probe-faults$suffix faults probe.c
@@ -143,6 +145,8 @@ program arenas-unix unix arenas.c -D_GNU_SOURCE
 program pool-threads plain pool_threads.c -D_GNU_SOURCE
 program pool-threads-unix unix pool_threads.c -D_GNU_SOURCE
 program pool-fork plain pool_fork.c -D_GNU_SOURCE
+program data-fork plain data_fork.c -D_GNU_SOURCE
+program data-fork-unix unix data_fork.c -D_GNU_SOURCE
 program not-inherited plain not_inherited.c -D_GNU_SOURCE
 program not-inherited-unix unix not_inherited.c -D_GNU_SOURCE
 program lookup-in-handler plain lookup_in_handler.c
@@ -183,6 +187,8 @@ program staged-process-unix unix staged_process.c -D_GNU_SOURCE
 program staged-unix unix staged.c -D_GNU_SOURCE
 program staged-faults-unix unix-faults staged_faults.c
 program buffer-unix unix buffer.c
+program data-unix unix data.c
+program data-faults-unix unix-faults data_faults.c
 program placement-unix unix placement.c -D_GNU_SOURCE
 program reach plain reach.c -D_GNU_SOURCE
 program placement-faults faults placement_faults.c -D_GNU_SOURCE

@@ -55,6 +55,8 @@ static void no_handle_is_valid(void) {
         expect(execbuf_rewrite_batch(&change, 1, &error), EXECBUF_E_STALE, "buffer");
     }
     CHECK(execbuf_stale_count() == 5 * sizeof handles / sizeof handles[0]);
+    execbuf_data data = {&data, 1, 1};
+    CHECK(execbuf_data_free(&data) == EXECBUF_E_STALE && execbuf_data_free(NULL) == EXECBUF_OK);
     execbuf buffer = {NULL, 0, 0};
     CHECK(execbuf_free(&buffer) == EXECBUF_OK && execbuf_free(NULL) == EXECBUF_OK);
     buffer = filled();

@@ -1,0 +1,143 @@
+/* Constants and data if system calls and allocations fail. */
+
+#include "faults.h"
+
+#include "data.h"
+
+static execbuf_pool *pool;
+static execbuf_data old_constants;
+static execbuf_data old_data;
+static execbuf_data made;
+
+static void make_pool(void) {
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    memset(&old_constants, 0, sizeof old_constants);
+    memset(&old_data, 0, sizeof old_data);
+}
+
+static void make_pool_with_data(void) {
+    make_pool();
+    old_constants = new_constants(pool, "old", 4, 1);
+    old_data = new_data(pool, 8, 8);
+    memset(old_data.address, 7, 8);
+}
+
+static execbuf_status add_constants(void) {
+    made = garbage();
+    return execbuf_pool_constants(pool, &made, "constant", 8, 8, &error);
+}
+
+static execbuf_status add_data(void) {
+    made = garbage();
+    return execbuf_pool_data(pool, &made, 8, 8, &error);
+}
+
+static execbuf_status add_large_constants(void) {
+    static uint8_t bytes[100000];
+    made = garbage();
+    return execbuf_pool_constants(pool, &made, bytes, sizeof bytes, 8, &error);
+}
+
+static execbuf_status add_large_data(void) {
+    made = garbage();
+    return execbuf_pool_data(pool, &made, 100000, 8, &error);
+}
+
+/* What was there before is unharmed, and what failed works afterwards. Then all is freed. */
+static void clean_up(execbuf_status status) {
+    CHECK(status == EXECBUF_OK ? made.id != 0 : is_no_data(&made));
+    if (old_data.id != 0) {
+        CHECK(memcmp(old_constants.address, "old", 4) == 0);
+        CHECK(*(const uint8_t *)old_data.address == 7);
+    }
+    execbuf_data next = new_constants(pool, "next", 5, 1);
+    CHECK(has_rights(next.address, "r--"));
+    if (old_data.id != 0) {
+        CHECK(has_rights(old_constants.address, "r--"));
+    }
+    free_data(&next);
+    CHECK(execbuf_data_free(&made) == EXECBUF_OK);
+    execbuf_pool_free(pool);
+    CHECK(execbuf_data_free(&old_constants) == EXECBUF_OK);
+    CHECK(execbuf_data_free(&old_data) == EXECBUF_OK);
+    execbuf_data none = {NULL, 0, 0};
+    CHECK(execbuf_data_free(&none) == EXECBUF_OK);
+}
+
+static void each_call_may_fail(void) {
+    static const scenario all[] = {
+        {"constants in a new chunk", make_pool, add_constants, clean_up, false},
+        {"data in a new chunk", make_pool, add_data, clean_up, false},
+        {"constants in a chunk", make_pool_with_data, add_constants, clean_up, false},
+        {"data in a chunk", make_pool_with_data, add_data, clean_up, false},
+        {"large constants", make_pool_with_data, add_large_constants, clean_up, false},
+        {"large data", make_pool_with_data, add_large_data, clean_up, false},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        long faults = run_all(&all[i]);
+        (void)printf("  %s: %ld faults\n", all[i].name, faults);
+        CHECK(faults > 0 || i == 3); /* data in a chunk need no call */
+    }
+}
+
+/* The calls that an operation makes: none for data, and two for constants, which does not depend on how many
+ * there are. */
+static void few_calls_are_made(void) {
+    make_pool_with_data();
+    arm(NULL, -1, false);
+    for (int i = 0; i < 100; i++) {
+        CHECK(add_data() == EXECBUF_OK);
+        free_data(&made);
+    }
+    CHECK(calls == 0);
+    arm(PROTECT, -1, false);
+    for (int i = 0; i < 100; i++) {
+        CHECK(add_constants() == EXECBUF_OK);
+        free_data(&made);
+    }
+    CHECK(calls == 200);
+    disarm();
+    made = new_data(pool, 1, 1);
+    clean_up(EXECBUF_OK);
+}
+
+/* After the second mprotect has failed, pages stay writable, until the next constants are written. */
+static void pages_that_stayed_writable_become_read_only_again(void) {
+    make_pool_with_data();
+    arm(PROTECT, 1, false);
+    CHECK(add_constants() == EXECBUF_E_NO_MEMORY && is_no_data(&made));
+    disarm();
+    CHECK(strcmp(error.culprit, PROTECT) == 0 && error.os_error == EXHAUSTED);
+    CHECK(has_rights(old_constants.address, "rw-") && memcmp(old_constants.address, "old", 4) == 0);
+    CHECK(add_constants() == EXECBUF_OK);
+    CHECK(has_rights(made.address, "r--") && has_rights(old_constants.address, "r--"));
+    clean_up(EXECBUF_OK);
+}
+
+/* The system refuses to unmap: the memory is freed all the same, and unmapped later. */
+static void what_cannot_be_unmapped_is_parked(void) {
+    maps before = LEAKS();
+    make_pool();
+    CHECK(add_large_data() == EXECBUF_OK);
+    const void *address = made.address;
+    execbuf_data copy = made;
+    arm(UNMAP, 0, true);
+    free_data(&made);
+    CHECK(execbuf_data_free(&copy) == EXECBUF_E_STALE);
+    CHECK(has_rights(address, "rw-"));
+    execbuf_pool_free(pool);
+    disarm();
+    CHECK(execbuf_free(NULL) == EXECBUF_OK); /* tries again */
+    CHECK(has_rights(address, "") && same(before, LEAKS()));
+}
+
+int main(void) {
+    make_pool_with_data(); /* what the first use of the library maps */
+    CHECK(add_data() == EXECBUF_OK);
+    clean_up(EXECBUF_OK);
+    RUN(each_call_may_fail);
+    RUN(few_calls_are_made);
+    RUN(pages_that_stayed_writable_become_read_only_again);
+    RUN(what_cannot_be_unmapped_is_parked);
+    return 0;
+}
