@@ -290,7 +290,7 @@ impl<F: FnPtr, O> Function<F, O> {
     /// For other code, add the [`ExecBuffer`](crate::ExecBuffer), a borrow of it, or its function. They prevent changes
     /// of the code; `&Mutex<ExecBuffer>` and `&RefCell<ExecBuffer>` don't.
     ///
-    /// For data that the code writes, add `&UnsafeCell<T>`, atomics, or a type of your own whose data is private. `T`
+    /// For data that the code writes, add [`&Data`](crate::Data), `&UnsafeCell<T>`, atomics, or a type of your own whose data is private. `T`
     /// and `&mut T` do not suffice: [`owner`](Self::owner) lends them as `&T`, and the code must not write what is
     /// borrowed so.
     ///

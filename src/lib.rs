@@ -129,6 +129,8 @@
 //! - [`Function`] is a typed handle of a function. It holds the owner that keeps the code alive.
 //! - [`ExecPool`] publishes many pieces of code in a few mappings, without a system call for each.
 //! - [`Reserved`] is memory at a known address, for functions that refer to each other.
+//! - [`Constants`] and [`Data`] are memory near code, read-only or writable, that is never executable. [`FnCell`] is a
+//!   function pointer there, through which code jumps: it retargets code that may be running.
 //! - [`Thunk`] adapts a function to callers that use another calling convention. (Rust itself needs no thunk.)
 //!   [`dynamic::DynThunk`] does the same for a [`Signature`] that is known only at run time.
 //! - [`abi`] defines the function pointer types that all of these accept, and describes signatures as values.
@@ -169,14 +171,16 @@ extern crate alloc;
 extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
-// ffi, backend, error, choice, info, buffer, reserved, staged, placement, stats, pool, probe, signature, abi, function, call,
-// entry, thunk, dynamic.
+// ffi, backend, error, choice, info, buffer, reserved, staged, placement, stats, data, pool, probe, signature, abi, function,
+// cell, call, entry, thunk, dynamic.
 pub mod abi;
 mod backend;
 mod buffer;
+mod cell;
 mod choice;
 #[cfg(doctest)]
 mod compile_fail;
+mod data;
 #[cfg(all(doctest, target_arch = "x86_64"))]
 mod documents;
 pub mod dynamic;
@@ -199,7 +203,9 @@ mod call; // last, so that the page of `Function` begins with the other methods
 pub use abi::{Abi, AbiReturn, AbiType, FnPtr, Signature, Type};
 pub use backend::{Attempt, Backend};
 pub use buffer::ExecBuffer;
+pub use cell::FnCell;
 pub use choice::set_backends;
+pub use data::{Constants, Data};
 pub use error::{Error, ErrorKind, PublishError};
 pub use function::{CloneOwner, Function, SharedFunction};
 pub use info::{Info, Unwind};

@@ -16,6 +16,7 @@ use crate::reserved::assemble_in;
 use crate::stats::{Place, PoolStats};
 
 mod builder;
+mod data;
 mod reserve;
 
 pub use builder::ExecPoolBuilder;
