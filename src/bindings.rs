@@ -8,6 +8,8 @@ pub const EXECBUF_VERSION: &[u8; 6] = b"0.1.0\0";
 pub const EXECBUF_MAX_ATTEMPTS: u32 = 4;
 pub const EXECBUF_POOL_NAME_MAX: u32 = 63;
 pub const EXECBUF_NAME_MAX: u32 = 65535;
+pub const EXECBUF_TOOL_GDB: u32 = 1;
+pub const EXECBUF_TOOL_PERF: u32 = 2;
 pub const EXECBUF_MAX_FACTS: u32 = 24;
 pub const EXECBUF_MAX_ARGUMENTS: u32 = 127;
 impl execbuf_status {
@@ -38,7 +40,7 @@ impl execbuf_status {
     pub const EXECBUF_E_BACKENDS: execbuf_status = execbuf_status(-24);
     pub const EXECBUF_E_NOT_INHERITED: execbuf_status = execbuf_status(-25);
     pub const EXECBUF_E_UNWIND: execbuf_status = execbuf_status(-26);
-    pub const EXECBUF_E_ALIGNMENT: execbuf_status = execbuf_status(-27);
+    pub const EXECBUF_E_TOOL: execbuf_status = execbuf_status(-27);
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
@@ -91,7 +93,7 @@ pub struct execbuf_error {
     pub culprit: *const ::core::ffi::c_char,
     /** EXECBUF_E_SYNTAX: the offset in the text. EXECBUF_E_TYPE: the number of the argument, from 1 on, or 0
  for the result. A failed batch: the index of the piece of code at fault. EXECBUF_E_UNWIND, but of a
- batch: the offset in the table. Otherwise 0.*/
+ batch: the offset in the table. EXECBUF_E_TOOL: see execbuf_tool_failure. Otherwise 0.*/
     pub position: u32,
     /// The number of entries in attempts.
     pub attempt_count: u32,
@@ -337,30 +339,6 @@ pub struct execbuf_pool_stats {
  region was last requested.*/
     pub why: execbuf_error,
 }
-/** The handle of constants or data of a pool: memory that code refers to, and that is never executable. It is
- a small value that may be copied, but the memory is freed once. An all-zero handle names nothing.
-
- The memory lies where the placement of the pool's options says, and within its reach, so code of the pool
- can address it relative to itself. It outlives execbuf_pool_free. The statistics of the pool do not count
- it.
-
- Memory comes in chunks of 64 KiB to 1 MiB, in which pieces have multiples of 16 bytes. A piece of more than
- 32 KiB has a mapping of its own. Freed memory is used again; a chunk without pieces is returned to the
- system, but one of each kind stays for the next piece.
-
- fork: both processes keep all constants and data, and neither sees what the other one writes: the memory
- is private, and the system copies a page when it is written. A child does not get those of a pool with the
- option not_inherited; it can only free their handles.*/
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct execbuf_data {
-    /// The first byte, which never changes: a multiple of the alignment.
-    pub address: *mut ::core::ffi::c_void,
-    /// The length of constants, or the size of data.
-    pub length: usize,
-    /// Identifies the memory, and this use of it. For the library only.
-    pub id: u64,
-}
 impl execbuf_unwind {
     /// Not a kind.
     pub const EXECBUF_UNWIND_INVALID: execbuf_unwind = execbuf_unwind(-1);
@@ -398,8 +376,7 @@ pub struct execbuf_unwind(pub ::core::ffi::c_int);
 pub struct execbuf_info {
     /// The size of the struct.
     pub size: usize,
-    /** The name of the function: any bytes. It is kept with the code; this version shows it to no tool. May be
- NULL if name_length is 0.*/
+    /// The name of the function, for tools: any bytes. May be NULL if name_length is 0.
     pub name: *const ::core::ffi::c_char,
     /// At most EXECBUF_NAME_MAX.
     pub name_length: usize,
@@ -427,6 +404,53 @@ pub struct execbuf_info {
     pub table: *const ::core::ffi::c_void,
     /// In bytes, at most UINT32_MAX.
     pub table_length: usize,
+}
+impl execbuf_event_kind {
+    /// Not a kind.
+    pub const EXECBUF_EVENT_INVALID: execbuf_event_kind = execbuf_event_kind(-1);
+    /// Code with a description was published. The call that published it has not returned yet.
+    pub const EXECBUF_EVENT_PUBLISHED: execbuf_event_kind = execbuf_event_kind(1);
+    /// Code that was published before got a description (execbuf_describe).
+    pub const EXECBUF_EVENT_DESCRIBED: execbuf_event_kind = execbuf_event_kind(2);
+    /** The description ends, because the code is about to be freed, was rewritten, or gets another
+ description. Memory that is freed is not used again before the callback returns.*/
+    pub const EXECBUF_EVENT_ENDED: execbuf_event_kind = execbuf_event_kind(3);
+}
+#[repr(transparent)]
+/// What has happened to described code.
+#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+pub struct execbuf_event_kind(pub ::core::ffi::c_int);
+/// What an observer is told. It is valid during the call. The library fills it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct execbuf_event {
+    /// The size of the struct: that of the library. Later versions may append members.
+    pub size: usize,
+    /// What has happened.
+    pub kind: execbuf_event_kind,
+    /// For later versions; 0.
+    pub reserved: u32,
+    /** The buffer, with the length of the code. The code can be read through entry, but not always at the end
+ of the description: a child of a fork does not have the memory of a pool with the option not_inherited.*/
+    pub buffer: execbuf,
+    /// The name in the description: any bytes, without a terminating zero.
+    pub name: *const ::core::ffi::c_char,
+    /// The length of the name; may be 0.
+    pub name_length: usize,
+}
+/// A function that is told of described code.
+pub type execbuf_observe_function = ::core::option::Option<
+    unsafe extern "C" fn(context: *mut ::core::ffi::c_void, event: *const execbuf_event),
+>;
+/// A function that is called when a context is not used any more.
+pub type execbuf_release_function = ::core::option::Option<
+    unsafe extern "C" fn(context: *mut ::core::ffi::c_void),
+>;
+/// An observer.
+#[repr(C)]
+#[derive(Debug)]
+pub struct execbuf_observer {
+    _unused: [u8; 0],
 }
 /// Whether a backend works.
 #[repr(C)]
@@ -1061,70 +1085,6 @@ unsafe extern "C" {
  Returns: the sum; 0 if pool is NULL.
  In:      pool  the pool; may be NULL*/
     pub fn execbuf_pool_code_bytes(pool: *const execbuf_pool) -> usize;
-    /** Copies constants into the pool, which nobody can write afterwards. Writing to them raises a fault.
-
- The pages that receive the constants are writable during the call; other constants there can be read
- meanwhile. If they are not in a new chunk, this makes two system calls (mprotect). So it is better to make
- one piece of all constants of a function or a module. If the system refuses to make the pages read-only
- again, the call fails, and they stay writable until more constants are copied there.
-
- Returns: EXECBUF_OK                   the constants are there;
-          EXECBUF_E_NULL               pool, out or bytes is NULL;
-          EXECBUF_E_EMPTY              length is 0;
-          EXECBUF_E_ALIGNMENT          align is not a power of two, or exceeds the size of a page;
-          EXECBUF_E_TOO_LARGE          length exceeds PTRDIFF_MAX less a page;
-          EXECBUF_E_NO_MEMORY          no memory, address space or mappings are left;
-          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
-          EXECBUF_E_DENIED             the system refused a call;
-          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality.
- In:      pool    the pool
- Out:     out     the handle, zeroed on failure; free it with execbuf_data_free
- In:      bytes   the constants; the caller may reuse the memory when the call returns
-          length  their length
-          align   of the address, which is a multiple of it; 1 if any address will do
- Out:     error   the report; may be NULL*/
-    pub fn execbuf_pool_constants(
-        pool: *mut execbuf_pool,
-        out: *mut execbuf_data,
-        bytes: *const ::core::ffi::c_void,
-        length: usize,
-        align: usize,
-        error: *mut execbuf_error,
-    ) -> execbuf_status;
-    /** Makes writable data in the pool, which are zero. It makes no system call unless the pool needs memory.
-
- A pointer to a function that code jumps through can be such data: changing it is one atomic store, from any
- thread and also in a signal handler, while the code runs.
-
- Returns: EXECBUF_OK                   the data are there;
-          EXECBUF_E_NULL               pool or out is NULL;
-          EXECBUF_E_EMPTY              size is 0;
-          EXECBUF_E_ALIGNMENT          align is not a power of two, or exceeds the size of a page;
-          EXECBUF_E_TOO_LARGE          size exceeds PTRDIFF_MAX less a page;
-          EXECBUF_E_NO_MEMORY          no memory, address space or mappings are left;
-          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
-          EXECBUF_E_DENIED             the system refused a call;
-          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality.
- In:      pool   the pool
- Out:     out    the handle, zeroed on failure; free it with execbuf_data_free
- In:      size   how many bytes
-          align  of the address, which is a multiple of it; 1 if any address will do
- Out:     error  the report; may be NULL*/
-    pub fn execbuf_pool_data(
-        pool: *mut execbuf_pool,
-        out: *mut execbuf_data,
-        size: usize,
-        align: usize,
-        error: *mut execbuf_error,
-    ) -> execbuf_status;
-    /** Frees constants or data, and zeroes the handle. No thread may use the memory during the call or later. A
- NULL or all-zero handle is freed without effect.
-
- Returns: EXECBUF_OK       the memory is freed;
-          EXECBUF_E_STALE  data names nothing that is alive, as when a copy of the handle was freed before.
-                           Nothing happens, and the handle is not changed.
- In/out:  data  the constants or data; may be NULL*/
-    pub fn execbuf_data_free(data: *mut execbuf_data) -> execbuf_status;
     /** Describes a published buffer. A description that it has already is replaced. The description ends when the
  code is rewritten or freed, by whichever thread: before its memory can be used again.
 
@@ -1200,6 +1160,67 @@ unsafe extern "C" {
         info: *const execbuf_info,
         error: *mut execbuf_error,
     ) -> execbuf_status;
+    /** Switches tools on, in addition to those that are on. Their earlier failures are forgotten.
+
+ Returns: EXECBUF_OK             the tools are on;
+          EXECBUF_E_UNSUPPORTED  tools has an unknown tool, one that this platform does not have, or none;
+          EXECBUF_E_NO_MEMORY    no memory is left;
+          EXECBUF_E_DENIED       the fork handlers of the library cannot be registered.
+ In:      tools  the tools
+ Out:     error  the report; may be NULL*/
+    pub fn execbuf_tools_enable(tools: u32, error: *mut execbuf_error) -> execbuf_status;
+    /** Switches tools off. They are not told of code any more.
+
+ In:      tools  the tools; unknown ones have no effect*/
+    pub fn execbuf_tools_disable(tools: u32);
+    /** Returns the first failure of a tool since it was switched on.
+
+ Returns: EXECBUF_OK             it has not failed;
+          EXECBUF_E_TOOL         it has failed, and is off. The culprit is the call that failed, or
+                                 "EXECBUF_TOOLS" if the variable is wrong: for a tool, this platform does
+                                 not have it; for 0, there is an unknown name, at the offset position;
+          EXECBUF_E_UNSUPPORTED  tool is unknown.
+ In:      tool   one tool; 0: the environment variable
+ Out:     error  the report; may be NULL*/
+    pub fn execbuf_tool_failure(tool: u32, error: *mut execbuf_error) -> execbuf_status;
+    /** Has a function called for all code that is described from now on, by whichever thread, for profilers that
+ want to be told of code at run time (VTune, Tracy). There may be several observers.
+
+ The callback runs in the thread that publishes, describes, rewrites or frees the code, during its call.
+ Other threads may call it at the same time. For one address, the end of one description comes before the
+ announcement of the next one. An observer may be told of the end of code that was described before it began
+ to observe. A buffer that is published and then freed by different threads is announced before the handle
+ is known.
+
+ The callback may call every function of execbuf, but those that free, rewrite or describe the buffer of the
+ event. If it describes code, it is called again, inside. It must return: no exception, longjmp, or
+ cancellation may leave it. It must not fork.
+
+ fork: observers stay in both processes.
+
+ Returns: EXECBUF_OK           the observer is told from now on;
+          EXECBUF_E_NULL       out or callback is NULL;
+          EXECBUF_E_NO_MEMORY  no memory is left;
+          EXECBUF_E_DENIED     the fork handlers of the library cannot be registered.
+ Out:     out       the observer, NULL on failure; end it with execbuf_unobserve
+ In:      callback  the function
+          release   called once with the context after execbuf_unobserve, when the callback does not run any
+                    more; may be NULL
+          context   passed on to both
+ Out:     error     the report; may be NULL*/
+    pub fn execbuf_observe(
+        out: *mut *mut execbuf_observer,
+        callback: execbuf_observe_function,
+        release: execbuf_release_function,
+        context: *mut ::core::ffi::c_void,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Ends an observer. Calls of the callback by other threads that have begun, or are about to begin, may still
+ run when this function returns. The last of these threads calls release, or this function does. It may be
+ called by the callback itself.
+
+ In:      observer  the observer; NULL has no effect*/
+    pub fn execbuf_unobserve(observer: *mut execbuf_observer);
     /** Tries each backend on a small piece of memory, and asks the system about its policies.
 
  Backends that the process may not use are not tried, and reported as "excluded: not among the chosen

@@ -85,6 +85,8 @@ pub enum ErrorKind {
     Unwind,
     /// The alignment is not a power of two, or is more than a page.
     Alignment,
+    /// A debugger or profiler cannot be told of code. See [`tools::failures`](crate::tools::failures).
+    Tool,
     /// A handle was changed or freed through [`ffi`](crate::ffi) while a safe type owned it.
     InvalidHandle,
 }
@@ -332,6 +334,7 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_BACKENDS => ErrorKind::Backends,
         execbuf_status::EXECBUF_E_UNWIND => ErrorKind::Unwind,
         execbuf_status::EXECBUF_E_ALIGNMENT => ErrorKind::Alignment,
+        execbuf_status::EXECBUF_E_TOOL => ErrorKind::Tool,
         // STALE, NOT_PUBLISHED, PUBLISHED, STAGED, THUNK, VERSION and NOT_FOUND: the safe types alone never cause these.
         _ => ErrorKind::InvalidHandle,
     }

@@ -81,7 +81,7 @@ impl<'a> Info<'a> {
         Self { name: "", unwind: Unwind::Unknown }
     }
 
-    /// Sets the name of the function, of at most 65535 bytes. It is kept with the code; this version shows it to no tool.
+    /// Sets the name of the function, of at most 65535 bytes, which [`tools`](crate::tools) are told.
     #[must_use]
     pub const fn name(mut self, name: &'a str) -> Self {
         self.name = name;

@@ -134,6 +134,7 @@
 //! - [`Thunk`] adapts a function to callers that use another calling convention. (Rust itself needs no thunk.)
 //!   [`dynamic::DynThunk`] does the same for a [`Signature`] that is known only at run time.
 //! - [`abi`] defines the function pointer types that all of these accept, and describes signatures as values.
+//! - [`Info`] describes code: its name, and how to unwind through it. [`tools`] shows it to debuggers and profilers.
 //! - [`probe()`] reports which backends work on this machine and in this process, and why the others do not. The
 //!   example `doctor` prints the report.
 //! - [`Error`] names the argument or system call at fault and lists every attempt to make memory executable.
@@ -172,7 +173,7 @@ extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
 // ffi, backend, error, choice, info, buffer, reserved, staged, placement, stats, data, pool, probe, signature, abi, function,
-// cell, call, entry, thunk, dynamic.
+// cell, call, entry, thunk, dynamic, tools.
 pub mod abi;
 mod backend;
 mod buffer;
@@ -197,6 +198,7 @@ mod signature;
 mod staged;
 mod stats;
 mod thunk;
+pub mod tools;
 
 mod call; // last, so that the page of `Function` begins with the other methods
 

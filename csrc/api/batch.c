@@ -194,6 +194,7 @@ execbuf_status execbuf_publish_all(execbuf *buffers, const execbuf_code *codes, 
     }
     xb_fresh_barrier();
     mark_all(buffers, codes, count);
+    xb_api_tell_published(buffers, count);
     return xb_error_ok(error);
 }
 

@@ -8,11 +8,25 @@
 #include "../base/handle.h"
 #include "../base/sized.h"
 #include "../debug/description.h"
+#include "../debug/tools.h"
 #include "../mapping/handles.h"
 #include "../pool/put.h"
 #include "../pool/free.h"
 #include "../pool/slot.h"
 #include "buffer.h"
+
+/* Tells tools of the buffers that are described. Published ones are announced when their code can be read. */
+static void tell_tools(const execbuf *buffers, size_t count, execbuf_event_kind kind) {
+    if (xb_tools_are_on()) {
+        for (size_t i = 0; i < count; i++) {
+            xb_tell_of_description(&buffers[i], kind);
+        }
+    }
+}
+
+void xb_api_tell_published(const execbuf *buffers, size_t count) {
+    tell_tools(buffers, count, EXECBUF_EVENT_PUBLISHED);
+}
 
 execbuf_status xb_api_read_info(execbuf_info *known, const execbuf_info *info, execbuf_error *error) {
     const execbuf_info init = EXECBUF_INFO_INIT;
@@ -85,7 +99,11 @@ execbuf_status execbuf_describe(execbuf *buffer, const execbuf_info *info, execb
     }
     execbuf_status status = xb_api_read_info(&known, info, error);
     status = status == EXECBUF_OK ? describe_published(buffer, &known, error) : status;
-    return status == EXECBUF_OK ? xb_error_ok(error) : status;
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    tell_tools(buffer, 1, EXECBUF_EVENT_DESCRIBED);
+    return xb_error_ok(error);
 }
 
 /* The code is described first: when it is published, somebody may know its address. */
@@ -111,7 +129,9 @@ execbuf_status execbuf_publish_with(execbuf *buffer, const void *code, size_t le
     status = xb_api_publish(buffer, code, length, error);
     if (status != EXECBUF_OK) {
         xb_undescribe(buffer);
+        return status;
     }
+    tell_tools(buffer, 1, EXECBUF_EVENT_PUBLISHED);
     return status;
 }
 
@@ -175,7 +195,9 @@ execbuf_status execbuf_pool_publish_with(execbuf_pool *pool, execbuf *out, const
     status = describe_published(out, &known, error);
     if (status != EXECBUF_OK) {
         drop_described(out, 1);
+        return status;
     }
+    tell_tools(out, 1, EXECBUF_EVENT_PUBLISHED);
     return status;
 }
 
@@ -193,5 +215,6 @@ execbuf_status xb_api_describe_batch(execbuf *buffers, const execbuf_code *codes
             return xb_api_failed_at(status, i, error);
         }
     }
+    tell_tools(buffers, count, EXECBUF_EVENT_PUBLISHED);
     return EXECBUF_OK;
 }

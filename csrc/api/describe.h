@@ -30,6 +30,9 @@ execbuf_status xb_api_describe_batch(execbuf *buffers, const execbuf_code *codes
 execbuf_status xb_api_describe_reserved(const execbuf *buffers, const execbuf_code *codes, size_t count,
                                         execbuf_error *error);
 
+/* Tells tools of buffers that were described by xb_api_describe_reserved, and have just been published. */
+void xb_api_tell_published(const execbuf *buffers, size_t count);
+
 /* Ends the descriptions of buffers that are not published after all. */
 void xb_api_undescribe_all(const execbuf *buffers, size_t count);
 

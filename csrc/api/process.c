@@ -13,7 +13,9 @@
 
 #include "process.h"
 
-#include "../debug/description.h"
+#include "../debug/described.h"
+#include "../debug/observers.h"
+#include "../debug/tools.h"
 #include "../exec/ladder.h"
 #include "../exec/park.h"
 #include "../mapping/handles.h"
@@ -33,6 +35,7 @@ static void hook_in_child(void) {
     xb_park_after_fork();
     xb_handles_in_child();
     xb_chunks_in_child();
+    xb_observers_in_child();
     xb_pools_after_fork(true);
 }
 
@@ -41,6 +44,7 @@ static void hook_in_clone(void) {
     xb_park_after_fork();
     xb_handles_in_child();
     xb_chunks_in_child();
+    xb_observers_in_child();
     xb_pools_in_clone();
 }
 
@@ -49,7 +53,7 @@ static void hook_unload(void) {
     xb_chunks_unload();
     xb_reclaim_all();
     xb_handles_free_all();
-    xb_descriptions_unload();
+    xb_described_unload();
     xb_pools_leave_families();
     xb_prim_free_key();
     xb_prim_remove_fork_mark();
@@ -59,6 +63,7 @@ execbuf_status xb_process_ready(execbuf_error *error) {
     static const xb_prim_fork_hooks hooks = {xb_pools_before_fork, hook_in_parent, hook_in_child,
                                              hook_in_clone,        hook_unload,    xb_pools_thread_ends};
     xb_prim_check_fork();
+    xb_tools_begin(); /* before backends are chosen */
     xb_result result = xb_prim_on_fork(&hooks);
     return result.call == NULL ? EXECBUF_OK : xb_error_from_system(error, result);
 }

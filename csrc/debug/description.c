@@ -1,7 +1,5 @@
-/* Descriptions of code of users.
- *
- * The process's lock guards the table, and the records in the lists of spans. It is not held while memory is
- * allocated and while the unwinder is called. */
+/* Descriptions of code of users: making and ending them. No lock is held while memory is allocated, and while
+ * the unwinder or a tool is called. */
 
 #include "description.h"
 
@@ -17,127 +15,22 @@
 #include "../prim/report.h"
 #include "../prim/unwinder.h"
 #include "canned.h"
+#include "described.h"
 #include "eh_frame.h"
 #include "section.h"
-
-/* The description of a buffer. */
-typedef struct xb_description {
-    struct xb_description *next; /* in a bucket */
-    const void *entry;
-    uint64_t id;             /* of the buffer: tells apart those that had this address */
-    xb_section *section;     /* whose record of the buffer's slot is filled; or NULL */
-    const xb_region *region; /* that the code is in; NULL if it has a dedicated mapping */
-    bool is_registered;      /* function is registered, and words is its list */
-    xb_prim_function function;
-    uint64_t *words; /* or NULL */
-    size_t name_length;
-    uint8_t name[];
-} xb_description;
-
-/* ---- The table ---- */
-
-#define FIRST_BUCKETS 64U
-
-static struct {
-    xb_description **buckets;
-    size_t bucket_count; /* a power of two, or 0 */
-    size_t count;        /* of descriptions */
-} described;
-
-/* The bucket of an address. Entries are multiples of 16. */
-static xb_description **description_bucket(const void *entry) {
-    size_t hash = ((uintptr_t)entry >> 4) * (size_t)0x9e3779b97f4a7c15;
-    return &described.buckets[(hash >> (sizeof hash * 4)) & (described.bucket_count - 1)];
-}
-
-static void add_description(xb_description *description) {
-    xb_description **bucket = description_bucket(description->entry);
-    description->next = *bucket;
-    *bucket = description;
-}
-
-/* Moves all descriptions to other buckets. Returns the old ones, which the caller frees. */
-static xb_description **rehash_descriptions(xb_description **buckets, size_t bucket_count) {
-    xb_description **old = described.buckets;
-    size_t old_count = described.bucket_count;
-    described.buckets = buckets;
-    described.bucket_count = bucket_count;
-    for (size_t i = 0; i < old_count; i++) {
-        xb_description *next;
-        for (xb_description *one = old[i]; one != NULL; one = next) {
-            next = one->next;
-            add_description(one);
-        }
-    }
-    return old;
-}
-
-/* Makes space for one more description. Without memory the table only becomes slower.
- *
- * Returns: false if there is no table, and no memory for one. */
-static bool make_bucket_room(void) {
-    xb_prim_lock();
-    bool is_full = described.count >= described.bucket_count;
-    size_t wanted = described.bucket_count == 0 ? FIRST_BUCKETS : 2 * described.bucket_count;
-    xb_prim_unlock();
-    if (!is_full) {
-        return true;
-    }
-    xb_description **buckets =
-        XB_FAULT("calloc") != 0 ? NULL : (xb_description **)calloc(wanted, sizeof(void *));
-    xb_prim_lock();
-    if (buckets != NULL && described.bucket_count < wanted) { /* no other thread was faster */
-        buckets = rehash_descriptions(buckets, wanted);
-    }
-    bool has_room = described.bucket_count != 0;
-    xb_prim_unlock();
-    free(buckets);
-    return has_room;
-}
-
-/* Takes the description of a buffer from the table, and its rules from the list of its span.
- *
- * Returns: the description; NULL: there is none. */
-static xb_description *take_description(const execbuf *buffer) {
-    xb_description *found = NULL;
-    xb_prim_lock();
-    xb_description **link = described.count != 0 ? description_bucket(buffer->entry) : &found;
-    while (*link != NULL && ((*link)->entry != buffer->entry || (*link)->id != buffer->id)) {
-        link = &(*link)->next;
-    }
-    found = *link;
-    if (found != NULL) {
-        *link = found->next;
-        XB_STORE_RELEASE(described.count, described.count - 1);
-        if (found->section != NULL) {
-            xb_section_describe(found->section, (const uint8_t *)found->entry, NULL);
-        }
-    }
-    xb_prim_unlock();
-    return found;
-}
-
-void xb_descriptions_unload(void) {
-    if (described.count == 0) {
-        free(described.buckets);
-    }
-}
+#include "tools.h"
 
 /* ---- Ending ---- */
 
-static void free_description(xb_description *description) {
-    if (description != NULL) {
-        free(description->words);
-        free(description);
-    }
-}
-
-/* The hook xb_slot_undescribe. */
+/* The hook xb_slot_undescribe. Tools that were told of the code learn of the end first. */
 static bool end_description(const execbuf *buffer) {
     xb_prim_check_fork();
-    xb_description *description = take_description(buffer);
+    xb_description *description = xb_described_take(buffer);
     if (description == NULL) {
         return false;
+    }
+    if (description->is_told) {
+        xb_tools_tell(EXECBUF_EVENT_ENDED, description);
     }
     bool is_forgotten = !description->is_registered;
     if (!is_forgotten && xb_prim_begin_unwinder()) {
@@ -146,15 +39,24 @@ static bool end_description(const execbuf *buffer) {
         is_forgotten = true;
     }
     if (is_forgotten) { /* else the unwinder was lost in a fork, and may refer to it for ever */
-        free_description(description);
+        xb_described_leave(description);
     }
     return true;
 }
 
 void xb_undescribe(const execbuf *buffer) {
-    if (XB_LOAD_RELAXED(described.count) != 0 && end_description(buffer) &&
-        (buffer->id & XB_ID_POOL_BIT) != 0) {
+    if (xb_described_any() && end_description(buffer) && (buffer->id & XB_ID_POOL_BIT) != 0) {
         xb_slot_count_description(buffer, false);
+    }
+}
+
+/* ---- Telling tools ---- */
+
+void xb_tell_of_description(const execbuf *buffer, execbuf_event_kind kind) {
+    xb_description *description = xb_described_use(buffer);
+    if (description != NULL) { /* else another thread has freed the buffer */
+        xb_tools_tell(kind, description);
+        xb_described_leave(description);
     }
 }
 
@@ -285,8 +187,9 @@ static xb_description *new_description(const xb_target *target, const execbuf_in
     xb_description *made = XB_FAULT("malloc") != 0 ? NULL : (xb_description *)malloc(size);
     if (made != NULL) {
         memset(made, 0, sizeof *made);
-        made->entry = target->buffer->entry;
-        made->id = target->buffer->id;
+        made->buffer = *target->buffer;
+        made->buffer.length = target->length;
+        made->users = 1;
         made->region = target->span != NULL ? target->span->region : NULL;
         made->name_length = info->name_length;
         if (info->name_length > 0) {
@@ -303,14 +206,14 @@ static xb_result prepare_description(xb_description **out, const unwinding *from
                                      const execbuf_info *info) {
     xb_description *made = new_description(target, info);
     xb_result result = made != NULL ? prepare_list(made, from, target) : xb_failed("malloc", 0);
-    if (result.call == NULL && !make_bucket_room()) {
+    if (result.call == NULL && !xb_described_make_room()) {
         result = xb_failed("calloc", 0);
     }
     if (result.call == NULL && made->words != NULL && !xb_group_prepare(made->region)) {
         result = xb_failed("malloc", 0);
     }
-    if (result.call != NULL) {
-        free_description(made);
+    if (result.call != NULL && made != NULL) {
+        xb_described_leave(made);
         made = NULL;
     }
     *out = made;
@@ -328,13 +231,7 @@ static xb_result show_description(xb_description *made, const unwinding *from, c
         XB_STORE_RELEASE(xb_slot_undescribe, &end_description);
         xb_slot_count_description(target->buffer, true);
     }
-    xb_prim_lock();
-    if (made->section != NULL) {
-        xb_section_describe(made->section, (const uint8_t *)made->entry, from->rules);
-    }
-    add_description(made);
-    XB_STORE_RELEASE(described.count, described.count + 1);
-    xb_prim_unlock();
+    xb_described_add(made, from->rules);
     return result;
 }
 
@@ -348,7 +245,7 @@ execbuf_status xb_describe(const xb_target *target, const execbuf_info *info, ex
         if (result.call != NULL) {
             status = xb_error_set(error, EXECBUF_E_NO_MEMORY, result.call, 0);
         } else if ((result = show_description(made, &from, target)).call != NULL) {
-            free_description(made);
+            xb_described_leave(made);
             status = xb_error_from_system(error, result);
         }
     }

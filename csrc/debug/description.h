@@ -35,8 +35,9 @@ execbuf_status xb_describe(const xb_target *target, const execbuf_info *info, ex
 /* Takes the description of a buffer back, if it has one. No lock is held. */
 void xb_undescribe(const execbuf *buffer);
 
-/* Frees the memory that is used when no code is described. No other thread is in the library. */
-void xb_descriptions_unload(void);
+/* Tells tools of the description of a buffer, which is published; if it has none, does nothing. To be called
+ * if xb_tools_are_on, with no lock held. */
+void xb_tell_of_description(const execbuf *buffer, execbuf_event_kind kind);
 
 XB_PRIVATE_END
 

@@ -9,6 +9,7 @@
 
 static uint32_t chosen; /* 0: nothing yet, so the environment variable counts */
 static bool is_made;
+static uint32_t avoided; /* what is used only if the program or its environment says so */
 
 /* The set of all backends that exist here. */
 static uint32_t existing(void) {
@@ -51,10 +52,16 @@ static bool parse(const char *text, uint32_t *backends) {
     }
 }
 
-/* Reads the environment variable; unset or empty means all backends. */
+/* The backends if neither the program nor the environment chooses. */
+static uint32_t usual(void) {
+    uint32_t backends = XB_KNOWN_BACKENDS & ~XB_LOAD_RELAXED(avoided);
+    return (backends & existing()) != 0 ? backends : XB_KNOWN_BACKENDS;
+}
+
+/* Reads the environment variable; unset or empty means the usual backends. */
 static execbuf_status read_environment(uint32_t *backends) {
     char text[64]; /* all names together take fewer */
-    uint32_t named_ones = XB_KNOWN_BACKENDS;
+    uint32_t named_ones = usual();
     if (xb_prim_environment(XB_CHOICE_VARIABLE, text, sizeof text) && text[0] != '\0' &&
         !parse(text, &named_ones)) {
         return EXECBUF_E_BACKENDS;
@@ -85,6 +92,12 @@ execbuf_status xb_choice_set(uint32_t backends, execbuf_error *error) {
     chosen = is_late ? chosen : set;
     xb_prim_unlock();
     return is_late ? xb_error_set(error, EXECBUF_E_BACKENDS, "first use", 0) : xb_error_ok(error);
+}
+
+void xb_choice_avoid(uint32_t backends) {
+    xb_prim_lock();
+    XB_STORE_RELEASE(avoided, avoided | backends);
+    xb_prim_unlock();
 }
 
 execbuf_status xb_choice_read(uint32_t *backends) {

@@ -22,6 +22,12 @@ XB_PRIVATE_BEGIN
  * Preconditions: the process's lock is not held. */
 execbuf_status xb_choice_set(uint32_t backends, execbuf_error *error);
 
+/* Has backends used only if xb_choice_set or the environment variable names them. Does nothing after the
+ * first use.
+ *
+ * Preconditions: the process's lock is not held. */
+void xb_choice_avoid(uint32_t backends);
+
 /* Makes the choice final, because backends are used from now on. Cheap after the first success.
  *
  * Preconditions: the process's lock is not held.

@@ -110,6 +110,7 @@
  *     changing a region after it  as a region; and shmctl pwrite64 mremap
  *     the option not_inherited    as without it, and madvise mmap
  *     unwind tables               rt_sigprocmask
+ *     describing, tool perf       getpid openat fstat newfstatat geteuid prlimit64 write close
  *     a rewrite, unpublishing     as a dedicated mapping; and mremap membarrier
  *     reusing memory in a pool    membarrier
  *     freeing                     munmap
@@ -243,7 +244,8 @@ EXECBUF_API uint32_t execbuf_version_number(void);
     X(EXECBUF_E_UNWIND, -26, "the unwind information is malformed, or does not fit the code")                \
     X(EXECBUF_E_STAGED, -27,                                                                                 \
       "a staged buffer is published with execbuf_publish_staged, a reserved one with execbuf_publish")       \
-    X(EXECBUF_E_ALIGNMENT, -28, "the alignment is not a power of two, or is more than a page")
+    X(EXECBUF_E_ALIGNMENT, -28, "the alignment is not a power of two, or is more than a page")               \
+    X(EXECBUF_E_TOOL, -29, "a debugger or profiler cannot be told of code")
 
 typedef enum execbuf_status {
 #define EXECBUF_STATUS_ENUM(name, value, message) name = value,
@@ -322,7 +324,7 @@ typedef struct execbuf_error {
     const char *culprit;
     /* EXECBUF_E_SYNTAX: the offset in the text. EXECBUF_E_TYPE: the number of the argument, from 1 on, or 0
      * for the result. A failed batch: the index of the piece of code at fault. EXECBUF_E_UNWIND, but of a
-     * batch: the offset in the table. Otherwise 0. */
+     * batch: the offset in the table. EXECBUF_E_TOOL: see execbuf_tool_failure. Otherwise 0. */
     uint32_t position;
     /* The number of entries in attempts. */
     uint32_t attempt_count;
@@ -1215,8 +1217,7 @@ typedef enum execbuf_unwind {
 struct execbuf_info {
     /* The size of the struct. */
     size_t size;
-    /* The name of the function: any bytes. It is kept with the code; this version shows it to no tool. May be
-     * NULL if name_length is 0. */
+    /* The name of the function, for tools: any bytes. May be NULL if name_length is 0. */
     const char *name;
     /* At most EXECBUF_NAME_MAX. */
     size_t name_length;
@@ -1316,6 +1317,142 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish_with(execbuf_p
                                                                        const void *code, size_t length,
                                                                        const execbuf_info *info,
                                                                        execbuf_error *error);
+
+/* ---- Tools --------------------------------------------------------------------------------------------- */
+
+/* Tools are told of described code (see "Descriptions"): only its author knows a name for code. Other code
+ * costs nothing here. To have code announced of which nothing is known, describe it with an empty
+ * EXECBUF_INFO_INIT.
+ *
+ * They are switched on for the process, by execbuf_tools_enable or by the environment variable EXECBUF_TOOLS,
+ * so that a finished program can be profiled: names separated by commas, as in "gdb,perf". It is read once,
+ * when the first buffer or pool is made, or when the first function of this section is called. Programs that
+ * run with rights that their user lacks (setuid) ignore it. Tools are told of code that is described after
+ * that.
+ *
+ * A tool that fails never makes another function fail. It is switched off, and execbuf_tool_failure says why.
+ */
+
+/* "gdb": gdb and lldb, by gdb's interface for compilers at run time: they show names, and
+ * unwind through frames that are described. What execbuf_thunk_new says of debuggers holds here, too.
+ * Breakpoints in published code, also those of "finish", require private memory (see
+ * execbuf_pool_options.backends). A debugger that runs the program stops it for a moment at each publish, and
+ * once for a batch of 64. Not on Windows and macOS, and not on 32-bit systems. */
+#define EXECBUF_TOOL_GDB 1U
+
+/* "perf": profilers, by the file /tmp/perf-PID.map, which perf report and others read (Linux,
+ * tools/perf/Documentation/jit-interface.txt). It has a line for each piece of code: address, length, name.
+ * Control bytes in names are written as in "\x0a". Nothing is ever removed, so if memory is used again, the
+ * profiler may see the name of code that was there before. The file is opened for each line: a child of a
+ * fork has its own. It stays when the process ends.
+ *
+ * perf uses the file for anonymous memory only. So unless the program or EXECBUF_BACKENDS chooses backends,
+ * EXECBUF_BACKEND_MEMFD is not used. That has no effect if the tool is switched on after the first buffer or
+ * pool: then make pools with the option backends. Not on Windows. */
+#define EXECBUF_TOOL_PERF 2U
+
+/* Switches tools on, in addition to those that are on. Their earlier failures are forgotten.
+ *
+ * Returns: EXECBUF_OK             the tools are on;
+ *          EXECBUF_E_UNSUPPORTED  tools has an unknown tool, one that this platform does not have, or none;
+ *          EXECBUF_E_NO_MEMORY    no memory is left;
+ *          EXECBUF_E_DENIED       the fork handlers of the library cannot be registered.
+ * In:      tools  the tools
+ * Out:     error  the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_tools_enable(uint32_t tools, execbuf_error *error);
+
+/* Switches tools off. They are not told of code any more.
+ *
+ * In:      tools  the tools; unknown ones have no effect */
+EXECBUF_API void execbuf_tools_disable(uint32_t tools);
+
+/* Returns the first failure of a tool since it was switched on.
+ *
+ * Returns: EXECBUF_OK             it has not failed;
+ *          EXECBUF_E_TOOL         it has failed, and is off. The culprit is the call that failed, or
+ *                                 "EXECBUF_TOOLS" if the variable is wrong: for a tool, this platform does
+ *                                 not have it; for 0, there is an unknown name, at the offset position;
+ *          EXECBUF_E_UNSUPPORTED  tool is unknown.
+ * In:      tool   one tool; 0: the environment variable
+ * Out:     error  the report; may be NULL */
+EXECBUF_API execbuf_status execbuf_tool_failure(uint32_t tool, execbuf_error *error);
+
+/* What has happened to described code. */
+typedef enum execbuf_event_kind {
+    /* Not a kind. */
+    EXECBUF_EVENT_INVALID = -1,
+    /* Code with a description was published. The call that published it has not returned yet. */
+    EXECBUF_EVENT_PUBLISHED = 1,
+    /* Code that was published before got a description (execbuf_describe). */
+    EXECBUF_EVENT_DESCRIBED = 2,
+    /* The description ends, because the code is about to be freed, was rewritten, or gets another
+     * description. Memory that is freed is not used again before the callback returns. */
+    EXECBUF_EVENT_ENDED = 3
+} execbuf_event_kind;
+
+/* What an observer is told. It is valid during the call. The library fills it. */
+typedef struct execbuf_event {
+    /* The size of the struct: that of the library. Later versions may append members. */
+    size_t size;
+    /* What has happened. */
+    execbuf_event_kind kind;
+    /* For later versions; 0. */
+    uint32_t reserved;
+    /* The buffer, with the length of the code. The code can be read through entry, but not always at the end
+     * of the description: a child of a fork does not have the memory of a pool with the option not_inherited.
+     */
+    execbuf buffer;
+    /* The name in the description: any bytes, without a terminating zero. */
+    const char *name;
+    /* The length of the name; may be 0. */
+    size_t name_length;
+} execbuf_event;
+
+/* A function that is told of described code. */
+typedef void (*execbuf_observe_function)(void *context, const execbuf_event *event);
+
+/* A function that is called when a context is not used any more. */
+typedef void (*execbuf_release_function)(void *context);
+
+/* An observer. */
+typedef struct execbuf_observer execbuf_observer;
+
+/* Has a function called for all code that is described from now on, by whichever thread, for profilers that
+ * want to be told of code at run time (VTune, Tracy). There may be several observers.
+ *
+ * The callback runs in the thread that publishes, describes, rewrites or frees the code, during its call.
+ * Other threads may call it at the same time. For one address, the end of one description comes before the
+ * announcement of the next one. An observer may be told of the end of code that was described before it began
+ * to observe. A buffer that is published and then freed by different threads is announced before the handle
+ * is known.
+ *
+ * The callback may call every function of execbuf, but those that free, rewrite or describe the buffer of the
+ * event. If it describes code, it is called again, inside. It must return: no exception, longjmp, or
+ * cancellation may leave it. It must not fork.
+ *
+ * fork: observers stay in both processes.
+ *
+ * Returns: EXECBUF_OK           the observer is told from now on;
+ *          EXECBUF_E_NULL       out or callback is NULL;
+ *          EXECBUF_E_NO_MEMORY  no memory is left;
+ *          EXECBUF_E_DENIED     the fork handlers of the library cannot be registered.
+ * Out:     out       the observer, NULL on failure; end it with execbuf_unobserve
+ * In:      callback  the function
+ *          release   called once with the context after execbuf_unobserve, when the callback does not run any
+ *                    more; may be NULL
+ *          context   passed on to both
+ * Out:     error     the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_observe(execbuf_observer **out,
+                                                             execbuf_observe_function callback,
+                                                             execbuf_release_function release, void *context,
+                                                             execbuf_error *error);
+
+/* Ends an observer. Calls of the callback by other threads that have begun, or are about to begin, may still
+ * run when this function returns. The last of these threads calls release, or this function does. It may be
+ * called by the callback itself.
+ *
+ * In:      observer  the observer; NULL has no effect */
+EXECBUF_API void execbuf_unobserve(execbuf_observer *observer);
 
 /* ---- Probe -------------------------------------------------------------------------------------------- */
 

@@ -56,6 +56,8 @@ typedef struct xb_prim_info {
     bool keeps_from_children;
     /* True: the system's unwinder reads UNWIND_INFO. False: it reads DWARF. */
     bool wants_xdata;
+    /* True: xb_prim_append_to_map works. */
+    bool has_perf_map;
 } xb_prim_info;
 
 /* Returns the facts. Makes no system call on Unix, so callers need not keep them. */
@@ -90,6 +92,13 @@ const char *xb_prim_error_name(int32_t code);
  * Out:     value  its value; "?" if that does not fit; unchanged if it is not set
  * In:      size   the size of the array at value, at least 2 */
 bool xb_prim_environment(const char *name, char *value, size_t size);
+
+/* Appends a line to the file in which profilers look for the names of this process's code, and creates the
+ * file if there is none. Several system calls.
+ *
+ * In: text: the line, with its end
+ *     size: its length */
+xb_result xb_prim_append_to_map(const char *text, size_t size);
 
 /* ---- Pages ---- */
 

@@ -26,6 +26,7 @@ impl From<Error> for std::io::Error {
             | ErrorKind::Lost
             | ErrorKind::Frozen
             | ErrorKind::NotInherited
+            | ErrorKind::Tool
             | ErrorKind::InvalidHandle => std::io::ErrorKind::Other,
         };
         Self::new(kind, error)

@@ -44,6 +44,7 @@ fn every_status_has_its_kind() {
         (s::EXECBUF_E_UNWIND, ErrorKind::Unwind),
         (s::EXECBUF_E_STAGED, ErrorKind::InvalidHandle),
         (s::EXECBUF_E_ALIGNMENT, ErrorKind::Alignment),
+        (s::EXECBUF_E_TOOL, ErrorKind::Tool),
     ];
     // The statuses are numbered without gaps, so this proves that the list is complete.
     for (number, (status, kind)) in (1..).zip(kinds) {
@@ -51,8 +52,8 @@ fn every_status_has_its_kind() {
         assert_eq!(reported(status).kind(), kind);
     }
     // SAFETY: The function accepts any value and returns a static string.
-    let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 28))) };
-    assert_eq!((kinds.len(), after), (28, c"EXECBUF_E_?"));
+    let after = unsafe { CStr::from_ptr(ffi::execbuf_status_name(execbuf_status(-1 - 29))) };
+    assert_eq!((kinds.len(), after), (29, c"EXECBUF_E_?"));
 }
 
 #[test]

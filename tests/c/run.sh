@@ -171,6 +171,9 @@ program unwinder plain unwinder.c -D_GNU_SOURCE
 program describe plain describe.c -D_GNU_SOURCE
 program describe-arrays plain describe.c -D_GNU_SOURCE -DUNWINDER_TAKES_ARRAYS
 program describe-tables plain describe_tables.c
+program observe plain observe.c -D_GNU_SOURCE
+program tools plain tools.c -D_GNU_SOURCE
+program tools-unix unix tools.c -D_GNU_SOURCE
 program describe-faults faults describe_faults.c
 program pool-dump plain pool_dump.c -D_GNU_SOURCE
 program pool-key plain pool_key.c -D_GNU_SOURCE

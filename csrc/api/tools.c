@@ -1,0 +1,55 @@
+/* Public functions on tools. */
+
+#include "../base/error.h"
+#include "../debug/observers.h"
+#include "../debug/tools.h"
+#include "../prim/prim.h"
+#include "process.h"
+
+execbuf_status execbuf_observe(execbuf_observer **out, execbuf_observe_function callback,
+                               execbuf_release_function release, void *context, execbuf_error *error) {
+    if (out == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
+    }
+    *out = NULL;
+    if (callback == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, "callback", 0);
+    }
+    execbuf_status status = xb_process_ready(error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    *out = xb_observers_add(callback, release, context);
+    return *out != NULL ? xb_error_ok(error) : xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
+}
+
+void execbuf_unobserve(execbuf_observer *observer) {
+    if (observer != NULL) {
+        xb_prim_check_fork();
+        xb_observers_remove(observer);
+    }
+}
+
+execbuf_status execbuf_tools_enable(uint32_t tools, execbuf_error *error) {
+    if (tools == 0 || (tools & ~XB_KNOWN_TOOLS) != 0 || (tools & ~xb_tools_existing()) != 0) {
+        return xb_error_set(error, EXECBUF_E_UNSUPPORTED, "tools", 0);
+    }
+    execbuf_status status = xb_process_ready(error);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    xb_tools_switch_on(tools);
+    return xb_error_ok(error);
+}
+
+void execbuf_tools_disable(uint32_t tools) {
+    xb_prim_check_fork();
+    xb_tools_begin();
+    xb_tools_switch_off(tools & XB_KNOWN_TOOLS);
+}
+
+execbuf_status execbuf_tool_failure(uint32_t tool, execbuf_error *error) {
+    xb_prim_check_fork();
+    xb_tools_begin();
+    return xb_tools_failure(tool, error);
+}
