@@ -57,6 +57,7 @@
 #include "debug/dwarf.c"
 #include "debug/eh_frame.c"
 #include "debug/elf.c"
+#include "debug/gdb_groups.c"
 #include "debug/gdb_jit.c"
 #include "debug/group.c"
 #include "debug/observers.c"

@@ -13,4 +13,5 @@ page!(examples, "../docs/examples.md");
 page!(first_jit, "../docs/first-jit.md");
 page!(hardened, "../docs/hardened.md");
 page!(which_shape, "../docs/which-shape.md");
+page!(tools, "../docs/tools.md");
 page!(compared, "../docs/compared.md");

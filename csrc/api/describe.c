@@ -21,6 +21,7 @@ static void tell_tools(const execbuf *buffers, size_t count, execbuf_event_kind 
         for (size_t i = 0; i < count; i++) {
             xb_tell_of_description(&buffers[i], kind);
         }
+        xb_tools_end_batch();
     }
 }
 

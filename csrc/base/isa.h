@@ -23,6 +23,7 @@ static inline size_t xb_isa_constant(uint8_t *code, uint32_t value);
 
 #if defined(__x86_64__) || defined(_M_X64) || defined(__i386__) || defined(_M_IX86)
 
+#define XB_ISA_ELF_MACHINE 62 /* EM_X86_64 */
 #define XB_TRAP_SIZE 1
 #define XB_TRAP_WORD 0xcc, 0xcc, 0xcc, 0xcc /* int3 four times */
 
@@ -49,6 +50,7 @@ static inline void xb_isa_word(uint8_t *code, uint32_t instruction) {
 
 #if defined(__riscv)
 
+#define XB_ISA_ELF_MACHINE 243 /* EM_RISCV */
 #define XB_TRAP_SIZE 4
 #define XB_TRAP_WORD 0x73, 0x00, 0x10, 0x00 /* ebreak */
 
@@ -60,6 +62,7 @@ static inline size_t xb_isa_constant(uint8_t *code, uint32_t value) {
 
 #else
 
+#define XB_ISA_ELF_MACHINE 183 /* EM_AARCH64 */
 #define XB_TRAP_SIZE 4
 #define XB_TRAP_WORD 0x00, 0x00, 0x20, 0xd4 /* brk #0 */
 
@@ -76,6 +79,7 @@ static inline size_t xb_isa_constant(uint8_t *code, uint32_t value) {
 
 /* prim.c picks the stub, which supports no backend, so that nothing here is used at run time. */
 #define XB_ISA_UNKNOWN
+#define XB_ISA_ELF_MACHINE 0 /* EM_NONE */
 #define XB_TRAP_SIZE 1
 #define XB_TRAP_WORD 0, 0, 0, 0
 

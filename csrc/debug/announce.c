@@ -3,6 +3,8 @@
 
 #include "announce.h"
 
+#include <string.h>
+
 size_t xb_announce_append(uint8_t *code, const xb_frame *frame) {
     return xb_prim_query().wants_xdata ? xb_xdata_append(code, frame) : frame->length;
 }
@@ -23,6 +25,22 @@ static xb_result register_alone(xb_announcement *announcement, const xb_frame *f
         xb_prim_end_unwinder();
     }
     return result;
+}
+
+/* Tells debuggers of an adapter. */
+static void tell_gdb(xb_announcement *announcement, const xb_frame *frame, const void *code,
+                     const char *name) {
+    uint8_t table[XB_MAX_DWARF_SIZE];
+    if (!xb_gdb_exists()) {
+        return;
+    }
+    size_t size = xb_dwarf_write(table, frame, code, XB_FOR_DEBUGGERS) - XB_DWARF_END_SIZE;
+    const xb_elf_function function = {code, frame->length, (const uint8_t *)name, strlen(name), table, size};
+    const xb_elf_function *const functions[1] = {&function};
+    xb_elf_write(announcement->object, functions, 1);
+    xb_prim_lock();
+    xb_gdb_add(&announcement->gdb, announcement->object, xb_elf_size(functions, 1));
+    xb_prim_unlock();
 }
 
 /* Tells the unwinder of an adapter. */
@@ -47,17 +65,17 @@ xb_result xb_announce(xb_announcement *announcement, const xb_frame *frame, cons
                       const char *name, size_t *memory) {
     xb_result result = tell_unwinder(announcement, frame, (const uint8_t *)code, span, memory);
     if (result.call == NULL) {
-        xb_prim_lock();
-        xb_gdb_add(&announcement->gdb, frame, code, name);
-        xb_prim_unlock();
+        tell_gdb(announcement, frame, code, name);
     }
     return result;
 }
 
 bool xb_announce_end(xb_announcement *announcement) {
-    xb_prim_lock();
-    xb_gdb_remove(&announcement->gdb);
-    xb_prim_unlock();
+    if (xb_gdb_exists()) {
+        xb_prim_lock();
+        xb_gdb_remove(&announcement->gdb);
+        xb_prim_unlock();
+    }
     if (!announcement->is_registered) {
         return true; /* an FDE of a list stays as it is */
     }

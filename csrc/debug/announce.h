@@ -8,6 +8,7 @@
 #include "../base/error.h"
 #include "../prim/unwinder.h"
 #include "dwarf.h"
+#include "elf.h"
 #include "gdb_jit.h"
 #include "section.h"
 #include "xdata.h"
@@ -18,6 +19,7 @@ typedef struct xb_announcement {
     xb_prim_function function;
     uint8_t dwarf[XB_MAX_DWARF_SIZE];
     xb_gdb_entry gdb;
+    uint8_t object[XB_MAX_ELF_SIZE]; /* for gdb; aligned to 8 by the members above */
 } xb_announcement;
 
 XB_PRIVATE_BEGIN

@@ -120,6 +120,7 @@ void xb_described_leave(xb_description *description) {
     xb_prim_unlock();
     if (is_last) {
         free(description->words);
+        free(description->gdb_table);
         free(description);
     }
 }

@@ -11,6 +11,7 @@
 #include "../include/execbuf.h"
 #include "../pool/region.h"
 #include "../prim/unwinder.h"
+#include "gdb_groups.h"
 #include "section.h"
 
 /* The description of a buffer. */
@@ -24,6 +25,8 @@ typedef struct xb_description {
     uint32_t users;              /* the table, and threads that tell tools of it; the last one frees it */
     xb_prim_function function;
     uint64_t *words; /* or NULL */
+    xb_gdb_member gdb;
+    uint64_t *gdb_table; /* that of gdb, if it is not words; or NULL */
     size_t name_length;
     uint8_t name[];
 } xb_description;

@@ -181,6 +181,32 @@ static xb_result register_description(xb_description *made) {
     return result;
 }
 
+/* Prepares what debuggers are told. Without memory for the table, they are not told of frames. */
+static void prepare_for_gdb(xb_description *made, const unwinding *from) {
+    xb_elf_function *function = &made->gdb.function;
+    function->code = made->buffer.entry;
+    function->length = made->buffer.length;
+    function->name = made->name;
+    function->name_length = made->name_length;
+    if ((XB_LOAD_RELAXED(xb_tools_on) & EXECBUF_TOOL_GDB) == 0 || from->count == 0) {
+        return;
+    }
+    size_t words = xb_rules_words(from->rules, from->count);
+    function->table = made->words;
+    if (made->words == NULL) {
+        const uint8_t *first;
+        const uint8_t *last;
+        made->gdb_table = XB_FAULT("malloc") != 0 ? NULL : (uint64_t *)malloc(words * sizeof(uint64_t));
+        if (made->gdb_table == NULL) {
+            xb_tools_check(EXECBUF_TOOL_GDB, xb_failed("malloc", 0));
+            return;
+        }
+        xb_rules_write(made->gdb_table, from->rules, from->count, &first, &last);
+        function->table = made->gdb_table;
+    }
+    function->table_size = (words - 1) * sizeof(uint64_t); /* without the terminator */
+}
+
 /* Makes a description that nobody knows yet; NULL: no memory. */
 static xb_description *new_description(const xb_target *target, const execbuf_info *info) {
     size_t size = sizeof(xb_description) + info->name_length;
@@ -212,7 +238,9 @@ static xb_result prepare_description(xb_description **out, const unwinding *from
     if (result.call == NULL && made->words != NULL && !xb_group_prepare(made->region)) {
         result = xb_failed("malloc", 0);
     }
-    if (result.call != NULL && made != NULL) {
+    if (result.call == NULL) {
+        prepare_for_gdb(made, from);
+    } else if (made != NULL) {
         xb_described_leave(made);
         made = NULL;
     }

@@ -13,6 +13,9 @@
 #define XB_MAX_DWARF_SIZE 192
 #define XB_FDE_OFFSET 24
 
+/* The size of the terminator at the end of the table. */
+#define XB_DWARF_END_SIZE 4U
+
 /* A list for unwinders, in words of 8 bytes: a CIE, FDEs of fixed size, the terminator. */
 #define XB_FDE_WORDS 8U
 #define XB_LIST_WORDS(count) (XB_FDE_OFFSET / 8 + XB_FDE_WORDS * (size_t)(count) + 1)

@@ -1,30 +1,33 @@
-/* Writes an ELF object with a symbol and an unwind table (System V gABI, chapter 4 "Object Files"; psABI,
- * section 4.1). Pure: no state, no system calls. Only x86-64 uses it, so the structures below have the byte
- * order of the file.
+/* Writes an ELF object with functions and an unwind table (System V gABI, chapter 4 "Object Files"; psABI,
+ * section 4.1). Pure: no state, no system calls. Only 64-bit systems use it, and the structures below have
+ * the byte order of the file.
  *
- *     elf_file
  *     +-------------+
  *     | header      |   says where the sections are
  *     +-------------+
  *     | sections[0] |   none; the gABI reserves index 0
- *     |         [1] |   .text      no bytes in the file; address and length of the adapter's code
- *     |         [2] |   .eh_frame  -----------------------------+
- *     |         [3] |   .symtab    ------------+                |
- *     |         [4] |   .strtab    ------------|-----+          |
+ *     |         [1] |   .symtab    ------------+
+ *     |         [2] |   .strtab    ------------|-----+
+ *     |         [3] |   .eh_frame  ------------|-----|----------+
+ *     |         [4] |   .text0     no bytes in the file; address and length of the first function
+ *     |          …  |   .text1     of the second one; debuggers want the name of each section only once
  *     +-------------+                          |     |          |
  *     | symbols[0]  |   none; reserved      <--+     |          |
- *     |        [1]  |   the adapter, in .text        |          |
+ *     |        [1]  |   the first function           |          |
+ *     |         …   |                                |          |
  *     +-------------+                                |          |
- *     | strings     |   names of sections and symbol <          |
+ *     | strings     |   names                     <--+          |
  *     +-------------+                                           |
- *     | eh_frame    |   the unwind table (dwarf.c)           <--+
+ *     | eh_frame    |   the unwind tables, and a terminator  <--+
  *     +-------------+ */
 
 #include "elf.h"
 
 #include <string.h>
 
+#include "../base/isa.h"
 #include "dwarf.h"
+#include "shown_name.h"
 
 typedef struct elf_header {
     uint8_t ident[16];
@@ -66,34 +69,28 @@ typedef struct elf_symbol {
 } elf_symbol;
 
 /* Indices of sections. */
-enum { SECTION_NONE, SECTION_TEXT, SECTION_EH_FRAME, SECTION_SYMTAB, SECTION_STRTAB, SECTION_COUNT };
+enum { SECTION_NONE, SECTION_SYMTAB, SECTION_STRTAB, SECTION_EH_FRAME, SECTION_TEXT };
 
-/* The names of the sections, and where each begins. The symbol's name follows the last zero. */
-static const char section_names[] = "\0.text\0.eh_frame\0.symtab\0.strtab";
-#define NAME_TEXT 1U
-#define NAME_EH_FRAME 7U
-#define NAME_SYMTAB 17U
-#define NAME_STRTAB 25U
-#define NAME_SYMBOL ((uint32_t)sizeof section_names)
+/* The names of the sections, and where each begins. Behind the last zero are those of the functions'
+ * sections, SECTION_NAME bytes for each, and then the functions' names. */
+static const char section_names[] = "\0.symtab\0.strtab\0.eh_frame";
+#define NAME_SYMTAB 1U
+#define NAME_STRTAB 9U
+#define NAME_EH_FRAME 17U
+#define NAME_TEXT ((uint32_t)sizeof section_names)
+#define SECTION_NAME 8U
 
-#define STRINGS_SIZE (sizeof section_names + XB_MAX_ELF_NAME + 1)
-
-typedef struct elf_file {
-    elf_header header;
-    elf_section sections[SECTION_COUNT];
-    elf_symbol symbols[2];
-    char strings[(STRINGS_SIZE + 7) & ~(size_t)7]; /* so that eh_frame is aligned, as its section says */
-    uint8_t eh_frame[XB_MAX_DWARF_SIZE];
-} elf_file;
-
-XB_STATIC_ASSERT(sizeof(elf_file) <= XB_MAX_ELF_SIZE, "the object fits");
+XB_STATIC_ASSERT(sizeof(elf_header) + (SECTION_TEXT + 1) * sizeof(elf_section) + 2 * sizeof(elf_symbol) +
+                         sizeof section_names + SECTION_NAME + XB_MAX_ELF_NAME + 1 + 7 + XB_MAX_DWARF_SIZE +
+                         8 <=
+                     XB_MAX_ELF_SIZE,
+                 "the object of an adapter fits");
 
 /* Names of the gABI and the psABI. */
 #define ELFCLASS64 2
 #define ELFDATA2LSB 1
 #define EV_CURRENT 1
 #define ET_REL 1
-#define EM_X86_64 62
 #define SHT_PROGBITS 1U
 #define SHT_SYMTAB 2U
 #define SHT_STRTAB 3U
@@ -103,16 +100,43 @@ XB_STATIC_ASSERT(sizeof(elf_file) <= XB_MAX_ELF_SIZE, "the object fits");
 #define STB_GLOBAL 1U
 #define STT_FUNC 2U
 
-static void fill_header(elf_header *header) {
+/* Where the parts of an object begin. */
+typedef struct elf_parts {
+    size_t symbols;
+    size_t strings;
+    size_t eh_frame;
+    size_t end;
+} elf_parts;
+
+static elf_parts measure_parts(const xb_elf_function *const *functions, size_t count) {
+    elf_parts parts;
+    size_t strings = sizeof section_names + count * SECTION_NAME;
+    size_t tables = 8; /* the terminator */
+    for (size_t i = 0; i < count; i++) {
+        strings += xb_show_name(NULL, functions[i]->name, functions[i]->name_length) + 1;
+        tables += functions[i]->table_size;
+    }
+    parts.symbols = sizeof(elf_header) + (SECTION_TEXT + count) * sizeof(elf_section);
+    parts.strings = parts.symbols + (1 + count) * sizeof(elf_symbol);
+    parts.eh_frame = (parts.strings + strings + 7) & ~(size_t)7; /* aligned, as its section says */
+    parts.end = parts.eh_frame + tables;
+    return parts;
+}
+
+size_t xb_elf_size(const xb_elf_function *const *functions, size_t count) {
+    return measure_parts(functions, count).end;
+}
+
+static void fill_header(elf_header *header, size_t count) {
     static const uint8_t ident[16] = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT};
     memcpy(header->ident, ident, sizeof ident);
     header->type = ET_REL;
-    header->machine = EM_X86_64;
+    header->machine = XB_ISA_ELF_MACHINE;
     header->version = EV_CURRENT;
-    header->section_headers = offsetof(elf_file, sections);
-    header->header_size = sizeof(elf_header);
+    header->section_headers = sizeof *header;
+    header->header_size = sizeof *header;
     header->section_header_size = sizeof(elf_section);
-    header->section_count = SECTION_COUNT;
+    header->section_count = (uint16_t)(SECTION_TEXT + count);
     header->names = SECTION_STRTAB;
 }
 
@@ -124,40 +148,62 @@ static void fill_section(elf_section *section, uint32_t name, uint32_t type, siz
     section->alignment = 8;
 }
 
-static void fill_sections(elf_file *file, const xb_frame *frame, const void *code, size_t eh_frame_size) {
-    elf_section *text = &file->sections[SECTION_TEXT];
-    fill_section(text, NAME_TEXT, SHT_NOBITS, 0, frame->length);
-    text->flags = SHF_ALLOC | SHF_EXECINSTR;
-    text->address = (uintptr_t)code;
-
-    elf_section *eh_frame = &file->sections[SECTION_EH_FRAME];
-    fill_section(eh_frame, NAME_EH_FRAME, SHT_PROGBITS, offsetof(elf_file, eh_frame), eh_frame_size);
-    eh_frame->flags = SHF_ALLOC;
-    eh_frame->address = (uintptr_t)file->eh_frame;
-
-    elf_section *symtab = &file->sections[SECTION_SYMTAB];
-    fill_section(symtab, NAME_SYMTAB, SHT_SYMTAB, offsetof(elf_file, symbols), sizeof file->symbols);
+/* Fills the sections that are not those of functions. */
+static void fill_sections(uint8_t *out, const elf_parts *parts) {
+    elf_section *sections = (elf_section *)(void *)(out + sizeof(elf_header));
+    elf_section *symtab = &sections[SECTION_SYMTAB];
+    fill_section(symtab, NAME_SYMTAB, SHT_SYMTAB, parts->symbols, parts->strings - parts->symbols);
     symtab->link = SECTION_STRTAB;
     symtab->info = 1; /* the first symbol that is global */
     symtab->entry_size = sizeof(elf_symbol);
 
-    elf_section *strtab = &file->sections[SECTION_STRTAB];
-    fill_section(strtab, NAME_STRTAB, SHT_STRTAB, offsetof(elf_file, strings), sizeof file->strings);
+    elf_section *strtab = &sections[SECTION_STRTAB];
+    fill_section(strtab, NAME_STRTAB, SHT_STRTAB, parts->strings, parts->eh_frame - parts->strings);
     strtab->alignment = 1;
+
+    elf_section *eh_frame = &sections[SECTION_EH_FRAME];
+    fill_section(eh_frame, NAME_EH_FRAME, SHT_PROGBITS, parts->eh_frame, parts->end - parts->eh_frame);
+    eh_frame->flags = SHF_ALLOC;
+    eh_frame->address = (uintptr_t)(out + parts->eh_frame);
 }
 
-size_t xb_elf_write(uint8_t *out, const xb_frame *frame, const void *code, const char *name) {
-    elf_file *file = (elf_file *)(void *)out;
-    memset(file, 0, sizeof *file);
-    size_t eh_frame_size = xb_dwarf_write(file->eh_frame, frame, code, XB_FOR_DEBUGGERS);
-    fill_header(&file->header);
-    fill_sections(file, frame, code, eh_frame_size);
-    memcpy(file->strings, section_names, sizeof section_names);
-    memcpy(file->strings + NAME_SYMBOL, name, strlen(name) + 1);
-    elf_symbol *symbol = &file->symbols[1];
-    symbol->name = NAME_SYMBOL;
+/* Fills the section of a function, and its symbol.
+ *
+ * In: name: the offset of the function's name in .strtab. */
+static void fill_function(uint8_t *out, const elf_parts *parts, const xb_elf_function *function, size_t index,
+                          size_t name) {
+    elf_section *text = (elf_section *)(void *)(out + sizeof(elf_header)) + SECTION_TEXT + index;
+    size_t text_name = NAME_TEXT + index * SECTION_NAME;
+    fill_section(text, (uint32_t)text_name, SHT_NOBITS, 0, function->length);
+    text->flags = SHF_ALLOC | SHF_EXECINSTR;
+    text->address = (uintptr_t)function->code;
+    char *shown = (char *)out + parts->strings + text_name;
+    memcpy(shown, ".text", 5);
+    (void)xb_show_hex(shown + 5, index);
+
+    elf_symbol *symbol = (elf_symbol *)(void *)(out + parts->symbols) + 1 + index;
+    symbol->name = (uint32_t)name;
     symbol->info = STB_GLOBAL << 4 | STT_FUNC;
-    symbol->section = SECTION_TEXT;
-    symbol->size = frame->length;
-    return sizeof *file;
+    symbol->section = (uint16_t)(SECTION_TEXT + index);
+    symbol->size = function->length;
+}
+
+void xb_elf_write(uint8_t *out, const xb_elf_function *const *functions, size_t count) {
+    elf_parts parts = measure_parts(functions, count);
+    memset(out, 0, parts.end);
+    fill_header((elf_header *)(void *)out, count);
+    fill_sections(out, &parts);
+    memcpy(out + parts.strings, section_names, sizeof section_names);
+    size_t name = NAME_TEXT + count * SECTION_NAME;
+    size_t table = parts.eh_frame;
+    for (size_t i = 0; i < count; i++) {
+        const xb_elf_function *function = functions[i];
+        fill_function(out, &parts, function, i, name);
+        char *shown = (char *)out + parts.strings + name;
+        name += xb_show_name(shown, function->name, function->name_length) + 1;
+        if (function->table_size > 0) {
+            memcpy(out + table, function->table, function->table_size);
+            table += function->table_size;
+        }
+    }
 }

@@ -54,9 +54,13 @@ static void tell_debugger(xb_gdb_entry *entry, uint32_t action) {
     xb_gdb_descriptor.action = JIT_NOACTION;
 }
 
-void xb_gdb_add(xb_gdb_entry *entry, const xb_frame *frame, const void *code, const char *name) {
-    entry->file = entry->bytes;
-    entry->size = xb_elf_write(entry->bytes, frame, code, name);
+bool xb_gdb_exists(void) {
+    return sizeof(void *) == 8;
+}
+
+void xb_gdb_add(xb_gdb_entry *entry, const uint8_t *file, size_t size) {
+    entry->file = file;
+    entry->size = size;
     entry->previous = NULL;
     entry->next = xb_gdb_descriptor.first;
     if (entry->next != NULL) {
@@ -80,11 +84,14 @@ void xb_gdb_remove(xb_gdb_entry *entry) {
 
 #else
 
-void xb_gdb_add(xb_gdb_entry *entry, const xb_frame *frame, const void *code, const char *name) {
+bool xb_gdb_exists(void) {
+    return false;
+}
+
+void xb_gdb_add(xb_gdb_entry *entry, const uint8_t *file, size_t size) {
     (void)entry;
-    (void)frame;
-    (void)code;
-    (void)name;
+    (void)file;
+    (void)size;
 }
 
 void xb_gdb_remove(xb_gdb_entry *entry) {

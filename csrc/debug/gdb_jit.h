@@ -4,31 +4,33 @@
 #ifndef XB_DEBUG_GDB_JIT_H
 #define XB_DEBUG_GDB_JIT_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "../base/compiler.h"
-#include "elf.h"
 
-/* A node of the list that debuggers read. The first four members are the interface's jit_code_entry. */
+/* A node of the list that debuggers read. It is the interface's jit_code_entry. */
 typedef struct xb_gdb_entry {
     struct xb_gdb_entry *next;
     struct xb_gdb_entry *previous;
-    const uint8_t *file; /* an ELF object, which is in bytes */
+    const uint8_t *file; /* an ELF object */
     uint64_t size;
-    uint8_t bytes[XB_MAX_ELF_SIZE]; /* aligned to 8 by the members above */
 } xb_gdb_entry;
 
 XB_PRIVATE_BEGIN
 
-/* Adds an adapter to the list. The caller holds the lock of the process, xb_prim_lock, in both functions.
+/* Whether there is such an interface here. */
+bool xb_gdb_exists(void);
+
+/* Adds an object to the list. The caller holds the lock of the process, xb_prim_lock, in both functions.
  *
  * Out: entry: stays where it is until xb_gdb_remove.
- * In:  frame: the adapter's frame.
- *      code:  the address of the adapter's code.
- *      name:  at most XB_MAX_ELF_NAME bytes and a zero. */
-void xb_gdb_add(xb_gdb_entry *entry, const xb_frame *frame, const void *code, const char *name);
+ * In:  file:  does not change until then.
+ *      size:  of it. */
+void xb_gdb_add(xb_gdb_entry *entry, const uint8_t *file, size_t size);
 
-/* Takes an adapter out of the list again. */
+/* Takes an object out of the list again. */
 void xb_gdb_remove(xb_gdb_entry *entry);
 
 XB_PRIVATE_END

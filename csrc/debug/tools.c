@@ -7,6 +7,8 @@
 #include "../base/error.h"
 #include "../exec/choice.h"
 #include "../prim/prim.h"
+#include "gdb_groups.h"
+#include "gdb_jit.h"
 #include "perf_map.h"
 
 uint32_t xb_tools_on;
@@ -48,8 +50,7 @@ static void note_failure(uint32_t tool, const execbuf_error *error) {
     XB_STORE_RELEASE(xb_tools_on, xb_tools_on & ~tool);
 }
 
-/* Notes if a tool could not be told of code. */
-static void check_told(uint32_t tool, xb_result result) {
+void xb_tools_check(uint32_t tool, xb_result result) {
     execbuf_error error;
     if (result.call != NULL) {
         (void)xb_error_set(&error, EXECBUF_E_TOOL, result.call, result.code);
@@ -80,7 +81,7 @@ execbuf_status xb_tools_failure(uint32_t tool, execbuf_error *error) {
 /* ---- Switching ---- */
 
 uint32_t xb_tools_existing(void) {
-    return xb_prim_query().has_perf_map ? EXECBUF_TOOL_PERF : 0;
+    return (xb_gdb_exists() ? EXECBUF_TOOL_GDB : 0) | (xb_prim_query().has_perf_map ? EXECBUF_TOOL_PERF : 0);
 }
 
 /* perf reads its file for anonymous memory only, which a memfd is not. */
@@ -177,10 +178,22 @@ static void call_observers(execbuf_event_kind kind, const xb_description *descri
 
 void xb_tools_tell(execbuf_event_kind kind, xb_description *description) {
     uint32_t on = XB_LOAD_RELAXED(xb_tools_on);
+    if (kind != EXECBUF_EVENT_ENDED && (on & EXECBUF_TOOL_GDB) != 0) {
+        xb_tools_check(EXECBUF_TOOL_GDB, xb_gdb_join(&description->gdb));
+    }
     if (kind != EXECBUF_EVENT_ENDED && (on & EXECBUF_TOOL_PERF) != 0) {
-        check_told(EXECBUF_TOOL_PERF, xb_perf_map_add(description));
+        xb_tools_check(EXECBUF_TOOL_PERF, xb_perf_map_add(description));
     }
     if (XB_LOAD_RELAXED(xb_observers_exist)) {
         call_observers(kind, description);
+    }
+    if (kind == EXECBUF_EVENT_ENDED) { /* also if the tool was switched off meanwhile */
+        xb_gdb_leave(&description->gdb);
+    }
+}
+
+void xb_tools_end_batch(void) {
+    if ((XB_LOAD_RELAXED(xb_tools_on) & EXECBUF_TOOL_GDB) != 0) {
+        xb_tools_check(EXECBUF_TOOL_GDB, xb_gdb_flush());
     }
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "../base/compiler.h"
+#include "../base/error.h"
 #include "../include/execbuf.h"
 #include "described.h"
 #include "observers.h"
@@ -43,8 +44,14 @@ static inline bool xb_tools_are_on(void) {
     return XB_LOAD_RELAXED(xb_tools_on) != 0 || XB_LOAD_RELAXED(xb_observers_exist);
 }
 
-/* Tells all tools that are on. No lock is held. */
+/* Tells all tools that are on. No lock is held. xb_tools_end_batch follows, but for EXECBUF_EVENT_ENDED. */
 void xb_tools_tell(execbuf_event_kind kind, xb_description *description);
+
+/* Called after tools were told of one piece of code or of several. */
+void xb_tools_end_batch(void);
+
+/* Notes the failure of a tool, and switches it off, if the result is not a success. */
+void xb_tools_check(uint32_t tool, xb_result result);
 
 XB_PRIVATE_END
 

@@ -174,6 +174,7 @@ program describe-tables plain describe_tables.c
 program observe plain observe.c -D_GNU_SOURCE
 program tools plain tools.c -D_GNU_SOURCE
 program tools-unix unix tools.c -D_GNU_SOURCE
+program tools-faults faults tools_faults.c -D_GNU_SOURCE
 program describe-faults faults describe_faults.c
 program pool-dump plain pool_dump.c -D_GNU_SOURCE
 program pool-key plain pool_key.c -D_GNU_SOURCE

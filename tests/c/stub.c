@@ -105,6 +105,7 @@ static void the_contract_refuses_each_call(void) {
     refuses(xb_prim_release(page, info.page_size));
     uint32_t key = 7;
     refuses(xb_prim_get_key(&key));
+    refuses(xb_prim_append_to_map("line\n", 5));
     CHECK(key == 7);
     refuses(xb_prim_map_region(EXECBUF_BACKEND_MEMFD, info.page_size, NULL, "name", &views));
     CHECK(xb_prim_trim(page, 2 * info.page_size, info.page_size) ==
@@ -157,12 +158,29 @@ static void the_contract_accepts_what_needs_nothing(void) {
     }
 }
 
+static void ignore(void *context, const execbuf_event *event) {
+    (void)context;
+    (void)event;
+}
+
+/* Nothing is described here, so an observer is never called. */
+static void there_are_no_tools(void) {
+    execbuf_observer *observer;
+    execbuf_error error;
+    CHECK(execbuf_tools_enable(EXECBUF_TOOL_PERF, &error) == EXECBUF_E_UNSUPPORTED);
+    CHECK(execbuf_tool_failure(EXECBUF_TOOL_PERF, &error) == EXECBUF_OK);
+    execbuf_tools_disable(EXECBUF_TOOL_PERF);
+    CHECK(execbuf_observe(&observer, ignore, NULL, NULL, &error) == EXECBUF_OK);
+    execbuf_unobserve(observer);
+}
+
 int main(void) {
     RUN(nothing_can_be_made);
     RUN(no_handle_is_valid);
     RUN(what_is_pure_works);
     RUN(the_contract_refuses_each_call);
     RUN(the_contract_accepts_what_needs_nothing);
+    RUN(there_are_no_tools);
     (void)printf("ok\n");
     return 0;
 }

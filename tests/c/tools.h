@@ -69,11 +69,11 @@ static inline execbuf_pool *new_pool(void) {
 
 /* The failure of a tool: its culprit; NULL: none. */
 static inline const char *failure_of_tool(uint32_t tool) {
-    execbuf_error error;
-    execbuf_status status = execbuf_tool_failure(tool, &error);
-    CHECK(status == error.status && (status == EXECBUF_OK || status == EXECBUF_E_TOOL));
-    CHECK((status == EXECBUF_OK) == (error.culprit == NULL));
-    return error.culprit;
+    execbuf_error report;
+    execbuf_status status = execbuf_tool_failure(tool, &report);
+    CHECK(status == report.status && (status == EXECBUF_OK || status == EXECBUF_E_TOOL));
+    CHECK((status == EXECBUF_OK) == (report.culprit == NULL));
+    return report.culprit;
 }
 
 #endif

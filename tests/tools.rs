@@ -1,0 +1,95 @@
+//! What tools are told of described code, in Rust.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use execbuf::tools::{self, EventKind, Tool, Tools};
+use execbuf::{ErrorKind, ExecBuffer, ExecPool, Info};
+use std::sync::{Arc, Mutex};
+use support::returning;
+
+type Noted = (EventKind, usize, String, Option<Vec<u8>>);
+
+/// Observes code whose names begin with a prefix: other tests of this process describe code, too.
+fn note(prefix: &'static str) -> (tools::Observer, Arc<Mutex<Vec<Noted>>>) {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&events);
+    let observer = tools::observe(move |event| {
+        let name = String::from_utf8_lossy(event.name()).into_owned();
+        if name.starts_with(prefix) {
+            noted.lock().unwrap().push((event.kind(), event.address(), name, event.code().map(<[u8]>::to_vec)));
+        }
+    });
+    (observer.unwrap(), events)
+}
+
+#[test]
+fn observers_are_told_of_described_code_until_they_are_dropped() {
+    let (observer, events) = note("seen");
+    let pool = ExecPool::new().unwrap();
+    let code = returning(1);
+    let buffer = pool.publish_with(&code, &Info::new().name("seen")).unwrap();
+    let mut dedicated = ExecBuffer::new(&code).unwrap();
+    dedicated.describe(&Info::new().name("seen too")).unwrap();
+    let addresses = [buffer.as_ptr() as usize, dedicated.as_ptr() as usize];
+    drop(buffer);
+    drop(observer);
+    assert_eq!(Arc::strong_count(&events), 1, "the callback is dropped");
+    drop(dedicated);
+    let expected = [
+        (EventKind::Published, addresses[0], "seen".to_owned(), Some(code.to_vec())),
+        (EventKind::Described, addresses[1], "seen too".to_owned(), Some(code.to_vec())),
+        (EventKind::Ended, addresses[0], "seen".to_owned(), None),
+    ];
+    assert_eq!(*events.lock().unwrap(), expected);
+}
+
+#[test]
+fn an_event_is_shown_with_its_name() {
+    let shown = Arc::new(Mutex::new(String::new()));
+    let written = Arc::clone(&shown);
+    let observer = tools::observe(move |event| {
+        if event.name() == b"a\nb" {
+            *written.lock().unwrap() = format!("{event:?}");
+        }
+    });
+    let buffer = ExecPool::new().unwrap().publish_with(&returning(1), &Info::new().name("a\nb")).unwrap();
+    drop(observer);
+    let expected = format!(
+        "Event {{ kind: Published, address: {:?}, length: {}, name: \"a\\nb\" }}",
+        buffer.as_ptr(),
+        buffer.len()
+    );
+    assert_eq!(*shown.lock().unwrap(), expected);
+}
+
+#[test]
+fn an_empty_set_of_tools_is_refused() {
+    assert_eq!(Tools::new().enable().unwrap_err().kind(), ErrorKind::Unsupported);
+    Tools::new().disable();
+}
+
+#[cfg(unix)]
+#[test]
+fn names_are_written_to_the_file_of_profilers_while_the_tool_is_on() {
+    let path = format!("/tmp/perf-{}.map", std::process::id());
+    let pool = ExecPool::new().unwrap();
+    Tools::new().perf_map().enable().unwrap();
+    let on = pool.publish_with(&returning(1), &Info::new().name("while on")).unwrap();
+    Tools::new().perf_map().disable();
+    let _off = pool.publish_with(&returning(1), &Info::new().name("while off")).unwrap();
+    let map = std::fs::read_to_string(&path).unwrap();
+    assert!(map.contains(&format!("{:x} {:x} while on\n", on.as_ptr() as usize, on.len())), "{map}");
+    assert!(!map.contains("while off"));
+
+    // A tool that fails is off, and says why.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    Tools::new().perf_map().enable().unwrap();
+    let _other = pool.publish_with(&returning(1), &Info::new().name("lost")).unwrap();
+    std::fs::remove_dir(&path).unwrap();
+    let failures: Vec<_> = tools::failures().collect();
+    let [(Tool::PerfMap, error)] = &failures[..] else { panic!("{failures:?}") };
+    assert_eq!((error.kind(), error.culprit()), (ErrorKind::Tool, Some("open")));
+    assert!(tools::variable_failure().is_none());
+}
