@@ -56,6 +56,14 @@ static const long allowed[] = {
     SYS_setgid,
     SYS_unshare,
     SYS_pause,
+    SYS_access,
+    SYS_unlink,
+    SYS_symlink,
+    SYS_mkdir,
+    SYS_rmdir,
+    SYS_mknod,
+    SYS_mknodat,
+    SYS_fchown,
 };
 
 enum { COUNT = sizeof allowed / sizeof allowed[0] };

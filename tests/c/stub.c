@@ -166,7 +166,6 @@ static void ignore(void *context, const execbuf_event *event) {
 /* Nothing is described here, so an observer is never called. */
 static void there_are_no_tools(void) {
     execbuf_observer *observer;
-    execbuf_error error;
     CHECK(execbuf_tools_enable(EXECBUF_TOOL_PERF, &error) == EXECBUF_E_UNSUPPORTED);
     CHECK(execbuf_tool_failure(EXECBUF_TOOL_PERF, &error) == EXECBUF_OK);
     execbuf_tools_disable(EXECBUF_TOOL_PERF);
