@@ -14,7 +14,6 @@
 use alloc::boxed::Box;
 use core::ffi::c_void;
 use core::fmt;
-use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::slice;
 
@@ -167,7 +166,7 @@ impl<'a> Event<'a> {
 
     /// Returns the length of the code.
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // no code is empty
+    #[allow(clippy::len_without_is_empty, reason = "no code is empty")]
     pub const fn len(&self) -> usize {
         self.raw.buffer.length
     }
@@ -206,8 +205,6 @@ impl fmt::Debug for Event<'_> {
 #[doc(alias = "execbuf_unobserve")]
 pub struct Observer {
     raw: NonNull<ffi::execbuf_observer>,
-    /// An observer stands for its callback, which is `Send` and `Sync`.
-    callback: PhantomData<Box<dyn Fn(&Event<'_>) + Send + Sync>>,
 }
 
 // SAFETY: Any thread may end an observer, and the callback is `Send` and `Sync`.
@@ -229,7 +226,7 @@ impl Drop for Observer {
 }
 
 /// Has a closure called for all code that is described from now on (see [`Info`](crate::Info)), by whichever thread: for
-/// profilers that want to be told of code at run time, such as VTune and Tracy.
+/// profilers that want to be told of code at run time, such as `VTune` and Tracy.
 ///
 /// Code without a description is not announced: nobody knows a name for it, and it costs nothing here. An empty `Info`
 /// suffices for code to be announced.
@@ -275,14 +272,13 @@ pub fn observe<C: Fn(&Event<'_>) + Send + Sync + 'static>(callback: C) -> Result
     let status = check(|error| unsafe {
         ffi::execbuf_observe(&raw mut raw, Some(call::<C>), Some(release::<C>), context, error)
     });
-    match (status, NonNull::new(raw)) {
-        (Ok(()), Some(raw)) => Ok(Observer { raw, callback: PhantomData }),
-        (status, _) => {
-            // SAFETY: There is no observer, so nobody else has the box.
-            unsafe { release::<C>(context) };
-            Err(status.expect_err("an observer is returned unless this fails"))
-        }
+    if let Err(error) = status {
+        // SAFETY: There is no observer, so nobody else has the box.
+        unsafe { release::<C>(context) };
+        return Err(error);
     }
+    // SAFETY: After a success there is an observer.
+    Ok(Observer { raw: unsafe { NonNull::new_unchecked(raw) } })
 }
 
 /// # Safety
