@@ -40,7 +40,9 @@ impl execbuf_status {
     pub const EXECBUF_E_BACKENDS: execbuf_status = execbuf_status(-24);
     pub const EXECBUF_E_NOT_INHERITED: execbuf_status = execbuf_status(-25);
     pub const EXECBUF_E_UNWIND: execbuf_status = execbuf_status(-26);
-    pub const EXECBUF_E_TOOL: execbuf_status = execbuf_status(-27);
+    pub const EXECBUF_E_STAGED: execbuf_status = execbuf_status(-27);
+    pub const EXECBUF_E_ALIGNMENT: execbuf_status = execbuf_status(-28);
+    pub const EXECBUF_E_TOOL: execbuf_status = execbuf_status(-29);
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
@@ -118,7 +120,7 @@ pub struct execbuf_error {
 pub struct execbuf {
     /// The address of the first byte of code. It never changes.
     pub entry: *const ::core::ffi::c_void,
-    /// The length of the published code; 0 while the buffer is only reserved.
+    /// The length of the published code; 0 while the buffer is only reserved or staged.
     pub length: usize,
     /// Identifies the buffer, and this use of its memory. For the library only.
     pub id: u64,
@@ -338,6 +340,30 @@ pub struct execbuf_pool_stats {
     /** Why that backend and none before it, or why no region could be made: the attempts that failed when a
  region was last requested.*/
     pub why: execbuf_error,
+}
+/** The handle of constants or data of a pool: memory that code refers to, and that is never executable. It is
+ a small value that may be copied, but the memory is freed once. An all-zero handle names nothing.
+
+ The memory lies where the placement of the pool's options says, and within its reach, so code of the pool
+ can address it relative to itself. It outlives execbuf_pool_free. The statistics of the pool do not count
+ it.
+
+ Memory comes in chunks of 64 KiB to 1 MiB, in which pieces have multiples of 16 bytes. A piece of more than
+ 32 KiB has a mapping of its own. Freed memory is used again; a chunk without pieces is returned to the
+ system, but one of each kind stays for the next piece.
+
+ fork: both processes keep all constants and data, and neither sees what the other one writes: the memory
+ is private, and the system copies a page when it is written. A child does not get those of a pool with the
+ option not_inherited; it can only free their handles.*/
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_data {
+    /// The first byte, which never changes: a multiple of the alignment.
+    pub address: *mut ::core::ffi::c_void,
+    /// The length of constants, or the size of data.
+    pub length: usize,
+    /// Identifies the memory, and this use of it. For the library only.
+    pub id: u64,
 }
 impl execbuf_unwind {
     /// Not a kind.
@@ -756,6 +782,7 @@ unsafe extern "C" {
           EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
                                not_inherited;
           EXECBUF_E_PUBLISHED  the buffer is already published;
+          EXECBUF_E_STAGED     the buffer is staged, not reserved;
           EXECBUF_E_CAPACITY   length exceeds the reserved capacity;
           EXECBUF_E_FROZEN     the buffer lies in a region of a pool, a parent of this process reserved it,
                                and the region cannot be copied: the culprit is the refused call, if there is
@@ -783,6 +810,7 @@ unsafe extern "C" {
           EXECBUF_E_STALE      a handle names no live buffer;
           EXECBUF_E_THUNK      a buffer is a thunk;
           EXECBUF_E_PUBLISHED  a buffer is already published, or is in the array twice;
+          EXECBUF_E_STAGED     a buffer is staged, not reserved;
           EXECBUF_E_CAPACITY   the length of a piece exceeds the capacity of its buffer;
           EXECBUF_E_FROZEN     as for execbuf_publish;
           EXECBUF_E_NO_MEMORY  no memory, address space, mappings or descriptors are left;
@@ -811,7 +839,7 @@ unsafe extern "C" {
           EXECBUF_E_NULL           buffer or code is NULL;
           EXECBUF_E_EMPTY          length is 0;
           EXECBUF_E_STALE          buffer names no live buffer;
-          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
+          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
           EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
                                    not_inherited;
           EXECBUF_E_THUNK          the buffer is a thunk;
@@ -835,6 +863,84 @@ unsafe extern "C" {
         offset: usize,
         code: *const ::core::ffi::c_void,
         length: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Maps memory for code that its author writes and patches in place, as generators do that use one address for
+ both writing and running. The memory is at its final address, out->entry, from the start. It can be read
+ and written, not executed, and is zero; so cast the entry to uint8_t * and write at most capacity bytes
+ there. Then execbuf_publish_staged makes the code executable, and execbuf_unpublish goes back.
+
+ The buffer has pages of its own, which are never writable and executable at once, nor writable through
+ another mapping while they are executable. On Linux, except on RISC-V, their mapping has no PROT_READ while
+ they are staged: the processor reads them all the same, but process_vm_readv fails. macOS on arm64 cannot
+ let a program write such pages.
+
+ Returns: the statuses of execbuf_reserve_at, and
+          EXECBUF_E_UNSUPPORTED  the backend is EXECBUF_BACKEND_MAP_JIT: the culprit is "map-jit".
+ Out:     out        a buffer of length 0, zeroed on failure; free it with execbuf_free, published or not
+ In:      capacity   how many bytes can be written, and the greatest length that can be published
+          placement  conditions for the address; NULL: none
+ Out:     error      the report; may be NULL*/
+    pub fn execbuf_stage(
+        out: *mut execbuf,
+        capacity: usize,
+        placement: *const execbuf_placement,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Makes the first bytes of a staged buffer executable and not writable. What is behind them in their last
+ page becomes traps, and the pages behind that are given back. During the call and until execbuf_unpublish,
+ no thread may write to the buffer: a write may be lost, and later raises a fault. execbuf_describe
+ describes the code.
+
+ On failure the buffer is still staged, at the same address and with all of its bytes.
+
+ Returns: EXECBUF_OK               the code is published;
+          EXECBUF_E_NULL           buffer is NULL;
+          EXECBUF_E_EMPTY          length is 0;
+          EXECBUF_E_STALE          buffer names no live buffer;
+          EXECBUF_E_THUNK          the buffer is a thunk;
+          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
+                                   not_inherited;
+          EXECBUF_E_PUBLISHED      the buffer is already published;
+          EXECBUF_E_STAGED         the buffer is reserved, not staged;
+          EXECBUF_E_CAPACITY       length exceeds the capacity;
+          EXECBUF_E_NO_MEMORY      no memory, address space, mappings or descriptors are left;
+          EXECBUF_E_DENIED         the system refused every way to make memory executable.
+ In/out:  buffer  the staged buffer; its length is set
+ In:      length  how many bytes
+ Out:     error   the report; may be NULL*/
+    pub fn execbuf_publish_staged(
+        buffer: *mut execbuf,
+        length: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Makes a published buffer a staged one, with the bytes of its code, at the same address: writable and not
+ executable. Its capacity is the length that the code had. The buffer may have been published by any
+ function, but must have a dedicated mapping. While the call runs and as long as the buffer is staged, no
+ thread may run its code, and no return address into it may be on any stack. When the call returns, every
+ thread has discarded the instructions that it fetched from there. A description of the code ends.
+
+ On Linux, pages that EXECBUF_BACKEND_FLIP has published become writable in place; those of other backends,
+ which a forked process may share, are replaced by a copy, in one step. On failure the buffer is still
+ published. To change a few bytes, execbuf_rewrite suffices.
+
+ Returns: EXECBUF_OK               the buffer is staged;
+          EXECBUF_E_NULL           buffer is NULL;
+          EXECBUF_E_STALE          buffer names no live buffer;
+          EXECBUF_E_THUNK          the buffer is a thunk;
+          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
+                                   not_inherited;
+          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved, or staged already;
+          EXECBUF_E_LOST           a rewrite of the buffer has failed with this status;
+          EXECBUF_E_UNSUPPORTED    the buffer lies in a region of a pool, where other code is in the same
+                                   pages: the culprit is "region"; or as for execbuf_stage;
+          EXECBUF_E_NO_MEMORY      no memory, address space or mappings are left;
+          EXECBUF_E_DENIED         the system refused the call that the report names.
+ In/out:  buffer  the published buffer; its length becomes 0. Copies of the handle keep the old length, with
+                  which execbuf_entry returns addresses that must not be called.
+ Out:     error   the report; may be NULL*/
+    pub fn execbuf_unpublish(
+        buffer: *mut execbuf,
         error: *mut execbuf_error,
     ) -> execbuf_status;
     /** Makes several changes, one after the other, each as execbuf_rewrite does and under the same conditions. A
@@ -1015,6 +1121,23 @@ unsafe extern "C" {
         capacity: usize,
         error: *mut execbuf_error,
     ) -> execbuf_status;
+    /** Maps memory that is written in place, as execbuf_stage does, within the reach of the pool. It has pages of
+ its own, whatever the capacity, and counts in the pool as large code does. The key of a pool with a
+ protection key does not guard it: every thread can write it while it is staged. In a child of a fork, that
+ of a pool with the option not_inherited is not there.
+
+ Returns: the statuses of execbuf_pool_reserve, and
+          EXECBUF_E_UNSUPPORTED  as for execbuf_stage.
+ In:      pool      the pool
+ Out:     out       a buffer of length 0, zeroed on failure; free it with execbuf_free, published or not
+ In:      capacity  how many bytes can be written, and the greatest length that can be published
+ Out:     error     the report; may be NULL*/
+    pub fn execbuf_pool_stage(
+        pool: *mut execbuf_pool,
+        out: *mut execbuf,
+        capacity: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
     /** Makes several reservations in a pool, each as execbuf_pool_reserve does: all of them or none.
 
  Returns: EXECBUF_OK                   all buffers are reserved;
@@ -1085,6 +1208,70 @@ unsafe extern "C" {
  Returns: the sum; 0 if pool is NULL.
  In:      pool  the pool; may be NULL*/
     pub fn execbuf_pool_code_bytes(pool: *const execbuf_pool) -> usize;
+    /** Copies constants into the pool, which nobody can write afterwards. Writing to them raises a fault.
+
+ The pages that receive the constants are writable during the call; other constants there can be read
+ meanwhile. If they are not in a new chunk, this makes two system calls (mprotect). So it is better to make
+ one piece of all constants of a function or a module. If the system refuses to make the pages read-only
+ again, the call fails, and they stay writable until more constants are copied there.
+
+ Returns: EXECBUF_OK                   the constants are there;
+          EXECBUF_E_NULL               pool, out or bytes is NULL;
+          EXECBUF_E_EMPTY              length is 0;
+          EXECBUF_E_ALIGNMENT          align is not a power of two, or exceeds the size of a page;
+          EXECBUF_E_TOO_LARGE          length exceeds PTRDIFF_MAX less a page;
+          EXECBUF_E_NO_MEMORY          no memory, address space or mappings are left;
+          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
+          EXECBUF_E_DENIED             the system refused a call;
+          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality.
+ In:      pool    the pool
+ Out:     out     the handle, zeroed on failure; free it with execbuf_data_free
+ In:      bytes   the constants; the caller may reuse the memory when the call returns
+          length  their length
+          align   of the address, which is a multiple of it; 1 if any address will do
+ Out:     error   the report; may be NULL*/
+    pub fn execbuf_pool_constants(
+        pool: *mut execbuf_pool,
+        out: *mut execbuf_data,
+        bytes: *const ::core::ffi::c_void,
+        length: usize,
+        align: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Makes writable data in the pool, which are zero. It makes no system call unless the pool needs memory.
+
+ A pointer to a function that code jumps through can be such data: changing it is one atomic store, from any
+ thread and also in a signal handler, while the code runs.
+
+ Returns: EXECBUF_OK                   the data are there;
+          EXECBUF_E_NULL               pool or out is NULL;
+          EXECBUF_E_EMPTY              size is 0;
+          EXECBUF_E_ALIGNMENT          align is not a power of two, or exceeds the size of a page;
+          EXECBUF_E_TOO_LARGE          size exceeds PTRDIFF_MAX less a page;
+          EXECBUF_E_NO_MEMORY          no memory, address space or mappings are left;
+          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
+          EXECBUF_E_DENIED             the system refused a call;
+          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality.
+ In:      pool   the pool
+ Out:     out    the handle, zeroed on failure; free it with execbuf_data_free
+ In:      size   how many bytes
+          align  of the address, which is a multiple of it; 1 if any address will do
+ Out:     error  the report; may be NULL*/
+    pub fn execbuf_pool_data(
+        pool: *mut execbuf_pool,
+        out: *mut execbuf_data,
+        size: usize,
+        align: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Frees constants or data, and zeroes the handle. No thread may use the memory during the call or later. A
+ NULL or all-zero handle is freed without effect.
+
+ Returns: EXECBUF_OK       the memory is freed;
+          EXECBUF_E_STALE  data names nothing that is alive, as when a copy of the handle was freed before.
+                           Nothing happens, and the handle is not changed.
+ In/out:  data  the constants or data; may be NULL*/
+    pub fn execbuf_data_free(data: *mut execbuf_data) -> execbuf_status;
     /** Describes a published buffer. A description that it has already is replaced. The description ends when the
  code is rewritten or freed, by whichever thread: before its memory can be used again.
 
@@ -1110,7 +1297,7 @@ unsafe extern "C" {
           EXECBUF_E_VERSION        info has a wrong size or an unknown value in unwind;
           EXECBUF_E_TOO_LARGE      the name or the table is too long;
           EXECBUF_E_STALE          buffer names no live buffer;
-          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved and not yet published;
+          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
           EXECBUF_E_THUNK          the buffer is a thunk;
           EXECBUF_E_LOST           a rewrite failed, and the buffer can only be freed;
           EXECBUF_E_UNWIND         the unwind information is malformed or does not fit the code. The culprit
