@@ -37,8 +37,8 @@ fn observers_are_told_of_described_code_until_they_are_dropped() {
     assert_eq!(Arc::strong_count(&events), 1, "the callback is dropped");
     drop(dedicated);
     let expected = [
-        (EventKind::Published, addresses[0], "seen".to_owned(), Some(code.to_vec())),
-        (EventKind::Described, addresses[1], "seen too".to_owned(), Some(code.to_vec())),
+        (EventKind::Published, addresses[0], "seen".to_owned(), Some(code.clone())),
+        (EventKind::Described, addresses[1], "seen too".to_owned(), Some(code.clone())),
         (EventKind::Ended, addresses[0], "seen".to_owned(), None),
     ];
     assert_eq!(*events.lock().unwrap(), expected);

@@ -35,7 +35,7 @@ impl ExecPool {
     }
 
     /// Makes writable data near the pool's code, as [`constants`](Self::constants) does. They are zero. This makes no
-    /// system call unless the pool needs memory.
+    /// system call unless the pool needs memory. [`stats`](Self::stats) counts neither constants nor data.
     ///
     /// # Errors
     ///
