@@ -178,7 +178,7 @@ static void fill_function(uint8_t *out, const elf_parts *parts, const xb_elf_fun
     text->flags = SHF_ALLOC | SHF_EXECINSTR;
     text->address = (uintptr_t)function->code;
     char *shown = (char *)out + parts->strings + text_name;
-    memcpy(shown, ".text", 5);
+    memcpy(shown, ".text", sizeof ".text");
     (void)xb_show_hex(shown + 5, index);
 
     elf_symbol *symbol = (elf_symbol *)(void *)(out + parts->symbols) + 1 + index;

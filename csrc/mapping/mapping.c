@@ -95,12 +95,12 @@ static execbuf_status publish_pages(xb_record *record, const void *code, size_t 
 }
 
 void xb_mapping_count_published(xb_record *record, size_t length) {
-    size_t before = record->size;
-    size_t size = xb_mapping_size(length);
-    if (size < before) {
-        record->size = xb_prim_trim(record->base, before, size);
+    const size_t old_size = record->size;
+    const size_t needed = xb_mapping_size(length);
+    if (needed < old_size) {
+        record->size = xb_prim_trim(record->base, old_size, needed);
     }
-    record->trimmed = before - record->size;
+    record->trimmed = old_size - record->size;
     record->length = length;
     record->state = XB_STATE_PUBLISHED;
     record->is_filled = false;
@@ -117,7 +117,7 @@ xb_result xb_mapping_stage_again(const xb_record *record, size_t size, bool keep
     if (result.call == NULL) {
         result = xb_prim_stage(size, NULL, &fresh);
     }
-    if (result.call != NULL) {
+    if (result.call != NULL || fresh == NULL) { /* gcc does not know that one implies the other */
         return result;
     }
     if (keeps) {
