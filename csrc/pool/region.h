@@ -160,13 +160,14 @@ static inline uint32_t xb_region_live(const xb_region *region) {
     return (uint32_t)region->above + region->mark;
 }
 
-/* A region with at least this much memory may give some back. */
+/* A region with at least this much memory may give some back; half is enough if it has done so before. */
 #define XB_SHRINKABLE_SIZE ((size_t)256 << 10)
 
 /* Whether a region may give memory back. Regions that children of a fork do not get stay as they are: their
  * new memory would have to be kept from children as well. */
 static inline bool xb_region_is_shrinkable(const xb_region *region) {
-    return region->resident >= XB_SHRINKABLE_SIZE && !region->views.not_inherited && xb_prim_hides_pages();
+    return region->resident >= XB_SHRINKABLE_SIZE >> region->hides && !region->views.not_inherited &&
+           xb_prim_hides_pages();
 }
 
 /* Sets the mark of a region. The last free of a region that is not kept has more to do: it removes the

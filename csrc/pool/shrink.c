@@ -9,7 +9,7 @@
 #include "reclaim.h"
 
 /* A copy gives back at least this much memory. */
-#define LEAST_SIZE ((size_t)128 << 10)
+#define LEAST_SIZE ((size_t)64 << 10)
 
 /* ---- Pages in use ---- */
 
