@@ -90,28 +90,6 @@ static void writing_to_constants_raises_a_fault(void) {
     execbuf_pool_free(shared);
 }
 
-#if defined(MADV_DONTFORK)
-static void *trial;
-
-static void look_at_trial(void) {
-    if (!has_rights(trial, "")) {
-        end_child(false);
-    }
-}
-#endif
-
-/* qemu-user accepts MADV_DONTFORK, and ignores it. */
-static bool keeps_from_children(void) {
-    bool keeps = true;
-#if defined(MADV_DONTFORK)
-    trial = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(trial != MAP_FAILED);
-    keeps = lists_rights() && madvise(trial, PAGE, MADV_DONTFORK) == 0 && in_child(look_at_trial) == 0;
-    CHECK(munmap(trial, PAGE) == 0);
-#endif
-    return keeps;
-}
-
 static execbuf_data alone; /* has a mapping of its own */
 
 static void has_nothing(void) {
