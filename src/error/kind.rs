@@ -1,5 +1,7 @@
 //! The kinds of errors.
 
+#[cfg(doc)]
+use crate::Error;
 use crate::ffi::execbuf_status;
 
 /// The kind of an [`Error`]. Match it to decide what to do.
@@ -45,7 +47,7 @@ pub enum ErrorKind {
     Frozen,
     /// The pool keeps its code from children of a fork, and this process is one: drop the buffer.
     NotInherited,
-    /// No free address range satisfies the [`Placement`](crate::Placement). [`Error::culprit`](crate::Error::culprit) says what was searched.
+    /// No free address range satisfies the [`Placement`](crate::Placement). [`Error::culprit`] says what was searched.
     TooFar,
     /// A string contains a zero byte, which ends strings in C.
     ZeroByte,
@@ -63,7 +65,7 @@ pub enum ErrorKind {
     /// The choice of backends is not possible: one is unknown, this platform has none of them, or a buffer or pool was
     /// made before. [`Error::culprit`] is `EXECBUF_BACKENDS` if the environment variable is wrong.
     Backends,
-    /// The unwind information is malformed or does not fit the code. [`Error::culprit`](crate::Error::culprit) says why, `position` where.
+    /// The unwind information is malformed or does not fit the code. [`Error::culprit`] says why, `position` where.
     Unwind,
     /// The alignment is not a power of two, or is more than a page.
     Alignment,
