@@ -122,12 +122,12 @@ static void pages_behind_the_code_are_given_back(void) {
     }
     execbuf warm = stage(false, 100);
     release(&warm);
-    maps before = look();
+    maps before = look_at_code();
     execbuf buffer = stage(false, 1U << 20);
     put(&buffer, 0, 6);
     publish_staged(&buffer, 100);
 #if defined(__linux__)
-    CHECK(look().bytes <= before.bytes + 65536);
+    CHECK(look_at_code().bytes <= before.bytes + 65536);
 #endif
     for (int i = 0; i < 3; i++) { /* of what is left, nothing more is given back */
         unpublish(&buffer);
@@ -135,7 +135,7 @@ static void pages_behind_the_code_are_given_back(void) {
         CHECK(call(&buffer, 0) == 6);
     }
     release(&buffer);
-    CHECK(same(before, look()));
+    CHECK(same(before, look_at_code()));
 }
 
 static void code_changes_between_publishing_and_unpublishing(void) {
