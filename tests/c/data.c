@@ -82,9 +82,13 @@ static void wrong_arguments_are_refused(void) {
     CHECK(strcmp(error.culprit, "out") == 0);
     CHECK(execbuf_pool_data(pool, NULL, 1, 1, &error) == EXECBUF_E_NULL);
     CHECK(strcmp(error.culprit, "out") == 0);
-    CHECK(execbuf_pool_data(pool, &data, (size_t)PTRDIFF_MAX - 3 * page_size(), 1, &error) ==
-          EXECBUF_E_NO_MEMORY);
-    CHECK(is_no_data(&data) && error.culprit != NULL);
+    execbuf_status status = execbuf_pool_data(pool, &data, (size_t)PTRDIFF_MAX - 3 * page_size(), 1, &error);
+    if (status == EXECBUF_OK && sizeof(size_t) == 4) { /* half of the address space can be free */
+        free_data(&data);
+    } else {
+        CHECK(status == EXECBUF_E_NO_MEMORY || (under_valgrind() && status == EXECBUF_E_DENIED));
+        CHECK(is_no_data(&data) && error.culprit != NULL);
+    }
     execbuf_pool_free(pool);
 }
 
