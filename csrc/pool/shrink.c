@@ -145,12 +145,24 @@ static bool is_scattered(const xb_region *region, const needed_pages *needed) {
     return runs >= needed->count / 4;
 }
 
-/* Whether a copy need not wait for another region: there is none, or what little the region needs is freed
- * much later, or never. */
+/* Whether no other region of the arena is shrinkable. */
+static bool is_only(const xb_arena *arena, const xb_region *region) {
+    const xb_region *other = arena->regions;
+    while (other != NULL && (other == region || !xb_region_is_shrinkable(other))) {
+        other = other->next;
+    }
+    return other == NULL;
+}
+
+/* Whether a copy need not wait for another region: what little the region needs is freed much later, or
+ * never. If no other region is shrinkable, it is enough that it needs little, or that its code is scattered.
+ */
 static bool is_ripe(const xb_arena *arena, const xb_region *region, const needed_pages *needed) {
-    return (arena->regions == region && region->next == NULL) ||
-           ((size_t)needed->count << region->page_shift <= region->resident / 8 &&
-            is_scattered(region, needed));
+    bool is_little = (size_t)needed->count << region->page_shift <= region->resident / 8;
+    if (is_only(arena, region)) {
+        return is_little || is_scattered(region, needed);
+    }
+    return is_little && is_scattered(region, needed);
 }
 
 /* Whether a region may need little. Without a newest one, regions that are due were not looked at yet. */

@@ -11,9 +11,9 @@
  * The first look at a region comes when half of its slots were freed, the next one when half of the rest was,
  * and so on; with fewer slots than pages, when an eighth was. A copy is worth it only if it leaves little of
  * the region and gives back much. Even then it may have to wait until another region needs little, too: when
- * all code is freed in its order, each region is empty soon, and no copy was needed. A region whose code is
- * scattered, or that is the arena's only one, does not wait. Copies make few of a program's system calls: see
- * XB_SHRINK_PRICE. */
+ * all code is freed in its order, each region is empty soon, and no copy was needed. A region whose little
+ * rest is scattered does not wait; if no other region has much memory, little or scattered is enough. Copies
+ * make few of a program's system calls: see XB_SHRINK_PRICE. */
 #ifndef XB_POOL_SHRINK_H
 #define XB_POOL_SHRINK_H
 
@@ -24,10 +24,10 @@
 
 XB_PRIVATE_BEGIN
 
-/* A copy makes about 20 system calls. So that a program with thousands of functions makes few, an arena pays
- * for each copy. It begins with enough for one, and earns more with each span: the size of its slots, but at
- * least XB_SHRINK_WAGE for each. */
-#define XB_SHRINK_PRICE ((uint64_t)2 << 20)
+/* A copy makes about 20 system calls, and one for each range of pages that it hides. So that a program with
+ * thousands of functions makes few, an arena pays for each copy. It begins with enough for one, and earns
+ * with each span: the size of its slots, but at least XB_SHRINK_WAGE for each. */
+#define XB_SHRINK_PRICE ((uint64_t)512 << 10)
 #define XB_SHRINK_WAGE 256U
 
 /* The arena has made a span. The arena is locked. */

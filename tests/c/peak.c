@@ -177,7 +177,7 @@ static void waves_of_mixed_sizes_keep_their_code(void) {
 static void reserved_buffers_survive(void) {
     const uint32_t count = many() / 10;
     execbuf reserved[3];
-    static const size_t capacities[3] = {40, 5000, 100000};
+    static const size_t capacities[3] = {40, 5000, 50000};
     if (!make_pool()) {
         return;
     }
