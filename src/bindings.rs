@@ -1315,6 +1315,23 @@ unsafe extern "C" {
         info: *const execbuf_info,
         error: *mut execbuf_error,
     ) -> execbuf_status;
+    /** Copies the name with which a buffer was described. After execbuf_find, a profiler or the handler of a fault
+ thus learns whose code an address is in. The call takes no lock and is async-signal-safe (see "Signals").
+
+ Returns: EXECBUF_OK           the name is copied;
+          EXECBUF_E_NULL       buffer is NULL, or name is NULL and capacity is not 0;
+          EXECBUF_E_NOT_FOUND  the handle names no described buffer, or its description has no name.
+ In:      buffer    the buffer
+          capacity  the size of the array name; may be 0
+ Out:     name      the name, of which at most capacity - 1 bytes are copied, and a zero; an empty string on
+                    failure
+          length    the length of the whole name, 0 on failure; may be NULL*/
+    pub fn execbuf_name(
+        buffer: *const execbuf,
+        name: *mut ::core::ffi::c_char,
+        capacity: usize,
+        length: *mut usize,
+    ) -> execbuf_status;
     /** As execbuf_publish, with a description. If either fails, the buffer is still reserved, and not described.
 
  Returns: the statuses of execbuf_publish and execbuf_describe.

@@ -9,7 +9,8 @@
 //! - [`Tools`], in the program.
 //!
 //! Tools are told of code that is described after that. A tool that fails never makes another function fail: it is
-//! switched off, and [`failures`] tells why. [`observe`] is for tools that this module does not know.
+//! switched off, and [`failures`] tells why. [`observe`] is for tools that this module does not know. Tools in the process
+//! itself, as a profiler or a handler of crashes, ask [`symbol`] for names.
 
 use alloc::boxed::Box;
 use core::ffi::c_void;
@@ -19,6 +20,10 @@ use core::slice;
 
 use crate::error::{Error, check};
 use crate::ffi::{self, execbuf_event_kind};
+
+mod symbol;
+
+pub use symbol::{Symbol, symbol};
 
 /// A tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

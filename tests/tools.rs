@@ -64,6 +64,26 @@ fn an_event_is_shown_with_its_name() {
 }
 
 #[test]
+fn a_symbol_is_found_by_an_address() {
+    let pool = ExecPool::new().unwrap();
+    let described = pool.publish_with(&returning(1), &Info::new().name("häufig")).unwrap();
+    let other = ExecBuffer::new(&returning(2)).unwrap();
+    let mut space = [0; 8];
+    let symbol = tools::symbol(described.as_ptr().wrapping_add(3), &mut space).unwrap();
+    assert_eq!((symbol.name(), symbol.offset()), ("häufig", 3));
+    assert_eq!((symbol.entry(), symbol.len()), (described.as_ptr(), described.len()));
+    // Of the name, three bytes fit, then two, which end in a letter, then none.
+    for (size, name) in [(4, "hä"), (3, "h"), (1, ""), (0, "")] {
+        let symbol = tools::symbol(described.as_ptr(), &mut space[..size]).unwrap();
+        assert_eq!((symbol.name(), symbol.offset()), (name, 0));
+    }
+    let symbol = tools::symbol(other.as_ptr(), &mut space).unwrap();
+    assert_eq!((symbol.name(), symbol.entry(), symbol.len()), ("", other.as_ptr(), other.len()));
+    assert_eq!(tools::symbol(other.as_ptr().wrapping_add(other.len()), &mut space), None);
+    assert_eq!(tools::symbol(core::ptr::null(), &mut space), None);
+}
+
+#[test]
 fn an_empty_set_of_tools_is_refused() {
     assert_eq!(Tools::new().enable().unwrap_err().kind(), ErrorKind::Unsupported);
     Tools::new().disable();

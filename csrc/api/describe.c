@@ -7,6 +7,7 @@
 #include "../base/error.h"
 #include "../base/handle.h"
 #include "../base/sized.h"
+#include "../debug/described.h"
 #include "../debug/description.h"
 #include "../debug/tools.h"
 #include "../mapping/handles.h"
@@ -105,6 +106,19 @@ execbuf_status execbuf_describe(execbuf *buffer, const execbuf_info *info, execb
     }
     tell_tools(buffer, 1, EXECBUF_EVENT_DESCRIBED);
     return xb_error_ok(error);
+}
+
+execbuf_status execbuf_name(const execbuf *buffer, char *name, size_t capacity, size_t *length) {
+    size_t ignored;
+    length = length != NULL ? length : &ignored;
+    *length = 0;
+    if (name != NULL && capacity > 0) {
+        *name = '\0';
+    }
+    if (buffer == NULL || (name == NULL && capacity > 0)) {
+        return EXECBUF_E_NULL;
+    }
+    return xb_described_name(buffer, name, capacity, length) ? EXECBUF_OK : EXECBUF_E_NOT_FOUND;
 }
 
 /* The code is described first: when it is published, somebody may know its address. */

@@ -1,89 +1,129 @@
 /* The table of descriptions. The process's lock also guards the records in the lists of spans, and is not
- * held while memory is allocated. */
+ * held while memory is allocated.
+ *
+ * Readers take no lock, so a table that becomes too small is replaced by one with the other chain: each
+ * description has a link for each of the two. Readers that are at the old table go on there, and find what it
+ * had. One that finds nothing looks again if the table was replaced meanwhile. */
 
 #include "described.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "../base/fault.h"
+#include "../pool/readers.h"
 #include "../prim/prim.h"
 
 #define FIRST_BUCKETS 64U
 
-static struct {
-    xb_description **buckets;
-    size_t bucket_count; /* a power of two, or 0 */
-    size_t count;        /* of descriptions */
-} described;
+typedef struct description_table {
+    struct description_table *retired; /* first: see xb_retire */
+    size_t bucket_count;               /* a power of two */
+    uint32_t chain;                    /* the index of next that its buckets use */
+    xb_description *buckets[];
+} description_table;
+
+static description_table *described_table; /* or NULL */
+static size_t described_count;             /* of descriptions */
 
 bool xb_described_any(void) {
-    return XB_LOAD_RELAXED(described.count) != 0;
+    return XB_LOAD_RELAXED(described_count) != 0;
 }
+
+/* ---- Tables ---- */
 
 /* The bucket of an address. Entries are multiples of 16. */
-static xb_description **description_bucket(const void *entry) {
+static xb_description **description_bucket(description_table *table, const void *entry) {
     size_t hash = ((uintptr_t)entry >> 4) * (size_t)0x9e3779b97f4a7c15;
-    return &described.buckets[(hash >> (sizeof hash * 4)) & (described.bucket_count - 1)];
+    return &table->buckets[(hash >> (sizeof hash * 4)) & (table->bucket_count - 1)];
 }
 
-static void put_in_bucket(xb_description *description) {
-    xb_description **bucket = description_bucket(description->buffer.entry);
-    description->next = *bucket;
-    *bucket = description;
+static void put_in_bucket(description_table *table, xb_description *description) {
+    xb_description **bucket = description_bucket(table, description->buffer.entry);
+    XB_STORE_RELEASE(description->next[table->chain], *bucket);
+    XB_STORE_RELEASE(*bucket, description);
 }
 
-/* Moves all descriptions to other buckets. Returns the old ones, which the caller frees. */
-static xb_description **rehash_descriptions(xb_description **buckets, size_t bucket_count) {
-    xb_description **old = described.buckets;
-    size_t old_count = described.bucket_count;
-    described.buckets = buckets;
-    described.bucket_count = bucket_count;
-    for (size_t i = 0; i < old_count; i++) {
-        xb_description *next;
-        for (xb_description *one = old[i]; one != NULL; one = next) {
-            next = one->next;
-            put_in_bucket(one);
+/* Puts all descriptions of a table into a larger one. */
+static void fill_table(description_table *table, const description_table *old) {
+    for (size_t i = 0; i < old->bucket_count; i++) {
+        for (xb_description *one = old->buckets[i]; one != NULL; one = one->next[old->chain]) {
+            put_in_bucket(table, one);
         }
     }
-    return old;
+}
+
+static description_table *new_table(size_t bucket_count) {
+    size_t size = sizeof(description_table) + bucket_count * sizeof(xb_description *);
+    description_table *made = XB_FAULT("calloc") != 0 ? NULL : (description_table *)calloc(1, size);
+    if (made != NULL) {
+        made->bucket_count = bucket_count;
+    }
+    return made;
+}
+
+/* How many buckets a table should have for one more description; 0: the present one is large enough. The lock
+ * is held. */
+static size_t wanted_buckets(void) {
+    if (described_table == NULL) {
+        return FIRST_BUCKETS;
+    }
+    return described_count < described_table->bucket_count ? 0 : 2 * described_table->bucket_count;
 }
 
 bool xb_described_make_room(void) {
     xb_prim_lock();
-    bool is_full = described.count >= described.bucket_count;
-    size_t wanted = described.bucket_count == 0 ? FIRST_BUCKETS : 2 * described.bucket_count;
+    size_t wanted = wanted_buckets();
     xb_prim_unlock();
-    if (!is_full) {
+    if (wanted == 0) {
         return true;
     }
-    xb_description **buckets =
-        XB_FAULT("calloc") != 0 ? NULL : (xb_description **)calloc(wanted, sizeof(void *));
+    description_table *made = new_table(wanted);
+    description_table *old = NULL;
     xb_prim_lock();
-    if (buckets != NULL && described.bucket_count < wanted) { /* no other thread was faster */
-        buckets = rehash_descriptions(buckets, wanted);
+    if (made != NULL && wanted_buckets() == wanted) { /* no other thread was faster */
+        old = described_table;
+        if (old != NULL) {
+            made->chain = 1 - old->chain;
+            fill_table(made, old);
+        }
+        XB_STORE_RELEASE(described_table, made);
+        made = NULL;
     }
-    bool has_room = described.bucket_count != 0;
+    bool has_room = described_table != NULL;
     xb_prim_unlock();
-    free(buckets);
+    free(made);
+    if (old != NULL) {
+        xb_retire(old);
+    }
     return has_room;
 }
+
+/* ---- Changes ---- */
 
 void xb_described_add(xb_description *description, const xb_rules *rules) {
     xb_prim_lock();
     if (description->section != NULL) {
         xb_section_describe(description->section, (const uint8_t *)description->buffer.entry, rules);
     }
-    put_in_bucket(description);
-    XB_STORE_RELEASE(described.count, described.count + 1);
+    put_in_bucket(described_table, description);
+    XB_STORE_RELEASE(described_count, described_count + 1);
     xb_prim_unlock();
+}
+
+static bool is_of_buffer(const xb_description *description, const execbuf *buffer) {
+    return description->buffer.entry == buffer->entry && description->buffer.id == buffer->id;
 }
 
 /* The link to the description of a buffer: to NULL if there is none. The lock is held. */
 static xb_description **description_link(const execbuf *buffer) {
     static xb_description *none;
-    xb_description **link = described.count != 0 ? description_bucket(buffer->entry) : &none;
-    while (*link != NULL && ((*link)->buffer.entry != buffer->entry || (*link)->buffer.id != buffer->id)) {
-        link = &(*link)->next;
+    if (described_count == 0) {
+        return &none;
+    }
+    xb_description **link = description_bucket(described_table, buffer->entry);
+    while (*link != NULL && !is_of_buffer(*link, buffer)) {
+        link = &(*link)->next[described_table->chain];
     }
     return link;
 }
@@ -93,8 +133,8 @@ xb_description *xb_described_take(const execbuf *buffer) {
     xb_description **link = description_link(buffer);
     xb_description *found = *link;
     if (found != NULL) {
-        *link = found->next;
-        XB_STORE_RELEASE(described.count, described.count - 1);
+        XB_STORE_RELEASE(*link, found->next[described_table->chain]);
+        XB_STORE_RELEASE(described_count, described_count - 1);
         if (found->section != NULL) {
             xb_section_describe(found->section, (const uint8_t *)found->buffer.entry, NULL);
         }
@@ -121,12 +161,46 @@ void xb_described_leave(xb_description *description) {
     if (is_last) {
         free(description->words);
         free(description->gdb_table);
-        free(description);
+        xb_retire(description);
     }
 }
 
+/* ---- Readers ---- */
+
+/* Finds the description of a buffer. The caller is a reader. */
+static const xb_description *read_description(const execbuf *buffer) {
+    description_table *table = XB_LOAD_ACQUIRE(described_table);
+    description_table *last = NULL;
+    const xb_description *found = NULL;
+    while (table != last && found == NULL) {
+        found = XB_LOAD_ACQUIRE(*description_bucket(table, buffer->entry));
+        while (found != NULL && !is_of_buffer(found, buffer)) {
+            found = XB_LOAD_ACQUIRE(found->next[table->chain]);
+        }
+        last = table;
+        table = XB_LOAD_ACQUIRE(described_table);
+    }
+    return found;
+}
+
+bool xb_described_name(const execbuf *buffer, char *name, size_t capacity, size_t *length) {
+    xb_readers_enter();
+    const xb_description *found = read_description(buffer);
+    bool has_name = found != NULL && found->name_length > 0;
+    if (has_name) {
+        *length = found->name_length;
+        if (capacity > 0) {
+            size_t copied = *length < capacity ? *length : capacity - 1;
+            memcpy(name, found->name, copied);
+            name[copied] = '\0';
+        }
+    }
+    xb_readers_leave();
+    return has_name;
+}
+
 void xb_described_unload(void) {
-    if (described.count == 0) {
-        free(described.buckets);
+    if (described_count == 0) {
+        free(described_table);
     }
 }

@@ -1,5 +1,5 @@
-/* The descriptions of the process in one hash table, by the address of the code. The process's lock guards
- * it. */
+/* The descriptions of the process in one hash table, by the address of the code. The process's lock guards its
+ * changes. Readers (see pool/readers.h) take no lock. */
 #ifndef XB_DEBUG_DESCRIBED_H
 #define XB_DEBUG_DESCRIBED_H
 
@@ -16,7 +16,8 @@
 
 /* The description of a buffer. */
 typedef struct xb_description {
-    struct xb_description *next; /* in a bucket */
+    struct xb_description *retired; /* first: see xb_retire */
+    struct xb_description *next[2]; /* in a bucket of a table with this chain */
     execbuf buffer;              /* with the length of the code, also while the buffer is reserved */
     xb_section *section;         /* whose record of the buffer's slot is filled; or NULL */
     const xb_region *region;     /* that the code is in; NULL if it has a dedicated mapping */
@@ -59,6 +60,13 @@ xb_description *xb_described_use(const execbuf *buffer);
 
 /* Takes the caller from the users of a description, and frees it after the last one. */
 void xb_described_leave(xb_description *description);
+
+/* Copies the name of a buffer. Async-signal-safe.
+ *
+ * Returns: whether it has a description with a name.
+ * Out: name:   the name, or its beginning, and a zero; untouched if capacity is 0.
+ *      length: that of the whole name. */
+bool xb_described_name(const execbuf *buffer, char *name, size_t capacity, size_t *length);
 
 /* Frees the memory that is used when no code is described. No other thread is in the library. */
 void xb_described_unload(void);

@@ -38,9 +38,9 @@
  * Cancellation: no function is a cancellation point, so pthread_cancel does not end a thread inside of one.
  * But a thread must not have asynchronous cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) when it calls execbuf.
  *
- * Signals: a signal handler may call execbuf_pool_lookup, execbuf_find and execbuf_entry, whatever it has
- * interrupted, also a function of execbuf: these take no lock, make no system call and allocate nothing. A
- * handler must not call other functions of execbuf. It may call published code, except on macOS on arm64 in a
+ * Signals: a signal handler may call execbuf_pool_lookup, execbuf_find, execbuf_name and execbuf_entry,
+ * whatever it has interrupted, also a function of execbuf: these take no lock, make no system call and
+ * allocate nothing. A handler must not call other functions of execbuf. It may call published code, except on macOS on arm64 in a
  * handler that interrupted a function of execbuf. It may unwind, as profilers do, whatever function they
  * interrupted: while the library calls an unwinder, it blocks signals other than those of faults.
  *
@@ -1291,6 +1291,20 @@ struct execbuf_info {
  * Out:     error   the report; may be NULL */
 EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_describe(execbuf *buffer, const execbuf_info *info,
                                                               execbuf_error *error);
+
+/* Copies the name with which a buffer was described. After execbuf_find, a profiler or the handler of a fault
+ * thus learns whose code an address is in. The call takes no lock and is async-signal-safe (see "Signals").
+ *
+ * Returns: EXECBUF_OK           the name is copied;
+ *          EXECBUF_E_NULL       buffer is NULL, or name is NULL and capacity is not 0;
+ *          EXECBUF_E_NOT_FOUND  the handle names no described buffer, or its description has no name.
+ * In:      buffer    the buffer
+ *          capacity  the size of the array name; may be 0
+ * Out:     name      the name, of which at most capacity - 1 bytes are copied, and a zero; an empty string on
+ *                    failure
+ *          length    the length of the whole name, 0 on failure; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_name(const execbuf *buffer, char *name, size_t capacity,
+                                                          size_t *length);
 
 /* As execbuf_publish, with a description. If either fails, the buffer is still reserved, and not described.
  *

@@ -1,4 +1,4 @@
-/* execbuf_find and execbuf_pool_lookup may be called in a signal handler that interrupted any function of
+/* execbuf_find, execbuf_name and execbuf_pool_lookup may be called in a signal handler that interrupted any function of
  * execbuf, also while other threads publish and free. */
 
 #if defined(__linux__) && !defined(_GNU_SOURCE)
@@ -46,6 +46,9 @@ static void look_up(size_t i, size_t offset) {
                     place.entry == live[i].entry && place.length == live[i].length;
     }
     is_right &= execbuf_pool_lookup(other_pool, &place, address) == EXECBUF_E_NOT_FOUND;
+    char name[4];
+    is_right &= execbuf_name(&found, name, sizeof name, NULL) == EXECBUF_OK && name[0] == (char)('a' + i) &&
+                strcmp(name + 1, "bc") == 0;
     atomic_fetch_add(&lookups, 1);
     atomic_fetch_add(&wrong, !is_right);
 }
@@ -57,9 +60,17 @@ static void on_signal(int number) {
     look_up(i, live[i].length - 1);
 }
 
-/* Publishes and frees in the pool and beside it: slots, spans, regions and dedicated mappings come and go. */
+static void describe(execbuf *buffer, const char *name) {
+    execbuf_info info = EXECBUF_INFO_INIT;
+    info.name = name;
+    info.name_length = strlen(name);
+    CHECK(execbuf_describe(buffer, &info, NULL) == EXECBUF_OK);
+}
+
+/* Publishes and frees in the pool and beside it: slots, spans, regions, dedicated mappings and names come and
+ * go. */
 static void *work(void *argument) {
-    enum { HELD = 40 };
+    enum { HELD = 400 };
     static const size_t sizes[] = {10, 100, 1000, 9000, 30000};
     static const uint8_t bytes[30000];
     execbuf held[HELD] = {{NULL, 0, 0}};
@@ -82,6 +93,9 @@ static void *work(void *argument) {
         } else {
             CHECK(execbuf_pool_publish(pool, buffer, bytes, size, NULL) == EXECBUF_OK);
         }
+        if ((random >> 12) % 8 != 0) { /* the table of descriptions grows */
+            describe(buffer, "other");
+        }
     }
     for (size_t i = 0; i < HELD; i++) {
         CHECK(execbuf_free(&held[i]) == EXECBUF_OK);
@@ -98,6 +112,9 @@ static void make_live_code(void) {
                                     ? execbuf_new(&live[i], bytes, some[0] + i, NULL)
                                     : execbuf_pool_publish(pool, &live[i], bytes, some[i % 3] - i, NULL);
         CHECK(status == EXECBUF_OK);
+        char name[] = "abcd";
+        name[0] = (char)('a' + i);
+        describe(&live[i], name);
     }
 }
 

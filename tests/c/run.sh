@@ -131,6 +131,7 @@ program error$suffix plain error.c
 program xdata$suffix plain xdata.c
 program structs$suffix plain structs.c
 program find$suffix plain find.c
+program name$suffix plain name.c
 program handles$suffix worn handles.c
 program_cpp unwind$suffix plain unwind.cpp
 program_cpp describe-unwind$suffix plain describe_unwind.cpp"

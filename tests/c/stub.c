@@ -61,6 +61,7 @@ static void no_handle_is_valid(void) {
     CHECK(execbuf_free(&buffer) == EXECBUF_OK && execbuf_free(NULL) == EXECBUF_OK);
     buffer = filled();
     CHECK(execbuf_find(one.bytes, &buffer) == EXECBUF_E_NOT_FOUND && is_zero(&buffer));
+    CHECK(execbuf_name(&handles[0], NULL, 0, NULL) == EXECBUF_E_NOT_FOUND);
 }
 
 static void what_is_pure_works(void) {
