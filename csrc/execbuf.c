@@ -60,6 +60,7 @@
 #include "debug/gdb_groups.c"
 #include "debug/gdb_jit.c"
 #include "debug/group.c"
+#include "debug/jitdump.c"
 #include "debug/observers.c"
 #include "debug/perf_map.c"
 #include "debug/rules.c"

@@ -14,6 +14,7 @@
 #include "process.h"
 
 #include "../debug/described.h"
+#include "../debug/jitdump.h"
 #include "../debug/observers.h"
 #include "../debug/tools.h"
 #include "../exec/ladder.h"
@@ -36,6 +37,7 @@ static void hook_in_child(void) {
     xb_handles_in_child();
     xb_chunks_in_child();
     xb_observers_in_child();
+    xb_jitdump_in_child();
     xb_pools_after_fork(true);
 }
 
@@ -45,6 +47,7 @@ static void hook_in_clone(void) {
     xb_handles_in_child();
     xb_chunks_in_child();
     xb_observers_in_child();
+    xb_jitdump_in_child();
     xb_pools_in_clone();
 }
 
@@ -54,6 +57,7 @@ static void hook_unload(void) {
     xb_reclaim_all();
     xb_handles_free_all();
     xb_described_unload();
+    xb_jitdump_unload();
     xb_pools_leave_families();
     xb_prim_free_key();
     xb_prim_remove_fork_mark();

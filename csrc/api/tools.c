@@ -1,6 +1,8 @@
 /* Public functions on tools. */
 
 #include "../base/error.h"
+#include "../base/sized.h"
+#include "../debug/jitdump.h"
 #include "../debug/observers.h"
 #include "../debug/tools.h"
 #include "../prim/prim.h"
@@ -30,15 +32,26 @@ void execbuf_unobserve(execbuf_observer *observer) {
     }
 }
 
-execbuf_status execbuf_tools_enable(uint32_t tools, execbuf_error *error) {
-    if (tools == 0 || (tools & ~XB_KNOWN_TOOLS) != 0 || (tools & ~xb_tools_existing()) != 0) {
-        return xb_error_set(error, EXECBUF_E_UNSUPPORTED, "tools", 0);
+execbuf_status execbuf_tools_enable(const execbuf_tools *tools, execbuf_error *error) {
+    execbuf_tools known = EXECBUF_TOOLS_INIT;
+    if (tools == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, "tools", 0);
+    }
+    if (!xb_sized_read(&known, tools, sizeof known) || known.reserved != 0) {
+        return xb_error_set(error, EXECBUF_E_VERSION, "tools", 0);
+    }
+    if (known.which == 0 || (known.which & ~(XB_KNOWN_TOOLS & xb_tools_existing())) != 0) {
+        return xb_error_set(error, EXECBUF_E_UNSUPPORTED, "which", 0);
     }
     execbuf_status status = xb_process_ready(error);
     if (status != EXECBUF_OK) {
         return status;
     }
-    xb_tools_switch_on(tools);
+    if ((known.which & EXECBUF_TOOL_JITDUMP) != 0 &&
+        !xb_jitdump_set(known.jitdump_directory, known.jitdump_limit)) {
+        return xb_error_set(error, EXECBUF_E_NO_MEMORY, "malloc", 0);
+    }
+    xb_tools_switch_on(known.which);
     return xb_error_ok(error);
 }
 

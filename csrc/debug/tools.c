@@ -9,6 +9,7 @@
 #include "../prim/prim.h"
 #include "gdb_groups.h"
 #include "gdb_jit.h"
+#include "jitdump.h"
 #include "perf_map.h"
 
 uint32_t xb_tools_on;
@@ -21,8 +22,8 @@ typedef struct tool_failure {
     size_t position;
 } tool_failure;
 
-/* Of the variable, gdb and perf. */
-static tool_failure tool_failures[3];
+/* Of the variable, gdb, perf and jitdump. */
+static tool_failure tool_failures[4];
 
 static bool has_begun;
 
@@ -34,6 +35,7 @@ static tool_failure *failure_of(uint32_t tool) {
     case 0: return &tool_failures[0];
     case EXECBUF_TOOL_GDB: return &tool_failures[1];
     case EXECBUF_TOOL_PERF: return &tool_failures[2];
+    case EXECBUF_TOOL_JITDUMP: return &tool_failures[3];
     default: return NULL;
     }
 }
@@ -81,7 +83,9 @@ execbuf_status xb_tools_failure(uint32_t tool, execbuf_error *error) {
 /* ---- Switching ---- */
 
 uint32_t xb_tools_existing(void) {
-    return (xb_gdb_exists() ? EXECBUF_TOOL_GDB : 0) | (xb_prim_query().has_perf_map ? EXECBUF_TOOL_PERF : 0);
+    const xb_prim_info info = xb_prim_query();
+    return (xb_gdb_exists() ? EXECBUF_TOOL_GDB : 0) | (info.has_perf_map ? EXECBUF_TOOL_PERF : 0) |
+           (info.has_dump ? EXECBUF_TOOL_JITDUMP : 0);
 }
 
 /* perf reads its file for anonymous memory only, which a memfd is not. */
@@ -114,10 +118,16 @@ void xb_tools_switch_off(uint32_t which) {
 
 /* The tool with a name of this length; 0: there is none. */
 static uint32_t tool_named(const char *name, size_t length) {
-    if (length == 3 && memcmp(name, "gdb", 3) == 0) {
-        return EXECBUF_TOOL_GDB;
+    static const struct {
+        const char *name;
+        uint32_t tool;
+    } known[] = {{"gdb", EXECBUF_TOOL_GDB}, {"perf", EXECBUF_TOOL_PERF}, {"jitdump", EXECBUF_TOOL_JITDUMP}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (length == strlen(known[i].name) && memcmp(name, known[i].name, length) == 0) {
+            return known[i].tool;
+        }
     }
-    return length == 4 && memcmp(name, "perf", 4) == 0 ? EXECBUF_TOOL_PERF : 0;
+    return 0;
 }
 
 /* Reads names that are separated by commas.
@@ -183,6 +193,9 @@ void xb_tools_tell(execbuf_event_kind kind, xb_description *description) {
     }
     if (kind != EXECBUF_EVENT_ENDED && (on & EXECBUF_TOOL_PERF) != 0) {
         xb_tools_check(EXECBUF_TOOL_PERF, xb_perf_map_add(description));
+    }
+    if (kind != EXECBUF_EVENT_ENDED && (on & EXECBUF_TOOL_JITDUMP) != 0) {
+        xb_tools_check(EXECBUF_TOOL_JITDUMP, xb_jitdump_add(description));
     }
     if (XB_LOAD_RELAXED(xb_observers_exist)) {
         call_observers(kind, description);

@@ -111,6 +111,7 @@
  *     the option not_inherited    as without it, and madvise mmap
  *     unwind tables               rt_sigprocmask
  *     describing, tool perf       getpid openat fstat newfstatat geteuid prlimit64 write close
+ *     describing, tool jitdump    as with perf; and gettid getcwd readlink mkdir mmap munmap unlink rmdir
  *     a rewrite, unpublishing     as a dedicated mapping; and mremap membarrier
  *     reusing memory in a pool    membarrier
  *     freeing                     munmap
@@ -1365,15 +1366,48 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish_with(execbuf_p
  * pool: then make pools with the option backends. Not on Windows. */
 #define EXECBUF_TOOL_PERF 2U
 
+/* "jitdump": perf, by a dump of the code itself, so that perf annotate shows instructions (Linux,
+ * tools/perf/Documentation/jitdump-specification.txt). Record with "perf record -k 1", then run "perf inject
+ * --jit -i perf.data -o perf.jit.data", and "perf report -i perf.jit.data". Any memory will do.
+ *
+ * The dump of a process is the file jit-PID.dump in a new directory execbuf-XXXXXX, which is made in the
+ * directory of execbuf_tools, or in that of the environment variable JITDUMPDIR, or in the current one. perf
+ * inject writes a file there for each piece of code. A child of a fork has a dump of its own. All of this
+ * stays when the process ends. The process maps the beginning of the file executable, by which perf finds it.
+ * Linux only. */
+#define EXECBUF_TOOL_JITDUMP 4U
+
+/* Tools to be switched on, to be initialised with EXECBUF_TOOLS_INIT. */
+typedef struct execbuf_tools {
+    /* The size of the struct. */
+    size_t size;
+    /* The tools: EXECBUF_TOOL_... | ... */
+    uint32_t which;
+    /* For later versions; 0. */
+    uint32_t reserved;
+    /* EXECBUF_TOOL_JITDUMP: where the dump is made; it is copied. NULL: see there. If the process has a dump
+     * already, this has no effect. */
+    const char *jitdump_directory;
+    /* EXECBUF_TOOL_JITDUMP: the greatest size of the dump, in bytes; 0: any. The tool fails at the first
+     * record that does not fit. */
+    uint64_t jitdump_limit;
+} execbuf_tools;
+/* clang-format off */
+#define EXECBUF_TOOLS_INIT {sizeof(execbuf_tools), 0, 0, NULL, 0}
+/* clang-format on */
+
 /* Switches tools on, in addition to those that are on. Their earlier failures are forgotten.
  *
  * Returns: EXECBUF_OK             the tools are on;
- *          EXECBUF_E_UNSUPPORTED  tools has an unknown tool, one that this platform does not have, or none;
+ *          EXECBUF_E_NULL         tools is NULL;
+ *          EXECBUF_E_VERSION      tools has a wrong size, or reserved is not 0;
+ *          EXECBUF_E_UNSUPPORTED  which has an unknown tool, one that this platform does not have, or none;
  *          EXECBUF_E_NO_MEMORY    no memory is left;
  *          EXECBUF_E_DENIED       the fork handlers of the library cannot be registered.
  * In:      tools  the tools
  * Out:     error  the report; may be NULL */
-EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_tools_enable(uint32_t tools, execbuf_error *error);
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_tools_enable(const execbuf_tools *tools,
+                                                                  execbuf_error *error);
 
 /* Switches tools off. They are not told of code any more.
  *

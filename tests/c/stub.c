@@ -167,7 +167,11 @@ static void ignore(void *context, const execbuf_event *event) {
 /* Nothing is described here, so an observer is never called. */
 static void there_are_no_tools(void) {
     execbuf_observer *observer;
-    CHECK(execbuf_tools_enable(EXECBUF_TOOL_PERF, &error) == EXECBUF_E_UNSUPPORTED);
+    execbuf_tools tools = EXECBUF_TOOLS_INIT;
+    tools.which = EXECBUF_TOOL_PERF;
+    CHECK(execbuf_tools_enable(&tools, &error) == EXECBUF_E_UNSUPPORTED);
+    tools.which = EXECBUF_TOOL_JITDUMP;
+    CHECK(execbuf_tools_enable(&tools, &error) == EXECBUF_E_UNSUPPORTED);
     CHECK(execbuf_tool_failure(EXECBUF_TOOL_PERF, &error) == EXECBUF_OK);
     execbuf_tools_disable(EXECBUF_TOOL_PERF);
     CHECK(execbuf_observe(&observer, ignore, NULL, NULL, &error) == EXECBUF_OK);

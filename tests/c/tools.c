@@ -39,8 +39,16 @@ static void a_text_of_unknown_names_switches_nothing_on(void) {
 
 static void wrong_arguments_are_refused(void) {
     execbuf_error error;
-    CHECK(execbuf_tools_enable(0, &error) == EXECBUF_E_UNSUPPORTED && strcmp(error.culprit, "tools") == 0);
-    CHECK(execbuf_tools_enable(PERF | 1U << 31, &error) == EXECBUF_E_UNSUPPORTED);
+    CHECK(switch_on(0, &error) == EXECBUF_E_UNSUPPORTED && strcmp(error.culprit, "which") == 0);
+    CHECK(switch_on(PERF | 1U << 31, &error) == EXECBUF_E_UNSUPPORTED);
+    execbuf_tools tools = EXECBUF_TOOLS_INIT;
+    CHECK(execbuf_tools_enable(NULL, &error) == EXECBUF_E_NULL && strcmp(error.culprit, "tools") == 0);
+    tools.which = PERF;
+    tools.reserved = 1;
+    CHECK(execbuf_tools_enable(&tools, &error) == EXECBUF_E_VERSION);
+    tools.reserved = 0;
+    tools.size = 0;
+    CHECK(execbuf_tools_enable(&tools, &error) == EXECBUF_E_VERSION);
     CHECK(execbuf_tool_failure(PERF | EXECBUF_TOOL_GDB, &error) == EXECBUF_E_UNSUPPORTED);
     execbuf_tools_disable(1U << 31);
     execbuf_pool *pool = new_pool();
@@ -52,7 +60,7 @@ static void tools_are_switched_on_and_off(void) {
     char text[64];
     execbuf_pool *pool = new_pool();
     (void)publish_named(pool, "before", 6);
-    CHECK(execbuf_tools_enable(PERF, NULL) == EXECBUF_OK);
+    CHECK(switch_on(PERF, NULL) == EXECBUF_OK);
     execbuf buffer = publish_named(pool, "on", 2);
     execbuf_tools_disable(PERF);
     (void)publish_named(pool, "off", 3);
@@ -110,7 +118,7 @@ static void expect_failure(int os_error) {
     (void)publish_named(pool, "f", 1);
     CHECK(execbuf_tool_failure(PERF, &error) == EXECBUF_E_TOOL && error.os_error == os_error);
     (void)publish_named(pool, "f", 1);
-    CHECK(execbuf_tools_enable(PERF, NULL) == EXECBUF_OK && failure_of_tool(PERF) == NULL);
+    CHECK(switch_on(PERF, NULL) == EXECBUF_OK && failure_of_tool(PERF) == NULL);
     (void)publish_named(pool, "f", 1);
     CHECK(failure_of_tool(PERF) != NULL);
 }

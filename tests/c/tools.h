@@ -67,6 +67,12 @@ static inline execbuf_pool *new_pool(void) {
     return pool;
 }
 
+static inline execbuf_status switch_on(uint32_t which, execbuf_error *report) {
+    execbuf_tools tools = EXECBUF_TOOLS_INIT;
+    tools.which = which;
+    return execbuf_tools_enable(&tools, report);
+}
+
 /* The failure of a tool: its culprit; NULL: none. */
 static inline const char *failure_of_tool(uint32_t tool) {
     execbuf_error report;

@@ -3,7 +3,7 @@
 
 #include "faults.h"
 
-#include "tools.h"
+#include "jitdump.h"
 
 #include <errno.h>
 
@@ -11,7 +11,8 @@ static execbuf_pool *pool;
 
 /* Whether publishing with a description makes a call when a tool is on, and not without. */
 static bool is_call_of_tools(const char *culprit) {
-    static const char *const calls_of_tools[] = {"open", "fstat", "write", "malloc", "calloc"};
+    static const char *const calls_of_tools[] = {"open",   "fstat",    "write",   "malloc",
+                                                 "calloc", "realpath", "mkdtemp", "mmap"};
     for (size_t i = 0; i < sizeof calls_of_tools / sizeof *calls_of_tools; i++) {
         if (strcmp(culprit, calls_of_tools[i]) == 0) {
             return true;
@@ -38,7 +39,7 @@ static execbuf_status publish_and_free(void) {
 static void fail_each(uint32_t tools, long at_least) {
     long reports = 0;
     for (long number = 0;; number++) {
-        CHECK(execbuf_tools_enable(tools, NULL) == EXECBUF_OK);
+        CHECK(switch_on(tools, NULL) == EXECBUF_OK);
         CHECK(failure_of_tool(EXECBUF_TOOL_GDB) == NULL && failure_of_tool(EXECBUF_TOOL_PERF) == NULL);
         int descriptors = open_fds();
         arm(NULL, number, false);
@@ -46,18 +47,19 @@ static void fail_each(uint32_t tools, long at_least) {
         execbuf_status status = publish_and_free();
         disarm();
         const char *gdb = failure_of_tool(EXECBUF_TOOL_GDB);
-        const char *perf = failure_of_tool(EXECBUF_TOOL_PERF);
-        CHECK(open_fds() == descriptors && (gdb == NULL || perf == NULL));
+        const char *file = failure_of_tool(EXECBUF_TOOL_PERF);
+        file = file != NULL ? file : failure_of_tool(EXECBUF_TOOL_JITDUMP);
+        CHECK(open_fds() == descriptors && (gdb == NULL || file == NULL));
         if (failures == 0) {
-            CHECK(status == EXECBUF_OK && gdb == NULL && perf == NULL);
+            CHECK(status == EXECBUF_OK && gdb == NULL && file == NULL);
             break;
         }
         /* One of the two has failed: the tool, or the description. (Without regions there may be another way
          * to publish.) */
-        bool is_told = gdb != NULL || perf != NULL;
+        bool is_told = gdb != NULL || file != NULL;
         CHECK((status == EXECBUF_OK) == is_told || (!is_told && stats_of(pool).regions == 0));
         CHECK(gdb == NULL || is_call_of_tools(gdb));
-        CHECK(perf == NULL || is_call_of_tools(perf));
+        CHECK(file == NULL || is_call_of_tools(file));
         reports += status == EXECBUF_OK;
     }
     CHECK(reports >= at_least);
@@ -68,7 +70,7 @@ static void tools_that_fail_are_reported_and_nothing_else_fails(void) {
     pool = new_pool();
     CHECK(publish_and_free() == EXECBUF_OK); /* what the library keeps is made now */
     fail_each(EXECBUF_TOOL_PERF, 4);         /* malloc, open, fstat, write */
-    if (execbuf_tools_enable(EXECBUF_TOOL_GDB, NULL) == EXECBUF_OK) {
+    if (switch_on(EXECBUF_TOOL_GDB, NULL) == EXECBUF_OK) {
         fail_each(EXECBUF_TOOL_GDB, 2); /* calloc, malloc */
         fail_each(EXECBUF_TOOL_GDB | EXECBUF_TOOL_PERF, 6);
     } else {
@@ -78,10 +80,35 @@ static void tools_that_fail_are_reported_and_nothing_else_fails(void) {
     (void)unlink(map_path(getpid()));
 }
 
+#if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
+
+/* The first call makes the dump, whose calls fail in turn, and leaves it at last; the second one fails the
+ * calls that each record makes. */
+static void a_dump_that_fails_leaves_nothing(void) {
+    char found[PATH_MAX];
+    make_place();
+    CHECK(setenv("JITDUMPDIR", place, 1) == 0);
+    pool = new_pool();
+    CHECK(publish_and_free() == EXECBUF_OK);
+    fail_each(EXECBUF_TOOL_JITDUMP, 8);
+    CHECK(list(place, "execbuf-", found, sizeof found) == 1);
+    fail_each(EXECBUF_TOOL_JITDUMP, 4); /* malloc, open, fstat, write */
+    execbuf_pool_free(pool);
+    remove_place();
+}
+
+#else
+
+static void a_dump_that_fails_leaves_nothing(void) {
+    (void)fprintf(stderr, "SKIP: the dump for perf: only on Linux\n");
+}
+
+#endif
+
 static void only_the_first_failure_is_kept(void) {
     execbuf_error found;
     pool = new_pool();
-    CHECK(execbuf_tools_enable(EXECBUF_TOOL_PERF, NULL) == EXECBUF_OK);
+    CHECK(switch_on(EXECBUF_TOOL_PERF, NULL) == EXECBUF_OK);
     arm("write", 0, true);
     code_given = ENOSPC;
     CHECK(publish_and_free() == EXECBUF_OK && publish_and_free() == EXECBUF_OK);
@@ -111,6 +138,7 @@ int main(void) {
     CHECK(unsetenv("EXECBUF_TOOLS") == 0);
     RUN(an_observer_needs_memory);
     RUN(tools_that_fail_are_reported_and_nothing_else_fails);
+    RUN(a_dump_that_fails_leaves_nothing);
     RUN(only_the_first_failure_is_kept);
     (void)printf("ok\n");
     return 0;

@@ -72,7 +72,9 @@ static void make(function *made, size_t number, int_function callee) {
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc > 2 && execbuf_tools_enable(EXECBUF_TOOL_GDB, NULL) == EXECBUF_OK);
+    execbuf_tools tools = EXECBUF_TOOLS_INIT;
+    tools.which = EXECBUF_TOOL_GDB;
+    CHECK(argc > 2 && execbuf_tools_enable(&tools, NULL) == EXECBUF_OK);
     size_t count = strtoul(argv[1], NULL, 10);
     execbuf *buffers = (execbuf *)calloc(count + 3, sizeof *buffers);
     function *functions = (function *)calloc(count + 3, sizeof *functions);

@@ -1,0 +1,193 @@
+/* Writes a dump, in the format of Linux, tools/perf/Documentation/jitdump-specification.txt. The process's
+ * lock guards what is known of the dump; it is not held while a file is made or written. */
+
+#include "jitdump.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/fault.h"
+#include "../base/isa.h"
+#include "../prim/prim.h"
+#include "shown_name.h"
+
+#define DUMP_MAGIC 0x4a695444U /* "JiTD" as a number in the order of the machine */
+#define DUMP_VERSION 1U
+
+/* The kind of record: code was loaded. */
+#define DUMP_CODE_LOAD 0U
+
+typedef struct dump_header {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t size; /* of the header */
+    uint32_t machine;
+    uint32_t reserved;
+    uint32_t process;
+    uint64_t time;
+    uint64_t flags;
+} dump_header;
+
+/* What precedes the name, with its zero, and the code. */
+typedef struct dump_load {
+    uint32_t kind;
+    uint32_t size; /* of all of the record */
+    uint64_t time;
+    uint32_t process;
+    uint32_t thread;
+    uint64_t address; /* twice: where it runs, and where it is */
+    uint64_t code;
+    uint64_t code_size;
+    uint64_t number; /* a different one for each record */
+} dump_load;
+
+static struct {
+    xb_prim_dump *current; /* or NULL */
+    xb_prim_dump *parents; /* the one that a fork has left to this process; or NULL */
+    char *directory;       /* or NULL */
+    uint64_t limit;
+    uint64_t size;
+    uint64_t count; /* of records */
+} jitdump;
+
+bool xb_jitdump_set(const char *directory, uint64_t limit) {
+    char *copy = NULL;
+    if (directory != NULL) {
+        size_t size = strlen(directory) + 1;
+        copy = XB_FAULT("malloc") != 0 ? NULL : (char *)malloc(size);
+        if (copy == NULL) {
+            return false;
+        }
+        memcpy(copy, directory, size);
+    }
+    xb_prim_lock();
+    char *old = jitdump.directory;
+    jitdump.directory = copy;
+    jitdump.limit = limit;
+    xb_prim_unlock();
+    free(old);
+    return true;
+}
+
+/* ---- The file ---- */
+
+/* Copies the path of the directory in which the dump is made. If it is too long, there is no such directory.
+ */
+static void copy_directory(char *path, size_t size) {
+    memcpy(path, ".", 2);
+    (void)xb_prim_environment(XB_JITDUMP_VARIABLE, path, size);
+    xb_prim_lock();
+    if (jitdump.directory != NULL) {
+        size_t length = strlen(jitdump.directory);
+        memcpy(path, length < size ? jitdump.directory : "?", length < size ? length + 1 : 2);
+    }
+    xb_prim_unlock();
+}
+
+static xb_result make_dump(xb_prim_dump *out) {
+    char directory[4096]; /* PATH_MAX of Linux */
+    xb_prim_moment now;
+    xb_prim_get_moment(&now);
+    dump_header header = {DUMP_MAGIC, DUMP_VERSION, sizeof header, XB_ISA_ELF_MACHINE,
+                          0,          now.process,  now.time,      0};
+    copy_directory(directory, sizeof directory);
+    return xb_prim_begin_dump(directory, &header, sizeof header, out);
+}
+
+static void free_dump(xb_prim_dump *dump, bool removes) {
+    if (dump != NULL) {
+        xb_prim_end_dump(dump, removes);
+        free(dump);
+    }
+}
+
+/* Makes a dump if there is none. */
+static xb_result begin_dump_once(void) {
+    if (XB_LOAD_ACQUIRE(jitdump.current) != NULL) {
+        return xb_ok();
+    }
+    xb_prim_dump *made = XB_FAULT("malloc") != 0 ? NULL : (xb_prim_dump *)malloc(sizeof *made);
+    if (made == NULL) {
+        return xb_failed("malloc", 0);
+    }
+    xb_result result = make_dump(made);
+    if (result.call != NULL) {
+        free(made);
+        return result;
+    }
+    xb_prim_lock();
+    if (jitdump.current == NULL) { /* no other thread was faster */
+        jitdump.size = sizeof(dump_header);
+        XB_STORE_RELEASE(jitdump.current, made);
+        made = NULL;
+    }
+    xb_prim_dump *parents = jitdump.parents;
+    jitdump.parents = NULL;
+    xb_prim_unlock();
+    free_dump(parents, false);
+    free_dump(made, true);
+    return xb_ok();
+}
+
+void xb_jitdump_in_child(void) {
+    if (jitdump.current != NULL) {
+        jitdump.parents = jitdump.current; /* if there is another one already, it is lost */
+        jitdump.current = NULL;
+    }
+}
+
+void xb_jitdump_unload(void) {
+    free_dump(jitdump.current, false);
+    free_dump(jitdump.parents, false);
+    free(jitdump.directory);
+}
+
+/* ---- Records ---- */
+
+/* Takes the number of a record of this size, if the dump may become so large. */
+static xb_result take_number(uint64_t size, uint64_t *number) {
+    xb_prim_lock();
+    bool fits =
+        size <= UINT32_MAX &&
+        (jitdump.limit == 0 || (jitdump.size <= jitdump.limit && size <= jitdump.limit - jitdump.size));
+    if (fits) {
+        jitdump.size += size;
+        *number = jitdump.count++;
+    }
+    xb_prim_unlock();
+    return fits ? xb_ok() : xb_failed("the limit of the dump", 0);
+}
+
+xb_result xb_jitdump_add(const xb_description *description) {
+    const size_t name_length = xb_show_name(NULL, description->name, description->name_length);
+    const size_t length = description->buffer.length;
+    dump_load load;
+    xb_prim_moment now;
+    memset(&load, 0, sizeof load);
+    xb_result result = begin_dump_once();
+    if (result.call == NULL) {
+        result = take_number((uint64_t)sizeof load + name_length + 1 + length, &load.number);
+    }
+    if (result.call != NULL) {
+        return result;
+    }
+    load.kind = DUMP_CODE_LOAD;
+    load.size = (uint32_t)(sizeof load + name_length + 1 + length);
+    load.code_size = length;
+    uint8_t *record = XB_FAULT("malloc") != 0 ? NULL : (uint8_t *)malloc(load.size);
+    if (record == NULL) {
+        return xb_failed("malloc", 0);
+    }
+    xb_prim_get_moment(&now);
+    load.time = now.time;
+    load.process = now.process;
+    load.thread = now.thread;
+    load.address = load.code = (uintptr_t)description->buffer.entry;
+    memcpy(record, &load, sizeof load);
+    (void)xb_show_name((char *)record + sizeof load, description->name, description->name_length);
+    record[sizeof load + name_length] = '\0';
+    memcpy(record + sizeof load + name_length + 1, description->buffer.entry, length);
+    result = xb_prim_append_to_dump(jitdump.current, record, load.size);
+    free(record);
+    return result;
+}

@@ -1,0 +1,107 @@
+/* The dump of code for perf: a directory for it, and reading it. Linux only. */
+#ifndef EXECBUF_TEST_JITDUMP_H
+#define EXECBUF_TEST_JITDUMP_H
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "tools.h"
+
+#define JITDUMP EXECBUF_TOOL_JITDUMP
+
+/* A record, as the specification has it. */
+typedef struct load_record {
+    uint32_t kind;
+    uint32_t size;
+    uint64_t time;
+    uint32_t process;
+    uint32_t thread;
+    uint64_t address;
+    uint64_t code;
+    uint64_t code_size;
+    uint64_t number;
+    char name[64];
+    uint8_t bytes[64];
+} load_record;
+
+/* The directory in which a test makes its dumps. */
+static char place[64];
+
+static inline void make_place(void) {
+    (void)snprintf(place, sizeof place, "/tmp/execbuf-test-XXXXXX");
+    CHECK(mkdtemp(place) != NULL);
+}
+
+/* The names of what is in a directory: how many, and the last one that begins like this. */
+static inline int list(const char *directory, const char *prefix, char *found, size_t size) {
+    int count = 0;
+    DIR *opened = opendir(directory);
+    CHECK(opened != NULL);
+    for (struct dirent *entry = readdir(opened); entry != NULL; entry = readdir(opened)) {
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0) {
+            CHECK((size_t)snprintf(found, size, "%s/%s", directory, entry->d_name) < size);
+            count++;
+        }
+    }
+    CHECK(closedir(opened) == 0);
+    return count;
+}
+
+/* Opens the dump of a process, the only one of it in the directory; NULL: there is none. */
+static inline FILE *open_dump(const char *directory, pid_t process) {
+    FILE *found = NULL;
+    DIR *opened = opendir(directory);
+    CHECK(opened != NULL);
+    for (struct dirent *entry = readdir(opened); entry != NULL; entry = readdir(opened)) {
+        char path[PATH_MAX];
+        int length =
+            snprintf(path, sizeof path, "%s/%s/jit-%ld.dump", directory, entry->d_name, (long)process);
+        CHECK((size_t)length < sizeof path);
+        if (strncmp(entry->d_name, "execbuf-", 8) == 0 && access(path, F_OK) == 0) {
+            CHECK(found == NULL && (found = fopen(path, "r")) != NULL);
+        }
+    }
+    CHECK(closedir(opened) == 0);
+    return found;
+}
+
+static inline void read_header(FILE *file, pid_t process) {
+    uint32_t words[6];
+    uint64_t numbers[2];
+    CHECK(fread(words, sizeof words, 1, file) == 1 && fread(numbers, sizeof numbers, 1, file) == 1);
+    CHECK(words[0] == 0x4a695444 && words[1] == 1 && words[2] == 40 && words[3] != 0 && words[4] == 0);
+    CHECK(words[5] == (uint32_t)process && numbers[0] != 0 && numbers[1] == 0);
+}
+
+/* Reads the next record.
+ *
+ * Returns: whether there is one. */
+static inline bool read_record(FILE *file, load_record *out) {
+    enum { FIXED = 56 };
+    memset(out, 0, sizeof *out);
+    if (fread(out, 1, FIXED, file) != FIXED) {
+        return false;
+    }
+    size_t name_size = out->size - FIXED - out->code_size;
+    CHECK(out->kind == 0 && name_size <= sizeof out->name && out->code_size <= sizeof out->bytes);
+    CHECK(fread(out->name, 1, name_size, file) == name_size && out->name[name_size - 1] == '\0');
+    CHECK(fread(out->bytes, 1, out->code_size, file) == out->code_size);
+    return true;
+}
+
+/* Removes the directory of a test, and what is in it. */
+static inline void remove_place(void) {
+    char path[PATH_MAX];
+    char inner[PATH_MAX];
+    while (list(place, "execbuf-", path, sizeof path) != 0) {
+        while (list(path, "jit-", inner, sizeof inner) != 0) {
+            CHECK(unlink(inner) == 0);
+        }
+        CHECK(rmdir(path) == 0);
+    }
+    CHECK(rmdir(place) == 0);
+}
+
+#endif
