@@ -10,6 +10,7 @@ pub const EXECBUF_POOL_NAME_MAX: u32 = 63;
 pub const EXECBUF_NAME_MAX: u32 = 65535;
 pub const EXECBUF_TOOL_GDB: u32 = 1;
 pub const EXECBUF_TOOL_PERF: u32 = 2;
+pub const EXECBUF_TOOL_JITDUMP: u32 = 4;
 pub const EXECBUF_MAX_FACTS: u32 = 24;
 pub const EXECBUF_MAX_ARGUMENTS: u32 = 127;
 impl execbuf_status {
@@ -430,6 +431,23 @@ pub struct execbuf_info {
     pub table: *const ::core::ffi::c_void,
     /// In bytes, at most UINT32_MAX.
     pub table_length: usize,
+}
+/// Tools to be switched on, to be initialised with EXECBUF_TOOLS_INIT.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_tools {
+    /// The size of the struct.
+    pub size: usize,
+    /// The tools: EXECBUF_TOOL_... | ...
+    pub which: u32,
+    /// For later versions; 0.
+    pub reserved: u32,
+    /** EXECBUF_TOOL_JITDUMP: where the dump is made; it is copied. NULL: see there. If the process has a dump
+ already, this has no effect.*/
+    pub jitdump_directory: *const ::core::ffi::c_char,
+    /** EXECBUF_TOOL_JITDUMP: the greatest size of the dump, in bytes; 0: any. The tool fails at the first
+ record that does not fit.*/
+    pub jitdump_limit: u64,
 }
 impl execbuf_event_kind {
     /// Not a kind.
@@ -1367,12 +1385,17 @@ unsafe extern "C" {
     /** Switches tools on, in addition to those that are on. Their earlier failures are forgotten.
 
  Returns: EXECBUF_OK             the tools are on;
-          EXECBUF_E_UNSUPPORTED  tools has an unknown tool, one that this platform does not have, or none;
+          EXECBUF_E_NULL         tools is NULL;
+          EXECBUF_E_VERSION      tools has a wrong size, or reserved is not 0;
+          EXECBUF_E_UNSUPPORTED  which has an unknown tool, one that this platform does not have, or none;
           EXECBUF_E_NO_MEMORY    no memory is left;
           EXECBUF_E_DENIED       the fork handlers of the library cannot be registered.
  In:      tools  the tools
  Out:     error  the report; may be NULL*/
-    pub fn execbuf_tools_enable(tools: u32, error: *mut execbuf_error) -> execbuf_status;
+    pub fn execbuf_tools_enable(
+        tools: *const execbuf_tools,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
     /** Switches tools off. They are not told of code any more.
 
  In:      tools  the tools; unknown ones have no effect*/

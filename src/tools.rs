@@ -13,6 +13,7 @@
 //! itself, as a profiler or a handler of crashes, ask [`symbol`] for names.
 
 use alloc::boxed::Box;
+use alloc::ffi::CString;
 use core::ffi::c_void;
 use core::fmt;
 use core::ptr::{self, NonNull};
@@ -31,17 +32,20 @@ pub use symbol::{Symbol, symbol};
 pub enum Tool {
     /// gdb and lldb: [`Tools::gdb`].
     Gdb,
-    /// Profilers: [`Tools::perf_map`].
+    /// Profilers, by names: [`Tools::perf_map`].
     PerfMap,
+    /// perf, by names and instructions: [`Tools::jitdump`].
+    Jitdump,
 }
 
 impl Tool {
-    const ALL: [Self; 2] = [Self::Gdb, Self::PerfMap];
+    const ALL: [Self; 3] = [Self::Gdb, Self::PerfMap, Self::Jitdump];
 
     const fn bit(self) -> u32 {
         match self {
             Self::Gdb => ffi::EXECBUF_TOOL_GDB,
             Self::PerfMap => ffi::EXECBUF_TOOL_PERF,
+            Self::Jitdump => ffi::EXECBUF_TOOL_JITDUMP,
         }
     }
 }
@@ -66,12 +70,22 @@ impl Tool {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[must_use = "this switches nothing on before `enable`"]
-pub struct Tools(u32);
+#[doc(alias = "execbuf_tools")]
+pub struct Tools<'a> {
+    which: u32,
+    directory: Option<&'a str>,
+    limit: u64,
+}
 
-impl Tools {
+impl<'a> Tools<'a> {
     /// Returns a set without tools.
     pub const fn new() -> Self {
-        Self(0)
+        Self { which: 0, directory: None, limit: 0 }
+    }
+
+    const fn with(mut self, tool: Tool) -> Self {
+        self.which |= tool.bit();
+        self
     }
 
     /// Adds gdb, and other debuggers that know its interface for compilers: they show names, and unwind through
@@ -79,7 +93,7 @@ impl Tools {
     ///
     /// Debuggers set breakpoints in private memory only: see [`backends`](crate::ExecPoolBuilder::backends).
     pub const fn gdb(self) -> Self {
-        Self(self.0 | Tool::Gdb.bit())
+        self.with(Tool::Gdb)
     }
 
     /// Adds profilers that read the file `/tmp/perf-PID.map`, such as `perf report`. In the environment variable it is
@@ -91,7 +105,25 @@ impl Tools {
     /// [`Memfd`](crate::Backend::Memfd) is not used. That has no effect if the tool is switched on after the first
     /// buffer or pool: then make pools with [`backends`](crate::ExecPoolBuilder::backends).
     pub const fn perf_map(self) -> Self {
-        Self(self.0 | Tool::PerfMap.bit())
+        self.with(Tool::PerfMap)
+    }
+
+    /// Adds perf, by a dump of the code itself, so that `perf annotate` shows instructions. In the environment variable it
+    /// is `jitdump`. Record with `perf record -k 1`, then run `perf inject --jit -i perf.data -o perf.jit.data`. Linux only.
+    ///
+    /// The dump of a process is the file `jit-PID.dump` in a new directory `execbuf-XXXXXX`, which is made in `directory`.
+    /// If only the environment switches the tool on, it is made in the directory `JITDUMPDIR`, or else in the current one.
+    /// `perf inject` writes a file there for each piece of code. A child of a fork has a dump of its own. All of this stays
+    /// when the process ends. If the process has a dump already, `directory` has no effect.
+    pub const fn jitdump(mut self, directory: &'a str) -> Self {
+        self.directory = Some(directory);
+        self.with(Tool::Jitdump)
+    }
+
+    /// Sets the greatest size of the dump in bytes; 0: any. The tool fails at the first record that does not fit.
+    pub const fn jitdump_limit(mut self, limit: u64) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Switches these tools on, in addition to those that are on. Their earlier failures are forgotten.
@@ -101,17 +133,26 @@ impl Tools {
     /// - [`Unsupported`](crate::ErrorKind::Unsupported): this platform does not have one of them, or the set is empty.
     /// - [`NoMemory`](crate::ErrorKind::NoMemory), [`Denied`](crate::ErrorKind::Denied): no fork handlers can be
     ///   registered.
+    /// - [`ZeroByte`](crate::ErrorKind::ZeroByte): the directory contains a zero byte.
     #[doc(alias = "execbuf_tools_enable")]
     pub fn enable(self) -> Result<(), Error> {
-        // SAFETY: The report is writable.
-        check(|error| unsafe { ffi::execbuf_tools_enable(self.0, error) })
+        let directory = self.directory.map(CString::new).transpose().map_err(|_| Error::zero_byte("directory"))?;
+        let raw = ffi::execbuf_tools {
+            size: size_of::<ffi::execbuf_tools>(),
+            which: self.which,
+            reserved: 0,
+            jitdump_directory: directory.as_ref().map_or(ptr::null(), |text| text.as_ptr()),
+            jitdump_limit: self.limit,
+        };
+        // SAFETY: The structure is complete, and the report is writable.
+        check(|error| unsafe { ffi::execbuf_tools_enable(&raw const raw, error) })
     }
 
     /// Switches these tools off. They are not told of code any more, only that code of which they know is freed.
     #[doc(alias = "execbuf_tools_disable")]
     pub fn disable(self) {
         // SAFETY: The function takes any value.
-        unsafe { ffi::execbuf_tools_disable(self.0) };
+        unsafe { ffi::execbuf_tools_disable(self.which) };
     }
 }
 

@@ -113,3 +113,30 @@ fn names_are_written_to_the_file_of_profilers_while_the_tool_is_on() {
     assert_eq!((error.kind(), error.culprit()), (ErrorKind::Tool, Some("open")));
     assert!(tools::variable_failure().is_none());
 }
+
+#[test]
+fn a_dump_has_the_name_and_the_bytes() {
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("dump-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    let place = directory.to_str().unwrap();
+    if !cfg!(target_os = "linux") {
+        let error = Tools::new().jitdump(place).enable().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        return support::skip("the dump for perf: only on Linux");
+    }
+    assert_eq!(Tools::new().jitdump("a\0b").enable().unwrap_err().kind(), ErrorKind::ZeroByte);
+    Tools::new().jitdump(place).jitdump_limit(10).enable().unwrap();
+    let buffer = ExecPool::new().unwrap().publish_with(&returning(7), &Info::new().name("dumped code")).unwrap();
+    let failure = tools::failures().find(|(tool, _)| *tool == Tool::Jitdump).unwrap().1;
+    assert_eq!((failure.kind(), failure.culprit()), (ErrorKind::Tool, Some("the limit of the dump")));
+    Tools::new().jitdump(place).enable().unwrap();
+    let again = ExecPool::new().unwrap().publish_with(&returning(7), &Info::new().name("dumped code")).unwrap();
+    Tools::new().jitdump(place).disable();
+    assert!(tools::failures().all(|(tool, _)| tool != Tool::Jitdump));
+    let inner = std::fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+    let dump = std::fs::read(inner.join(format!("jit-{}.dump", std::process::id()))).unwrap();
+    let expected = [b"dumped code\0", &returning(7)[..]].concat();
+    assert_eq!(dump.windows(expected.len()).filter(|part| *part == expected).count(), 1);
+    drop((buffer, again));
+    std::fs::remove_dir_all(&directory).unwrap();
+}

@@ -40,9 +40,10 @@
  *
  * Signals: a signal handler may call execbuf_pool_lookup, execbuf_find, execbuf_name and execbuf_entry,
  * whatever it has interrupted, also a function of execbuf: these take no lock, make no system call and
- * allocate nothing. A handler must not call other functions of execbuf. It may call published code, except on macOS on arm64 in a
- * handler that interrupted a function of execbuf. It may unwind, as profilers do, whatever function they
- * interrupted: while the library calls an unwinder, it blocks signals other than those of faults.
+ * allocate nothing. A handler must not call other functions of execbuf. It may call published code, except on
+ * macOS on arm64 in a handler that interrupted a function of execbuf. It may unwind, as profilers do,
+ * whatever function they interrupted: while the library calls an unwinder, it blocks signals other than those
+ * of faults.
  *
  * Published code may be called by every thread that learns of it through a lock or an atomic variable; the
  * library flushes instruction caches. On AArch64 this requires Linux 4.16, for membarrier(2): on older
@@ -111,7 +112,8 @@
  *     the option not_inherited    as without it, and madvise mmap
  *     unwind tables               rt_sigprocmask
  *     describing, tool perf       getpid openat fstat newfstatat geteuid prlimit64 write close
- *     describing, tool jitdump    as with perf; and gettid getcwd readlink mkdir mmap munmap unlink rmdir
+ *     describing, tool jitdump    as with perf; and gettid getcwd readlink getrandom mkdir mmap
+ *     if no dump can be made      munmap unlink rmdir
  *     a rewrite, unpublishing     as a dedicated mapping; and mremap membarrier
  *     reusing memory in a pool    membarrier
  *     freeing                     munmap
