@@ -1,5 +1,5 @@
-/* The descriptions of the process in one hash table, by the address of the code. The process's lock guards its
- * changes. Readers (see pool/readers.h) take no lock. */
+/* The descriptions of the process in one hash table, by the address of the code. The process's lock guards
+ * its changes. Readers (see pool/readers.h) take no lock. */
 #ifndef XB_DEBUG_DESCRIBED_H
 #define XB_DEBUG_DESCRIBED_H
 
@@ -18,12 +18,12 @@
 typedef struct xb_description {
     struct xb_description *retired; /* first: see xb_retire */
     struct xb_description *next[2]; /* in a bucket of a table with this chain */
-    execbuf buffer;              /* with the length of the code, also while the buffer is reserved */
-    xb_section *section;         /* whose record of the buffer's slot is filled; or NULL */
-    const xb_region *region;     /* that the code is in; NULL if it has a dedicated mapping */
-    bool is_registered;          /* function is registered, and words is its list */
-    bool is_told;                /* tools know of it, and have to be told of its end */
-    uint32_t users;              /* the table, and threads that tell tools of it; the last one frees it */
+    execbuf buffer;                 /* with the length of the code, also while the buffer is reserved */
+    xb_section *section;            /* whose record of the buffer's slot is filled; or NULL */
+    const xb_region *region;        /* that the code is in; NULL if it has a dedicated mapping */
+    bool is_registered;             /* function is registered, and words is its list */
+    bool is_told;                   /* tools know of it, and have to be told of its end */
+    uint32_t users;                 /* the table, and threads that tell tools of it; the last one frees it */
     xb_prim_function function;
     uint64_t *words; /* or NULL */
     xb_gdb_member gdb;

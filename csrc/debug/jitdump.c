@@ -9,6 +9,7 @@
 #include "../base/fault.h"
 #include "../base/isa.h"
 #include "../prim/prim.h"
+#include "../prim/tool_files.h"
 #include "shown_name.h"
 
 #define DUMP_MAGIC 0x4a695444U /* "JiTD" as a number in the order of the machine */

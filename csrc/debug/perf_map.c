@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "../base/fault.h"
-#include "../prim/prim.h"
+#include "../prim/tool_files.h"
 #include "shown_name.h"
 
 xb_result xb_perf_map_add(const xb_description *description) {

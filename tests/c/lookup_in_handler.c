@@ -1,5 +1,5 @@
-/* execbuf_find, execbuf_name and execbuf_pool_lookup may be called in a signal handler that interrupted any function of
- * execbuf, also while other threads publish and free. */
+/* execbuf_find, execbuf_name and execbuf_pool_lookup may be called in a signal handler that interrupted any
+ * function of execbuf, also while other threads publish and free. */
 
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE
