@@ -1,13 +1,14 @@
 //! Memory whose address is known before the code that goes there.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
-use core::{fmt, mem, ptr};
+use core::{fmt, mem};
 
 use crate::buffer::{EMPTY, ExecBuffer};
-use crate::error::{BoxError, Error, PublishError, check, check_batch};
+use crate::error::{BoxError, Error, PublishError, check};
 use crate::ffi;
 use crate::info::Info;
+
+mod all;
 
 /// How often `assemble` calls the closure before it gives up.
 const ATTEMPTS: usize = 8;
@@ -212,55 +213,6 @@ impl Reserved {
             Ok(()) => Ok(unsafe { ExecBuffer::from_raw(mem::replace(&mut self.raw, EMPTY)) }),
             Err(error) => Err(PublishError::new(self, error)),
         }
-    }
-
-    /// Publishes code in many reservations, of any pools and with dedicated mappings: in all of them, or in none if one
-    /// fails. On AArch64, one barrier serves all that are in regions of pools. Returns the buffers in the order of the
-    /// reservations.
-    ///
-    /// # Errors
-    ///
-    /// The error returns all reservations and their code. Its [position](Error::position) is the index of the one at fault.
-    /// The errors are those of [`publish`](Self::publish).
-    ///
-    /// # Panics
-    ///
-    /// Panics if `as_ref` or the destructor of the code does. The memory is freed.
-    ///
-    /// # Examples
-    ///
-    /// See the [type](Self).
-    #[doc(alias = "execbuf_publish_all")]
-    pub fn publish_all<B: AsRef<[u8]>>(
-        mut all: Vec<(Self, B)>,
-    ) -> Result<Vec<ExecBuffer>, PublishError<Vec<(Self, B)>>> {
-        let count = all.len();
-        let mut codes: Vec<ffi::execbuf_code> = Vec::new();
-        let mut raws: Vec<ffi::execbuf> = Vec::new();
-        if codes.try_reserve_exact(count).is_err() || raws.try_reserve_exact(count).is_err() {
-            return Err(PublishError::new(all, Error::no_memory(c"count")));
-        }
-        for (reserved, code) in &all {
-            let code = code.as_ref();
-            codes.push(ffi::execbuf_code { bytes: code.as_ptr().cast(), length: code.len(), info: ptr::null() });
-            raws.push(ffi::execbuf { ..reserved.raw });
-        }
-        // SAFETY: There are `count` handles, which are writable, and `count` pieces of code. Nothing has changed `all` since
-        // their bytes were borrowed from it, so they are readable.
-        let result = check_batch(|error| unsafe {
-            ffi::execbuf_publish_all(raws.as_mut_ptr(), codes.as_ptr(), count, error)
-        });
-        if let Err(error) = result {
-            return Err(PublishError::new(all, error));
-        }
-        for (reserved, _) in &mut all {
-            reserved.raw = EMPTY; // the buffers have the handles from now on
-        }
-        // SAFETY: All buffers are published, and nobody else has their handles.
-        let buffers = raws.into_iter().map(|raw| unsafe { ExecBuffer::from_raw(raw) }).collect();
-        // This may panic, and a returned value would then leak (rust-lang/rust#47949).
-        drop(all);
-        Ok(buffers)
     }
 }
 

@@ -8,7 +8,7 @@ use std::arch::asm;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
-use execbuf::{ErrorKind, ExecBuffer, ExecPool, Info, Unwind};
+use execbuf::{ErrorKind, ExecBuffer, ExecPool, Info, Reserved, Unwind, tools};
 
 type Callback = extern "C-unwind" fn();
 type Caller = extern "C-unwind" fn(Callback);
@@ -188,6 +188,30 @@ fn a_wrong_description_returns_the_reservation() {
         assert_eq!(error.kind(), ErrorKind::Empty);
         assert_eq!(reserved.publish_with(&[0xc3], &Info::new()).unwrap().as_ref(), [0xc3]);
     }
+}
+
+#[test]
+fn panics_pass_through_code_that_is_published_with_others() {
+    let pool = ExecPool::new().unwrap();
+    let rooms =
+        [pool.reserve(64).unwrap(), ExecBuffer::reserve(64).unwrap(), pool.reserve(CLOBBERS.len()).unwrap()];
+    let table = table_of_clobbers(rooms[2].address());
+    let codes = [SAMPLES[0], SAMPLES[1], (CLOBBERS, Unwind::EhFrame(&table))];
+    let info = |unwind| Info::new().name("one of many").unwind(unwind);
+    let pieces = rooms.into_iter().zip(codes).map(|(room, (bytes, unwind))| (room, bytes, info(unwind)));
+    let mut pieces: Vec<_> = pieces.collect();
+    // The second one has a wrong description: all come back.
+    let right = pieces[1].2;
+    pieces[1].2 = Info::new().unwind(Unwind::EhFrame(&[1]));
+    let (mut pieces, error) = Reserved::publish_all_with(pieces).unwrap_err().into_parts();
+    assert_eq!((error.kind(), error.position(), pieces.len()), (ErrorKind::Unwind, Some(1), 3));
+    pieces[1].2 = right;
+    let mut space = [0; 32];
+    for code in Reserved::publish_all_with(pieces).unwrap() {
+        assert_eq!(tools::symbol(code.as_ptr(), &mut space).unwrap().name(), "one of many");
+        panic_through(&code, 10);
+    }
+    assert!(Reserved::publish_all_with::<[u8; 1]>(Vec::new()).unwrap().is_empty());
 }
 
 #[test]

@@ -2,6 +2,10 @@
 
 #[cfg(target_arch = "x86_64")]
 mod module;
+#[cfg(target_arch = "x86_64")]
+mod provider;
 
 #[cfg(target_arch = "x86_64")]
 pub use module::PoolModule;
+#[cfg(target_arch = "x86_64")]
+pub use provider::PoolMemory;

@@ -2,18 +2,21 @@
 //!
 //! Everything has its address when it is defined. `finalize` links all that was defined, then publishes it in one step.
 
+use std::any::Any;
 use std::collections::HashMap;
 
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::Signature;
 use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
-use cranelift_codegen::{Context, gimli, ir};
+use cranelift_codegen::{Context, gimli};
 use cranelift_module::{
     DataDescription, DataId, FuncId, Init, Linkage, Module, ModuleDeclarations, ModuleError, ModuleReloc,
     ModuleRelocTarget, ModuleResult,
 };
-use execbuf::{Constants, Data, Error, ExecBuffer, ExecPool, FnPtr, Function, Info, Reserved, Unwind};
+use execbuf::{Data, Error, ExecPool, FnPtr, Function, Info, Reserved, Unwind};
+use gimli::RunTimeEndian;
 use gimli::write::{Address, EhFrame, EndianVec, FrameTable};
 
 /// What was defined and is not linked yet: its memory, its bytes, and where the bytes depend on addresses.
@@ -28,36 +31,28 @@ pub struct PoolModule {
     isa: OwnedTargetIsa,
     pool: ExecPool,
     declarations: ModuleDeclarations,
-    symbols: HashMap<String, usize>,
-    functions: HashMap<FuncId, usize>,
-    objects: HashMap<DataId, usize>,
-    pending_code: Vec<(Pending<Reserved>, FuncId, Option<UnwindInfo>)>,
-    pending_data: Vec<Pending<Data>>,
-    published: (Vec<ExecBuffer>, Vec<Constants>, Vec<Data>),
+    imports: HashMap<String, usize>,
+    /// Of functions (0) and data (1), by their numbers.
+    addresses: HashMap<(u32, u32), usize>,
+    code: Vec<(Pending<Reserved>, FuncId, Option<UnwindInfo>)>,
+    data: Vec<Pending<Data>>,
+    /// All that was published.
+    kept: Vec<Box<dyn Any + Send>>,
 }
 
 impl PoolModule {
-    /// Makes an empty module. `symbols` has the addresses of the functions that it imports.
-    pub fn new(isa: OwnedTargetIsa, symbols: HashMap<String, usize>) -> Result<Self, Error> {
-        let mut builder = ExecPool::builder().name("cranelift").reach(1 << 31);
-        if let Some(&address) = symbols.values().next() {
-            builder = builder.near(address as *const u8);
-        }
-        let pool = builder.build()?;
-        let (declarations, functions, objects) = Default::default();
-        let (pending_code, pending_data, published) = Default::default();
-        Ok(Self { isa, pool, declarations, symbols, functions, objects, pending_code, pending_data, published })
+    /// Makes an empty module. `imports` has the addresses of the functions that it imports.
+    pub fn new(isa: OwnedTargetIsa, imports: HashMap<String, usize>) -> Result<Self, Error> {
+        let near = imports.values().next().map_or(Self::new as *const () as usize, |address| *address);
+        let pool = ExecPool::builder().name("cranelift").reach(1 << 31).near(near as *const u8).build()?;
+        let (declarations, addresses) = Default::default();
+        Ok(Self { isa, pool, declarations, imports, addresses, code: vec![], data: vec![], kept: vec![] })
     }
 
     fn address_of(&self, target: &ModuleRelocTarget) -> usize {
         match *target {
-            ModuleRelocTarget::User { namespace: 0, index } => {
-                let id = FuncId::from_u32(index);
-                let imported = || self.symbols[&*self.declarations.get_function_decl(id).linkage_name(id)];
-                self.functions.get(&id).copied().unwrap_or_else(imported)
-            }
-            ModuleRelocTarget::User { index, .. } => self.objects[&DataId::from_u32(index)],
-            ModuleRelocTarget::FunctionOffset(id, offset) => self.functions[&id] + offset as usize,
+            ModuleRelocTarget::User { namespace, index } => self.addresses[&(namespace, index)],
+            ModuleRelocTarget::FunctionOffset(id, offset) => self.addresses[&(0, id.as_u32())] + offset as usize,
             ref other => panic!("not supported: {other:?}"),
         }
     }
@@ -70,8 +65,7 @@ impl PoolModule {
             match relocation.kind {
                 Reloc::Abs8 => bytes[at..at + 8].copy_from_slice(&target.to_le_bytes()),
                 Reloc::X86PCRel4 | Reloc::X86CallPCRel4 => {
-                    let distance = target.wrapping_sub(address + at) as isize;
-                    let distance = i32::try_from(distance).expect("the pool's reach");
+                    let distance = i32::try_from(target.wrapping_sub(address + at) as isize).expect("the reach");
                     bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
                 }
                 other => panic!("not supported: {other:?}"),
@@ -81,8 +75,7 @@ impl PoolModule {
 
     /// The unwind table of a function at an address.
     fn unwind_table(&self, address: usize, info: Option<UnwindInfo>) -> Vec<u8> {
-        let mut section = EhFrame(EndianVec::new(gimli::RunTimeEndian::Little));
-        let mut table = FrameTable::default();
+        let (mut section, mut table) = (EhFrame(EndianVec::new(RunTimeEndian::Little)), FrameTable::default());
         if let (Some(UnwindInfo::SystemV(info)), Some(cie)) = (info, self.isa.create_systemv_cie()) {
             let cie = table.add_cie(cie);
             table.add_fde(cie, info.to_fde(Address::Constant(address as u64)));
@@ -93,34 +86,29 @@ impl PoolModule {
 
     /// Links and publishes everything that was defined since the last call.
     pub fn finalize(&mut self) -> Result<(), Error> {
-        for mut piece in std::mem::take(&mut self.pending_data) {
+        for mut piece in std::mem::take(&mut self.data) {
             self.link(piece.memory.address(), &mut piece.bytes, &piece.relocations);
             piece.memory.as_mut_slice().copy_from_slice(&piece.bytes);
-            self.published.2.push(piece.memory);
+            self.kept.push(Box::new(piece.memory));
         }
-        let (mut codes, mut infos) = (Vec::new(), Vec::new());
-        for (mut piece, id, unwind) in std::mem::take(&mut self.pending_code) {
+        let (mut known, mut codes) = (Vec::new(), Vec::new());
+        for (mut piece, id, unwind) in std::mem::take(&mut self.code) {
             self.link(piece.memory.address(), &mut piece.bytes, &piece.relocations);
-            infos.push((id, self.unwind_table(piece.memory.address(), unwind)));
+            let name = self.declarations.get_function_decl(id).linkage_name(id).into_owned();
+            known.push((name, self.unwind_table(piece.memory.address(), unwind)));
             codes.push((piece.memory, piece.bytes));
         }
-        for (mut buffer, (id, table)) in Reserved::publish_all(codes)?.into_iter().zip(infos) {
-            let name = self.declarations.get_function_decl(id).linkage_name(id);
-            buffer.describe(&Info::new().name(&name).unwind(Unwind::EhFrame(&table)))?;
-            self.published.0.push(buffer);
-        }
+        let all = codes.into_iter().zip(&known).map(|((memory, bytes), (name, table))| {
+            (memory, bytes, Info::new().name(name).unwind(Unwind::EhFrame(table)))
+        });
+        self.kept.push(Box::new(Reserved::publish_all_with(all.collect())?));
         Ok(())
     }
 
-    fn define(
-        &mut self,
-        id: FuncId,
-        bytes: &[u8],
-        relocations: Vec<ModuleReloc>,
-    ) -> ModuleResult<Pending<Reserved>> {
+    fn reserve(&mut self, id: FuncId, bytes: &[u8], r: Vec<ModuleReloc>) -> ModuleResult<Pending<Reserved>> {
         let memory = self.pool.reserve(bytes.len()).map_err(to_module_error)?;
-        self.functions.insert(id, memory.address());
-        Ok(Pending { memory, bytes: bytes.to_vec(), relocations })
+        self.addresses.insert((0, id.as_u32()), memory.address());
+        Ok(Pending { memory, bytes: bytes.to_vec(), relocations: r })
     }
 
     /// Returns a function. It borrows the module, and with it all that the function refers to.
@@ -130,7 +118,7 @@ impl PoolModule {
     /// The function is finalized and has this type.
     pub unsafe fn function<F: FnPtr>(&self, id: FuncId) -> Function<F, &Self> {
         // SAFETY: As the caller says; the module keeps the code.
-        unsafe { Function::from_parts(self.functions[&id] as *const u8, self) }
+        unsafe { Function::from_parts(self.addresses[&(0, id.as_u32())] as *const u8, self) }
     }
 }
 
@@ -145,15 +133,14 @@ impl Module for PoolModule {
     fn declarations(&self) -> &ModuleDeclarations {
         &self.declarations
     }
-    fn declare_function(
-        &mut self,
-        name: &str,
-        linkage: Linkage,
-        signature: &ir::Signature,
-    ) -> ModuleResult<FuncId> {
-        Ok(self.declarations.declare_function(name, linkage, signature)?.0)
+    fn declare_function(&mut self, name: &str, linkage: Linkage, s: &Signature) -> ModuleResult<FuncId> {
+        let id = self.declarations.declare_function(name, linkage, s)?.0;
+        if let (Linkage::Import, Some(&address)) = (linkage, self.imports.get(name)) {
+            self.addresses.insert((0, id.as_u32()), address);
+        }
+        Ok(id)
     }
-    fn declare_anonymous_function(&mut self, signature: &ir::Signature) -> ModuleResult<FuncId> {
+    fn declare_anonymous_function(&mut self, signature: &Signature) -> ModuleResult<FuncId> {
         self.declarations.declare_anonymous_function(signature)
     }
     fn declare_data(&mut self, name: &str, linkage: Linkage, writable: bool, tls: bool) -> ModuleResult<DataId> {
@@ -170,22 +157,16 @@ impl Module for PoolModule {
     ) -> ModuleResult<()> {
         context.compile(&*self.isa, control).map_err(|error| ModuleError::Compilation(error.inner))?;
         let compiled = context.compiled_code().expect("it is compiled");
-        let relocations = compiled.buffer.relocs().iter();
-        let relocations = relocations.map(|r| ModuleReloc::from_mach_reloc(r, &context.func, id)).collect();
+        let to_reloc = |r| ModuleReloc::from_mach_reloc(r, &context.func, id);
+        let relocations = compiled.buffer.relocs().iter().map(to_reloc).collect();
         let unwind = compiled.create_unwind_info(&*self.isa)?;
-        let piece = self.define(id, compiled.code_buffer(), relocations)?;
-        self.pending_code.push((piece, id, unwind));
+        let piece = self.reserve(id, compiled.code_buffer(), relocations)?;
+        self.code.push((piece, id, unwind));
         Ok(())
     }
-    fn define_function_bytes(
-        &mut self,
-        id: FuncId,
-        _: u64,
-        bytes: &[u8],
-        relocs: &[ModuleReloc],
-    ) -> ModuleResult<()> {
-        let piece = self.define(id, bytes, relocs.to_vec())?;
-        self.pending_code.push((piece, id, None));
+    fn define_function_bytes(&mut self, id: FuncId, _: u64, code: &[u8], r: &[ModuleReloc]) -> ModuleResult<()> {
+        let piece = self.reserve(id, code, r.to_vec())?;
+        self.code.push((piece, id, None));
         Ok(())
     }
     fn define_data(&mut self, id: DataId, data: &DataDescription) -> ModuleResult<()> {
@@ -199,12 +180,12 @@ impl Module for PoolModule {
         // Constants get their value at once, so what refers to other things is data.
         if self.declarations.get_data_decl(id).writable || !relocations.is_empty() {
             let memory = self.pool.data(bytes.len(), align).map_err(to_module_error)?;
-            self.objects.insert(id, memory.address());
-            self.pending_data.push(Pending { memory, bytes, relocations });
+            self.addresses.insert((1, id.as_u32()), memory.address());
+            self.data.push(Pending { memory, bytes, relocations });
         } else {
             let memory = self.pool.constants(&bytes, align).map_err(to_module_error)?;
-            self.objects.insert(id, memory.address());
-            self.published.1.push(memory);
+            self.addresses.insert((1, id.as_u32()), memory.address());
+            self.kept.push(Box::new(memory));
         }
         Ok(())
     }
