@@ -48,7 +48,8 @@ impl JITMemoryProvider for PoolMemory {
     fn finalize(&mut self, _: BranchProtection) -> ModuleResult<()> {
         for (staged, size) in self.staged.drain(..) {
             let published = staged.publish(size);
-            let published = published.map_err(|error| ModuleError::Allocation { err: Error::from(error).into() })?;
+            let published =
+                published.map_err(|error| ModuleError::Allocation { err: Error::from(error).into() })?;
             self.published.push(published);
         }
         Ok(())

@@ -112,6 +112,9 @@ fn a_function_calls_itself() {
     // SAFETY: The function has this type.
     let fib = unsafe { module.function::<extern "C" fn(u64) -> u64>(fib) };
     assert_eq!(fib.call(20), 6765);
+    let mut space = [0; 16];
+    let symbol = execbuf::tools::symbol(fib.as_ptr(), &mut space).unwrap();
+    assert_eq!((symbol.name(), symbol.offset()), ("fib", 0));
 }
 
 #[test]
