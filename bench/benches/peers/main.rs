@@ -9,6 +9,7 @@ compile_error!("the machine code is for x86-64, and the memory figures come from
 
 mod chart;
 mod churn;
+mod descriptions;
 mod forks;
 mod instructions;
 mod libraries;
@@ -46,6 +47,8 @@ struct Plan {
     /// For what is measured in turns.
     effort: Effort,
     forks: forks::Plan,
+    /// For the memory of descriptions.
+    described: usize,
 }
 
 impl Plan {
@@ -58,6 +61,7 @@ impl Plan {
                 small: &[10_000],
                 effort: Effort { rounds: 3, time: Duration::from_millis(2) },
                 forks: forks::Plan { pools: &[10], empty: 100, kept: 20 },
+                described: 1_000,
             }
         } else {
             Self {
@@ -67,6 +71,7 @@ impl Plan {
                 small: &[10_000, 1_000_000],
                 effort: Effort { rounds: 61, time: Duration::from_millis(20) },
                 forks: forks::Plan { pools: &[100, 800], empty: 8_000, kept: 1_000 },
+                described: 100_000,
             }
         }
     }
@@ -126,6 +131,7 @@ fn main() -> Result<()> {
     let throughput = threads::all(&mut report, plan.effort);
     forks::all(&mut report, plan.effort, &plan.forks)?;
     speed::batch(&mut report)?;
+    descriptions::all(&mut report, plan.effort, plan.described)?;
     let lines = churn::speed(&mut report, plan.effort, plan.churn);
     speed::call(&mut report)?;
     thunks::call(&mut report)?;
