@@ -5,6 +5,7 @@
 #include "../../csrc/prim/lock.h"
 
 #include "../../csrc/prim/prim.h"
+#include "../../csrc/prim/tool_files.h"
 #include "../../csrc/prim/unwinder.h"
 
 #include "pool_helpers.h"
@@ -107,6 +108,14 @@ static void the_contract_refuses_each_call(void) {
     uint32_t key = 7;
     refuses(xb_prim_get_key(&key));
     refuses(xb_prim_append_to_map("line\n", 5));
+    xb_prim_moment moment = {1, 2, 3};
+    xb_prim_dump dump = {(char *)page, page};
+    xb_prim_get_moment(&moment);
+    CHECK(moment.time == 0 && moment.process == 0 && moment.thread == 0);
+    refuses(xb_prim_begin_dump("directory", page, 1, &dump));
+    CHECK(dump.path == NULL && dump.mark == NULL);
+    refuses(xb_prim_append_to_dump(&dump, page, 1));
+    xb_prim_end_dump(&dump, true);
     CHECK(key == 7);
     refuses(xb_prim_map_region(EXECBUF_BACKEND_MEMFD, info.page_size, NULL, "name", &views));
     CHECK(xb_prim_trim(page, 2 * info.page_size, info.page_size) ==
