@@ -90,7 +90,8 @@ static void a_dump_that_fails_leaves_nothing(void) {
     CHECK(setenv("JITDUMPDIR", place, 1) == 0);
     pool = new_pool();
     CHECK(publish_and_free() == EXECBUF_OK);
-    fail_each(EXECBUF_TOOL_JITDUMP, 8);
+    /* Without regions, another backend may publish after the first call that fails, and the dump is made. */
+    fail_each(EXECBUF_TOOL_JITDUMP, stats_of(pool).regions > 0 ? 8 : 4);
     CHECK(list(place, "execbuf-", found, sizeof found) == 1);
     fail_each(EXECBUF_TOOL_JITDUMP, 4); /* malloc, open, fstat, write */
     execbuf_pool_free(pool);
