@@ -94,7 +94,7 @@ static void wrong_arguments_are_refused(void) {
 
 static void names_of_many_buffers_are_found_by_an_address(void) {
     static execbuf buffers[MANY];
-    char text[16];
+    char text[32];
     for (int i = 0; i < MANY; i++) {
         (void)snprintf(text, sizeof text, "function %d", i);
         buffers[i] = publish(text);
