@@ -2,10 +2,9 @@
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod crash {
-    use core::ffi::c_int;
+    use core::ffi::{c_int, c_void};
     use std::sync::OnceLock;
 
-    use backtrace::SymbolName;
     use execbuf::{ExecBuffer, ExecPool, Function, Info, Unwind, tools};
 
     /// Reads from address 0.
@@ -27,32 +26,38 @@ mod crash {
 
     static READ: OnceLock<Function<extern "C" fn(), ExecBuffer>> = OnceLock::new();
 
-    /// Prints a line for each frame from the one whose instruction is at `start` to that of [`main`].
-    fn print_frames(start: usize) {
-        let mut is_first = true;
-        backtrace::trace(|frame| {
-            let ip = frame.ip() as usize;
-            if is_first && ip != start {
-                return true; // a frame of the handler
-            }
-            // The others are return addresses, and may lie behind the end of a function.
-            let address = ip - usize::from(!is_first);
-            is_first = false;
-            let mut space = [0; 64];
-            let mut goes_on = true;
-            if let Some(symbol) = tools::symbol(address as *const u8, &mut space) {
-                println!("    {} + {} (published)", symbol.name(), ip - symbol.entry() as usize);
-            } else {
-                backtrace::resolve_frame(frame, |symbol| {
-                    let name = format!("{:#}", symbol.name().unwrap_or(SymbolName::new(b"unknown")));
-                    if name.starts_with("backtrace::") {
-                        println!("    {name}"); // functions of libraries are left out
-                    }
-                    goes_on &= name != "backtrace::crash::main";
-                });
-            }
-            goes_on
-        });
+    // The interface of the unwinder that Rust's standard library uses (Itanium C++ ABI, "Exception Handling", 1.1).
+    type Visit = extern "C" fn(*mut c_void, *mut c_void) -> c_int;
+    unsafe extern "C" {
+        fn _Unwind_Backtrace(visit: Visit, argument: *mut c_void) -> c_int;
+        fn _Unwind_GetIP(context: *mut c_void) -> usize;
+        fn _Unwind_FindEnclosingFunction(address: *const u8) -> *const c_void;
+    }
+
+    /// Prints a line for a frame, if it is not one of the handler. The argument is the address of the instruction that was
+    /// interrupted, or 0 once its frame was printed. (A program that needs the names of all its functions would use the
+    /// crate `backtrace`.)
+    extern "C" fn print_frame(context: *mut c_void, argument: *mut c_void) -> c_int {
+        // SAFETY: The unwinder has passed its context, and `on_fault` the argument.
+        let (ip, interrupted) = unsafe { (_Unwind_GetIP(context), &mut *argument.cast::<usize>()) };
+        if *interrupted != 0 && ip != *interrupted {
+            return 0; // go on
+        }
+        // The others are return addresses, and may lie behind the end of a function.
+        let address = ip.wrapping_sub(usize::from(*interrupted == 0)) as *const u8; // the last one is 0
+        *interrupted = 0;
+        let mut space = [0; 64];
+        if let Some(symbol) = tools::symbol(address, &mut space) {
+            println!("    {} + {} (published)", symbol.name(), ip - symbol.entry() as usize);
+            return 0;
+        }
+        // SAFETY: The function takes any address.
+        let function = unsafe { _Unwind_FindEnclosingFunction(address) };
+        let known = [("crash::read", read as *const c_void), ("crash::run", run as *const c_void)];
+        if let Some((name, _)) = known.iter().find(|(_, start)| *start == function) {
+            println!("    {name}");
+        }
+        0
     }
 
     /// The signal has interrupted published code, not the allocator, so this may allocate.
@@ -60,7 +65,9 @@ mod crash {
         // SAFETY: The kernel has passed both.
         let (address, ip) = unsafe { ((*info).si_addr(), (*context).uc_mcontext.gregs[libc::REG_RIP as usize]) };
         println!("SIGSEGV: the address is {address:?}");
-        print_frames(usize::try_from(ip).expect("addresses of code are positive"));
+        let mut interrupted = usize::try_from(ip).expect("addresses of code are positive");
+        // SAFETY: The argument is what `print_frame` expects.
+        unsafe { _Unwind_Backtrace(print_frame, (&raw mut interrupted).cast()) };
         std::process::exit(0);
     }
 
@@ -75,11 +82,11 @@ mod crash {
     }
 
     extern "C" fn read() {
-        READ.get().expect("main has set it").call();
+        READ.get().expect("`run` has set it").call();
     }
 
     #[inline(never)]
-    pub(super) fn main() -> Result<(), execbuf::Error> {
+    pub(super) fn run() -> Result<(), execbuf::Error> {
         handle_faults();
         let pool = ExecPool::new()?;
         let info = Info::new().unwind(Unwind::FramePointer);
@@ -96,7 +103,7 @@ mod crash {
 
 fn main() -> Result<(), execbuf::Error> {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    crash::main()?;
+    crash::run()?;
     #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
     println!("this example is for Linux on x86-64");
     Ok(())

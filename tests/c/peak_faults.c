@@ -57,7 +57,7 @@ static bool fail(long number, bool all_after) {
     }
     disarm();
     publish_all(COUNT, LENGTH);
-    for (uint32_t i = 0; i < COUNT; i++) {
+    for (uint32_t i = 0; i < COUNT; i += is_coarse() ? 16 : 1) { /* an emulator translates what is called */
         CHECK(call(&buffers[i], 0) == (int)(i % 2048));
     }
     end_pool(COUNT);
