@@ -11,7 +11,7 @@
 
 XB_PRIVATE_BEGIN
 
-/* Sets where the dump of this process is made, and its greatest size. No effect on a dump that was begun.
+/* Sets where the dump of this process is made, unless there is one already, and its greatest size.
  *
  * Returns: false if there is no memory.
  * In: directory: NULL: that of the environment variable, or else the current one

@@ -5,12 +5,10 @@
  *
  * Then it frees every second one. gdb finds a name at kept, and none at freed. */
 
-#include <execbuf.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "check.h"
 
-typedef int (*int_function)(void);
+#include <execbuf.h>
+#include <string.h>
 
 __attribute__((noinline)) int innermost(void);
 extern const void *volatile kept;
@@ -22,14 +20,6 @@ int innermost(void) {
     static volatile int result = 7;
     return result;
 }
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            (void)fprintf(stderr, "not true: %s\n", #condition);                                             \
-            exit(1);                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 static const unsigned char with_frame_pointer[] = {
     0x55,                                  /* push rbp */

@@ -2,20 +2,10 @@
  *
  * It publishes COUNT pairs of functions, and frees half of them before it calls one. */
 
+#include "check.h"
+
 #include <execbuf.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-typedef int (*int_function)(void);
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            (void)fprintf(stderr, "not true: %s\n", #condition);                                             \
-            exit(1);                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 static const unsigned char loop[] = {
     0x55,                         /* push rbp */
