@@ -44,6 +44,7 @@ impl execbuf_status {
     pub const EXECBUF_E_STAGED: execbuf_status = execbuf_status(-27);
     pub const EXECBUF_E_ALIGNMENT: execbuf_status = execbuf_status(-28);
     pub const EXECBUF_E_TOOL: execbuf_status = execbuf_status(-29);
+    pub const EXECBUF_E_LINES: execbuf_status = execbuf_status(-30);
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
@@ -96,7 +97,8 @@ pub struct execbuf_error {
     pub culprit: *const ::core::ffi::c_char,
     /** EXECBUF_E_SYNTAX: the offset in the text. EXECBUF_E_TYPE: the number of the argument, from 1 on, or 0
  for the result. A failed batch: the index of the piece of code at fault. EXECBUF_E_UNWIND, but of a
- batch: the offset in the table. EXECBUF_E_TOOL: see execbuf_tool_failure. Otherwise 0.*/
+ batch: the offset in the table. A line of source, but of a batch: its index. EXECBUF_E_TOOL: see
+ execbuf_tool_failure. Otherwise 0.*/
     pub position: u32,
     /// The number of entries in attempts.
     pub attempt_count: u32,
@@ -397,6 +399,21 @@ impl execbuf_unwind {
  program, and a backtrace ends there.*/
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct execbuf_unwind(pub ::core::ffi::c_int);
+/// Where code comes from: that from offset on, up to the next entry or the end of the code.
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct execbuf_line {
+    /// The offset in the code.
+    pub offset: usize,
+    /// The path of the source file: any bytes. May be NULL if file_length is 0.
+    pub file: *const ::core::ffi::c_char,
+    /// At most EXECBUF_NAME_MAX.
+    pub file_length: usize,
+    /// The number of the line, from 1 on; 0: the code comes from no line.
+    pub line: u32,
+    /// For later versions; 0.
+    pub reserved: u32,
+}
 /// A description of a piece of code, to be initialised with EXECBUF_INFO_INIT. Everything is copied.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -431,6 +448,12 @@ pub struct execbuf_info {
     pub table: *const ::core::ffi::c_void,
     /// In bytes, at most UINT32_MAX.
     pub table_length: usize,
+    /** The lines of source, for debuggers and profilers, by ascending offset; of several with the same offset,
+ the last one counts. May be NULL if line_count is 0. They are copied only if a tool or an observer is
+ told of the code.*/
+    pub lines: *const execbuf_line,
+    /// The number of entries.
+    pub line_count: usize,
 }
 /// Tools to be switched on, to be initialised with EXECBUF_TOOLS_INIT.
 #[repr(C)]
@@ -481,6 +504,10 @@ pub struct execbuf_event {
     pub name: *const ::core::ffi::c_char,
     /// The length of the name; may be 0.
     pub name_length: usize,
+    /// The lines of source in the description.
+    pub lines: *const execbuf_line,
+    /// Their number; may be 0, as it is at the end of code that was described before tools were on.
+    pub line_count: usize,
 }
 /// A function that is told of described code.
 pub type execbuf_observe_function = ::core::option::Option<
@@ -1311,11 +1338,11 @@ unsafe extern "C" {
  child cannot unwind through what it describes.
 
  Returns: EXECBUF_OK               the code is described;
-          EXECBUF_E_NULL           buffer or info is NULL, or name or table is NULL and its length is not 0;
-          EXECBUF_E_VERSION        info has a wrong size or an unknown value in unwind;
-          EXECBUF_E_TOO_LARGE      the name or the table is too long;
-          EXECBUF_E_STALE          buffer names no live buffer;
-          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
+          EXECBUF_E_NULL           buffer or info is NULL, or name, table, lines or the file of a line is
+ NULL and its length is not 0; EXECBUF_E_VERSION        info has a wrong size or an unknown value in unwind,
+ or reserved of a line is not 0; EXECBUF_E_TOO_LARGE      the name, the table or the name of a file is too
+ long; EXECBUF_E_LINES          the lines do not ascend, or one lies behind the code; EXECBUF_E_STALE buffer
+ names no live buffer; EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
           EXECBUF_E_THUNK          the buffer is a thunk;
           EXECBUF_E_LOST           a rewrite failed, and the buffer can only be freed;
           EXECBUF_E_UNWIND         the unwind information is malformed or does not fit the code. The culprit

@@ -109,7 +109,7 @@ impl Error {
 
     /// Returns the position of the fault. In a [`Signature`](crate::Signature): a byte offset for [`ErrorKind::Syntax`],
     /// the number of an argument for [`ErrorKind::Signature`]. In an unwind table: a byte offset, for
-    /// [`ErrorKind::Unwind`]. Of functions that do many things at once, such as
+    /// [`ErrorKind::Unwind`]. In the lines of a description: the index of a line. Of functions that do many things at once, such as
     /// [`Reserved::publish_all`](crate::Reserved::publish_all): the index of the one at fault.
     ///
     /// # Examples
@@ -123,7 +123,11 @@ impl Error {
         match &self.0 {
             Repr::Report { position, .. }
                 if position & INDEX != 0
-                    || matches!(self.kind(), ErrorKind::Syntax | ErrorKind::Signature | ErrorKind::Unwind) =>
+                    || matches!(
+                        self.kind(),
+                        ErrorKind::Syntax | ErrorKind::Signature | ErrorKind::Unwind | ErrorKind::Lines
+                    )
+                    || self.culprit() == Some("file") =>
             {
                 usize::try_from(position & !INDEX).ok()
             }

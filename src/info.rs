@@ -1,8 +1,11 @@
 //! Descriptions of published code.
 
+mod line;
+
 use core::ptr;
 
 use crate::ffi::{self, execbuf_unwind};
+pub use line::Line;
 
 /// What the author of a piece of code knows of it. Everything is borrowed for the call that takes the description, and
 /// copied there.
@@ -42,6 +45,7 @@ use crate::ffi::{self, execbuf_unwind};
 pub struct Info<'a> {
     name: &'a str,
     unwind: Unwind<'a>,
+    lines: &'a [Line<'a>],
 }
 
 /// How unwinders get from a piece of code to its caller.
@@ -78,7 +82,7 @@ impl<'a> Info<'a> {
     /// Returns a description that says nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { name: "", unwind: Unwind::Unknown }
+        Self { name: "", unwind: Unwind::Unknown, lines: &[] }
     }
 
     /// Sets the name of the function, of at most 65535 bytes, which [`tools`](crate::tools) are told.
@@ -95,6 +99,27 @@ impl<'a> Info<'a> {
         self
     }
 
+    /// Says which lines of source the code comes from, for debuggers and profilers. The offsets of the lines ascend; of
+    /// several with the same offset, the last one counts.
+    ///
+    /// They are copied only if a [tool](crate::tools) or an observer is told of the code.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use execbuf::{ExecPool, Info, Line};
+    ///
+    /// let lines = [Line::new(0, "loop.bf", 1), Line::new(2, "loop.bf", 4)];
+    /// let pool = ExecPool::new()?;
+    /// let buffer = pool.publish_with(&[0x90, 0x90, 0xc3], &Info::new().name("loop").lines(&lines))?;
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn lines(mut self, lines: &'a [Line<'a>]) -> Self {
+        self.lines = lines;
+        self
+    }
+
     /// Returns the description for C. Its pointers are valid as long as what this one borrows.
     pub(crate) fn to_raw(self) -> ffi::execbuf_info {
         let mut raw = ffi::execbuf_info {
@@ -107,6 +132,8 @@ impl<'a> Info<'a> {
             epilogue: 0,
             table: ptr::null(),
             table_length: 0,
+            lines: self.lines.as_ptr().cast(),
+            line_count: self.lines.len(),
         };
         match self.unwind {
             Unwind::Unknown => {}

@@ -134,7 +134,7 @@
 //! - [`Thunk`] adapts a function to callers that use another calling convention. (Rust itself needs no thunk.)
 //!   [`dynamic::DynThunk`] does the same for a [`Signature`] that is known only at run time.
 //! - [`abi`] defines the function pointer types that all of these accept, and describes signatures as values.
-//! - [`Info`] describes code: its name, and how to unwind through it. [`tools`] shows it to debuggers and profilers.
+//! - [`Info`] describes code: its name, how to unwind through it, and its lines of source. [`tools`] shows it to debuggers and profilers.
 //! - [`probe()`] reports which backends work on this machine and in this process, and why the others do not. The
 //!   example `doctor` prints the report.
 //! - [`Error`] names the argument or system call at fault and lists every attempt to make memory executable.
@@ -210,7 +210,7 @@ pub use choice::set_backends;
 pub use data::{Constants, Data};
 pub use error::{Error, ErrorKind, PublishError};
 pub use function::{CloneOwner, Function, SharedFunction};
-pub use info::{Info, Unwind};
+pub use info::{Info, Line, Unwind};
 pub use placement::Placement;
 pub use pool::{ExecPool, ExecPoolBuilder};
 pub use probe::{BackendReport, Probe, probe};

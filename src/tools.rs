@@ -21,6 +21,7 @@ use core::slice;
 
 use crate::error::{Error, check};
 use crate::ffi::{self, execbuf_event_kind};
+use crate::info::Line;
 
 mod symbol;
 
@@ -230,6 +231,17 @@ impl<'a> Event<'a> {
     pub const fn name(&self) -> &'a [u8] {
         // SAFETY: The event has a name of this length during the call.
         unsafe { slice::from_raw_parts(self.raw.name.cast(), self.raw.name_length) }
+    }
+
+    /// Returns the lines of source in the description. There are none at the end of code that was described before a tool
+    /// was on or somebody observed.
+    #[must_use]
+    pub const fn lines(&self) -> &'a [Line<'a>] {
+        if self.raw.line_count == 0 {
+            return &[];
+        }
+        // SAFETY: The event has this number of lines during the call. A `Line` is an `execbuf_line`.
+        unsafe { slice::from_raw_parts(self.raw.lines.cast(), self.raw.line_count) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::arch::asm;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
-use execbuf::{ErrorKind, ExecBuffer, ExecPool, Info, Reserved, Unwind, tools};
+use execbuf::{ErrorKind, ExecBuffer, ExecPool, Info, Line, Reserved, Unwind, tools};
 
 type Callback = extern "C-unwind" fn();
 type Caller = extern "C-unwind" fn(Callback);
@@ -237,6 +237,21 @@ fn tables_for_other_code_are_refused() {
     );
     let error = code.describe(&Info::new().unwind(Unwind::EhFrame(&table[..30]))).unwrap_err();
     assert_eq!((error.culprit(), error.position()), (Some("truncated"), Some(24)));
+}
+
+#[test]
+fn wrong_lines_are_refused() {
+    let pool = ExecPool::new().unwrap();
+    let code = [0x90, 0xc3];
+    let refused = |lines: &[Line<'_>]| pool.publish_with(&code, &Info::new().lines(lines)).unwrap_err();
+    let error = refused(&[Line::new(1, "a", 1), Line::new(0, "a", 2)]);
+    assert_eq!((error.kind(), error.culprit(), error.position()), (ErrorKind::Lines, Some("offset"), Some(1)));
+    let error = refused(&[Line::new(2, "a", 1)]);
+    assert_eq!((error.kind(), error.culprit(), error.position()), (ErrorKind::Lines, Some("offset"), Some(0)));
+    let long = "a".repeat(65536);
+    let error = refused(&[Line::new(0, "a", 1), Line::new(0, &long, 2)]);
+    assert_eq!((error.kind(), error.culprit(), error.position()), (ErrorKind::TooLarge, Some("file"), Some(1)));
+    assert_eq!(pool.stats().live(), 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod support;
 
 use execbuf::tools::{self, EventKind, Tool, Tools};
-use execbuf::{ErrorKind, ExecBuffer, ExecPool, Info};
+use execbuf::{ErrorKind, ExecBuffer, ExecPool, Info, Line};
 use std::sync::{Arc, Mutex};
 use support::returning;
 
@@ -42,6 +42,42 @@ fn observers_are_told_of_described_code_until_they_are_dropped() {
         (EventKind::Ended, addresses[0], "seen".to_owned(), None),
     ];
     assert_eq!(*events.lock().unwrap(), expected);
+}
+
+#[test]
+fn observers_are_told_of_lines() {
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&noted);
+    let observer = tools::observe(move |event| {
+        if event.name() == b"with lines" {
+            let lines = event.lines().iter().map(|line| {
+                (
+                    line.offset(),
+                    String::from_utf8_lossy(line.file()).into_owned(),
+                    line.line(),
+                    format!("{line:?}"),
+                )
+            });
+            told.lock().unwrap().push((event.kind(), lines.collect::<Vec<_>>()));
+        }
+    });
+    let lines = [Line::new(0, "ä.src", 1), Line::new(1, "", 0), Line::new(1, "ä.src", u32::MAX)];
+    assert_eq!((lines[0], lines[1] == lines[2]), (Line::new(0, "ä.src", 1), false));
+    let info = Info::new().name("with lines").lines(&lines);
+    let buffer = ExecPool::new().unwrap().publish_with(&returning(1), &info).unwrap();
+    drop((buffer, observer));
+    let expected = vec![
+        (0, "ä.src".to_owned(), 1, r#"Line { offset: 0, file: "\xc3\xa4.src", line: 1 }"#.to_owned()),
+        (1, String::new(), 0, r#"Line { offset: 1, file: "", line: 0 }"#.to_owned()),
+        (
+            1,
+            "ä.src".to_owned(),
+            u32::MAX,
+            r#"Line { offset: 1, file: "\xc3\xa4.src", line: 4294967295 }"#.to_owned(),
+        ),
+    ];
+    let expected = vec![(EventKind::Published, expected.clone()), (EventKind::Ended, expected)];
+    assert_eq!(*noted.lock().unwrap(), expected);
 }
 
 #[test]

@@ -45,6 +45,9 @@ execbuf_status xb_api_read_info(execbuf_info *known, const execbuf_info *info, e
     if (known->table == NULL && known->table_length > 0) {
         return xb_error_set(error, EXECBUF_E_NULL, "table", 0);
     }
+    if (known->lines == NULL && known->line_count > 0) {
+        return xb_error_set(error, EXECBUF_E_NULL, "lines", 0);
+    }
     return known->table_length > UINT32_MAX ? xb_error_set(error, EXECBUF_E_TOO_LARGE, "table", 0)
                                             : EXECBUF_OK;
 }

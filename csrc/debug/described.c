@@ -161,6 +161,7 @@ void xb_described_leave(xb_description *description) {
     if (is_last) {
         free(description->words);
         free(description->gdb_table);
+        free(description->lines);
         xb_retire(description);
     }
 }

@@ -28,6 +28,8 @@ typedef struct xb_description {
     uint64_t *words; /* or NULL */
     xb_gdb_member gdb;
     uint64_t *gdb_table; /* that of gdb, if it is not words; or NULL */
+    execbuf_line *lines; /* or NULL */
+    size_t line_count;
     size_t name_length;
     uint8_t name[];
 } xb_description;

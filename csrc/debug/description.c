@@ -17,6 +17,7 @@
 #include "canned.h"
 #include "described.h"
 #include "eh_frame.h"
+#include "lines.h"
 #include "section.h"
 #include "tools.h"
 
@@ -188,6 +189,8 @@ static void prepare_for_gdb(xb_description *made, const unwinding *from) {
     function->length = made->buffer.length;
     function->name = made->name;
     function->name_length = made->name_length;
+    function->lines = made->lines;
+    function->line_count = made->line_count;
     if ((XB_LOAD_RELAXED(xb_tools_on) & EXECBUF_TOOL_GDB) == 0 || from->count == 0) {
         return;
     }
@@ -205,6 +208,18 @@ static void prepare_for_gdb(xb_description *made, const unwinding *from) {
         function->table = made->gdb_table;
     }
     function->table_size = (words - 1) * sizeof(uint64_t); /* without the terminator */
+}
+
+/* Copies the lines, if somebody is told of the code.
+ *
+ * Returns: whether there was memory. */
+static bool prepare_lines(xb_description *made, const execbuf_info *info) {
+    if (info->line_count == 0 || !xb_tools_are_on()) {
+        return true;
+    }
+    made->lines = xb_lines_copy(info->lines, info->line_count);
+    made->line_count = made->lines != NULL ? info->line_count : 0;
+    return made->lines != NULL;
 }
 
 /* Makes a description that nobody knows yet; NULL: no memory. */
@@ -232,6 +247,9 @@ static xb_result prepare_description(xb_description **out, const unwinding *from
                                      const execbuf_info *info) {
     xb_description *made = new_description(target, info);
     xb_result result = made != NULL ? prepare_list(made, from, target) : xb_failed("malloc", 0);
+    if (result.call == NULL && !prepare_lines(made, info)) {
+        result = xb_failed("malloc", 0);
+    }
     if (result.call == NULL && !xb_described_make_room()) {
         result = xb_failed("calloc", 0);
     }
@@ -268,6 +286,8 @@ execbuf_status xb_describe(const xb_target *target, const execbuf_info *info, ex
     xb_description *made = NULL;
     execbuf_status status = read_unwind(&from, target, info, error);
     status = status == EXECBUF_OK ? check_record(&from, target, error) : status;
+    status =
+        status == EXECBUF_OK ? xb_lines_check(info->lines, info->line_count, target->length, error) : status;
     if (status == EXECBUF_OK) {
         xb_result result = prepare_description(&made, &from, target, info);
         if (result.call != NULL) {

@@ -1,5 +1,5 @@
-/* An ELF object in memory that describes published code, for debuggers: the names of functions, and how to
- * unwind them. Pure. */
+/* An ELF object in memory that describes published code, for debuggers: the names of functions, how to unwind
+ * them, and where they come from. Pure. */
 #ifndef XB_DEBUG_ELF_H
 #define XB_DEBUG_ELF_H
 
@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "../base/compiler.h"
+#include "../include/execbuf.h"
 
 /* A function of an object. */
 typedef struct xb_elf_function {
@@ -16,6 +17,8 @@ typedef struct xb_elf_function {
     size_t name_length;
     const void *table; /* CIEs and FDEs with absolute addresses, without a terminator */
     size_t table_size; /* may be 0 */
+    const execbuf_line *lines;
+    size_t line_count; /* may be 0 */
 } xb_elf_function;
 
 /* How many functions an object may have. */

@@ -15,8 +15,9 @@
 #define DUMP_MAGIC 0x4a695444U /* "JiTD" as a number in the order of the machine */
 #define DUMP_VERSION 1U
 
-/* The kind of record: code was loaded. */
+/* Kinds of records: code was loaded; the lines of code that is loaded next. */
 #define DUMP_CODE_LOAD 0U
+#define DUMP_LINES 2U
 
 typedef struct dump_header {
     uint32_t magic;
@@ -41,6 +42,22 @@ typedef struct dump_load {
     uint64_t code_size;
     uint64_t number; /* a different one for each record */
 } dump_load;
+
+/* What precedes the lines. */
+typedef struct dump_lines {
+    uint32_t kind;
+    uint32_t size; /* of all of the record */
+    uint64_t time;
+    uint64_t code;
+    uint64_t count;
+} dump_lines;
+
+/* What precedes the name of a line's file, with its zero. */
+typedef struct dump_line {
+    uint64_t address;
+    uint32_t line;
+    uint32_t discriminator;
+} dump_line;
 
 static struct {
     xb_prim_dump *current; /* or NULL */
@@ -145,7 +162,7 @@ void xb_jitdump_unload(void) {
 
 /* ---- Records ---- */
 
-/* Takes the number of a record of this size, if the dump may become so large. */
+/* Takes the number for records of this size, if the dump may become so large. */
 static xb_result take_number(uint64_t size, uint64_t *number) {
     xb_prim_lock();
     bool fits =
@@ -159,36 +176,92 @@ static xb_result take_number(uint64_t size, uint64_t *number) {
     return fits ? xb_ok() : xb_failed("the limit of the dump", 0);
 }
 
+/* What is known of a piece of code before its records are written. */
+typedef struct dump_sizes {
+    size_t name;    /* with its zero */
+    uint64_t lines; /* of the record of lines; 0: there is none */
+    uint64_t load;  /* of the record of the code */
+} dump_sizes;
+
+/* The size of a line with its address. */
+static uint64_t size_of_line(const execbuf_line *line) {
+    return sizeof(dump_line) + xb_show_name(NULL, (const uint8_t *)line->file, line->file_length) + 1;
+}
+
+static dump_sizes measure(const xb_description *description) {
+    dump_sizes sizes = {0, 0, 0};
+    const size_t count = description->line_count;
+    sizes.name = xb_show_name(NULL, description->name, description->name_length) + 1;
+    sizes.load = (uint64_t)sizeof(dump_load) + sizes.name + description->buffer.length;
+    for (size_t i = 0; i < count; i++) {
+        sizes.lines += size_of_line(&description->lines[i]);
+    }
+    sizes.lines += count > 0 ? sizeof(dump_lines) + size_of_line(&description->lines[count - 1]) : 0;
+    return sizes;
+}
+
+/* Writes a line.
+ *
+ * Returns: where the next one goes. */
+static uint8_t *write_line(uint8_t *out, const execbuf_line *line, const uint8_t *address) {
+    dump_line head = {(uintptr_t)address, line->line, 0};
+    memcpy(out, &head, sizeof head);
+    out += sizeof head;
+    out += xb_show_name((char *)out, (const uint8_t *)line->file, line->file_length);
+    *out = '\0';
+    return out + 1;
+}
+
+/* Writes the record of lines, which precedes that of the code. perf takes the last entry for the end of its
+ * table, so the last line is there twice: also at the end of the code. */
+static void write_lines_record(uint8_t *out, const xb_description *description, uint64_t size,
+                               uint64_t time) {
+    const uint8_t *entry = (const uint8_t *)description->buffer.entry;
+    const size_t count = description->line_count;
+    dump_lines head = {DUMP_LINES, (uint32_t)size, time, (uintptr_t)entry, count + 1};
+    memcpy(out, &head, sizeof head);
+    out += sizeof head;
+    for (size_t i = 0; i < count; i++) {
+        out = write_line(out, &description->lines[i], entry + description->lines[i].offset);
+    }
+    (void)write_line(out, &description->lines[count - 1], entry + description->buffer.length);
+}
+
+/* Writes the record of code. */
+static void write_load_record(uint8_t *out, const xb_description *description, const dump_sizes *sizes,
+                              const xb_prim_moment *now, uint64_t number) {
+    const execbuf *buffer = &description->buffer;
+    const uint64_t entry = (uintptr_t)buffer->entry;
+    dump_load load = {DUMP_CODE_LOAD, (uint32_t)sizes->load, now->time, now->process, now->thread, entry,
+                      entry,          buffer->length,        number};
+    memcpy(out, &load, sizeof load);
+    (void)xb_show_name((char *)out + sizeof load, description->name, description->name_length);
+    out[sizeof load + sizes->name - 1] = '\0';
+    memcpy(out + sizeof load + sizes->name, buffer->entry, buffer->length);
+}
+
 xb_result xb_jitdump_add(const xb_description *description) {
-    const size_t name_length = xb_show_name(NULL, description->name, description->name_length);
-    const size_t length = description->buffer.length;
-    dump_load load;
+    const dump_sizes sizes = measure(description);
+    uint64_t number = 0;
     xb_prim_moment now;
-    memset(&load, 0, sizeof load);
     xb_result result = begin_dump_once();
     if (result.call == NULL) {
-        result = take_number((uint64_t)sizeof load + name_length + 1 + length, &load.number);
+        result = take_number(sizes.lines + sizes.load, &number);
     }
     if (result.call != NULL) {
         return result;
     }
-    load.kind = DUMP_CODE_LOAD;
-    load.size = (uint32_t)(sizeof load + name_length + 1 + length);
-    load.code_size = length;
-    uint8_t *record = XB_FAULT("malloc") != 0 ? NULL : (uint8_t *)malloc(load.size);
-    if (record == NULL) {
+    size_t size = (size_t)(sizes.lines + sizes.load);
+    uint8_t *records = XB_FAULT("malloc") != 0 ? NULL : (uint8_t *)malloc(size);
+    if (records == NULL) {
         return xb_failed("malloc", 0);
     }
     xb_prim_get_moment(&now);
-    load.time = now.time;
-    load.process = now.process;
-    load.thread = now.thread;
-    load.address = load.code = (uintptr_t)description->buffer.entry;
-    memcpy(record, &load, sizeof load);
-    (void)xb_show_name((char *)record + sizeof load, description->name, description->name_length);
-    record[sizeof load + name_length] = '\0';
-    memcpy(record + sizeof load + name_length + 1, description->buffer.entry, length);
-    result = xb_prim_append_to_dump(jitdump.current, record, load.size);
-    free(record);
+    if (sizes.lines > 0) {
+        write_lines_record(records, description, sizes.lines, now.time);
+    }
+    write_load_record(records + sizes.lines, description, &sizes, &now, number);
+    result = xb_prim_append_to_dump(jitdump.current, records, size);
+    free(records);
     return result;
 }

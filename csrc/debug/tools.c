@@ -180,9 +180,11 @@ void xb_tools_begin(void) {
 /* ---- Telling ---- */
 
 static void call_observers(execbuf_event_kind kind, const xb_description *description) {
-    execbuf_event event = {sizeof event, kind, 0, description->buffer, NULL, 0};
+    execbuf_event event = {sizeof event, kind, 0, description->buffer, NULL, 0, NULL, 0};
     event.name = (const char *)description->name;
     event.name_length = description->name_length;
+    event.lines = description->lines;
+    event.line_count = description->line_count;
     xb_observers_call(&event);
 }
 

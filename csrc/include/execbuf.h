@@ -248,7 +248,8 @@ EXECBUF_API uint32_t execbuf_version_number(void);
     X(EXECBUF_E_STAGED, -27,                                                                                 \
       "a staged buffer is published with execbuf_publish_staged, a reserved one with execbuf_publish")       \
     X(EXECBUF_E_ALIGNMENT, -28, "the alignment is not a power of two, or is more than a page")               \
-    X(EXECBUF_E_TOOL, -29, "a debugger or profiler cannot be told of code")
+    X(EXECBUF_E_TOOL, -29, "a debugger or profiler cannot be told of code")                                  \
+    X(EXECBUF_E_LINES, -30, "the offsets of the lines descend, or one lies behind the code")
 
 typedef enum execbuf_status {
 #define EXECBUF_STATUS_ENUM(name, value, message) name = value,
@@ -327,7 +328,8 @@ typedef struct execbuf_error {
     const char *culprit;
     /* EXECBUF_E_SYNTAX: the offset in the text. EXECBUF_E_TYPE: the number of the argument, from 1 on, or 0
      * for the result. A failed batch: the index of the piece of code at fault. EXECBUF_E_UNWIND, but of a
-     * batch: the offset in the table. EXECBUF_E_TOOL: see execbuf_tool_failure. Otherwise 0. */
+     * batch: the offset in the table. A line of source, but of a batch: its index. EXECBUF_E_TOOL: see
+     * execbuf_tool_failure. Otherwise 0. */
     uint32_t position;
     /* The number of entries in attempts. */
     uint32_t attempt_count;
@@ -1213,8 +1215,22 @@ typedef enum execbuf_unwind {
     EXECBUF_UNWIND_UNWIND_INFO = 5
 } execbuf_unwind;
 
-/* The greatest length of a name in a description. */
+/* The greatest length of a name in a description, and of the name of a file. */
 #define EXECBUF_NAME_MAX 65535
+
+/* Where code comes from: that from offset on, up to the next entry or the end of the code. */
+typedef struct execbuf_line {
+    /* The offset in the code. */
+    size_t offset;
+    /* The path of the source file: any bytes. May be NULL if file_length is 0. */
+    const char *file;
+    /* At most EXECBUF_NAME_MAX. */
+    size_t file_length;
+    /* The number of the line, from 1 on; 0: the code comes from no line. */
+    uint32_t line;
+    /* For later versions; 0. */
+    uint32_t reserved;
+} execbuf_line;
 
 /* A description of a piece of code, to be initialised with EXECBUF_INFO_INIT. Everything is copied. */
 struct execbuf_info {
@@ -1248,10 +1264,16 @@ struct execbuf_info {
     const void *table;
     /* In bytes, at most UINT32_MAX. */
     size_t table_length;
+    /* The lines of source, for debuggers and profilers, by ascending offset; of several with the same offset,
+     * the last one counts. May be NULL if line_count is 0. They are copied only if a tool or an observer is
+     * told of the code. */
+    const execbuf_line *lines;
+    /* The number of entries. */
+    size_t line_count;
 };
 /* clang-format off */
 #define EXECBUF_INFO_INIT                                                                                    \
-    {sizeof(execbuf_info), NULL, 0, EXECBUF_UNWIND_UNKNOWN, 0, 0, 0, NULL, 0}
+    {sizeof(execbuf_info), NULL, 0, EXECBUF_UNWIND_UNKNOWN, 0, 0, 0, NULL, 0, NULL, 0}
 /* clang-format on */
 
 /* Describes a published buffer. A description that it has already is replaced. The description ends when the
@@ -1275,11 +1297,11 @@ struct execbuf_info {
  * child cannot unwind through what it describes.
  *
  * Returns: EXECBUF_OK               the code is described;
- *          EXECBUF_E_NULL           buffer or info is NULL, or name or table is NULL and its length is not 0;
- *          EXECBUF_E_VERSION        info has a wrong size or an unknown value in unwind;
- *          EXECBUF_E_TOO_LARGE      the name or the table is too long;
- *          EXECBUF_E_STALE          buffer names no live buffer;
- *          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
+ *          EXECBUF_E_NULL           buffer or info is NULL, or name, table, lines or the file of a line is
+ * NULL and its length is not 0; EXECBUF_E_VERSION        info has a wrong size or an unknown value in unwind,
+ * or reserved of a line is not 0; EXECBUF_E_TOO_LARGE      the name, the table or the name of a file is too
+ * long; EXECBUF_E_LINES          the lines do not ascend, or one lies behind the code; EXECBUF_E_STALE buffer
+ * names no live buffer; EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
  *          EXECBUF_E_THUNK          the buffer is a thunk;
  *          EXECBUF_E_LOST           a rewrite failed, and the buffer can only be freed;
  *          EXECBUF_E_UNWIND         the unwind information is malformed or does not fit the code. The culprit
@@ -1456,6 +1478,10 @@ typedef struct execbuf_event {
     const char *name;
     /* The length of the name; may be 0. */
     size_t name_length;
+    /* The lines of source in the description. */
+    const execbuf_line *lines;
+    /* Their number; may be 0, as it is at the end of code that was described before tools were on. */
+    size_t line_count;
 } execbuf_event;
 
 /* A function that is told of described code. */

@@ -16,6 +16,7 @@ impl From<Error> for std::io::Error {
             | ErrorKind::Syntax
             | ErrorKind::Signature
             | ErrorKind::Unwind
+            | ErrorKind::Lines
             | ErrorKind::Alignment
             | ErrorKind::Abi
             | ErrorKind::Mismatch

@@ -67,6 +67,8 @@ pub enum ErrorKind {
     Backends,
     /// The unwind information is malformed or does not fit the code. [`Error::culprit`] says why, `position` where.
     Unwind,
+    /// The offsets of [`Line`](crate::Line)s descend, or one lies behind the code. `position` is the index.
+    Lines,
     /// The alignment is not a power of two, or is more than a page.
     Alignment,
     /// A debugger or profiler cannot be told of code. See [`tools::failures`](crate::tools::failures).
@@ -96,6 +98,7 @@ pub(crate) fn kind(status: execbuf_status) -> ErrorKind {
         execbuf_status::EXECBUF_E_NULL => ErrorKind::Null,
         execbuf_status::EXECBUF_E_BACKENDS => ErrorKind::Backends,
         execbuf_status::EXECBUF_E_UNWIND => ErrorKind::Unwind,
+        execbuf_status::EXECBUF_E_LINES => ErrorKind::Lines,
         execbuf_status::EXECBUF_E_ALIGNMENT => ErrorKind::Alignment,
         execbuf_status::EXECBUF_E_TOOL => ErrorKind::Tool,
         // STALE, NOT_PUBLISHED, PUBLISHED, STAGED, THUNK, VERSION and NOT_FOUND: the safe types alone never cause these.

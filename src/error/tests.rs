@@ -45,6 +45,7 @@ fn every_status_has_its_kind() {
         (s::EXECBUF_E_STAGED, ErrorKind::InvalidHandle),
         (s::EXECBUF_E_ALIGNMENT, ErrorKind::Alignment),
         (s::EXECBUF_E_TOOL, ErrorKind::Tool),
+        (s::EXECBUF_E_LINES, ErrorKind::Lines),
     ];
     // The statuses are numbered without gaps, so this proves that the list is complete.
     for (number, (status, kind)) in (1..).zip(kinds) {

@@ -60,6 +60,42 @@ static void each_piece_of_described_code_has_a_record(void) {
     remove_place();
 }
 
+static void lines_precede_their_code(void) {
+    const execbuf_line given[3] = {{0, "a.src", 5, 7, 0}, {1, "b\n", 2, 9, 0}, {4, NULL, 0, 0, 0}};
+    execbuf_info info = EXECBUF_INFO_INIT;
+    load_record loaded;
+    read_line lines[8];
+    uintptr_t code_address;
+    uint64_t time;
+    execbuf buffer;
+    code one = returning(1);
+    info.name = "f";
+    info.name_length = 1;
+    info.lines = given;
+    info.line_count = 3;
+    make_place();
+    start(0);
+    execbuf_pool *pool = new_pool();
+    CHECK(execbuf_pool_publish_with(pool, &buffer, one.bytes, one.length, &info, NULL) == EXECBUF_OK);
+    execbuf other = publish_named(pool, "g", 1);
+    FILE *file = open_dump(place, getpid());
+    CHECK(file != NULL);
+    read_header(file, getpid());
+    CHECK(read_lines(file, &code_address, &time, lines, 8) == 4);
+    check_record(file, &buffer, "f", &loaded);
+    CHECK(code_address == (uintptr_t)buffer.entry && time == loaded.time);
+    const char *const files[4] = {"a.src", "b\\x0a", "execbuf", "execbuf"};
+    const uint32_t numbers[4] = {7, 9, 0, 0};
+    const size_t offsets[4] = {0, 1, 4, buffer.length}; /* the last one ends the table */
+    for (size_t i = 0; i < 4; i++) {
+        CHECK(lines[i].address == loaded.address + offsets[i] && lines[i].line == numbers[i]);
+        CHECK(strcmp(lines[i].file, files[i]) == 0);
+    }
+    check_record(file, &other, "g", &loaded);
+    CHECK(!read_record(file, &loaded) && fclose(file) == 0 && failure_of_tool(JITDUMP) == NULL);
+    remove_place();
+}
+
 static void the_directory_of_the_environment_is_used(void) {
     make_place();
     CHECK(setenv("JITDUMPDIR", place, 1) == 0);
@@ -217,6 +253,7 @@ static void a_dump_that_was_removed_is_reported(void) {
 
 int main(void) {
     TEST(each_piece_of_described_code_has_a_record, NULL);
+    TEST(lines_precede_their_code, NULL);
     TEST(the_directory_of_the_environment_is_used, "jitdump");
     TEST(without_one_the_current_directory_is_used, "gdb,jitdump");
     TEST(a_child_has_a_dump_of_its_own, NULL);

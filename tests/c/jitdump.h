@@ -26,6 +26,13 @@ typedef struct load_record {
     uint8_t bytes[64];
 } load_record;
 
+/* An entry in a record of lines. */
+typedef struct read_line {
+    uint64_t address;
+    uint32_t line;
+    char file[32];
+} read_line;
+
 /* The directory in which a test makes its dumps. */
 static char place[64];
 
@@ -75,7 +82,33 @@ static inline void read_header(FILE *file, pid_t process) {
     CHECK(words[5] == (uint32_t)process && numbers[0] != 0 && numbers[1] == 0);
 }
 
-/* Reads the next record.
+/* Reads the next record, which is one of lines.
+ *
+ * Returns: how many lines it has. */
+static inline size_t read_lines(FILE *file, uintptr_t *start, uint64_t *time, read_line *out, size_t most) {
+    uint32_t words[2];
+    uint64_t numbers[3];
+    CHECK(fread(words, sizeof words, 1, file) == 1 && fread(numbers, sizeof numbers, 1, file) == 1);
+    CHECK(words[0] == 2 && numbers[2] <= most);
+    size_t size = sizeof words + sizeof numbers;
+    for (size_t i = 0; i < numbers[2]; i++) {
+        uint32_t line[2];
+        size_t length = 0;
+        CHECK(fread(&out[i].address, 8, 1, file) == 1 && fread(line, sizeof line, 1, file) == 1 &&
+              line[1] == 0);
+        out[i].line = line[0];
+        do {
+            CHECK(length < sizeof out[i].file && fread(&out[i].file[length], 1, 1, file) == 1);
+        } while (out[i].file[length++] != '\0');
+        size += 16 + length;
+    }
+    CHECK(size == words[1]);
+    *time = numbers[0];
+    *start = (uintptr_t)numbers[1];
+    return (size_t)numbers[2];
+}
+
+/* Reads the next record, which is one of code.
  *
  * Returns: whether there is one. */
 static inline bool read_record(FILE *file, load_record *out) {
@@ -85,7 +118,8 @@ static inline bool read_record(FILE *file, load_record *out) {
         return false;
     }
     size_t name_size = out->size - FIXED - out->code_size;
-    CHECK(out->kind == 0 && name_size <= sizeof out->name && out->code_size <= sizeof out->bytes);
+    CHECK(out->kind == 0);
+    CHECK(name_size <= sizeof out->name && out->code_size <= sizeof out->bytes);
     CHECK(fread(out->name, 1, name_size, file) == name_size && out->name[name_size - 1] == '\0');
     CHECK(fread(out->bytes, 1, out->code_size, file) == out->code_size);
     return true;

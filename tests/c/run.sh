@@ -173,6 +173,7 @@ program describe plain describe.c -D_GNU_SOURCE
 program describe-arrays plain describe.c -D_GNU_SOURCE -DUNWINDER_TAKES_ARRAYS
 program describe-tables plain describe_tables.c
 program observe plain observe.c -D_GNU_SOURCE
+program lines plain lines.c
 program jitdump plain jitdump.c -D_GNU_SOURCE
 program tools plain tools.c -D_GNU_SOURCE
 program tools-unix unix tools.c -D_GNU_SOURCE

@@ -26,8 +26,11 @@ static execbuf_status publish_and_free(void) {
     execbuf_info info = EXECBUF_INFO_INIT;
     execbuf out;
     code one = returning(1);
+    const execbuf_line lines[2] = {{0, "a", 1, 1, 0}, {1, "b", 1, 2, 0}};
     info.name = "name";
     info.name_length = 4;
+    info.lines = lines;
+    info.line_count = 2;
     execbuf_status status = execbuf_pool_publish_with(pool, &out, one.bytes, one.length, &info, NULL);
     CHECK(status == EXECBUF_OK || is_zero(&out));
     CHECK(status != EXECBUF_OK || call(&out, 0) == 1);

@@ -34,6 +34,10 @@ static execbuf publish(execbuf_pool *pool, const void *code, size_t length, cons
     info.name = name;
     info.name_length = (size_t)snprintf(name, sizeof name, "%s_%zu", kind, number);
     info.unwind = EXECBUF_UNWIND_FRAME_POINTER;
+    const execbuf_line lines[2] = {{0, "toy.src", 7, 1, 0},
+                                   {9, "toy.src", 7, 2, 0}}; /* of loop: up to mov; from dec on */
+    info.lines = lines;
+    info.line_count = 2;
     CHECK(execbuf_pool_publish_with(pool, &out, code, length, &info, NULL) == EXECBUF_OK);
     return out;
 }
