@@ -2,19 +2,19 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::fmt;
 use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::ptr;
 
 use crate::buffer::ExecBuffer;
-use crate::error::{Error, check_batch};
+use crate::error::Error;
 use crate::ffi;
 use crate::info::Info;
 use crate::reserved::assemble_in;
 use crate::stats::{Place, PoolStats};
 
+mod batch;
 mod builder;
 mod data;
 mod reserve;
@@ -149,45 +149,6 @@ impl ExecPool {
                 ffi::execbuf_pool_publish_with(self.raw.0, raw, bytes, length, &raw const info, error)
             })
         }
-    }
-
-    /// Publishes any number of pieces of code, also 0: all, or none if one fails. On AArch64, one barrier serves all.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`publish`](Self::publish), for the first piece of code that fails, whose index is the error's
-    /// [position](Error::position).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = execbuf::ExecPool::new()?;
-    /// let buffers = pool.publish_batch(&[&[0xc3], &[0x90, 0xc3]])?; // x86: ret; nop, ret
-    /// assert_eq!((buffers[1].len(), pool.publish_batch(&[])?.len()), (2, 0));
-    /// # Ok::<(), execbuf::Error>(())
-    /// ```
-    #[doc(alias = "execbuf_pool_publish_batch")]
-    pub fn publish_batch(&self, codes: &[&[u8]]) -> Result<Vec<ExecBuffer>, Error> {
-        let count = codes.len();
-        let mut pieces: Vec<ffi::execbuf_code> = Vec::new();
-        let mut buffers: Vec<ExecBuffer> = Vec::new();
-        if pieces.try_reserve_exact(count).is_err() || buffers.try_reserve_exact(count).is_err() {
-            return Err(Error::no_memory(c"count"));
-        }
-        pieces.extend(codes.iter().map(|code| ffi::execbuf_code {
-            bytes: code.as_ptr().cast(),
-            length: code.len(),
-            info: ptr::null(),
-        }));
-        // An `ExecBuffer` contains only the C handle.
-        let out: *mut ffi::execbuf = buffers.as_mut_ptr().cast();
-        // SAFETY: The pool exists, `out` has space for `count`, the report is writable, and all the code is readable.
-        check_batch(|error| unsafe {
-            ffi::execbuf_pool_publish_batch(self.raw.0, out, pieces.as_ptr(), count, error)
-        })?;
-        // SAFETY: The vector has capacity for `count` buffers, the call has written them, and nobody else has them.
-        unsafe { buffers.set_len(count) };
-        Ok(buffers)
     }
 
     /// Publishes code that depends on its own address. See [`ExecBuffer::assemble`].

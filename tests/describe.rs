@@ -251,6 +251,14 @@ fn wrong_lines_are_refused() {
     let long = "a".repeat(65536);
     let error = refused(&[Line::new(0, "a", 1), Line::new(0, &long, 2)]);
     assert_eq!((error.kind(), error.culprit(), error.position()), (ErrorKind::TooLarge, Some("file"), Some(1)));
+    let good = [Line::new(0, "a", 1)];
+    let error = pool.publish_batch_with(&[
+        (&code[..], Info::new().lines(&good)),
+        (&code, Info::new()),
+        (&code, Info::new().lines(&[Line::new(2, "a", 1)])),
+    ]);
+    let error = error.unwrap_err();
+    assert_eq!((error.kind(), error.culprit(), error.position()), (ErrorKind::Lines, Some("offset"), Some(2)));
     assert_eq!(pool.stats().live(), 0);
 }
 
