@@ -75,8 +75,8 @@ static void *work(void *argument) {
     static const uint8_t bytes[30000];
     execbuf held[HELD] = {{NULL, 0, 0}};
     unsigned random = *(const unsigned *)argument;
-    for (int i = 0; i < (is_emulated() ? ROUNDS / 10 : ROUNDS);
-         i++) { /* there, a barrier takes a millisecond */
+    const int rounds = is_emulated() ? ROUNDS / 10 : ROUNDS; /* in a machine, a barrier takes a millisecond */
+    for (int i = 0; i < rounds; i++) {
         random = random * 1103515245U + 12345U;
         execbuf *buffer = &held[(random >> 16) % HELD];
         size_t size = sizes[(random >> 24) % 5];
