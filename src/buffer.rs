@@ -224,9 +224,9 @@ impl ExecBuffer {
     ///
     /// - [`Unwind`](crate::ErrorKind::Unwind): the unwind information is malformed, or does not fit the code. Tables for
     ///   code of at most 32 KiB in a pool describe one function; `csrc/include/execbuf.h` lists all conditions.
-    /// - [`Unsupported`](crate::ErrorKind::Unsupported): this system (Windows, all 32-bit ones) does not unwind by this
-    ///   kind of information.
-    /// - [`TooLarge`](crate::ErrorKind::TooLarge): the name or the table is too long.
+    /// - [`Unsupported`](crate::ErrorKind::Unsupported): this system does not unwind by this kind of information.
+    /// - [`Lines`](crate::ErrorKind::Lines): the offsets of the lines descend, or one lies behind the code.
+    /// - [`TooLarge`](crate::ErrorKind::TooLarge): the name, the table or the name of a file is too long.
     /// - [`NoMemory`](crate::ErrorKind::NoMemory): no memory is left.
     /// - [`Denied`](crate::ErrorKind::Denied): the unwinder does not find the code, a fault of libgcc 13.0 to 14.2. The
     ///   code then has no description.

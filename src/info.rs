@@ -76,6 +76,9 @@ pub enum Unwind<'a> {
     /// A finished `.eh_frame` section: CIEs and FDEs, with absolute addresses, or with addresses relative to where the
     /// bytes are. `csrc/include/execbuf.h` says which forms are accepted. An empty one says nothing.
     EhFrame(&'a [u8]),
+    /// On Windows on x86-64: a finished `UNWIND_INFO` structure of all of the code, with the data of its handler if it has
+    /// one. Addresses in it are relative to the beginning of the code. An empty one says nothing.
+    UnwindInfo(&'a [u8]),
 }
 
 impl<'a> Info<'a> {
@@ -145,6 +148,10 @@ impl<'a> Info<'a> {
             }
             Unwind::EhFrame(table) => {
                 raw.unwind = execbuf_unwind::EXECBUF_UNWIND_EH_FRAME;
+                (raw.table, raw.table_length) = (table.as_ptr().cast(), table.len());
+            }
+            Unwind::UnwindInfo(table) => {
+                raw.unwind = execbuf_unwind::EXECBUF_UNWIND_UNWIND_INFO;
                 (raw.table, raw.table_length) = (table.as_ptr().cast(), table.len());
             }
         }

@@ -1,5 +1,5 @@
 //! Panics pass through described code.
-#![cfg(all(target_arch = "x86_64", unix, not(target_pointer_width = "32")))]
+#![cfg(all(target_arch = "x86_64", any(unix, windows), not(target_pointer_width = "32")))]
 #![allow(clippy::many_single_char_names, reason = "registers")]
 
 mod support;
@@ -14,6 +14,7 @@ type Callback = extern "C-unwind" fn();
 type Caller = extern "C-unwind" fn(Callback);
 
 /// Code that calls its argument, and how to unwind through it.
+#[cfg(unix)]
 const SAMPLES: [(&[u8], Unwind<'_>); 2] = [
     (
         &[
@@ -36,7 +37,47 @@ const SAMPLES: [(&[u8], Unwind<'_>); 2] = [
     ),
 ];
 
+/// The same for Windows, where callers leave 32 bytes for the callee.
+#[cfg(windows)]
+const SAMPLES: [(&[u8], Unwind<'_>); 3] = [
+    (
+        &[
+            0x55, //                   push rbp
+            0x48, 0x89, 0xe5, //       mov rbp, rsp
+            0x48, 0x83, 0xec, 0x20, // sub rsp, 32
+            0xff, 0xd1, //             call rcx
+            0x48, 0x83, 0xc4, 0x20, // add rsp, 32
+            0x5d, //                   pop rbp
+            0xc3, //                   ret
+        ],
+        Unwind::FramePointer,
+    ),
+    (
+        &[
+            0x48, 0x83, 0xec, 0x28, // sub rsp, 40
+            0xff, 0xd1, //             call rcx
+            0x48, 0x83, 0xc4, 0x28, // add rsp, 40
+            0xc3, //                   ret
+        ],
+        Unwind::Fixed { size: 40, prologue: 4, epilogue: 1 },
+    ),
+    (
+        &[
+            0x53, //                   push rbx
+            0x48, 0x83, 0xec, 0x20, // sub rsp, 32
+            0x31, 0xdb, //             xor ebx, ebx
+            0xff, 0xd1, //             call rcx
+            0x48, 0x83, 0xc4, 0x20, // add rsp, 32
+            0x5b, //                   pop rbx
+            0xc3, //                   ret
+        ],
+        // Version 1, a prologue of 5 bytes, 2 nodes: an allocation of 32 bytes, a push of rbx.
+        Unwind::UnwindInfo(&[1, 5, 2, 0, 5, 0x32, 1, 0x30]),
+    ),
+];
+
 /// Changes all registers that calls preserve, and restores them.
+#[cfg(unix)]
 const CLOBBERS: &[u8] = &[
     0x53, //                   push rbx
     0x55, //                   push rbp
@@ -63,6 +104,7 @@ const CLOBBERS: &[u8] = &[
 ];
 
 /// The table of `CLOBBERS` at an address, as a compiler that describes prologues only writes it.
+#[cfg(unix)]
 fn table_of_clobbers(address: usize) -> Vec<u8> {
     let mut table = vec![20, 0, 0, 0, 0, 0, 0, 0, 1]; // CIE of version 1
     table.extend(*b"zR\0");
@@ -160,6 +202,7 @@ fn panics_pass_through_1_and_10_and_200_frames() {
 #[test]
 fn panics_pass_through_code_that_is_published_with_a_description_or_staged() {
     let pool = ExecPool::new().unwrap();
+    #[cfg(unix)]
     for reserved in [pool.reserve(CLOBBERS.len()).unwrap(), ExecBuffer::reserve(5000).unwrap()] {
         let table = table_of_clobbers(reserved.address());
         panic_through(&reserved.publish_with(CLOBBERS, &Info::new().unwind(Unwind::EhFrame(&table))).unwrap(), 10);
@@ -193,16 +236,20 @@ fn a_wrong_description_returns_the_reservation() {
 #[test]
 fn panics_pass_through_code_that_is_published_with_others() {
     let pool = ExecPool::new().unwrap();
-    let rooms =
-        [pool.reserve(64).unwrap(), ExecBuffer::reserve(64).unwrap(), pool.reserve(CLOBBERS.len()).unwrap()];
+    let rooms = [pool.reserve(64).unwrap(), ExecBuffer::reserve(64).unwrap(), pool.reserve(64).unwrap()];
+    #[cfg(unix)]
     let table = table_of_clobbers(rooms[2].address());
-    let codes = [SAMPLES[0], SAMPLES[1], (CLOBBERS, Unwind::EhFrame(&table))];
+    #[cfg(unix)]
+    let finished = (CLOBBERS, Unwind::EhFrame(&table));
+    #[cfg(windows)]
+    let finished = SAMPLES[2];
+    let codes = [SAMPLES[0], SAMPLES[1], finished];
     let info = |unwind| Info::new().name("one of many").unwind(unwind);
     let pieces = rooms.into_iter().zip(codes).map(|(room, (bytes, unwind))| (room, bytes, info(unwind)));
     let mut pieces: Vec<_> = pieces.collect();
     // The second one has a wrong description: all come back.
     let right = pieces[1].2;
-    pieces[1].2 = Info::new().unwind(Unwind::EhFrame(&[1]));
+    pieces[1].2 = Info::new().unwind(Unwind::FramePointer);
     let (mut pieces, error) = Reserved::publish_all_with(pieces).unwrap_err().into_parts();
     assert_eq!((error.kind(), error.position(), pieces.len()), (ErrorKind::Unwind, Some(1), 3));
     pieces[1].2 = right;
@@ -215,6 +262,7 @@ fn panics_pass_through_code_that_is_published_with_others() {
 }
 
 #[test]
+#[cfg(unix)]
 fn panics_restore_registers_by_finished_tables() {
     let pool = ExecPool::new().unwrap();
     for mut code in [pool.publish(CLOBBERS).unwrap(), ExecBuffer::new(CLOBBERS).unwrap()] {
@@ -227,6 +275,7 @@ fn panics_restore_registers_by_finished_tables() {
 }
 
 #[test]
+#[cfg(unix)]
 fn tables_for_other_code_are_refused() {
     let mut code = ExecBuffer::new(CLOBBERS).unwrap();
     let table = table_of_clobbers(code.as_ptr().addr() + 1);
@@ -260,6 +309,14 @@ fn wrong_lines_are_refused() {
     let error = error.unwrap_err();
     assert_eq!((error.kind(), error.culprit(), error.position()), (ErrorKind::Lines, Some("offset"), Some(2)));
     assert_eq!(pool.stats().live(), 0);
+}
+
+#[test]
+fn tables_of_other_systems_are_refused() {
+    let mut code = ExecBuffer::new(SAMPLES[0].0).unwrap();
+    let foreign = if cfg!(windows) { Unwind::EhFrame(&[1]) } else { Unwind::UnwindInfo(&[1, 0, 0, 0]) };
+    let error = code.describe(&Info::new().unwind(foreign)).unwrap_err();
+    assert_eq!((error.kind(), error.culprit()), (ErrorKind::Unsupported, Some("unwind")));
 }
 
 #[test]

@@ -15,6 +15,7 @@
 
 #include "../debug/described.h"
 #include "../debug/jitdump.h"
+#include "../debug/near_tables.h"
 #include "../debug/observers.h"
 #include "../debug/tools.h"
 #include "../exec/ladder.h"
@@ -58,6 +59,7 @@ static void hook_unload(void) {
     xb_handles_free_all();
     xb_described_unload();
     xb_jitdump_unload();
+    xb_near_tables_unload();
     xb_pools_leave_families();
     xb_prim_free_key();
     xb_prim_remove_fork_mark();

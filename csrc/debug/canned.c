@@ -47,14 +47,6 @@ static void canned_saved_at(xb_writer *to, uint32_t reg, uint32_t distance) {
 
 /* ---- A frame pointer ---- */
 
-/* A frame as it was found in the code. */
-typedef struct found_frame {
-    size_t pushed;   /* the offset behind the instruction that saves the frame pointer */
-    size_t moved;    /* behind the one that sets it; 0: there is no such frame */
-    size_t restored; /* behind the one that restores it, at the end; 0: it is not at the end */
-    uint32_t size;   /* from the stack pointer after the first to the CFA */
-} found_frame;
-
 #if defined(__aarch64__) || defined(_M_ARM64)
 
 static uint32_t word_at(const uint8_t *code, size_t length, size_t offset) {
@@ -63,8 +55,8 @@ static uint32_t word_at(const uint8_t *code, size_t length, size_t offset) {
                                 : 0;
 }
 
-static found_frame find_frame(const uint8_t *code, size_t length) {
-    found_frame found = {0, 0, 0, 0};
+xb_found_frame xb_canned_find(const uint8_t *code, size_t length) {
+    xb_found_frame found = {0, 0, 0, 0};
     size_t at = word_at(code, length, 0) == 0xd503245fU ? 4 : 0; /* bti c */
     uint32_t save = word_at(code, length, at);
     uint32_t units = 0x80 - (save >> 15 & 0x7f);
@@ -90,14 +82,14 @@ static bool has_bytes(const uint8_t *code, size_t length, size_t offset, const u
     return offset <= length && size <= length - offset && memcmp(code + offset, bytes, size) == 0;
 }
 
-static found_frame find_frame(const uint8_t *code, size_t length) {
+xb_found_frame xb_canned_find(const uint8_t *code, size_t length) {
     static const uint8_t endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
     static const uint8_t push[] = {0x55};                 /* push rbp */
     static const uint8_t mov[2][3] = {{0x48, 0x89, 0xe5}, /* mov rbp, rsp, in its two encodings */
                                       {0x48, 0x8b, 0xec}};
     static const uint8_t pop[2][2] = {{0x5d, 0xc3},  /* pop rbp; ret */
                                       {0xc9, 0xc3}}; /* leave; ret */
-    found_frame found = {0, 0, 0, 2 * ENTRY_OFFSET};
+    xb_found_frame found = {0, 0, 0, 2 * ENTRY_OFFSET};
     size_t at = has_bytes(code, length, 0, endbr64, sizeof endbr64) ? sizeof endbr64 : 0;
     if (has_bytes(code, length, at, push, sizeof push) &&
         (has_bytes(code, length, at + 1, mov[0], 3) || has_bytes(code, length, at + 1, mov[1], 3))) {
@@ -113,8 +105,8 @@ static found_frame find_frame(const uint8_t *code, size_t length) {
 
 #else
 
-static found_frame find_frame(const uint8_t *code, size_t length) {
-    found_frame found = {0, 0, 0, 0};
+xb_found_frame xb_canned_find(const uint8_t *code, size_t length) {
+    xb_found_frame found = {0, 0, 0, 0};
     (void)code;
     (void)length;
     return found;
@@ -122,12 +114,9 @@ static found_frame find_frame(const uint8_t *code, size_t length) {
 
 #endif
 
-static const char *frame_pointer(xb_writer *to, const uint8_t *code, size_t length) {
-    found_frame frame = find_frame(code, length);
+static void write_frame_pointer(xb_writer *to, const uint8_t *code, size_t length) {
+    xb_found_frame frame = xb_canned_find(code, length);
     size_t location = 0;
-    if (frame.moved == 0) {
-        return "the code does not begin with a frame pointer";
-    }
     canned_advance(to, &location, frame.pushed);
     canned_offset(to, frame.size);
     canned_saved_at(to, XB_DWARF_FP, frame.size);
@@ -147,41 +136,49 @@ static const char *frame_pointer(xb_writer *to, const uint8_t *code, size_t leng
             xb_write_u8(to, DW_CFA_RESTORE | XB_DWARF_RETURN);
         }
     }
-    return NULL;
 }
 
 /* ---- A fixed size ---- */
 
 #define MOST_FRAME_SIZE ((uint32_t)1 << 30)
 
-static const char *fixed_size(xb_writer *to, const execbuf_info *info, size_t length) {
+static void write_fixed(xb_writer *to, const execbuf_info *info, size_t length) {
     size_t location = 0;
-    if (info->frame_size % 8 != 0 || info->frame_size > MOST_FRAME_SIZE) {
-        return "frame_size";
-    }
-    if (info->prologue > length) {
-        return "prologue";
-    }
-    if (info->epilogue > length - info->prologue) {
-        return "epilogue";
-    }
     canned_advance(to, &location, info->prologue);
     canned_offset(to, ENTRY_OFFSET + info->frame_size);
     canned_advance(to, &location, length - info->epilogue);
     canned_offset(to, ENTRY_OFFSET);
-    return NULL;
+}
+
+/* ---- Both ---- */
+
+const char *xb_canned_check(const execbuf_info *info, const uint8_t *code, size_t length) {
+    const char *wrong = NULL;
+    if (length > UINT32_MAX) {
+        wrong = "length";
+    } else if (info->unwind == EXECBUF_UNWIND_FRAME_POINTER) {
+        bool is_found = xb_canned_find(code, length).moved != 0;
+        wrong = is_found ? NULL : "the code does not begin with a frame pointer";
+    } else if (info->unwind == EXECBUF_UNWIND_FIXED) {
+        if (info->frame_size % 8 != 0 || info->frame_size > MOST_FRAME_SIZE) {
+            wrong = "frame_size";
+        } else if (info->prologue > length) {
+            wrong = "prologue";
+        } else if (info->epilogue > length - info->prologue) {
+            wrong = "epilogue";
+        }
+    }
+    return wrong;
 }
 
 const char *xb_canned_rules(xb_rules *out, uint8_t *program, const execbuf_info *info, const uint8_t *code,
                             size_t length, const void *entry) {
     xb_writer to = {program, 0};
-    const char *wrong = NULL;
-    if (length > UINT32_MAX) {
-        wrong = "length";
-    } else if (info->unwind == EXECBUF_UNWIND_FRAME_POINTER) {
-        wrong = frame_pointer(&to, code, length);
-    } else if (info->unwind == EXECBUF_UNWIND_FIXED) {
-        wrong = fixed_size(&to, info, length);
+    const char *wrong = xb_canned_check(info, code, length);
+    if (wrong == NULL && info->unwind == EXECBUF_UNWIND_FRAME_POINTER) {
+        write_frame_pointer(&to, code, length);
+    } else if (wrong == NULL && info->unwind == EXECBUF_UNWIND_FIXED) {
+        write_fixed(&to, info, length);
     }
     memset(out, 0, sizeof *out);
     out->start = (uintptr_t)entry;

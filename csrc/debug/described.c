@@ -13,6 +13,7 @@
 #include "../base/fault.h"
 #include "../pool/readers.h"
 #include "../prim/prim.h"
+#include "near_tables.h"
 
 #define FIRST_BUCKETS 64U
 
@@ -162,6 +163,9 @@ void xb_described_leave(xb_description *description) {
         free(description->words);
         free(description->gdb_table);
         free(description->lines);
+        if (description->near_table != NULL) {
+            xb_near_tables_drop(description->near_table);
+        }
         xb_retire(description);
     }
 }

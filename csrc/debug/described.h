@@ -25,7 +25,8 @@ typedef struct xb_description {
     bool is_told;                   /* tools know of it, and have to be told of its end */
     uint32_t users;                 /* the table, and threads that tell tools of it; the last one frees it */
     xb_prim_function function;
-    uint64_t *words; /* or NULL */
+    uint64_t *words;           /* or NULL */
+    const uint8_t *near_table; /* that of Windows (near_tables.h), or NULL */
     xb_gdb_member gdb;
     uint64_t *gdb_table; /* that of gdb, if it is not words; or NULL */
     execbuf_line *lines; /* or NULL */

@@ -17,7 +17,9 @@
 #include "canned.h"
 #include "described.h"
 #include "eh_frame.h"
+#include "info_xdata.h"
 #include "lines.h"
+#include "near_tables.h"
 #include "section.h"
 #include "tools.h"
 
@@ -69,6 +71,9 @@ typedef struct unwinding {
     size_t count; /* of rules; 0: nothing is known of unwinding */
     xb_rules one; /* rules, if there is one */
     uint8_t program[XB_MAX_CANNED];
+    const uint8_t *xdata; /* for Windows */
+    size_t xdata_size;    /* 0: there is none */
+    uint8_t canned_xdata[XB_MAX_INFO_XDATA];
 } unwinding;
 
 /* Reads a table twice: first to count its functions. */
@@ -93,18 +98,41 @@ static execbuf_status read_user_table(unwinding *out, const xb_target *target, c
                : xb_error_set(error, EXECBUF_E_UNWIND, "functions overlap", 0);
 }
 
+/* Reads what Windows is told: UNWIND_INFO, not DWARF. */
+static execbuf_status read_for_windows(unwinding *out, const xb_target *target, const execbuf_info *info,
+                                       execbuf_error *error) {
+    xb_table_fault fault = {NULL, 0};
+    if (xb_prim_abi != EXECBUF_ABI_WIN64 || info->unwind == EXECBUF_UNWIND_EH_FRAME) {
+        return xb_error_set(error, EXECBUF_E_UNSUPPORTED, "unwind", 0);
+    }
+    if (info->unwind != EXECBUF_UNWIND_UNWIND_INFO) {
+        out->xdata = out->canned_xdata;
+        fault.reason = xb_info_xdata(out->canned_xdata, &out->xdata_size, info, target->code, target->length);
+    } else if (info->table_length > 0) {
+        out->xdata = (const uint8_t *)info->table;
+        out->xdata_size = info->table_length;
+        fault = xb_info_xdata_check(out->xdata, out->xdata_size, target->length);
+    }
+    return fault.reason == NULL ? EXECBUF_OK
+                                : xb_error_set_at(error, EXECBUF_E_UNWIND, fault.reason, fault.offset);
+}
+
 static execbuf_status read_unwind(unwinding *out, const xb_target *target, const execbuf_info *info,
                                   execbuf_error *error) {
     bool is_known = info->unwind >= EXECBUF_UNWIND_UNKNOWN && info->unwind <= EXECBUF_UNWIND_UNWIND_INFO;
     out->rules = &out->one;
     out->count = 0;
+    out->xdata_size = 0;
     if (info->unwind == EXECBUF_UNWIND_UNKNOWN) {
         return EXECBUF_OK;
     }
     if (!is_known) {
         return xb_error_set(error, EXECBUF_E_VERSION, "unwind", 0);
     }
-    if (xb_prim_query().wants_xdata || sizeof(void *) != 8 || info->unwind == EXECBUF_UNWIND_UNWIND_INFO) {
+    if (xb_prim_query().wants_xdata) {
+        return read_for_windows(out, target, info, error);
+    }
+    if (sizeof(void *) != 8 || info->unwind == EXECBUF_UNWIND_UNWIND_INFO) {
         return xb_error_set(error, EXECBUF_E_UNSUPPORTED, "unwind", 0);
     }
     if (info->unwind == EXECBUF_UNWIND_EH_FRAME) {
@@ -135,10 +163,25 @@ static execbuf_status check_record(const unwinding *from, const xb_target *targe
 
 /* ---- Making ---- */
 
-/* Finds the list of the code's span, or writes one for the code alone.
+/* Copies the table for Windows to where it finds it. */
+static xb_result prepare_near_table(xb_description *made, const unwinding *from) {
+    const uint8_t *entry = (const uint8_t *)made->buffer.entry;
+    xb_result result = xb_near_tables_add(entry, from->xdata, from->xdata_size, &made->near_table);
+    if (result.call == NULL) {
+        made->function.code = entry;
+        made->function.length = (uint32_t)made->buffer.length;
+        made->function.xdata = (uint32_t)(made->near_table - entry);
+    }
+    return result;
+}
+
+/* Finds the list of the code's span, or writes one for the code alone. For Windows, copies the table.
  *
  * Returns: the call that failed: no memory. */
 static xb_result prepare_list(xb_description *made, const unwinding *from, const xb_target *target) {
+    if (from->xdata_size > 0) {
+        return prepare_near_table(made, from);
+    }
     if (from->count == 0) {
         return xb_ok();
     }
@@ -174,7 +217,7 @@ static xb_result prepare_list(xb_description *made, const unwinding *from, const
 /* Registers code that is not in the list of a span. */
 static xb_result register_description(xb_description *made) {
     xb_result result = xb_ok();
-    if (made->words != NULL && xb_prim_begin_unwinder()) {
+    if ((made->words != NULL || made->near_table != NULL) && xb_prim_begin_unwinder()) {
         result = xb_group_add(made->region, XB_OF_USERS, &made->function);
         made->is_registered = result.call == NULL;
         xb_prim_end_unwinder();

@@ -31,11 +31,6 @@
 #include "../base/x86_64.h"
 #include "writer.h"
 
-#define UWOP_PUSH_NONVOL 0U
-#define UWOP_ALLOC_LARGE 1U
-#define UWOP_ALLOC_SMALL 2U
-#define UWOP_SAVE_XMM128 8U
-
 #define INT3 0xccU
 
 /* A node: an unwind code without its operand. */
@@ -48,16 +43,16 @@ static void unwind_code(xb_writer *to, uint32_t offset, uint32_t operation, uint
  * makes no difference, and the prologue's first offsets need not be kept. */
 static void unwind_vectors(xb_writer *to, const xb_frame *frame) {
     for (uint32_t i = XB_SAVED_VECTORS; i-- > 0;) {
-        unwind_code(to, frame->saved, UWOP_SAVE_XMM128, XB_FIRST_SAVED_VECTOR + i);
+        unwind_code(to, frame->saved, XB_UWOP_SAVE_XMM128, XB_FIRST_SAVED_VECTOR + i);
         xb_write_u16(to, frame->vectors / 16 + i);
     }
 }
 
 static void unwind_allocation(xb_writer *to, const xb_frame *frame) {
     if (frame->size <= 128) {
-        unwind_code(to, frame->allocated, UWOP_ALLOC_SMALL, frame->size / 8 - 1);
+        unwind_code(to, frame->allocated, XB_UWOP_ALLOC_SMALL, frame->size / 8 - 1);
     } else {
-        unwind_code(to, frame->allocated, UWOP_ALLOC_LARGE, 0);
+        unwind_code(to, frame->allocated, XB_UWOP_ALLOC_LARGE, 0);
         xb_write_u16(to, frame->size / 8);
     }
 }
@@ -78,10 +73,10 @@ size_t xb_xdata_append(uint8_t *code, const xb_frame *frame) {
     }
     unwind_allocation(&to, frame);
     if (frame->saves) {
-        unwind_code(&to, frame->pushed_rsi, UWOP_PUSH_NONVOL, XB_RSI);
-        unwind_code(&to, frame->pushed_rdi, UWOP_PUSH_NONVOL, XB_RDI);
+        unwind_code(&to, frame->pushed_rsi, XB_UWOP_PUSH_NONVOL, XB_RSI);
+        unwind_code(&to, frame->pushed_rdi, XB_UWOP_PUSH_NONVOL, XB_RDI);
     }
-    unwind_code(&to, frame->pushed_rbp, UWOP_PUSH_NONVOL, XB_RBP);
+    unwind_code(&to, frame->pushed_rbp, XB_UWOP_PUSH_NONVOL, XB_RBP);
     code[start + 2] = (uint8_t)((to.length - nodes) / 2);
     if ((to.length - nodes) % 4 != 0) {
         xb_write_u16(&to, 0);

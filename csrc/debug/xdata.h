@@ -13,6 +13,17 @@ static inline uint32_t xb_xdata_offset(uint32_t length) {
     return (length + 3) & ~3U;
 }
 
+/* Operations of unwind codes. */
+#define XB_UWOP_PUSH_NONVOL 0U
+#define XB_UWOP_ALLOC_LARGE 1U
+#define XB_UWOP_ALLOC_SMALL 2U
+#define XB_UWOP_SET_FPREG 3U
+#define XB_UWOP_SAVE_NONVOL 4U
+#define XB_UWOP_SAVE_NONVOL_FAR 5U
+#define XB_UWOP_SAVE_XMM128 8U
+#define XB_UWOP_SAVE_XMM128_FAR 9U
+#define XB_UWOP_PUSH_MACHFRAME 10U
+
 /* How many bytes the table takes at most, with what aligns it. */
 #define XB_MAX_XDATA_SIZE 64
 

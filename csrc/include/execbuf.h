@@ -1211,7 +1211,7 @@ typedef enum execbuf_unwind {
     EXECBUF_UNWIND_FIXED = 3,
     /* Tables in the format of .eh_frame, at table. */
     EXECBUF_UNWIND_EH_FRAME = 4,
-    /* An UNWIND_INFO structure of Windows, at table. Not supported yet. */
+    /* An UNWIND_INFO structure, at table, on Windows on x86-64: see table. */
     EXECBUF_UNWIND_UNWIND_INFO = 5
 } execbuf_unwind;
 
@@ -1245,7 +1245,8 @@ struct execbuf_info {
     /* EXECBUF_UNWIND_FIXED: the size of the frame, without the return address; a multiple of 8, at most 1
      * GiB. */
     uint32_t frame_size;
-    /* EXECBUF_UNWIND_FIXED: the length of the code up to the end of the instruction that subtracts. */
+    /* EXECBUF_UNWIND_FIXED: the length of the code up to the end of the instruction that subtracts; on
+     * Windows at most 255. */
     uint32_t prologue;
     /* EXECBUF_UNWIND_FIXED: the length of the code behind the instruction that adds. */
     uint32_t epilogue;
@@ -1260,7 +1261,12 @@ struct execbuf_info {
      * - Alignment factors take one byte, and the instructions of a CIE at most 27.
      * - Code in a region of a pool that is not longer than 32 KiB: the table describes one function, whose
      *   instructions take at most 32 bytes and a quarter of the size of the code; with an LSDA, it begins
-     *   where the code begins. A dedicated mapping (execbuf_reserve) may have any number of functions. */
+     *   where the code begins. A dedicated mapping (execbuf_reserve) may have any number of functions.
+     *
+     * EXECBUF_UNWIND_UNWIND_INFO: the structure of all of the code, of version 1 (Microsoft, "x64 exception
+     * handling"). Its unwind codes are checked. If a handler follows, its address is relative to the
+     * beginning of the code, and not checked; the handler's own data are the rest of the table. Chained
+     * structures are refused. */
     const void *table;
     /* In bytes, at most UINT32_MAX. */
     size_t table_length;
@@ -1281,8 +1287,9 @@ struct execbuf_info {
  *
  * Unwinding: exceptions, panics, forced unwinding (pthread_cancel) and backtraces pass through the code. This
  * requires an unwinder that accepts code at run time (see execbuf_thunk_new, whose rules for unwinders hold
- * here, too), on a 64-bit system. If the program has none, as a static C program with musl, the description
- * is checked, and nobody reads it.
+ * here, too), on a 64-bit system. On Windows it has to be x86-64, and takes no tables in the format of
+ * .eh_frame. If the program has none, as a static C program with musl, the description is checked, and nobody
+ * reads it.
  *
  * Cost: a span of memory of a pool (1 to 16 pages) gets a table with space for the descriptions of all of its
  * code. libgcc's unwinder before version 13 searches what is registered one by one, at each throw. So it gets
@@ -1307,7 +1314,8 @@ struct execbuf_info {
  *          EXECBUF_E_UNWIND         the unwind information is malformed or does not fit the code. The culprit
  *                                   says why, and position where in the table;
  *          EXECBUF_E_UNSUPPORTED    this system does not unwind by this kind of information;
- *          EXECBUF_E_NO_MEMORY      no memory is left;
+ *          EXECBUF_E_NO_MEMORY      no memory is left; or on Windows, no address space in the 4 GiB above the
+ *                                   code;
  *          EXECBUF_E_DENIED         the unwinder does not find the code after it was registered (a fault of
  *                                   libgcc 13.0 to 14.2). The code then has no description, not even the one
  *                                   that it had.

@@ -129,12 +129,15 @@ program thunk$suffix plain thunk.c
 program signature$suffix plain signature.c
 program error$suffix plain error.c
 program xdata$suffix plain xdata.c
+program describe-xdata$suffix plain describe_xdata.c
+program lines$suffix plain lines.c
 program structs$suffix plain structs.c
 program find$suffix plain find.c
 program name$suffix plain name.c
 program handles$suffix worn handles.c
 program_cpp unwind$suffix plain unwind.cpp
-program_cpp describe-unwind$suffix plain describe_unwind.cpp"
+program_cpp describe-unwind$suffix plain describe_unwind.cpp
+program_cpp describe-windows$suffix plain describe_windows.cpp"
 if [ -z "$suffix" ]; then
     variants="$variants unix unix-faults"
     list="program random plain random.c -D_GNU_SOURCE
@@ -173,7 +176,6 @@ program describe plain describe.c -D_GNU_SOURCE
 program describe-arrays plain describe.c -D_GNU_SOURCE -DUNWINDER_TAKES_ARRAYS
 program describe-tables plain describe_tables.c
 program observe plain observe.c -D_GNU_SOURCE
-program lines plain lines.c
 program jitdump plain jitdump.c -D_GNU_SOURCE
 program tools plain tools.c -D_GNU_SOURCE
 program tools-unix unix tools.c -D_GNU_SOURCE

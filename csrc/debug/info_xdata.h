@@ -1,0 +1,38 @@
+/* Unwind tables of descriptions in the format of Windows: those of frames that a user describes in words, and
+ * the check of finished ones. Pure. */
+#ifndef XB_DEBUG_INFO_XDATA_H
+#define XB_DEBUG_INFO_XDATA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/compiler.h"
+#include "../include/execbuf.h"
+#include "eh_frame.h"
+
+/* The size of a table of a frame in words, at most. */
+#define XB_MAX_INFO_XDATA 12U
+
+XB_PRIVATE_BEGIN
+
+/* Writes the UNWIND_INFO of a frame (xdata.c draws it).
+ *
+ * Returns: NULL, or what is wrong: a string literal.
+ * Out: out:  XB_MAX_INFO_XDATA bytes.
+ *      size: of the table; 0: there is none, since without a table the return address is at the stack
+ * pointer. In:  info: its unwind is FRAME_POINTER, NO_FRAME or FIXED. code: the bytes of the code, where they
+ * can be read. */
+const char *xb_info_xdata(uint8_t *out, size_t *size, const execbuf_info *info, const uint8_t *code,
+                          size_t length);
+
+/* Checks a finished UNWIND_INFO.
+ *
+ * Returns: what is wrong.
+ * In: table:  any bytes.
+ *     size:   of the table.
+ *     length: of the code. */
+xb_table_fault xb_info_xdata_check(const uint8_t *table, size_t size, size_t length);
+
+XB_PRIVATE_END
+
+#endif

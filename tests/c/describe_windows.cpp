@@ -1,0 +1,172 @@
+/* On Windows, exceptions pass through described code, whatever describes it, and the system knows it as long
+ * as it lives. */
+
+#include "check.h"
+
+#if defined(_WIN32) && defined(__x86_64__)
+
+#include <csetjmp>
+#include <windows.h>
+
+#include "describe_samples.h"
+
+/* ---- Exceptions ---- */
+
+static int depth;
+static code_function next_function;
+static int destroyed;
+
+struct guard {
+    ~guard() {
+        destroyed++;
+    }
+};
+
+/* Calls described code, which calls this again, until the depth is reached. */
+static void descend() {
+    guard kept;
+    if (--depth == 0) {
+        throw 42;
+    }
+    next_function(descend);
+}
+
+/* Whether an exception passes so many frames of described code, and leaves registers as they were. */
+static void throw_through(code_function function, int frames) {
+    int caught = 0;
+    long kept[5] = {1, 2, 3, 4, 5};
+    long a = kept[0], b = kept[1], c = kept[2], d = kept[3], e = kept[4];
+    __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e));
+    depth = frames;
+    next_function = function;
+    destroyed = 0;
+    try {
+        function(descend);
+    } catch (int number) {
+        caught = number;
+    }
+    __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e));
+    CHECK(caught == 42 && destroyed == frames);
+    CHECK(a == 1 && b == 2 && c == 3 && d == 4 && e == 5);
+}
+
+static void throw_through_some(code_function function) {
+    throw_through(function, 1);
+    throw_through(function, 10);
+    throw_through(function, 200);
+}
+
+static void exceptions_pass_through_described_code() {
+    with_each(throw_through_some);
+}
+
+/* ---- What the system knows ---- */
+
+/* Whether the system has an entry for exactly this code, by which its unwinder goes on. */
+static bool is_known(const execbuf &buffer) {
+    ULONG64 base = 0;
+    ULONG64 start = reinterpret_cast<ULONG64>(buffer.entry);
+    RUNTIME_FUNCTION *first = RtlLookupFunctionEntry(start, &base, nullptr);
+    RUNTIME_FUNCTION *last = RtlLookupFunctionEntry(start + buffer.length - 1, &base, nullptr);
+    CHECK(first == last);
+    return first != nullptr && base + first->BeginAddress == start &&
+           base + first->EndAddress == start + buffer.length;
+}
+
+static void the_system_knows_described_code_until_it_is_freed() {
+    CHECK(execbuf_pool_new(&pool, nullptr, nullptr) == EXECBUF_OK);
+    for (const sample &one : samples()) {
+        for (maker make : makers) {
+            execbuf buffer = make(one);
+            const execbuf freed = buffer;
+            CHECK(is_known(buffer));
+            CHECK(execbuf_free(&buffer) == EXECBUF_OK && !is_known(freed));
+        }
+    }
+    execbuf_pool_free(pool);
+}
+
+static void a_new_description_replaces_the_old_one() {
+    const std::vector<sample> all = samples();
+    execbuf buffer;
+    execbuf_info unknown = EXECBUF_INFO_INIT;
+    CHECK(execbuf_new(&buffer, all[2].code.data(), all[2].code.size(), nullptr) == EXECBUF_OK &&
+          !is_known(buffer));
+    CHECK(execbuf_describe(&buffer, &all[2].info, nullptr) == EXECBUF_OK && is_known(buffer));
+    CHECK(execbuf_describe(&buffer, &all[2].info, nullptr) == EXECBUF_OK && is_known(buffer));
+    throw_through(function_of(buffer), 3);
+    CHECK(execbuf_describe(&buffer, &unknown, nullptr) == EXECBUF_OK && !is_known(buffer));
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+/* 10,000 functions of a few kinds, of which 1,000 live at a time. */
+static void descriptions_come_and_go() {
+    static execbuf some[1000];
+    const std::vector<sample> all = samples();
+    CHECK(execbuf_pool_new(&pool, nullptr, nullptr) == EXECBUF_OK);
+    for (size_t i = 0; i < 10000; i++) {
+        execbuf &buffer = some[i % 1000];
+        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+        buffer = makers[i % 3 == 0 ? 0 : 1](all[i % all.size()]);
+        if (i % 64 == 0) {
+            throw_through(function_of(buffer), 2);
+        }
+    }
+    for (execbuf &buffer : some) {
+        CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+    }
+    execbuf_pool_free(pool);
+}
+
+static void longjmp_passes_through_described_code() {
+    with_each([](code_function function) {
+        static jmp_buf target;
+        static volatile int returned;
+        returned = setjmp(target);
+        if (returned == 0) {
+            function([] { longjmp(target, 1); });
+        }
+        CHECK(returned == 1);
+    });
+}
+
+/* ---- Statuses ---- */
+
+static void tables_in_another_format_are_refused() {
+    static const uint8_t ret = 0xc3;
+    execbuf buffer;
+    execbuf_error error;
+    execbuf_info info = info_of(EXECBUF_UNWIND_EH_FRAME, 0, 0, 0);
+    CHECK(execbuf_new(&buffer, &ret, 1, nullptr) == EXECBUF_OK);
+    CHECK(execbuf_describe(&buffer, &info, &error) == EXECBUF_E_UNSUPPORTED &&
+          strcmp(error.culprit, "unwind") == 0);
+    info = info_of(EXECBUF_UNWIND_UNWIND_INFO, 0, 0, 0);
+    CHECK(execbuf_describe(&buffer, &info, &error) == EXECBUF_OK); /* it says nothing */
+    static const uint8_t chained[] = {0x21, 0, 0, 0};
+    info.table = chained;
+    info.table_length = sizeof chained;
+    CHECK(execbuf_describe(&buffer, &info, &error) == EXECBUF_E_UNWIND && error.position == 0);
+    CHECK(strcmp(error.culprit, "unsupported flags") == 0);
+    info = info_of(EXECBUF_UNWIND_NO_FRAME, 0, 0, 0);
+    CHECK(execbuf_describe(&buffer, &info, &error) == EXECBUF_OK && execbuf_free(&buffer) == EXECBUF_OK);
+}
+
+int main() {
+    RUN(exceptions_pass_through_described_code);
+    RUN(the_system_knows_described_code_until_it_is_freed);
+    RUN(a_new_description_replaces_the_old_one);
+    RUN(descriptions_come_and_go);
+    RUN(longjmp_passes_through_described_code);
+    RUN(tables_in_another_format_are_refused);
+    (void)printf("ok\n");
+    return 0;
+}
+
+#else
+
+int main() {
+    (void)fprintf(stderr, "SKIP: what Windows is told of described code: not Windows on x86-64\n");
+    return 0;
+}
+
+#endif
