@@ -46,6 +46,7 @@ const SAMPLES: [(&[u8], Unwind<'_>); 3] = [
             0x48, 0x89, 0xe5, //       mov rbp, rsp
             0x48, 0x83, 0xec, 0x20, // sub rsp, 32
             0xff, 0xd1, //             call rcx
+            0x90, //                   nop
             0x48, 0x83, 0xc4, 0x20, // add rsp, 32
             0x5d, //                   pop rbp
             0xc3, //                   ret
@@ -56,6 +57,7 @@ const SAMPLES: [(&[u8], Unwind<'_>); 3] = [
         &[
             0x48, 0x83, 0xec, 0x28, // sub rsp, 40
             0xff, 0xd1, //             call rcx
+            0x90, //                   nop
             0x48, 0x83, 0xc4, 0x28, // add rsp, 40
             0xc3, //                   ret
         ],
@@ -67,6 +69,7 @@ const SAMPLES: [(&[u8], Unwind<'_>); 3] = [
             0x48, 0x83, 0xec, 0x20, // sub rsp, 32
             0x31, 0xdb, //             xor ebx, ebx
             0xff, 0xd1, //             call rcx
+            0x90, //                   nop
             0x48, 0x83, 0xc4, 0x20, // add rsp, 32
             0x5b, //                   pop rbx
             0xc3, //                   ret

@@ -30,35 +30,39 @@ static execbuf_info info_of(execbuf_unwind unwind, uint32_t size, uint32_t prolo
 static std::vector<sample> samples() {
     std::vector<sample> all;
 #if defined(_WIN32)
+    /* The nop keeps the return address out of the epilogue, by whose instructions Windows unwinds there. */
     const std::vector<uint8_t> pointer = {
         0xf3, 0x0f, 0x1e, 0xfa, /*  0: endbr64 */
         0x55,                   /*  4: push rbp */
         0x48, 0x89, 0xe5,       /*  5: mov rbp, rsp */
         0x48, 0x83, 0xec, 0x20, /*  8: sub rsp, 32 */
         0xff, 0xd1,             /* 12: call rcx */
-        0x48, 0x83, 0xc4, 0x20, /* 14: add rsp, 32 */
-        0x5d,                   /* 18: pop rbp */
-        0xc3,                   /* 19: ret */
+        0x90,                   /* 14: nop */
+        0x48, 0x83, 0xc4, 0x20, /* 15: add rsp, 32 */
+        0x5d,                   /* 19: pop rbp */
+        0xc3,                   /* 20: ret */
     };
     const std::vector<uint8_t> leave = {
-        0x55,                   /* 0: push rbp */
-        0x48, 0x8b, 0xec,       /* 1: mov rbp, rsp */
-        0x48, 0x83, 0xec, 0x20, /* 4: sub rsp, 32 */
-        0xff, 0xd1,             /* 8: call rcx */
+        0x55,                   /*  0: push rbp */
+        0x48, 0x8b, 0xec,       /*  1: mov rbp, rsp */
+        0x48, 0x83, 0xec, 0x20, /*  4: sub rsp, 32 */
+        0xff, 0xd1,             /*  8: call rcx */
         0xc9,                   /* 10: leave */
         0xc3,                   /* 11: ret */
     };
     const std::vector<uint8_t> fixed = {
         0x48, 0x83, 0xec, 0x28, /*  0: sub rsp, 40 */
         0xff, 0xd1,             /*  4: call rcx */
-        0x48, 0x83, 0xc4, 0x28, /*  6: add rsp, 40 */
-        0xc3,                   /* 10: ret */
+        0x90,                   /*  6: nop */
+        0x48, 0x83, 0xc4, 0x28, /*  7: add rsp, 40 */
+        0xc3,                   /* 11: ret */
     };
     const std::vector<uint8_t> large = {
         0x48, 0x81, 0xec, 0x08, 0x02, 0x00, 0x00, /*  0: sub rsp, 520 */
         0xff, 0xd1,                               /*  7: call rcx */
-        0x48, 0x81, 0xc4, 0x08, 0x02, 0x00, 0x00, /*  9: add rsp, 520 */
-        0xc3,                                     /* 16: ret */
+        0x90,                                     /*  9: nop */
+        0x48, 0x81, 0xc4, 0x08, 0x02, 0x00, 0x00, /* 10: add rsp, 520 */
+        0xc3,                                     /* 17: ret */
     };
     const std::vector<uint8_t> registers = {
         0x53,                   /*  0: push rbx */
@@ -67,10 +71,11 @@ static std::vector<sample> samples() {
         0x31, 0xdb,             /*  7: xor ebx, ebx */
         0x4d, 0x31, 0xe4,       /*  9: xor r12, r12 */
         0xff, 0xd1,             /* 12: call rcx */
-        0x48, 0x83, 0xc4, 0x28, /* 14: add rsp, 40 */
-        0x41, 0x5c,             /* 18: pop r12 */
-        0x5b,                   /* 20: pop rbx */
-        0xc3,                   /* 21: ret */
+        0x90,                   /* 14: nop */
+        0x48, 0x83, 0xc4, 0x28, /* 15: add rsp, 40 */
+        0x41, 0x5c,             /* 19: pop r12 */
+        0x5b,                   /* 21: pop rbx */
+        0xc3,                   /* 22: ret */
     };
     static const uint8_t table[] = {
         1, 7,    3, 0, /* version 1; the prologue; 3 nodes; no frame register */

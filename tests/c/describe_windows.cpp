@@ -60,6 +60,50 @@ static void exceptions_pass_through_described_code() {
     with_each(throw_through_some);
 }
 
+/* ---- Each frame ---- */
+
+/* Without an entry, or after a wrong one, Windows takes the next word of the stack for a return address, and
+ * thus may find the way all the same. So this looks at one step: from described code to its caller. */
+static code_function walked;
+static bool is_right;
+
+/* Where the function around an address begins. */
+static ULONG64 start_of(ULONG64 address) {
+    ULONG64 base = 0;
+    RUNTIME_FUNCTION *found = RtlLookupFunctionEntry(address, &base, nullptr);
+    return found != nullptr ? base + found->BeginAddress : 0;
+}
+
+static void walk_from(code_function function);
+
+static void look_at_caller() {
+    CONTEXT context;
+    RtlCaptureContext(&context);
+    const ULONG64 entry = reinterpret_cast<ULONG64>(walked);
+    bool was_inside = false;
+    for (int i = 0; i < 5 && !was_inside; i++) {
+        ULONG64 base = 0;
+        ULONG64 frame = 0;
+        void *data = nullptr;
+        RUNTIME_FUNCTION *found = RtlLookupFunctionEntry(context.Rip, &base, nullptr);
+        CHECK(found != nullptr);
+        was_inside = base + found->BeginAddress == entry;
+        (void)RtlVirtualUnwind(UNW_FLAG_NHANDLER, base, context.Rip, found, &context, &data, &frame, nullptr);
+    }
+    is_right = was_inside && start_of(context.Rip) == start_of(reinterpret_cast<ULONG64>(walk_from));
+}
+
+__attribute__((noinline)) static void walk_from(code_function function) {
+    walked = function;
+    is_right = false;
+    function(look_at_caller);
+    CHECK(is_right);
+}
+
+static void the_caller_of_described_code_is_found() {
+    with_each(walk_from);
+}
+
 /* ---- What the system knows ---- */
 
 /* Whether the system has an entry for exactly this code, by which its unwinder goes on. */
@@ -153,6 +197,7 @@ static void tables_in_another_format_are_refused() {
 
 int main() {
     RUN(exceptions_pass_through_described_code);
+    RUN(the_caller_of_described_code_is_found);
     RUN(the_system_knows_described_code_until_it_is_freed);
     RUN(a_new_description_replaces_the_old_one);
     RUN(descriptions_come_and_go);
