@@ -389,7 +389,7 @@ impl execbuf_unwind {
     pub const EXECBUF_UNWIND_FIXED: execbuf_unwind = execbuf_unwind(3);
     /// Tables in the format of .eh_frame, at table.
     pub const EXECBUF_UNWIND_EH_FRAME: execbuf_unwind = execbuf_unwind(4);
-    /// An UNWIND_INFO structure of Windows, at table. Not supported yet.
+    /// An UNWIND_INFO structure, at table, on Windows on x86-64: see table.
     pub const EXECBUF_UNWIND_UNWIND_INFO: execbuf_unwind = execbuf_unwind(5);
 }
 #[repr(transparent)]
@@ -429,7 +429,8 @@ pub struct execbuf_info {
     /** EXECBUF_UNWIND_FIXED: the size of the frame, without the return address; a multiple of 8, at most 1
  GiB.*/
     pub frame_size: u32,
-    /// EXECBUF_UNWIND_FIXED: the length of the code up to the end of the instruction that subtracts.
+    /** EXECBUF_UNWIND_FIXED: the length of the code up to the end of the instruction that subtracts; on
+ Windows at most 255.*/
     pub prologue: u32,
     /// EXECBUF_UNWIND_FIXED: the length of the code behind the instruction that adds.
     pub epilogue: u32,
@@ -444,7 +445,12 @@ pub struct execbuf_info {
  - Alignment factors take one byte, and the instructions of a CIE at most 27.
  - Code in a region of a pool that is not longer than 32 KiB: the table describes one function, whose
    instructions take at most 32 bytes and a quarter of the size of the code; with an LSDA, it begins
-   where the code begins. A dedicated mapping (execbuf_reserve) may have any number of functions.*/
+   where the code begins. A dedicated mapping (execbuf_reserve) may have any number of functions.
+
+ EXECBUF_UNWIND_UNWIND_INFO: the structure of all of the code, of version 1 (Microsoft, "x64 exception
+ handling"). Its unwind codes are checked. If a handler follows, its address is relative to the
+ beginning of the code, and not checked; the handler's own data are the rest of the table. Chained
+ structures are refused.*/
     pub table: *const ::core::ffi::c_void,
     /// In bytes, at most UINT32_MAX.
     pub table_length: usize,
@@ -1283,6 +1289,41 @@ unsafe extern "C" {
         align: usize,
         error: *mut execbuf_error,
     ) -> execbuf_status;
+    /** Makes memory for constants that are written in place, because they contain addresses of code or of each other,
+ such as a table of pointers to functions. It is zero and writable, and has a mapping of its own. Write it, then
+ call execbuf_publish_constants.
+
+ Returns: the statuses of execbuf_pool_data.
+ In:      pool   the pool
+ Out:     out    the handle, zeroed on failure; free it with execbuf_data_free, published or not
+ In:      size   how many bytes
+          align  of the address, which is a multiple of it; 1 if any address will do
+ Out:     error  the report; may be NULL*/
+    pub fn execbuf_pool_stage_constants(
+        pool: *mut execbuf_pool,
+        out: *mut execbuf_data,
+        size: usize,
+        align: usize,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Makes staged constants read-only, for ever. No thread may write them during the call, and calls for the same
+ constants must not overlap. On failure they are still writable.
+
+ fork: both processes may publish what was staged before.
+
+ Returns: EXECBUF_OK               they are read-only;
+          EXECBUF_E_NULL           data is NULL;
+          EXECBUF_E_STALE          data names nothing that is alive;
+          EXECBUF_E_PUBLISHED      they are published already, or were never staged;
+          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option not_inherited;
+          EXECBUF_E_NO_MEMORY      the system has no memory left for that;
+          EXECBUF_E_DENIED         the system refused the call.
+ In:      data   the staged constants
+ Out:     error  the report; may be NULL*/
+    pub fn execbuf_publish_constants(
+        data: *const execbuf_data,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
     /** Makes writable data in the pool, which are zero. It makes no system call unless the pool needs memory.
 
  A pointer to a function that code jumps through can be such data: changing it is one atomic store, from any
@@ -1322,8 +1363,9 @@ unsafe extern "C" {
 
  Unwinding: exceptions, panics, forced unwinding (pthread_cancel) and backtraces pass through the code. This
  requires an unwinder that accepts code at run time (see execbuf_thunk_new, whose rules for unwinders hold
- here, too), on a 64-bit system. If the program has none, as a static C program with musl, the description
- is checked, and nobody reads it.
+ here, too), on a 64-bit system. On Windows it has to be x86-64, and takes no tables in the format of
+ .eh_frame. If the program has none, as a static C program with musl, the description is checked, and nobody
+ reads it.
 
  Cost: a span of memory of a pool (1 to 16 pages) gets a table with space for the descriptions of all of its
  code. libgcc's unwinder before version 13 searches what is registered one by one, at each throw. So it gets
@@ -1348,7 +1390,8 @@ unsafe extern "C" {
           EXECBUF_E_UNWIND         the unwind information is malformed or does not fit the code. The culprit
                                    says why, and position where in the table;
           EXECBUF_E_UNSUPPORTED    this system does not unwind by this kind of information;
-          EXECBUF_E_NO_MEMORY      no memory is left;
+          EXECBUF_E_NO_MEMORY      no memory is left; or on Windows, no address space in the 4 GiB above the
+                                   code;
           EXECBUF_E_DENIED         the unwinder does not find the code after it was registered (a fault of
                                    libgcc 13.0 to 14.2). The code then has no description, not even the one
                                    that it had.

@@ -7,6 +7,10 @@ use core::slice;
 use crate::error::{Error, check};
 use crate::ffi;
 
+mod staged;
+
+pub use staged::StagedConstants;
+
 /// Owns constants or data of the C API.
 struct Raw(ffi::execbuf_data);
 

@@ -207,7 +207,7 @@ pub use backend::{Attempt, Backend};
 pub use buffer::ExecBuffer;
 pub use cell::FnCell;
 pub use choice::set_backends;
-pub use data::{Constants, Data};
+pub use data::{Constants, Data, StagedConstants};
 pub use error::{Error, ErrorKind, PublishError};
 pub use function::{CloneOwner, Function, SharedFunction};
 pub use info::{Info, Line, Unwind};

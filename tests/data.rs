@@ -52,6 +52,28 @@ fn constants_can_be_read_and_data_written() {
 }
 
 #[test]
+fn staged_constants_are_written_in_place() {
+    let pool = ExecPool::new().unwrap();
+    let mut staged = pool.stage_constants(16, 8).unwrap();
+    assert_eq!((staged.len(), staged.iter().all(|byte| *byte == 0), staged.address() % 8), (16, true, 0));
+    // Two constants that contain the address of each other.
+    let mut other = pool.stage_constants(8, 8).unwrap();
+    let (address, other_address) = (staged.address(), other.address());
+    staged[8..].copy_from_slice(&(other_address as u64).to_ne_bytes());
+    other.copy_from_slice(&(address as u64).to_ne_bytes());
+    assert!(format!("{staged:?}").contains("len: 16"));
+    let (staged, other) = (staged.publish().unwrap(), other.publish().unwrap());
+    drop(pool);
+    assert_eq!((staged.address(), other.address()), (address, other_address));
+    assert_eq!(staged.as_ref()[8..], (other_address as u64).to_ne_bytes());
+    assert_eq!(*other.as_ref(), (address as u64).to_ne_bytes());
+    let pool = ExecPool::new().unwrap();
+    drop(pool.stage_constants(1, 1).unwrap());
+    assert_eq!(pool.stage_constants(0, 1).unwrap_err().kind(), ErrorKind::Empty);
+    assert_eq!(pool.stage_constants(1, 3).unwrap_err().kind(), ErrorKind::Alignment);
+}
+
+#[test]
 fn wrong_arguments_are_errors() {
     let pool = ExecPool::new().unwrap();
     let kind = |result: Result<Constants, Error>| result.unwrap_err().kind();

@@ -40,14 +40,30 @@ execbuf_status execbuf_pool_constants(execbuf_pool *pool, execbuf_data *out, con
         status = xb_error_set(error, EXECBUF_E_NULL, "bytes", 0);
     }
     status = status == EXECBUF_OK ? check_size(length, "length", align, error) : status;
-    return status == EXECBUF_OK ? xb_data_new(pool, out, bytes, length, align, error) : status;
+    return status == EXECBUF_OK ? xb_data_new(pool, out, XB_BLOCK_CONSTANTS, bytes, length, align, error)
+                                : status;
+}
+
+execbuf_status execbuf_pool_stage_constants(execbuf_pool *pool, execbuf_data *out, size_t size,
+                                              size_t align, execbuf_error *error) {
+    execbuf_status status = begin(pool, out, error);
+    status = status == EXECBUF_OK ? check_size(size, "size", align, error) : status;
+    return status == EXECBUF_OK ? xb_data_new(pool, out, XB_BLOCK_STAGED, NULL, size, align, error)
+                                : status;
+}
+
+execbuf_status execbuf_publish_constants(const execbuf_data *data, execbuf_error *error) {
+    if (data == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, "data", 0);
+    }
+    return xb_api_counted(xb_data_publish(data, error));
 }
 
 execbuf_status execbuf_pool_data(execbuf_pool *pool, execbuf_data *out, size_t size, size_t align,
                                  execbuf_error *error) {
     execbuf_status status = begin(pool, out, error);
     status = status == EXECBUF_OK ? check_size(size, "size", align, error) : status;
-    return status == EXECBUF_OK ? xb_data_new(pool, out, NULL, size, align, error) : status;
+    return status == EXECBUF_OK ? xb_data_new(pool, out, XB_BLOCK_DATA, NULL, size, align, error) : status;
 }
 
 execbuf_status execbuf_data_free(execbuf_data *data) {

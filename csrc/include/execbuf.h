@@ -1152,6 +1152,37 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_constants(execbuf_pool
                                                                     const void *bytes, size_t length,
                                                                     size_t align, execbuf_error *error);
 
+/* Makes memory for constants that are written in place, because they contain addresses of code or of each other,
+ * such as a table of pointers to functions. It is zero and writable, and has a mapping of its own. Write it, then
+ * call execbuf_publish_constants.
+ *
+ * Returns: the statuses of execbuf_pool_data.
+ * In:      pool   the pool
+ * Out:     out    the handle, zeroed on failure; free it with execbuf_data_free, published or not
+ * In:      size   how many bytes
+ *          align  of the address, which is a multiple of it; 1 if any address will do
+ * Out:     error  the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_stage_constants(execbuf_pool *pool,
+                                                                          execbuf_data *out, size_t size,
+                                                                          size_t align, execbuf_error *error);
+
+/* Makes staged constants read-only, for ever. No thread may write them during the call, and calls for the same
+ * constants must not overlap. On failure they are still writable.
+ *
+ * fork: both processes may publish what was staged before.
+ *
+ * Returns: EXECBUF_OK               they are read-only;
+ *          EXECBUF_E_NULL           data is NULL;
+ *          EXECBUF_E_STALE          data names nothing that is alive;
+ *          EXECBUF_E_PUBLISHED      they are published already, or were never staged;
+ *          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option not_inherited;
+ *          EXECBUF_E_NO_MEMORY      the system has no memory left for that;
+ *          EXECBUF_E_DENIED         the system refused the call.
+ * In:      data   the staged constants
+ * Out:     error  the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish_constants(const execbuf_data *data,
+                                                                       execbuf_error *error);
+
 /* Makes writable data in the pool, which are zero. It makes no system call unless the pool needs memory.
  *
  * A pointer to a function that code jumps through can be such data: changing it is one atomic store, from any

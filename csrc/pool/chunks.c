@@ -124,8 +124,9 @@ void xb_chunks_release(xb_chunk *list) {
 }
 
 /* How large a new chunk for a block is: larger if the pool has many blocks. */
-static size_t choose_size(const execbuf_pool *pool, bool is_constant, size_t least) {
-    if (least > LARGEST_SHARING) {
+static size_t choose_size(const execbuf_pool *pool, xb_block_kind kind, size_t least) {
+    bool is_constant = kind != XB_BLOCK_DATA;
+    if (least > LARGEST_SHARING || kind == XB_BLOCK_STAGED) {
         return least;
     }
     xb_prim_lock();
@@ -179,7 +180,7 @@ static bool enter_chunk(execbuf_pool *pool, xb_chunk *chunk) {
 }
 
 /* Makes a chunk of a size, with a block. */
-static execbuf_status new_chunk(execbuf_pool *pool, bool is_constant, size_t chunk_size, size_t size,
+static execbuf_status new_chunk(execbuf_pool *pool, xb_block_kind kind, size_t chunk_size, size_t size,
                                 size_t align, xb_taken_block *taken, execbuf_error *error) {
     if (!xb_placement_allows(pool, chunk_size)) {
         return xb_error_set(error, EXECBUF_E_TOO_FAR, XB_PRIM_TOO_FAR, 0);
@@ -189,7 +190,8 @@ static execbuf_status new_chunk(execbuf_pool *pool, bool is_constant, size_t chu
     if (status != EXECBUF_OK) {
         return xb_error_set(error, status, result.call, result.code);
     }
-    xb_chunk *chunk = xb_chunk_new(chunk_size, size > LARGEST_SHARING ? chunk_size : XB_CHUNK_GRANULE);
+    bool is_shared = size <= LARGEST_SHARING && kind != XB_BLOCK_STAGED;
+    xb_chunk *chunk = xb_chunk_new(chunk_size, is_shared ? XB_CHUNK_GRANULE : chunk_size);
     uint32_t number = chunk != NULL ? next_number() : 0;
     if (number == 0) {
         free(chunk);
@@ -197,9 +199,10 @@ static execbuf_status new_chunk(execbuf_pool *pool, bool is_constant, size_t chu
     }
     chunk->number = number;
     chunk->pool = pool;
-    chunk->is_constant = is_constant;
-    chunk->is_busy = is_constant;
-    chunk->is_open = is_constant;
+    chunk->is_constant = kind != XB_BLOCK_DATA;
+    chunk->is_staged = kind == XB_BLOCK_STAGED;
+    chunk->is_busy = kind == XB_BLOCK_CONSTANTS;
+    chunk->is_open = kind == XB_BLOCK_CONSTANTS;
     (void)xb_chunk_take(chunk, size, align, &taken->block);
     taken->chunk = chunk;
     taken->is_new = true;
@@ -217,17 +220,18 @@ static execbuf_status new_chunk(execbuf_pool *pool, bool is_constant, size_t chu
 }
 
 /* A new chunk is smaller if there is no room for a larger one. */
-execbuf_status xb_chunks_take(execbuf_pool *pool, bool is_constant, size_t size, size_t align,
+execbuf_status xb_chunks_take(execbuf_pool *pool, xb_block_kind kind, size_t size, size_t align,
                               xb_taken_block *taken, execbuf_error *error) {
-    if (size <= LARGEST_SHARING && take_block(pool, is_constant, size, align, taken)) {
+    if (size <= LARGEST_SHARING && kind != XB_BLOCK_STAGED &&
+        take_block(pool, kind == XB_BLOCK_CONSTANTS, size, align, taken)) {
         return EXECBUF_OK;
     }
     xb_unmap_parked();
     size_t page = xb_prim_query().page_size;
     size_t least = round_to(size, page);
-    size_t chunk_size = choose_size(pool, is_constant, least);
+    size_t chunk_size = choose_size(pool, kind, least);
     for (;;) {
-        execbuf_status status = new_chunk(pool, is_constant, chunk_size, size, align, taken, error);
+        execbuf_status status = new_chunk(pool, kind, chunk_size, size, align, taken, error);
         bool may_be_smaller = status == EXECBUF_E_NO_MEMORY || status == EXECBUF_E_TOO_FAR;
         if (chunk_size == least || !may_be_smaller) {
             return status;

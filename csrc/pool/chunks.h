@@ -15,6 +15,9 @@
 
 XB_PRIVATE_BEGIN
 
+/* What a block is for. staged constants have a chunk of their own. */
+typedef enum xb_block_kind { XB_BLOCK_DATA, XB_BLOCK_CONSTANTS, XB_BLOCK_STAGED } xb_block_kind;
+
 /* A block that was taken. */
 typedef struct xb_taken_block {
     xb_chunk *chunk;
@@ -26,7 +29,7 @@ typedef struct xb_taken_block {
  *
  * Returns: EXECBUF_OK, or why there is none, with the report.
  * In: size, align: checked. */
-execbuf_status xb_chunks_take(execbuf_pool *pool, bool is_constant, size_t size, size_t align,
+execbuf_status xb_chunks_take(execbuf_pool *pool, xb_block_kind kind, size_t size, size_t align,
                               xb_taken_block *taken, execbuf_error *error);
 
 /* Gives a live block back. The process's lock is held.

@@ -21,7 +21,6 @@
 #include "../exec/park.h"
 #include "../prim/prim.h"
 #include "../prim/report.h"
-#include "chunks.h"
 
 static size_t round_to_pages(size_t value, size_t page) {
     return (value + page - 1) & ~(page - 1);
@@ -65,14 +64,14 @@ static xb_chunk *finish(const xb_taken_block *taken, bool succeeded) {
     return released;
 }
 
-execbuf_status xb_data_new(execbuf_pool *pool, execbuf_data *out, const void *bytes, size_t size,
-                           size_t align, execbuf_error *error) {
+execbuf_status xb_data_new(execbuf_pool *pool, execbuf_data *out, xb_block_kind kind, const void *bytes,
+                           size_t size, size_t align, execbuf_error *error) {
     xb_prim_check_fork();
     xb_taken_block taken = {NULL, 0, false};
     if (size > (size_t)PTRDIFF_MAX - xb_prim_query().page_size) {
         return xb_error_set(error, EXECBUF_E_TOO_LARGE, bytes != NULL ? "length" : "size", 0);
     }
-    execbuf_status status = xb_chunks_take(pool, bytes != NULL, size, align, &taken, error);
+    execbuf_status status = xb_chunks_take(pool, kind, size, align, &taken, error);
     if (status != EXECBUF_OK) {
         return status;
     }
@@ -103,6 +102,29 @@ static bool find_block(const execbuf_data *data, xb_chunk **chunk, uint32_t *blo
     *chunk = found;
     *block = (uint32_t)(offset / found->granule);
     return xb_chunk_has(found, *block, data->length) && found->serials[*block] == (uint32_t)data->id;
+}
+
+execbuf_status xb_data_publish(const execbuf_data *data, execbuf_error *error) {
+    xb_chunk *chunk = NULL;
+    uint32_t block;
+    xb_prim_check_fork();
+    xb_prim_lock();
+    bool is_live = find_block(data, &chunk, &block);
+    bool is_lost = is_live && chunk->is_lost;
+    bool is_staged = is_live && chunk->is_staged;
+    xb_prim_unlock();
+    if (!is_live || is_lost || !is_staged) {
+        execbuf_status status = is_lost ? EXECBUF_E_NOT_INHERITED : EXECBUF_E_PUBLISHED;
+        return xb_error_set(error, is_live ? status : EXECBUF_E_STALE, "data", 0);
+    }
+    xb_result result = xb_prim_protect_data(chunk->base, chunk->size, false);
+    if (result.call != NULL) {
+        return xb_error_from_system(error, result);
+    }
+    xb_prim_lock();
+    chunk->is_staged = false;
+    xb_prim_unlock();
+    return xb_error_ok(error);
 }
 
 execbuf_status xb_data_free(execbuf_data *data) {

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "../base/compiler.h"
+#include "chunks.h"
 #include "pool.h"
 
 XB_PRIVATE_BEGIN
@@ -13,10 +14,15 @@ XB_PRIVATE_BEGIN
  *
  * Returns: what execbuf_pool_constants and execbuf_pool_data return.
  * Out: out:   the handle; unchanged on failure.
- * In:  bytes: the content of constants; NULL: writable data, which are zero.
+ * In:  bytes: the content of constants; NULL: the memory is zero and writable.
  *      size, align: checked, but for the greatest size. */
-execbuf_status xb_data_new(execbuf_pool *pool, execbuf_data *out, const void *bytes, size_t size,
-                           size_t align, execbuf_error *error);
+execbuf_status xb_data_new(execbuf_pool *pool, execbuf_data *out, xb_block_kind kind, const void *bytes,
+                           size_t size, size_t align, execbuf_error *error);
+
+/* Makes staged constants read-only. No lock is held.
+ *
+ * Returns: what execbuf_publish_constants returns. */
+execbuf_status xb_data_publish(const execbuf_data *data, execbuf_error *error);
 
 /* Frees constants or data. No lock is held.
  *

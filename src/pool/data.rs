@@ -1,7 +1,7 @@
 //! Constants and data in pools.
 
 use super::ExecPool;
-use crate::data::{Constants, Data};
+use crate::data::{Constants, Data, StagedConstants};
 use crate::error::Error;
 use crate::ffi;
 
@@ -30,6 +30,28 @@ impl ExecPool {
         unsafe {
             Constants::made_by(|raw, error| {
                 ffi::execbuf_pool_constants(self.as_raw(), raw, first, length, align, error)
+            })
+        }
+    }
+
+    /// Makes memory near the pool's code for constants that contain addresses: [`StagedConstants`], which are written in
+    /// place and then published.
+    ///
+    /// Each piece has a mapping of its own, so for many constants, make one piece of all of them.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`data`](Self::data).
+    ///
+    /// # Examples
+    ///
+    /// See [`StagedConstants`].
+    #[doc(alias = "execbuf_pool_stage_constants")]
+    pub fn stage_constants(&self, size: usize, align: usize) -> Result<StagedConstants, Error> {
+        // SAFETY: The pool exists, and the handle and the report are writable.
+        unsafe {
+            StagedConstants::made_by(|raw, error| {
+                ffi::execbuf_pool_stage_constants(self.as_raw(), raw, size, align, error)
             })
         }
     }

@@ -35,6 +35,48 @@ static void data_are_zero_and_writable_and_not_executable(void) {
     execbuf_pool_free(pool);
 }
 
+static void staged_constants_are_written_in_place_and_then_read_only(void) {
+    static const size_t sizes[] = {1, 8, 5000, 100000};
+    execbuf_pool *pool = new_pool();
+    execbuf_data other = new_constants(pool, "other", 6, 1);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        execbuf_data data = stage_constants(pool, sizes[i], 16);
+        execbuf_data beside = stage_constants(pool, sizes[i], 16);
+        const execbuf_data copy = data;
+        memset(data.address, 7, sizes[i]);
+        CHECK(has_rights(data.address, "rw-"));
+        CHECK(execbuf_publish_constants(&data, &error) == EXECBUF_OK && error.status == EXECBUF_OK);
+        CHECK(memcmp(&data, &copy, sizeof data) == 0 && ((const uint8_t *)data.address)[sizes[i] - 1] == 7);
+        CHECK(has_rights(data.address, "r--") && has_rights(beside.address, "rw-"));
+        CHECK(execbuf_publish_constants(&data, &error) == EXECBUF_E_PUBLISHED &&
+              has_rights(data.address, "r--"));
+        CHECK(strcmp(error.culprit, "data") == 0);
+        free_data(&data);
+        free_data(&beside); /* was not published */
+        data = copy;
+        CHECK(execbuf_publish_constants(&data, &error) == EXECBUF_E_STALE);
+    }
+    CHECK(memcmp(other.address, "other", 6) == 0 && has_rights(other.address, "r--"));
+    free_data(&other);
+    execbuf_pool_free(pool);
+}
+
+static void only_staged_constants_are_published(void) {
+    execbuf_pool *pool = new_pool();
+    execbuf_data all[4] = {
+        new_constants(pool, "constant", 8, 1), new_data(pool, 8, 1), new_data(pool, 100000, 1), {NULL, 0, 0}};
+    uint64_t before = execbuf_stale_count();
+    for (size_t i = 0; i < 3; i++) {
+        CHECK(execbuf_publish_constants(&all[i], &error) == EXECBUF_E_PUBLISHED);
+        CHECK(has_rights(all[i].address, i == 0 ? "r--" : "rw-"));
+        free_data(&all[i]);
+    }
+    CHECK(execbuf_publish_constants(&all[3], &error) == EXECBUF_E_STALE &&
+          execbuf_stale_count() == before + 1);
+    CHECK(execbuf_publish_constants(NULL, &error) == EXECBUF_E_NULL && strcmp(error.culprit, "data") == 0);
+    execbuf_pool_free(pool);
+}
+
 static void the_address_is_a_multiple_of_the_alignment(void) {
     execbuf_pool *pool = new_pool();
     execbuf_data all[60];
@@ -62,6 +104,9 @@ static void refused(execbuf_status expected, const char *culprit, execbuf_pool *
     CHECK(strcmp(error.culprit, strcmp(culprit, "size") == 0 ? "length" : culprit) == 0);
     data = garbage();
     CHECK(execbuf_pool_data(pool, &data, size, align, &error) == expected);
+    CHECK(is_no_data(&data) && error.status == expected && strcmp(error.culprit, culprit) == 0);
+    data = garbage();
+    CHECK(execbuf_pool_stage_constants(pool, &data, size, align, &error) == expected);
     CHECK(is_no_data(&data) && error.status == expected && strcmp(error.culprit, culprit) == 0);
 }
 
@@ -228,6 +273,8 @@ static void statistics_and_lookups_know_code_only(void) {
 int main(void) {
     RUN(constants_are_copied_and_read_only);
     RUN(data_are_zero_and_writable_and_not_executable);
+    RUN(staged_constants_are_written_in_place_and_then_read_only);
+    RUN(only_staged_constants_are_published);
     RUN(the_address_is_a_multiple_of_the_alignment);
     RUN(wrong_arguments_are_refused);
     RUN(stale_and_altered_handles_are_refused);

@@ -41,6 +41,16 @@ static inline execbuf_data new_data(execbuf_pool *pool, size_t size, size_t alig
     return data;
 }
 
+static inline execbuf_data stage_constants(execbuf_pool *pool, size_t size, size_t align) {
+    execbuf_data data = garbage();
+    CHECK(execbuf_pool_stage_constants(pool, &data, size, align, NULL) == EXECBUF_OK);
+    CHECK(data.length == size && data.id != 0 && (uintptr_t)data.address % align == 0);
+    for (size_t i = 0; i < size; i++) {
+        CHECK(((const uint8_t *)data.address)[i] == 0);
+    }
+    return data;
+}
+
 static inline void free_data(execbuf_data *data) {
     CHECK(execbuf_data_free(data) == EXECBUF_OK && is_no_data(data));
 }

@@ -43,6 +43,35 @@ static execbuf_status add_large_data(void) {
     return execbuf_pool_data(pool, &made, 100000, 8, &error);
 }
 
+static execbuf_status add_staged_constants(void) {
+    made = garbage();
+    return execbuf_pool_stage_constants(pool, &made, 8, 8, &error);
+}
+
+static void make_pool_with_staged_constants(void) {
+    make_pool_with_data();
+    made = stage_constants(pool, 8, 8);
+    memset(made.address, 7, 8);
+}
+
+static execbuf_status publish_constants(void) {
+    return execbuf_publish_constants(&made, &error);
+}
+
+static void clean_up(execbuf_status status);
+
+/* If the call has failed, they can still be written and published. */
+static void clean_up_staged(execbuf_status status) {
+    if (status != EXECBUF_OK) {
+        CHECK(has_rights(made.address, "rw-"));
+        memset(made.address, 8, 8);
+        CHECK(execbuf_publish_constants(&made, NULL) == EXECBUF_OK);
+    }
+    CHECK(has_rights(made.address, "r--") &&
+          ((const uint8_t *)made.address)[7] == (status == EXECBUF_OK ? 7 : 8));
+    clean_up(EXECBUF_OK);
+}
+
 /* What was there before is unharmed, and what failed works afterwards. Then all is freed. */
 static void clean_up(execbuf_status status) {
     CHECK(status == EXECBUF_OK ? made.id != 0 : is_no_data(&made));
@@ -72,6 +101,8 @@ static void each_call_may_fail(void) {
         {"data in a chunk", make_pool_with_data, add_data, clean_up, false},
         {"large constants", make_pool_with_data, add_large_constants, clean_up, false},
         {"large data", make_pool_with_data, add_large_data, clean_up, false},
+        {"staged constants", make_pool, add_staged_constants, clean_up, false},
+        {"publishing constants", make_pool_with_staged_constants, publish_constants, clean_up_staged, false},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         long faults = run_all(&all[i]);

@@ -43,6 +43,23 @@ static void change_and_free(void) {
     execbuf_pool_free(shared);
 }
 
+static void write_and_publish(void) {
+    CHECK(((const uint8_t *)data.address)[0] == 1);
+    ((uint8_t *)data.address)[0] = 2;
+    CHECK(execbuf_publish_constants(&data, NULL) == EXECBUF_OK && has_rights(data.address, "r--"));
+    free_data(&data);
+    execbuf_pool_free(shared);
+}
+
+static void both_processes_publish_staged_constants(void) {
+    shared = new_pool();
+    data = stage_constants(shared, 8, 8);
+    ((uint8_t *)data.address)[0] = 1;
+    CHECK(in_child(write_and_publish) == 0);
+    CHECK(((const uint8_t *)data.address)[0] == 1 && has_rights(data.address, "rw-"));
+    write_and_publish();
+}
+
 static void neither_process_sees_what_the_other_writes(void) {
     shared = new_pool();
     constants = new_constants(shared, "constant", 8, 1);
@@ -91,6 +108,7 @@ static void writing_to_constants_raises_a_fault(void) {
 }
 
 static execbuf_data alone; /* has a mapping of its own */
+static execbuf_data staged;
 
 static void has_nothing(void) {
     CHECK(has_rights(constants.address, "---") && has_rights(data.address, "---"));
@@ -99,6 +117,8 @@ static void has_nothing(void) {
     free_data(&constants);
     free_data(&data);
     free_data(&alone);
+    CHECK(execbuf_publish_constants(&staged, NULL) == EXECBUF_E_NOT_INHERITED);
+    free_data(&staged);
     CHECK(memcmp(mine.address, "my own", 6) == 0);
     free_data(&mine);
     free_data(&other);
@@ -118,6 +138,7 @@ static void children_do_not_get_what_is_not_inherited(void) {
     constants = new_constants(shared, "constant", 8, 1);
     data = new_data(shared, 8, 8);
     alone = new_data(shared, 100000, 8);
+    staged = stage_constants(shared, 8, 8);
     execbuf_data freed = new_data(shared, 200000, 8);
     free_data(&freed);
     CHECK(in_child(has_nothing) == 0);
@@ -125,6 +146,7 @@ static void children_do_not_get_what_is_not_inherited(void) {
     free_data(&constants);
     free_data(&data);
     free_data(&alone);
+    free_data(&staged);
     execbuf_pool_free(shared);
 }
 
@@ -282,6 +304,7 @@ static void without_address_space_the_status_is_no_memory(void) {
 }
 
 int main(void) {
+    RUN(both_processes_publish_staged_constants);
     RUN(neither_process_sees_what_the_other_writes);
     RUN(writing_to_constants_raises_a_fault);
     RUN(children_do_not_get_what_is_not_inherited);
