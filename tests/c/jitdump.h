@@ -117,11 +117,12 @@ static inline bool read_record(FILE *file, load_record *out) {
     if (fread(out, 1, FIXED, file) != FIXED) {
         return false;
     }
-    size_t name_size = out->size - FIXED - out->code_size;
+    const size_t code_size = (size_t)out->code_size;
+    const size_t name_size = out->size - FIXED - code_size;
     CHECK(out->kind == 0);
-    CHECK(name_size <= sizeof out->name && out->code_size <= sizeof out->bytes);
+    CHECK(name_size <= sizeof out->name && code_size <= sizeof out->bytes);
     CHECK(fread(out->name, 1, name_size, file) == name_size && out->name[name_size - 1] == '\0');
-    CHECK(fread(out->bytes, 1, out->code_size, file) == out->code_size);
+    CHECK(fread(out->bytes, 1, code_size, file) == code_size);
     return true;
 }
 
