@@ -44,12 +44,11 @@ execbuf_status execbuf_pool_constants(execbuf_pool *pool, execbuf_data *out, con
                                 : status;
 }
 
-execbuf_status execbuf_pool_stage_constants(execbuf_pool *pool, execbuf_data *out, size_t size,
-                                              size_t align, execbuf_error *error) {
+execbuf_status execbuf_pool_stage_constants(execbuf_pool *pool, execbuf_data *out, size_t size, size_t align,
+                                            execbuf_error *error) {
     execbuf_status status = begin(pool, out, error);
     status = status == EXECBUF_OK ? check_size(size, "size", align, error) : status;
-    return status == EXECBUF_OK ? xb_data_new(pool, out, XB_BLOCK_STAGED, NULL, size, align, error)
-                                : status;
+    return status == EXECBUF_OK ? xb_data_new(pool, out, XB_BLOCK_STAGED, NULL, size, align, error) : status;
 }
 
 execbuf_status execbuf_publish_constants(const execbuf_data *data, execbuf_error *error) {

@@ -35,7 +35,8 @@ static void tell_gdb(xb_announcement *announcement, const xb_frame *frame, const
         return;
     }
     size_t size = xb_dwarf_write(table, frame, code, XB_FOR_DEBUGGERS) - XB_DWARF_END_SIZE;
-    const xb_elf_function function = {code, frame->length, (const uint8_t *)name, strlen(name), table, size, NULL, 0};
+    const xb_elf_function function = {
+        code, frame->length, (const uint8_t *)name, strlen(name), table, size, NULL, 0};
     const xb_elf_function *const functions[1] = {&function};
     xb_elf_write(announcement->object, functions, 1);
     xb_prim_lock();

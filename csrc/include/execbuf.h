@@ -1152,9 +1152,9 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_constants(execbuf_pool
                                                                     const void *bytes, size_t length,
                                                                     size_t align, execbuf_error *error);
 
-/* Makes memory for constants that are written in place, because they contain addresses of code or of each other,
- * such as a table of pointers to functions. It is zero and writable, and has a mapping of its own. Write it, then
- * call execbuf_publish_constants.
+/* Makes memory for constants that are written in place, because they contain addresses of code or of each
+ * other, such as a table of pointers to functions. It is zero and writable, and has a mapping of its own.
+ * Write it, then call execbuf_publish_constants.
  *
  * Returns: the statuses of execbuf_pool_data.
  * In:      pool   the pool
@@ -1166,8 +1166,8 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_stage_constants(execbu
                                                                           execbuf_data *out, size_t size,
                                                                           size_t align, execbuf_error *error);
 
-/* Makes staged constants read-only, for ever. No thread may write them during the call, and calls for the same
- * constants must not overlap. On failure they are still writable.
+/* Makes staged constants read-only, for ever. No thread may write them during the call, and calls for the
+ * same constants must not overlap. On failure they are still writable.
  *
  * fork: both processes may publish what was staged before.
  *
@@ -1175,11 +1175,9 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_stage_constants(execbu
  *          EXECBUF_E_NULL           data is NULL;
  *          EXECBUF_E_STALE          data names nothing that is alive;
  *          EXECBUF_E_PUBLISHED      they are published already, or were never staged;
- *          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option not_inherited;
- *          EXECBUF_E_NO_MEMORY      the system has no memory left for that;
- *          EXECBUF_E_DENIED         the system refused the call.
- * In:      data   the staged constants
- * Out:     error  the report; may be NULL */
+ *          EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
+ * not_inherited; EXECBUF_E_NO_MEMORY      the system has no memory left for that; EXECBUF_E_DENIED the system
+ * refused the call. In:      data   the staged constants Out:     error  the report; may be NULL */
 EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_publish_constants(const execbuf_data *data,
                                                                        execbuf_error *error);
 

@@ -31,7 +31,7 @@ typedef struct xb_chunk {
     uint32_t number;   /* no other chunk ever has it */
     bool is_constant;  /* the pages are read-only but while a constant is written */
 
-    bool is_staged;     /* constants that their user still writes; the chunk is one block */
+    bool is_staged;       /* constants that their user still writes; the chunk is one block */
     bool is_busy;         /* a thread is writing a constant: nobody else takes a block here */
     bool is_open;         /* pages may still be writable, because the system has refused to change that */
     bool is_lost;         /* this process is a child that did not get the memory, */
