@@ -229,6 +229,7 @@ static void a_fork_may_interrupt_a_writer(void) {
 
 #if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
 static void data_are_within_the_reach_of_the_code(void) {
+    (void)read_maps(); /* if /proc is not mounted, only some addresses are tried, and this ends the test */
     const size_t reach = (size_t)1 << 20;
     uint8_t *hole = take(0, 8 * reach); /* where nothing else is */
     CHECK(hole != NULL && munmap(hole, 8 * reach) == 0);
@@ -304,16 +305,16 @@ static void without_address_space_the_status_is_no_memory(void) {
 }
 
 int main(void) {
-    RUN(both_processes_publish_staged_constants);
     RUN(neither_process_sees_what_the_other_writes);
     RUN(writing_to_constants_raises_a_fault);
     RUN(children_do_not_get_what_is_not_inherited);
     RUN(threads_do_not_disturb_each_other);
     RUN(a_fork_may_interrupt_a_writer);
+    RUN(without_address_space_the_status_is_no_memory);
+    RUN(both_processes_publish_staged_constants);
 #if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
     RUN(data_are_within_the_reach_of_the_code);
     RUN(a_small_reach_gets_a_small_chunk);
 #endif
-    RUN(without_address_space_the_status_is_no_memory);
     return 0;
 }
