@@ -29,14 +29,15 @@ static void check_record(FILE *file, const execbuf *buffer, const char *name, lo
 
 /* How many mappings of a file that can be executed, and not written, the process has. */
 static int marks(const char *path) {
-    char line[PATH_MAX];
     int count = 0;
-    FILE *file = fopen("/proc/self/maps", "r");
-    CHECK(file != NULL);
-    while (fgets(line, sizeof line, file) != NULL) {
-        count += strstr(line, path) != NULL && strstr(line, " r-xp ") != NULL;
+    for (char *line = read_maps(); *line != '\0'; line = strchr(line, '\n') + 1) {
+        char shown[PATH_MAX];
+        size_t length = strcspn(line, "\n");
+        CHECK(length < sizeof shown);
+        memcpy(shown, line, length);
+        shown[length] = '\0';
+        count += strstr(shown, path) != NULL && strstr(shown, " r-xp ") != NULL;
     }
-    CHECK(fclose(file) == 0);
     return count;
 }
 
