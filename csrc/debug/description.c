@@ -101,18 +101,11 @@ static execbuf_status read_user_table(unwinding *out, const xb_target *target, c
 /* Reads what Windows is told: UNWIND_INFO, not DWARF. */
 static execbuf_status read_for_windows(unwinding *out, const xb_target *target, const execbuf_info *info,
                                        execbuf_error *error) {
-    xb_table_fault fault = {NULL, 0};
     if (xb_prim_abi != EXECBUF_ABI_WIN64 || info->unwind == EXECBUF_UNWIND_EH_FRAME) {
         return xb_error_set(error, EXECBUF_E_UNSUPPORTED, "unwind", 0);
     }
-    if (info->unwind != EXECBUF_UNWIND_UNWIND_INFO) {
-        out->xdata = out->canned_xdata;
-        fault.reason = xb_info_xdata(out->canned_xdata, &out->xdata_size, info, target->code, target->length);
-    } else if (info->table_length > 0) {
-        out->xdata = (const uint8_t *)info->table;
-        out->xdata_size = info->table_length;
-        fault = xb_info_xdata_check(out->xdata, out->xdata_size, target->length);
-    }
+    xb_table_fault fault = xb_info_xdata_read(&out->xdata, &out->xdata_size, out->canned_xdata, info,
+                                              target->code, target->length);
     return fault.reason == NULL ? EXECBUF_OK
                                 : xb_error_set_at(error, EXECBUF_E_UNWIND, fault.reason, fault.offset);
 }

@@ -137,3 +137,14 @@ xb_table_fault xb_info_xdata_check(const uint8_t *table, size_t size, size_t len
     size_t end = 4 + 4 * (((size_t)table[2] + 1) / 2) + (table[0] >> 3 != 0 ? 4 : 0);
     return size < end ? fault_at("truncated", size) : check_codes(table);
 }
+
+xb_table_fault xb_info_xdata_read(const uint8_t **table, size_t *size, uint8_t *canned,
+                                  const execbuf_info *info, const uint8_t *code, size_t length) {
+    if (info->unwind != EXECBUF_UNWIND_UNWIND_INFO) {
+        *table = canned;
+        return fault_at(xb_info_xdata(canned, size, info, code, length), 0);
+    }
+    *table = (const uint8_t *)info->table;
+    *size = info->table_length;
+    return *size == 0 ? fault_at(NULL, 0) : xb_info_xdata_check(*table, *size, length);
+}

@@ -33,6 +33,16 @@ const char *xb_info_xdata(uint8_t *out, size_t *size, const execbuf_info *info, 
  *     length: of the code. */
 xb_table_fault xb_info_xdata_check(const uint8_t *table, size_t size, size_t length);
 
+/* Finds the table of a description: one of the two above.
+ *
+ * Returns: what is wrong.
+ * Out: table:  the table, which may be canned; undefined if size is 0.
+ *      size:   of the table; 0: there is none.
+ *      canned: XB_MAX_INFO_XDATA bytes.
+ * In:  info:   its unwind is FRAME_POINTER, NO_FRAME, FIXED or UNWIND_INFO. */
+xb_table_fault xb_info_xdata_read(const uint8_t **table, size_t *size, uint8_t *canned,
+                                  const execbuf_info *info, const uint8_t *code, size_t length);
+
 XB_PRIVATE_END
 
 #endif

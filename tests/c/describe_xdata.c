@@ -143,6 +143,28 @@ static void finished_tables_are_checked(void) {
     }
 }
 
+static void a_description_has_one_of_the_two(void) {
+    static const uint8_t bytes[40] = {0xc3};
+    static const uint8_t finished[] = {1, 4, 1, 0, 4, 0x42, 0, 0};
+    uint8_t canned[XB_MAX_INFO_XDATA];
+    const uint8_t *table;
+    size_t size;
+    execbuf_info info = info_of(EXECBUF_UNWIND_FIXED, 40, 4, 1);
+    CHECK(xb_info_xdata_read(&table, &size, canned, &info, bytes, sizeof bytes).reason == NULL);
+    CHECK(table == canned && size == sizeof finished && memcmp(table, finished, size) == 0);
+    info.prologue = 50;
+    CHECK(strcmp(xb_info_xdata_read(&table, &size, canned, &info, bytes, sizeof bytes).reason, "prologue") ==
+          0);
+    info = info_of(EXECBUF_UNWIND_UNWIND_INFO, 0, 0, 0);
+    CHECK(xb_info_xdata_read(&table, &size, canned, &info, bytes, sizeof bytes).reason == NULL && size == 0);
+    info.table = finished;
+    info.table_length = sizeof finished;
+    CHECK(xb_info_xdata_read(&table, &size, canned, &info, bytes, sizeof bytes).reason == NULL);
+    CHECK(table == finished && size == sizeof finished);
+    info.table_length = 5;
+    CHECK(xb_info_xdata_read(&table, &size, canned, &info, bytes, sizeof bytes).offset == 5);
+}
+
 /* ---- Memory near code ---- */
 
 static const uint8_t *copy_of(const uint8_t *bytes, const uint8_t *table, size_t size) {
@@ -200,14 +222,28 @@ static void without_addresses_above_the_code_there_is_no_copy(void) {
     CHECK(xb_near_tables_add(last, table, sizeof table, &copy).call != NULL);
 }
 
+static void only_memory_with_users_stays_when_the_library_is_unloaded(void) {
+    static const uint8_t here = 0;
+    static const uint8_t table[40] = {1, 2, 3};
+    const uint8_t *kept = copy_of(&here, table, 8);
+    const uint8_t *other = copy_of(&here, table, sizeof table);
+    xb_near_tables_drop(other);
+    xb_near_tables_unload();
+    CHECK(memcmp(kept, table, 8) == 0);
+    xb_near_tables_drop(kept);
+    xb_near_tables_unload();
+}
+
 int main(void) {
     RUN(frames_in_words_have_tables);
     RUN(frames_that_cannot_be_described_are_refused);
     RUN(frame_pointers_have_tables);
     RUN(finished_tables_are_checked);
+    RUN(a_description_has_one_of_the_two);
     RUN(copies_lie_above_code_and_are_shared);
     RUN(many_tables_fill_more_than_one_sheet);
     RUN(without_addresses_above_the_code_there_is_no_copy);
+    RUN(only_memory_with_users_stays_when_the_library_is_unloaded);
     (void)printf("ok\n");
     return 0;
 }
