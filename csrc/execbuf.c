@@ -46,6 +46,7 @@
 
 #include "call/parse.c"
 #include "call/signature.c"
+#include "call/tree.c"
 #include "call/type.c"
 #include "call/x86_64.c"
 
@@ -78,6 +79,9 @@
 #include "thunk/stub.c"
 #include "thunk/table.c"
 #include "thunk/x86_64/emit.c"
+#include "thunk/x86_64/moves.c"
+#include "thunk/x86_64/results.c"
+#include "thunk/x86_64/values.c"
 
 #include "api/backends.c"
 #include "api/batch.c"

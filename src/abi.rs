@@ -14,7 +14,8 @@ use core::ptr::NonNull;
 
 use crate::ffi;
 use crate::signature::raw_signature;
-pub use crate::signature::{Abi, Signature, Type};
+pub use crate::signature::{Abi, Signature};
+pub use crate::types::{Counted, Members, Type};
 
 /// A type that can be an argument of a function.
 ///
@@ -239,10 +240,17 @@ pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
     fn address(self) -> *const u8;
 }
 
-/// Returns the type of an argument, or fails to compile if there is none.
-const fn not_void(argument: Type) -> Type {
+/// Returns the type of an argument for C, or fails to compile if there is none.
+const fn not_void(argument: &Type) -> ffi::execbuf_type {
     assert!(!matches!(argument, Type::Void), "the `TYPE` of an argument is `Type::Void`");
-    argument
+    argument.raw()
+}
+
+/// The type of an argument or result as a reference.
+struct TypeOf<T>(T);
+
+impl<T: AbiReturn> TypeOf<T> {
+    const TYPE: &'static Type = &T::TYPE;
 }
 
 /// Invokes a macro for every function pointer type: each ABI, safe and `unsafe`, with 0 to 12 arguments. The macro's
@@ -315,10 +323,10 @@ macro_rules! fn_ptr {
             const ABI: Abi = $abi;
             const SIGNATURE: Signature = Signature::from_static(R::TYPE, Self::ARGUMENTS);
             type Native = $($unsafe)? extern $native fn($($argument),*) -> R;
-            const ARGUMENTS: &'static [Type] = &[$(not_void($argument::TYPE)),*];
-            const RAW_ARGUMENTS: &'static [ffi::execbuf_type] = &[$(not_void($argument::TYPE).raw()),*];
+            const ARGUMENTS: &'static [Type] = &[$(<$argument as AbiType>::TYPE),*];
+            const RAW_ARGUMENTS: &'static [ffi::execbuf_type] = &[$(not_void(TypeOf::<$argument>::TYPE)),*];
             const RAW_SIGNATURE: &'static ffi::execbuf_signature =
-                &raw_signature(&R::TYPE, Self::RAW_ARGUMENTS, None);
+                &raw_signature(TypeOf::<R>::TYPE.raw(), Self::RAW_ARGUMENTS);
 
             #[inline]
             unsafe fn from_address(address: *const u8) -> Self {

@@ -12,6 +12,9 @@ pub const EXECBUF_TOOL_GDB: u32 = 1;
 pub const EXECBUF_TOOL_PERF: u32 = 2;
 pub const EXECBUF_TOOL_JITDUMP: u32 = 4;
 pub const EXECBUF_MAX_FACTS: u32 = 24;
+pub const EXECBUF_MAX_MEMBERS: u32 = 255;
+pub const EXECBUF_MAX_DEPTH: u32 = 8;
+pub const EXECBUF_MAX_TYPE_SIZE: u32 = 65536;
 pub const EXECBUF_MAX_ARGUMENTS: u32 = 127;
 impl execbuf_status {
     pub const EXECBUF_OK: execbuf_status = execbuf_status(0);
@@ -104,8 +107,12 @@ pub struct execbuf_error {
     pub attempt_count: u32,
     /// Every backend that was tried, in this order, and why it could not be used.
     pub attempts: [execbuf_attempt; 4usize],
+    /** EXECBUF_E_TYPE: which member is at fault, if it is not the whole type: its number in the type, counted
+ from 1, then the number in the type of that member, and so on up to a 0. The element of an array is
+ number 1. Otherwise 0.*/
+    pub path: [u8; 8usize],
     /// For later versions; 0 after a failure.
-    pub reserved: [u64; 3usize],
+    pub reserved: [u64; 2usize],
 }
 /** The handle of a buffer, which holds one piece of machine code. It is a small value that may be copied, but
  a buffer is freed once. An all-zero handle names no buffer.
@@ -592,19 +599,36 @@ impl execbuf_type_kind {
     pub const EXECBUF_TYPE_POINTER: execbuf_type_kind = execbuf_type_kind(10);
     pub const EXECBUF_TYPE_F32: execbuf_type_kind = execbuf_type_kind(11);
     pub const EXECBUF_TYPE_F64: execbuf_type_kind = execbuf_type_kind(12);
+    pub const EXECBUF_TYPE_I128: execbuf_type_kind = execbuf_type_kind(13);
+    pub const EXECBUF_TYPE_U128: execbuf_type_kind = execbuf_type_kind(14);
+    pub const EXECBUF_TYPE_V128: execbuf_type_kind = execbuf_type_kind(15);
+    /// A struct with these members, each where C puts it.
+    pub const EXECBUF_TYPE_STRUCT: execbuf_type_kind = execbuf_type_kind(16);
+    /// A union of these members.
+    pub const EXECBUF_TYPE_UNION: execbuf_type_kind = execbuf_type_kind(17);
+    /// An array of count elements; members has the type of one. Only as a member: C passes arrays by address.
+    pub const EXECBUF_TYPE_ARRAY: execbuf_type_kind = execbuf_type_kind(18);
+    /** A packed struct or union: that in members, which is one, but none of its members is aligned to more
+ than count bytes: 1, 2, 4 or 8. It is __attribute__((packed)) if count is 1, and #pragma pack.*/
+    pub const EXECBUF_TYPE_PACKED: execbuf_type_kind = execbuf_type_kind(19);
+    /** The type in members, which is one, aligned to count bytes: 2, 4, 8 or 16, and not less than it is by
+ itself. Of a struct or union the size becomes a multiple of that, too, as with an attribute of its
+ definition. Another type must be a member, as with _Alignas.*/
+    pub const EXECBUF_TYPE_ALIGNED: execbuf_type_kind = execbuf_type_kind(20);
 }
 #[repr(transparent)]
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct execbuf_type_kind(pub ::core::ffi::c_int);
-/// A type, as plain data: it may be a constant of the program, and nothing in it must be freed.
+/** A type, as plain data: it may be a constant of the program, and nothing in it must be freed. A type with
+ members is a tree; trees may share parts.*/
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct execbuf_type {
     /// An execbuf_type_kind.
     pub kind: i32,
-    /// The number of members; 0 for the kinds of this version.
+    /// The number of members, of elements or of bytes, as the kind says; 0 for a type without members.
     pub count: u32,
-    /// The types of the members; NULL for the kinds of this version.
+    /// The types of the members; NULL for a type without members.
     pub members: *const execbuf_type,
 }
 /** The types of a function's result and arguments.
@@ -655,7 +679,7 @@ impl execbuf_where {
 /// The kind of place that holds an argument or a result.
 #[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
 pub struct execbuf_where(pub ::core::ffi::c_int);
-/// The place of an argument or a result.
+/// The place of an argument or a result, or of the first part of one.
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct execbuf_location {
@@ -667,6 +691,19 @@ pub struct execbuf_location {
     /** On the stack: the offset from the stack pointer before the call instruction pushes the return address.
  Otherwise 0.*/
     pub offset: u32,
+    /** 1: the place has the address of the value and not the value itself. An argument is then a copy that the
+ callee may change, at a multiple of 16. The result is where result_pointer says, and its place after
+ the call has that address again. 0 otherwise.*/
+    pub is_reference: u32,
+    /** The size of the value in bytes, 0 if it is nowhere. A register or a stack slot may have more bytes;
+ what they are does not matter.*/
+    pub size: u32,
+    /** EXECBUF_IN_GENERAL or EXECBUF_IN_VECTOR: all but the first 8 bytes of the value are in a second
+ register of this kind. EXECBUF_NOWHERE otherwise: then all bytes are in the first place, except
+ padding.*/
+    pub second_where: i32,
+    /// The number of that register, or 0.
+    pub second_number: u32,
     /// For later versions; 0.
     pub reserved: u32,
 }
@@ -684,6 +721,8 @@ pub struct execbuf_layout {
     pub vector_count: u32,
     /// Where the result is.
     pub result: execbuf_location,
+    /// Where the caller passes the address of memory for the result, if its place is_reference; else nowhere.
+    pub result_pointer: execbuf_location,
     /// Where each argument is; those that the signature does not have are nowhere.
     pub arguments: [execbuf_location; 127usize],
 }
@@ -1530,18 +1569,31 @@ unsafe extern "C" {
           EXECBUF_E_VERSION  out has a wrong size.
  Out:     out  the report*/
     pub fn execbuf_probe_system(out: *mut execbuf_probe) -> execbuf_status;
-    /** Makes a signature from text: the letter of the result, then those of the arguments in parentheses, without
+    /** Makes a signature from text: the type of the result, then those of the arguments in parentheses, without
  spaces. A full stop stands where the "..." of a variadic function begins. "i(ppL)" is memcmp on 64-bit
  systems, "i(p.id)" is printf with an int and a double.
 
- The letters are v for void, ? for bool, b, h, i and l for signed integers of 8, 16, 32 and 64 bits, B, H, I
- and L for unsigned ones, p for pointers, f for float and d for double.
+ The letters are v for void, ? for bool, b, h, i, l and x for signed integers of 8, 16, 32, 64 and 128 bits,
+ B, H, I, L and X for unsigned ones, p for pointers, f for float, d for double and m for a vector of 128
+ bits.
+
+ Types with members are written with brackets, and stand for values, not for pointers to them:
+
+ - `{l{hh}}` is a struct of a 64-bit integer and a struct;
+ - `<ld>` is a union;
+ - `{i[4f]}` is a struct of an integer and an array of four floats;
+ - `!{bi}` is a packed struct, `!2{bi}` one whose members are aligned to at most 2 bytes;
+ - `@16{ll}` is a struct that is aligned to 16 bytes; `{b@16l}` has an aligned member.
+
+ Write a bit-field as the integer that holds it, float _Complex as {ff}, double _Complex as {dd}, and a C++
+ class as p if it has a destructor, a copy constructor or a virtual function.
 
  Returns: EXECBUF_OK           the signature is made;
           EXECBUF_E_NULL       out or text is NULL;
           EXECBUF_E_SYNTAX     the text is malformed; the report's position is the offset;
           EXECBUF_E_TYPE       a type is not supported, or not allowed where it stands; the report's
-                               position is the number of the argument, and its culprit the reason;
+                               position is the number of the argument, its path says which member, and its
+                               culprit is the reason;
           EXECBUF_E_ARGUMENTS  there are more than EXECBUF_MAX_ARGUMENTS arguments;
           EXECBUF_E_NO_MEMORY  no memory is left.
  Out:     out    the signature, NULL on failure; free it with execbuf_signature_free
@@ -1581,10 +1633,12 @@ unsafe extern "C" {
  the same arguments, and returns its result. If both conventions are the same, the thunk is a jump. The code
  can be published at any address. Writing it works on every machine.
 
- The thunk uses less than a page of stack. It extends integers of 8 and 16 bits to 32 for a System V
- function, because compilers rely on that. Called by Win64, it preserves rdi, rsi and xmm6 to xmm15. It
- calls a variadic function with exactly the arguments of the signature; unless it is a jump, its caller may
- call it as variadic or not.
+ The thunk uses less than a page of stack, and copies there what one convention passes by value and the
+ other by address. It reads and writes no byte beyond a value. A signature whose values do not fit is
+ refused (EXECBUF_E_TYPE, with the number of the largest argument). It extends integers of 8 and 16 bits to
+ 32 for a System V function, because compilers rely on that. Called by Win64, it preserves rdi, rsi and xmm6
+ to xmm15. It calls a variadic function with exactly the arguments of the signature; unless it is a jump,
+ its caller may call it as variadic or not.
 
  Unless it is a jump, it keeps a frame pointer in rbp: a walk along the chain of rbp finds its caller, and
  the callers of that. This takes three instructions of each call.

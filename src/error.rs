@@ -46,7 +46,14 @@ const INDEX: u32 = 1 << 31;
 
 enum Repr {
     /// A report of the C library whose status is not `EXECBUF_OK`. Fields of a struct could not share a word with the tag.
-    Report { status: execbuf_status, os_error: i32, position: u32, culprit: *const c_char, attempts: Attempts },
+    Report {
+        status: execbuf_status,
+        os_error: i32,
+        position: u32,
+        culprit: *const c_char,
+        path: [u8; 8],
+        attempts: Attempts,
+    },
     /// The error that the closure of `assemble` returned.
     Assemble(BoxError),
     /// An error that only Rust code detects: its kind and its culprit.
@@ -183,8 +190,8 @@ impl Error {
     #[cold]
     #[inline(never)]
     unsafe fn copy_of(report: &ffi::execbuf_error) -> Self {
-        let ffi::execbuf_error { status, os_error, culprit, position, .. } = *report;
-        Self(Repr::Report { status, os_error, position, culprit, attempts: Attempts::of(report) })
+        let ffi::execbuf_error { status, os_error, culprit, position, path, .. } = *report;
+        Self(Repr::Report { status, os_error, position, culprit, path, attempts: Attempts::of(report) })
     }
 
     pub(crate) fn no_memory(culprit: &'static CStr) -> Self {
@@ -222,6 +229,7 @@ impl Error {
             os_error: 0,
             position: 0,
             culprit: culprit.as_ptr(),
+            path: [0; 8],
             attempts: Attempts::NONE,
         })
     }
@@ -251,7 +259,7 @@ pub(crate) fn check_batch(call: impl FnOnce(*mut ffi::execbuf_error) -> execbuf_
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Report { status, os_error, position, culprit, attempts } => {
+            Repr::Report { status, os_error, position, culprit, path, attempts } => {
                 let (attempts, attempt_count) = attempts.to_raw();
                 let report = ffi::execbuf_error {
                     status: *status,
@@ -260,7 +268,8 @@ impl fmt::Display for Error {
                     position: position & !INDEX,
                     attempt_count,
                     attempts,
-                    reserved: [0; 3],
+                    path: *path,
+                    reserved: [0; 2],
                 };
                 let mut text = [0_u8; 1024];
                 // SAFETY: The report is initialised, and `text` is writable for the given length.

@@ -172,7 +172,7 @@ extern crate alloc;
 extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
-// ffi, backend, error, choice, info, buffer, reserved, staged, placement, stats, data, pool, probe, signature, abi, function,
+// ffi, backend, error, choice, info, buffer, reserved, staged, placement, stats, data, pool, probe, types, signature, abi, function,
 // cell, call, entry, thunk, dynamic, tools.
 pub mod abi;
 mod backend;
@@ -199,6 +199,7 @@ mod staged;
 mod stats;
 mod thunk;
 pub mod tools;
+mod types;
 
 mod call; // last, so that the page of `Function` begins with the other methods
 

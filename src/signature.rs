@@ -1,120 +1,16 @@
-//! Values that describe types, signatures and calling conventions.
+//! Values that describe signatures and calling conventions.
 
 use alloc::ffi::CString;
 use alloc::sync::Arc;
 use core::fmt::{self, Write};
 use core::hash::{Hash, Hasher};
+use core::ptr::NonNull;
 use core::str::FromStr;
 use core::{mem, ptr, slice};
 
 use crate::error::{Error, check};
 use crate::ffi;
-
-/// The type of an argument or a result.
-///
-/// Integer types are named by their width. There are no variants for C's `long` and `wchar_t`, whose width depends on
-/// the system.
-///
-/// # Examples
-///
-/// ```
-/// use execbuf::abi::{AbiType, Type};
-///
-/// assert_eq!(<*const u8 as AbiType>::TYPE, Type::Pointer);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[doc(alias = "execbuf_type")]
-pub enum Type {
-    /// No result.
-    Void,
-    /// A `bool`.
-    Bool,
-    /// An `i8`.
-    I8,
-    /// A `u8`.
-    U8,
-    /// An `i16`.
-    I16,
-    /// A `u16`.
-    U16,
-    /// An `i32`.
-    I32,
-    /// A `u32`.
-    U32,
-    /// An `i64`.
-    I64,
-    /// A `u64`.
-    U64,
-    /// A pointer, to data or to a function.
-    Pointer,
-    /// An `f32`.
-    F32,
-    /// An `f64`.
-    F64,
-}
-
-/// The types in the order of their numbers in C, with their letters in a signature's text.
-const TYPES: [(Type, char); 13] = [
-    (Type::Void, 'v'),
-    (Type::Bool, '?'),
-    (Type::I8, 'b'),
-    (Type::U8, 'B'),
-    (Type::I16, 'h'),
-    (Type::U16, 'H'),
-    (Type::I32, 'i'),
-    (Type::U32, 'I'),
-    (Type::I64, 'l'),
-    (Type::U64, 'L'),
-    (Type::Pointer, 'p'),
-    (Type::F32, 'f'),
-    (Type::F64, 'd'),
-];
-
-impl Type {
-    /// Returns the letter of the type in a signature's text. Signed integers have lowercase letters, unsigned integers
-    /// have uppercase letters.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert_eq!(execbuf::Type::U64.letter(), 'L');
-    /// ```
-    #[must_use]
-    pub const fn letter(&self) -> char {
-        TYPES[self.number() as usize].1
-    }
-
-    /// The type for C.
-    pub(crate) const fn raw(&self) -> ffi::execbuf_type {
-        ffi::execbuf_type { kind: self.number() as i32, count: 0, members: ptr::null() }
-    }
-
-    /// The number of the type in C: an `execbuf_type_kind`.
-    const fn number(&self) -> u8 {
-        match self {
-            Self::Void => 0,
-            Self::Bool => 1,
-            Self::I8 => 2,
-            Self::U8 => 3,
-            Self::I16 => 4,
-            Self::U16 => 5,
-            Self::I32 => 6,
-            Self::U32 => 7,
-            Self::I64 => 8,
-            Self::U64 => 9,
-            Self::Pointer => 10,
-            Self::F32 => 11,
-            Self::F64 => 12,
-        }
-    }
-
-    /// The type that has this number in C.
-    fn from_raw(raw: &ffi::execbuf_type) -> Self {
-        let number = usize::try_from(raw.kind).expect("C has no other types");
-        TYPES[number].0.clone()
-    }
-}
+use crate::types::Type;
 
 /// The maximum number of arguments of a [`Signature`].
 const MAX_ARGUMENTS: usize = ffi::EXECBUF_MAX_ARGUMENTS as usize;
@@ -122,8 +18,9 @@ const MAX_ARGUMENTS: usize = ffi::EXECBUF_MAX_ARGUMENTS as usize;
 /// The types of a function's result and arguments.
 ///
 /// A signature is the constant [`FnPtr::SIGNATURE`](crate::FnPtr::SIGNATURE) of a function pointer type, or is parsed
-/// from text. The text consists of the [letter](Type::letter) of the result and, in parentheses, the letters of the
-/// arguments. In the signature of a variadic function, a full stop precedes the arguments that are passed as `...`.
+/// from text. The text consists of the type of the result and, in parentheses, the types of the arguments, each as
+/// [`Type`] describes. In the signature of a variadic function, a full stop precedes the arguments that are passed as
+/// `...`.
 ///
 /// # Examples
 ///
@@ -146,8 +43,23 @@ pub struct Signature(Repr);
 enum Repr {
     /// The signature of a function pointer type.
     Static { result: Type, arguments: &'static [Type] },
-    /// A parsed signature.
-    Parsed { result: Type, arguments: Arc<[Type]>, fixed: Option<usize> },
+    /// A parsed signature, also in the form of C.
+    Parsed { result: Type, arguments: Arc<[Type]>, fixed: Option<usize>, raw: Arc<Parsed> },
+}
+
+/// A signature that the C library has parsed.
+struct Parsed(NonNull<ffi::execbuf_signature>);
+
+// SAFETY: The signature is never changed, and C lets threads share it.
+unsafe impl Send for Parsed {}
+// SAFETY: As above.
+unsafe impl Sync for Parsed {}
+
+impl Drop for Parsed {
+    fn drop(&mut self) {
+        // SAFETY: `execbuf_signature_parse` made the signature. It is freed once, when nothing borrows it.
+        unsafe { ffi::execbuf_signature_free(self.0.as_ptr()) };
+    }
 }
 
 impl Signature {
@@ -201,45 +113,49 @@ impl Signature {
 
     /// Calls a function with the signature in the form of the C library.
     pub(crate) fn with_raw<R>(&self, call: impl FnOnce(&ffi::execbuf_signature) -> R) -> R {
-        let mut arguments = [Type::Void.raw(); MAX_ARGUMENTS];
-        for (raw, argument) in arguments.iter_mut().zip(self.arguments()) {
-            *raw = argument.raw();
+        match &self.0 {
+            Repr::Static { result, arguments: types } => {
+                let mut arguments = [Type::Void.raw(); MAX_ARGUMENTS];
+                for (raw, argument) in arguments.iter_mut().zip(*types) {
+                    *raw = argument.raw();
+                }
+                call(&raw_signature(result.raw(), &arguments[..types.len()]))
+            }
+            // SAFETY: The signature lives as long as `raw`, and nobody changes it.
+            Repr::Parsed { raw, .. } => call(unsafe { raw.0.as_ref() }),
         }
-        call(&raw_signature(self.result(), &arguments[..self.arguments().len()], self.fixed()))
     }
 
     /// Converts a signature that the C library has parsed.
-    ///
-    /// # Safety
-    ///
-    /// `execbuf_signature_parse` made it.
-    unsafe fn from_raw(raw: &ffi::execbuf_signature) -> Self {
-        // SAFETY: The caller guarantees that these are the arguments.
-        let arguments = unsafe { slice::from_raw_parts(raw.arguments, raw.count) };
-        Self(Repr::Parsed {
-            result: Type::from_raw(&raw.result),
-            arguments: arguments.iter().map(Type::from_raw).collect(),
-            fixed: (raw.fixed != NOT_VARIADIC).then_some(raw.fixed),
-        })
+    fn from_parsed(parsed: Parsed) -> Self {
+        // SAFETY: The signature is valid, its arguments are an array of this length, and so are members of its types.
+        let (result, arguments, fixed) = unsafe {
+            let raw = parsed.0.as_ref();
+            let arguments: &[_] =
+                if raw.count == 0 { &[] } else { slice::from_raw_parts(raw.arguments, raw.count) };
+            (Type::from_raw(&raw.result), arguments.iter().map(|raw| Type::from_raw(raw)).collect(), raw.fixed)
+        };
+        let fixed = (fixed != NOT_VARIADIC).then_some(fixed);
+        Self(Repr::Parsed { result, arguments, fixed, raw: Arc::new(parsed) })
     }
 }
 
 /// `EXECBUF_NOT_VARIADIC`.
 const NOT_VARIADIC: usize = usize::MAX;
 
-/// A signature for C, which borrows the arguments. All signatures go to C through this function.
+/// A signature for C that is not variadic, which borrows the arguments. All signatures that were not parsed go to C
+/// through this function.
 pub(crate) const fn raw_signature(
-    result: &Type,
+    result: ffi::execbuf_type,
     arguments: &[ffi::execbuf_type],
-    fixed: Option<usize>,
 ) -> ffi::execbuf_signature {
     assert!(arguments.len() <= MAX_ARGUMENTS, "too many arguments");
     ffi::execbuf_signature {
         size: mem::size_of::<ffi::execbuf_signature>(),
-        result: result.raw(),
+        result,
         arguments: arguments.as_ptr(),
         count: arguments.len(),
-        fixed: if let Some(fixed) = fixed { fixed } else { NOT_VARIADIC },
+        fixed: NOT_VARIADIC,
     }
 }
 
@@ -249,10 +165,11 @@ pub(crate) const fn raw_signature(
 ///
 /// - [`Syntax`](crate::ErrorKind::Syntax): the text is malformed.
 /// - [`Signature`](crate::ErrorKind::Signature): a type is not supported, or there are more than 127 arguments. C's
-///   `long`, `long double`, `wchar_t` and `va_list` have no letter. 128-bit integers, vectors and structs are not
-///   supported yet.
+///   `long`, `long double`, `wchar_t` and `va_list` have no letter. A type is also refused if it is empty, aligned to
+///   more than 16 bytes, larger than 64 KiB, or nested deeper than 8 levels.
 ///
-/// The error has the [position](crate::Error::position) and the reason.
+/// The error has the [position](crate::Error::position) and the reason, and its message says which member of a type is
+/// at fault.
 ///
 /// # Examples
 ///
@@ -277,12 +194,7 @@ impl FromStr for Signature {
         let mut raw = ptr::null_mut();
         // SAFETY: `raw` and the report are writable, and the text ends with a zero byte.
         check(|error| unsafe { ffi::execbuf_signature_parse(&raw mut raw, text.as_ptr(), error) })?;
-        // SAFETY: The call has made the signature. It is freed once, when nothing borrows it.
-        unsafe {
-            let signature = Self::from_raw(&*raw);
-            ffi::execbuf_signature_free(raw);
-            Ok(signature)
-        }
+        Ok(Self::from_parsed(Parsed(NonNull::new(raw).expect("the call has made it"))))
     }
 }
 
@@ -303,13 +215,12 @@ impl Hash for Signature {
 /// Formats the text that [`FromStr`] parses.
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char(self.result().letter())?;
-        f.write_char('(')?;
+        write!(f, "{}(", self.result())?;
         for (index, argument) in self.arguments().iter().enumerate() {
             if self.fixed() == Some(index) {
                 f.write_char('.')?;
             }
-            f.write_char(argument.letter())?;
+            write!(f, "{argument}")?;
         }
         f.write_str(if self.fixed() == Some(self.arguments().len()) { ".)" } else { ")" })
     }

@@ -116,7 +116,8 @@ fn an_error_without_memory_for_its_attempts_keeps_all_else() {
         position: 0,
         attempt_count: 1,
         attempts: [none; ffi::EXECBUF_MAX_ATTEMPTS as usize],
-        reserved: [0; 3],
+        path: [0; 8],
+        reserved: [0; 2],
     };
     raw.attempts[0].backend = ffi::execbuf_backend::EXECBUF_BACKEND_FLIP;
     raw.attempts[0].call = c"mprotect".as_ptr();

@@ -83,14 +83,25 @@ static void put_call(text_sink *to, const char *call, int32_t code) {
     }
 }
 
-/* For errors in a signature: "at byte 3: ", "argument 2: " or "result: ". */
+/* "argument 2: ", "result: ", or "argument 2, member 1.3: ". */
+static void put_number_of_argument(text_sink *to, const execbuf_error *error) {
+    if (error->position > 0) {
+        put_number(to, "argument ", (long)error->position, "");
+    } else {
+        put_text(to, "result");
+    }
+    for (size_t i = 0; i < sizeof error->path && error->path[i] != 0; i++) {
+        put_number(to, i == 0 ? ", member " : ".", error->path[i], "");
+    }
+    put_text(to, ": ");
+}
+
+/* For errors in a signature: "at byte 3: ", or which argument. */
 static void put_position(text_sink *to, const execbuf_error *error) {
     if (error->status == EXECBUF_E_SYNTAX) {
         put_number(to, "at byte ", (long)error->position, ": ");
-    } else if (error->status == EXECBUF_E_TYPE && error->position > 0) {
-        put_number(to, "argument ", (long)error->position, ": ");
     } else if (error->status == EXECBUF_E_TYPE) {
-        put_text(to, "result: ");
+        put_number_of_argument(to, error);
     }
 }
 

@@ -17,18 +17,22 @@ XB_PRIVATE_BEGIN
  *
  * Returns: EXECBUF_OK, and error is untouched; EXECBUF_E_NULL, EXECBUF_E_VERSION, EXECBUF_E_ARGUMENTS or
  *          EXECBUF_E_TYPE.
- * Out: out:       the compact form; undefined on failure.
+ * Out: out:       the compact form, which borrows shapes; undefined on failure.
+ *      shapes:    XB_MAX_SHAPES of them.
  * In:  signature: any bytes; NULL is an error.
  * Out: error:     the report; may be NULL. */
-execbuf_status xb_signature_read(xb_signature *out, const execbuf_signature *signature, execbuf_error *error);
+execbuf_status xb_signature_read(xb_signature *out, xb_shape *shapes, const execbuf_signature *signature,
+                                 execbuf_error *error);
 
 XB_PRIVATE_END
 
 /* A signature as words. */
 typedef union xb_signature_words {
     xb_signature signature;
-    uint64_t words[(sizeof(xb_signature) + 7) / 8];
+    uint64_t words[sizeof(xb_signature) / 8];
 } xb_signature_words;
+
+XB_STATIC_ASSERT(sizeof(xb_signature) % 8 == 0, "a signature is words");
 
 /* How many arguments the first word has. */
 #define XB_FIRST_KINDS 4U
@@ -55,8 +59,8 @@ XB_INLINE uint64_t xb_type_kinds(const execbuf_type *types, size_t count, uint64
     return kinds;
 }
 
-/* Converts a signature on execbuf_thunk_new's fast path: one of this version's size. Inline, since it is a
- * loop over few arguments.
+/* Converts a signature on execbuf_thunk_new's fast path: one of this version's size, whose types have no
+ * members. Inline, since it is a loop over few arguments.
  *
  * It checks only that nothing is lost in the compact form, and not that the signature is valid: whoever finds
  * an equal one that is known to be valid knows it of this one, too, and others call xb_signature_check. So

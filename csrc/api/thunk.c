@@ -15,11 +15,26 @@
 
 /* ---- Thunks as bytes ---- */
 
+/* The number of the argument whose value is the largest, counted from 1. */
+static size_t largest_argument(const xb_signature *signature) {
+    size_t largest = 0;
+    uint32_t size = 0;
+    for (size_t i = 0; i < signature->count; i++) {
+        xb_shape shape = xb_signature_shape(signature, signature->arguments[i]);
+        if (shape.size > size) {
+            size = shape.size;
+            largest = i + 1;
+        }
+    }
+    return largest;
+}
+
 /* The checks of execbuf_thunk_emit and execbuf_thunk_new that depend on neither memory nor machine; resolves
  * the conventions and converts the signature.
  *
- * Returns: EXECBUF_OK, and error is untouched; else what is wrong. */
-static execbuf_status check_thunk(xb_signature *compact, const execbuf_signature *signature,
+ * Returns: EXECBUF_OK, and error is untouched; else what is wrong.
+ * Out: compact: borrows shapes, of which there are XB_MAX_SHAPES. */
+static execbuf_status check_thunk(xb_signature *compact, xb_shape *shapes, const execbuf_signature *signature,
                                   execbuf_abi *caller_abi, execbuf_abi *callee_abi, const void *target,
                                   execbuf_error *error) {
     if (signature == NULL || target == NULL) {
@@ -33,7 +48,13 @@ static execbuf_status check_thunk(xb_signature *compact, const execbuf_signature
     if (!xb_abi_is_known(*callee_abi)) {
         return xb_error_set(error, EXECBUF_E_ABI, "callee_abi", 0);
     }
-    return xb_signature_read(compact, signature, error);
+    execbuf_status status = xb_signature_read(compact, shapes, signature, error);
+    if (status == EXECBUF_OK && *caller_abi != *callee_abi && !xb_machine_can(compact, *caller_abi)) {
+        return xb_error_set_at(error, EXECBUF_E_TYPE,
+                               "a thunk would need more than a page of stack, or of code, to copy the values",
+                               largest_argument(compact));
+    }
+    return status;
 }
 
 /* Writes to a buffer of its own first, so that nothing is written that does not fit. */
@@ -48,7 +69,8 @@ execbuf_status execbuf_thunk_emit(const execbuf_signature *signature, void *out,
         return xb_error_set(error, EXECBUF_E_NULL, "out", 0);
     }
     xb_signature compact;
-    execbuf_status status = check_thunk(&compact, signature, &caller_abi, &callee_abi, target, error);
+    xb_shape shapes[XB_MAX_SHAPES];
+    execbuf_status status = check_thunk(&compact, shapes, signature, &caller_abi, &callee_abi, target, error);
     if (status != EXECBUF_OK) {
         return status;
     }
@@ -103,7 +125,8 @@ XB_COLD execbuf_status thunk_new_slowly(execbuf_pool *pool, execbuf *out, const 
     }
     *out = xb_no_buffer;
     xb_signature compact;
-    execbuf_status status = check_thunk(&compact, signature, &caller_abi, &callee_abi, target, error);
+    xb_shape shapes[XB_MAX_SHAPES];
+    execbuf_status status = check_thunk(&compact, shapes, signature, &caller_abi, &callee_abi, target, error);
     if (status != EXECBUF_OK) {
         return status;
     }

@@ -2,9 +2,29 @@
 #ifndef XB_CALL_LAYOUT_H
 #define XB_CALL_LAYOUT_H
 
+#include <stdbool.h>
+
 #include "../base/compiler.h"
 #include "../include/execbuf.h"
 #include "signature.h"
+
+/* The place of an argument or a result: a list of pieces, each in a register, or one place on the stack. */
+typedef struct xb_location {
+    uint8_t where[2];  /* each an execbuf_where: of the bytes 0 to 7, or of all; of the bytes from 8 on */
+    uint8_t number[2]; /* the registers */
+    bool is_reference; /* the place has the address of the value */
+    uint32_t offset;   /* on the stack, as in execbuf_location */
+    uint32_t size;     /* of the value, in bytes */
+} xb_location;
+
+/* Where the arguments and the result of a call are. */
+typedef struct xb_layout {
+    uint32_t stack_size;
+    uint32_t vector_count; /* how many vector registers have arguments */
+    xb_location result;
+    xb_location result_pointer; /* where the address of the result's memory is passed, or nowhere */
+    xb_location arguments[EXECBUF_MAX_ARGUMENTS]; /* as many as the signature has */
+} xb_layout;
 
 XB_PRIVATE_BEGIN
 
@@ -13,7 +33,7 @@ XB_PRIVATE_BEGIN
  * Out: out:       where the arguments and the result are.
  * In:  signature: has passed xb_signature_check.
  *      abi:       EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. */
-void xb_layout_of(execbuf_layout *out, const xb_signature *signature, execbuf_abi abi);
+void xb_layout_of(xb_layout *out, const xb_signature *signature, execbuf_abi abi);
 
 /* The general register that takes Win64's argument at this position, counted from 0; at most
  * XB_WIN64_REGISTERS. A variadic function also wants its floats there (see thunk/x86_64/emit.c). */

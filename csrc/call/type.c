@@ -18,6 +18,22 @@ static const type_row type_rows[] = {
 
 XB_STATIC_ASSERT(sizeof type_rows / sizeof type_rows[0] == XB_TYPE_COUNT, "each type has a row");
 
+xb_shape xb_type_shape(uint8_t type) {
+    xb_shape shape = {type_rows[type].size, type_rows[type].size, {XB_CLASS_INTEGER, XB_CLASS_NONE}, 0};
+    if (type == EXECBUF_TYPE_VOID) {
+        shape.align = 1;
+        shape.classes[0] = XB_CLASS_NONE;
+    } else if (type == EXECBUF_TYPE_V128) {
+        shape.classes[0] = XB_CLASS_SSE;
+        shape.classes[1] = XB_CLASS_SSE_UP;
+    } else if (xb_type_is_float(type)) {
+        shape.classes[0] = XB_CLASS_SSE;
+    } else if (shape.size > 8) {
+        shape.classes[1] = XB_CLASS_INTEGER;
+    }
+    return shape;
+}
+
 bool xb_type_is_float(uint8_t type) {
     return type == EXECBUF_TYPE_F32 || type == EXECBUF_TYPE_F64;
 }

@@ -335,13 +335,17 @@ typedef struct execbuf_error {
     uint32_t attempt_count;
     /* Every backend that was tried, in this order, and why it could not be used. */
     execbuf_attempt attempts[EXECBUF_MAX_ATTEMPTS];
+    /* EXECBUF_E_TYPE: which member is at fault, if it is not the whole type: its number in the type, counted
+     * from 1, then the number in the type of that member, and so on up to a 0. The element of an array is
+     * number 1. Otherwise 0. */
+    uint8_t path[8];
     /* For later versions; 0 after a failure. */
-    uint64_t reserved[3];
+    uint64_t reserved[2];
 } execbuf_error;
 
 /* An empty report, which says EXECBUF_OK. */
 /* clang-format off */
-#define EXECBUF_ERROR_INIT {EXECBUF_OK, 0, NULL, 0, 0, {{EXECBUF_BACKEND_NONE, 0, NULL}}, {0}}
+#define EXECBUF_ERROR_INIT {EXECBUF_OK, 0, NULL, 0, 0, {{EXECBUF_BACKEND_NONE, 0, NULL}}, {0}, {0}}
 /* clang-format on */
 
 /* Writes a report as one line of text that includes every attempt, such as "the system refused every way to
@@ -1639,9 +1643,9 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_probe_system(execbuf_probe 
 
 /* ---- Signatures --------------------------------------------------------------------------------------- */
 
-/* The kinds of types that every calling convention passes alike: name, value, letter in a signature's text,
- * size and whether it is signed. Types whose size depends on the system are missing: long, long double,
- * wchar_t and va_list. */
+/* The kinds of types without members: name, value, letter in a signature's text, size and whether it is
+ * signed. V128 is a vector of 128 bits, such as __m128. Types whose size depends on the system are missing:
+ * long, long double, wchar_t and va_list. */
 #define EXECBUF_TYPE_MAP(X)                                                                                  \
     X(EXECBUF_TYPE_VOID, 0, 'v', 0, 0)                                                                       \
     X(EXECBUF_TYPE_BOOL, 1, '?', 1, 0)                                                                       \
@@ -1655,7 +1659,10 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_probe_system(execbuf_probe 
     X(EXECBUF_TYPE_U64, 9, 'L', 8, 0)                                                                        \
     X(EXECBUF_TYPE_POINTER, 10, 'p', 8, 0)                                                                   \
     X(EXECBUF_TYPE_F32, 11, 'f', 4, 1)                                                                       \
-    X(EXECBUF_TYPE_F64, 12, 'd', 8, 1)
+    X(EXECBUF_TYPE_F64, 12, 'd', 8, 1)                                                                       \
+    X(EXECBUF_TYPE_I128, 13, 'x', 16, 1)                                                                     \
+    X(EXECBUF_TYPE_U128, 14, 'X', 16, 0)                                                                     \
+    X(EXECBUF_TYPE_V128, 15, 'm', 16, 0)
 
 typedef enum execbuf_type_kind {
     /* No type. */
@@ -1663,15 +1670,30 @@ typedef enum execbuf_type_kind {
 #define EXECBUF_TYPE_ENUM(name, value, letter, size, is_signed) name = value,
     EXECBUF_TYPE_MAP(EXECBUF_TYPE_ENUM)
 #undef EXECBUF_TYPE_ENUM
+    /* A struct with these members, each where C puts it. */
+    EXECBUF_TYPE_STRUCT = 16,
+    /* A union of these members. */
+    EXECBUF_TYPE_UNION = 17,
+    /* An array of count elements; members has the type of one. Only as a member: C passes arrays by address.
+     */
+    EXECBUF_TYPE_ARRAY = 18,
+    /* A packed struct or union: that in members, which is one, but none of its members is aligned to more
+     * than count bytes: 1, 2, 4 or 8. It is __attribute__((packed)) if count is 1, and #pragma pack. */
+    EXECBUF_TYPE_PACKED = 19,
+    /* The type in members, which is one, aligned to count bytes: 2, 4, 8 or 16, and not less than it is by
+     * itself. Of a struct or union the size becomes a multiple of that, too, as with an attribute of its
+     * definition. Another type must be a member, as with _Alignas. */
+    EXECBUF_TYPE_ALIGNED = 20
 } execbuf_type_kind;
 
-/* A type, as plain data: it may be a constant of the program, and nothing in it must be freed. */
+/* A type, as plain data: it may be a constant of the program, and nothing in it must be freed. A type with
+ * members is a tree; trees may share parts. */
 typedef struct execbuf_type {
     /* An execbuf_type_kind. */
     int32_t kind;
-    /* The number of members; 0 for the kinds of this version. */
+    /* The number of members, of elements or of bytes, as the kind says; 0 for a type without members. */
     uint32_t count;
-    /* The types of the members; NULL for the kinds of this version. */
+    /* The types of the members; NULL for a type without members. */
     const struct execbuf_type *members;
 } execbuf_type;
 
@@ -1679,6 +1701,15 @@ typedef struct execbuf_type {
 /* clang-format off */
 #define EXECBUF_SCALAR(kind) {kind, 0, NULL}
 /* clang-format on */
+
+/* The most members of a struct or union. */
+#define EXECBUF_MAX_MEMBERS 255
+
+/* How deep structs, unions and arrays may be nested. */
+#define EXECBUF_MAX_DEPTH 8
+
+/* The largest size of a type, in bytes. */
+#define EXECBUF_MAX_TYPE_SIZE 65536
 
 /* The most arguments of a signature, as many as C requires of compilers (C11, 5.2.4.1). */
 #define EXECBUF_MAX_ARGUMENTS 127
@@ -1713,18 +1744,31 @@ typedef struct execbuf_signature {
     {sizeof(execbuf_signature), result, arguments, count, fixed}
 /* clang-format on */
 
-/* Makes a signature from text: the letter of the result, then those of the arguments in parentheses, without
+/* Makes a signature from text: the type of the result, then those of the arguments in parentheses, without
  * spaces. A full stop stands where the "..." of a variadic function begins. "i(ppL)" is memcmp on 64-bit
  * systems, "i(p.id)" is printf with an int and a double.
  *
- * The letters are v for void, ? for bool, b, h, i and l for signed integers of 8, 16, 32 and 64 bits, B, H, I
- * and L for unsigned ones, p for pointers, f for float and d for double.
+ * The letters are v for void, ? for bool, b, h, i, l and x for signed integers of 8, 16, 32, 64 and 128 bits,
+ * B, H, I, L and X for unsigned ones, p for pointers, f for float, d for double and m for a vector of 128
+ * bits.
+ *
+ * Types with members are written with brackets, and stand for values, not for pointers to them:
+ *
+ * - `{l{hh}}` is a struct of a 64-bit integer and a struct;
+ * - `<ld>` is a union;
+ * - `{i[4f]}` is a struct of an integer and an array of four floats;
+ * - `!{bi}` is a packed struct, `!2{bi}` one whose members are aligned to at most 2 bytes;
+ * - `@16{ll}` is a struct that is aligned to 16 bytes; `{b@16l}` has an aligned member.
+ *
+ * Write a bit-field as the integer that holds it, float _Complex as {ff}, double _Complex as {dd}, and a C++
+ * class as p if it has a destructor, a copy constructor or a virtual function.
  *
  * Returns: EXECBUF_OK           the signature is made;
  *          EXECBUF_E_NULL       out or text is NULL;
  *          EXECBUF_E_SYNTAX     the text is malformed; the report's position is the offset;
  *          EXECBUF_E_TYPE       a type is not supported, or not allowed where it stands; the report's
- *                               position is the number of the argument, and its culprit the reason;
+ *                               position is the number of the argument, its path says which member, and its
+ *                               culprit is the reason;
  *          EXECBUF_E_ARGUMENTS  there are more than EXECBUF_MAX_ARGUMENTS arguments;
  *          EXECBUF_E_NO_MEMORY  no memory is left.
  * Out:     out    the signature, NULL on failure; free it with execbuf_signature_free
@@ -1764,7 +1808,7 @@ typedef enum execbuf_where {
     EXECBUF_ON_STACK = 3
 } execbuf_where;
 
-/* The place of an argument or a result. */
+/* The place of an argument or a result, or of the first part of one. */
 typedef struct execbuf_location {
     /* An execbuf_where. */
     int32_t where;
@@ -1774,9 +1818,27 @@ typedef struct execbuf_location {
     /* On the stack: the offset from the stack pointer before the call instruction pushes the return address.
      * Otherwise 0. */
     uint32_t offset;
+    /* 1: the place has the address of the value and not the value itself. An argument is then a copy that the
+     * callee may change, at a multiple of 16. The result is where result_pointer says, and its place after
+     * the call has that address again. 0 otherwise. */
+    uint32_t is_reference;
+    /* The size of the value in bytes, 0 if it is nowhere. A register or a stack slot may have more bytes;
+     * what they are does not matter. */
+    uint32_t size;
+    /* EXECBUF_IN_GENERAL or EXECBUF_IN_VECTOR: all but the first 8 bytes of the value are in a second
+     * register of this kind. EXECBUF_NOWHERE otherwise: then all bytes are in the first place, except
+     * padding. */
+    int32_t second_where;
+    /* The number of that register, or 0. */
+    uint32_t second_number;
     /* For later versions; 0. */
     uint32_t reserved;
 } execbuf_location;
+
+/* No place. */
+/* clang-format off */
+#define EXECBUF_LOCATION_INIT {EXECBUF_NOWHERE, 0, 0, 0, 0, EXECBUF_NOWHERE, 0, 0}
+/* clang-format on */
 
 /* Where a calling convention has the arguments and the result of a function, to be initialised with
  * EXECBUF_LAYOUT_INIT. */
@@ -1790,12 +1852,15 @@ typedef struct execbuf_layout {
     uint32_t vector_count;
     /* Where the result is. */
     execbuf_location result;
+    /* Where the caller passes the address of memory for the result, if its place is_reference; else nowhere.
+     */
+    execbuf_location result_pointer;
     /* Where each argument is; those that the signature does not have are nowhere. */
     execbuf_location arguments[EXECBUF_MAX_ARGUMENTS];
 } execbuf_layout;
 /* clang-format off */
 #define EXECBUF_LAYOUT_INIT                                                                                  \
-    {sizeof(execbuf_layout), 0, 0, {EXECBUF_NOWHERE, 0, 0, 0}, {{EXECBUF_NOWHERE, 0, 0, 0}}}
+    {sizeof(execbuf_layout), 0, 0, EXECBUF_LOCATION_INIT, EXECBUF_LOCATION_INIT, {EXECBUF_LOCATION_INIT}}
 /* clang-format on */
 
 /* Computes where a calling convention has the arguments and the result. It works on every machine.
@@ -1823,10 +1888,12 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_layout_of(const execbuf_sig
  * the same arguments, and returns its result. If both conventions are the same, the thunk is a jump. The code
  * can be published at any address. Writing it works on every machine.
  *
- * The thunk uses less than a page of stack. It extends integers of 8 and 16 bits to 32 for a System V
- * function, because compilers rely on that. Called by Win64, it preserves rdi, rsi and xmm6 to xmm15. It
- * calls a variadic function with exactly the arguments of the signature; unless it is a jump, its caller may
- * call it as variadic or not.
+ * The thunk uses less than a page of stack, and copies there what one convention passes by value and the
+ * other by address. It reads and writes no byte beyond a value. A signature whose values do not fit is
+ * refused (EXECBUF_E_TYPE, with the number of the largest argument). It extends integers of 8 and 16 bits to
+ * 32 for a System V function, because compilers rely on that. Called by Win64, it preserves rdi, rsi and xmm6
+ * to xmm15. It calls a variadic function with exactly the arguments of the signature; unless it is a jump,
+ * its caller may call it as variadic or not.
  *
  * Unless it is a jump, it keeps a frame pointer in rbp: a walk along the chain of rbp finds its caller, and
  * the callers of that. This takes three instructions of each call.

@@ -146,11 +146,15 @@ static void *hide_adapter(xb_arena *arena, const xb_adapter *adapter) {
  * xb_adapter_get. */
 static execbuf_status make_adapter(xb_arena *arena, xb_adapter **out, const xb_fingerprint *fingerprint,
                                    execbuf_error *error) {
-    xb_adapter *made = XB_FAULT("calloc") != 0 ? NULL : (xb_adapter *)calloc(1, sizeof *made);
+    size_t size = xb_table_adapter_size(fingerprint);
+    xb_adapter *made = XB_FAULT("calloc") != 0 ? NULL : (xb_adapter *)calloc(1, size);
     if (made == NULL) {
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
     made->fingerprint = *fingerprint;
+    made->fingerprint.signature.shapes = made->shapes;
+    memcpy(made->shapes, fingerprint->signature.shapes,
+           fingerprint->signature.shape_count * sizeof made->shapes[0]);
     execbuf_status status = publish_adapter(arena, made, error);
     if (status != EXECBUF_OK) {
         free(made);
@@ -163,7 +167,7 @@ static execbuf_status make_adapter(xb_arena *arena, xb_adapter **out, const xb_f
     if (adapter == NULL) {
         adapter = made;
         show_adapter(arena, made);
-        arena->bookkeeping += sizeof *made;
+        arena->bookkeeping += size;
     }
     adapter->users++;
     xb_arena_unlock(arena);
@@ -248,11 +252,11 @@ xb_adapter *xb_adapter_find(xb_arena *arena, const xb_signature *signature, exec
     if (adapters == NULL || adapters->table.count == 0 || arena->key != XB_PRIM_NO_KEY) {
         return NULL;
     }
-    if (xb_signature_check(signature, NULL) != EXECBUF_OK) {
+    if (!xb_signature_is_scalar(signature) || xb_signature_check(signature, NULL) != EXECBUF_OK) {
         return NULL;
     }
     xb_fingerprint fingerprint;
-    xb_fingerprint_of(&fingerprint, signature, caller_abi);
+    xb_fingerprint_of(&fingerprint, NULL, signature, caller_abi);
     xb_adapter *adapter = xb_table_find(&adapters->table, &fingerprint);
     if (adapter != NULL) {
         xb_recent_put(&adapters->recent, signature, caller_abi, adapter);
@@ -266,7 +270,8 @@ execbuf_status xb_adapter_get(xb_arena *arena, xb_adapter **out, const xb_signat
         return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
     }
     xb_fingerprint fingerprint;
-    xb_fingerprint_of(&fingerprint, signature, caller_abi);
+    xb_shape shapes[XB_MAX_SHAPES];
+    xb_fingerprint_of(&fingerprint, shapes, signature, caller_abi);
     xb_arena_lock(arena);
     xb_adapter *adapter = xb_table_find(&adapters_of(arena)->table, &fingerprint);
     if (adapter != NULL) {

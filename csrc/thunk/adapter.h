@@ -30,7 +30,8 @@ XB_INLINE xb_adapter *xb_adapter_find_recent(const xb_arena *arena, const xb_sig
     return XB_UNLIKELY(adapters == NULL) ? NULL : xb_recent_find(&adapters->recent, signature, caller_abi);
 }
 
-/* The adapter of any signature, or NULL if the arena has none for it, or has a protection key: then neither
+/* The adapter of a signature without shapes that holds any bytes, or NULL if the signature is not valid, the
+ * arena has none for it, or has a protection key: then neither
  * this function nor xb_adapter_find_recent ever finds one, and the fast path in stub.h does not apply.
  * Otherwise as xb_adapter_find_recent, which will find it the next time. */
 xb_adapter *xb_adapter_find(xb_arena *arena, const xb_signature *signature, execbuf_abi caller_abi);
@@ -40,7 +41,7 @@ xb_adapter *xb_adapter_find(xb_arena *arena, const xb_signature *signature, exec
  *
  * Returns: EXECBUF_OK, and error is untouched; else the status of xb_arena_put, or EXECBUF_E_NO_MEMORY.
  * Out: out:        the adapter.
- * In:  signature:  has passed xb_signature_check.
+ * In:  signature:  has passed xb_signature_check and xb_machine_can.
  *      caller_abi: as above.
  * Out: error:      the report; may be NULL. */
 execbuf_status xb_adapter_get(xb_arena *arena, xb_adapter **out, const xb_signature *signature,

@@ -2,9 +2,11 @@
 
 #include "fingerprint.h"
 
+#include <string.h>
+
 #include "machine.h"
 
-/* The hash is FNV-1a, of 64 bits, over direction, variadic and the arguments' kinds. */
+/* The hash is FNV-1a, of 64 bits, over direction, result, variadic, the arguments' kinds and the shapes. */
 #define FNV_BASIS 0xcbf29ce484222325U
 #define FNV_PRIME 0x100000001b3U
 
@@ -12,34 +14,64 @@ static uint64_t fnv_add(uint64_t hash, uint64_t value) {
     return (hash ^ value) * FNV_PRIME;
 }
 
-void xb_fingerprint_of(xb_fingerprint *fingerprint, const xb_signature *signature, execbuf_abi caller_abi) {
+/* The type that stands for a shape; is_result says where it is. */
+static uint8_t kind_of_shape(xb_signature *to, const xb_signature *signature, uint8_t type, bool is_result) {
+    xb_shape shape = signature->shapes[type - XB_FIRST_SHAPE];
+    uint8_t kind = xb_machine_alike(&shape, is_result);
+    return kind == XB_FIRST_SHAPE ? xb_signature_add_shape(to, &shape) : kind;
+}
+
+/* The type that stands for the result. */
+static uint8_t kind_of_result(xb_signature *to, const xb_signature *signature) {
+    uint8_t type = signature->result;
+    if (type >= XB_FIRST_SHAPE) {
+        return kind_of_shape(to, signature, type, true);
+    }
+    return type == EXECBUF_TYPE_I128 || type == EXECBUF_TYPE_U128 ? (uint8_t)EXECBUF_TYPE_I128
+                                                                  : (uint8_t)EXECBUF_TYPE_VOID;
+}
+
+void xb_fingerprint_of(xb_fingerprint *fingerprint, xb_shape *shapes, const xb_signature *signature,
+                       execbuf_abi caller_abi) {
     const uint8_t *kinds = xb_machine_kinds(caller_abi);
+    xb_signature *to = &fingerprint->signature;
     uint32_t count = signature->count;
-    uint64_t hash = fnv_add(FNV_BASIS, (uint64_t)caller_abi);
+    to->shapes = shapes;
+    to->shape_count = 0;
+    to->result = kind_of_result(to, signature);
+    uint64_t hash = fnv_add(FNV_BASIS, (uint64_t)caller_abi | (uint64_t)to->result << 8);
     hash = fnv_add(hash, signature->variadic != 0);
     for (uint32_t i = 0; i < count; i++) {
-        uint8_t kind = kinds[signature->arguments[i]];
-        fingerprint->signature.arguments[i] = kind;
+        uint8_t type = signature->arguments[i];
+        uint8_t kind = type < XB_FIRST_SHAPE ? kinds[type] : kind_of_shape(to, signature, type, false);
+        to->arguments[i] = kind;
         hash = fnv_add(hash, kind);
+    }
+    for (uint32_t i = 0; i < to->shape_count; i++) {
+        uint64_t word;
+        memcpy(&word, &shapes[i], sizeof word);
+        hash = fnv_add(hash, word);
     }
     fingerprint->hash = hash ^ hash >> 32; /* the low bits, which choose a bucket, depend on all bytes */
     fingerprint->caller_abi = caller_abi;
-    fingerprint->signature.result = EXECBUF_TYPE_VOID;
-    fingerprint->signature.count = (uint8_t)count;
-    fingerprint->signature.variadic = signature->variadic != 0;
-    fingerprint->signature.fixed = (uint8_t)count; /* no move depends on it */
+    to->count = (uint8_t)count;
+    to->variadic = signature->variadic != 0;
+    to->fixed = (uint8_t)count; /* no move depends on it */
 }
 
 bool xb_fingerprint_same(const xb_fingerprint *one, const xb_fingerprint *other) {
     const xb_signature *first = &one->signature;
     const xb_signature *second = &other->signature;
     if (one->hash != other->hash || one->caller_abi != other->caller_abi || first->count != second->count ||
-        first->variadic != second->variadic) {
+        first->variadic != second->variadic || first->result != second->result ||
+        first->shape_count != second->shape_count) {
         return false;
     }
     uint32_t same = 0; /* a loop, since there are few arguments, and a call of memcmp would take longer */
     while (same < first->count && first->arguments[same] == second->arguments[same]) {
         same++;
     }
-    return same == first->count;
+    return same == first->count &&
+           (first->shape_count == 0 ||
+            memcmp(first->shapes, second->shapes, first->shape_count * sizeof *first->shapes) == 0);
 }

@@ -11,8 +11,9 @@
 #include "../include/execbuf.h"
 
 /* A direction, and a signature in which each argument has the type that stands for all that are moved alike
- * (xb_machine_kinds), and the result is VOID, since no result is moved: both conventions have it in the same
- * register. Bytes of the signature behind its arguments are not initialised. */
+ * (xb_machine_kinds, xb_machine_alike), and so has the result; it is VOID if nothing is moved, because both
+ * conventions have it in the same register. Bytes of the signature behind its arguments are not initialised.
+ */
 typedef struct xb_fingerprint {
     uint64_t hash;
     execbuf_abi caller_abi; /* the target's convention is the other one */
@@ -23,10 +24,12 @@ XB_PRIVATE_BEGIN
 
 /* Makes the fingerprint of a signature.
  *
- * Out: fingerprint.
- * In:  signature:  has passed xb_signature_check.
- *      caller_abi: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. */
-void xb_fingerprint_of(xb_fingerprint *fingerprint, const xb_signature *signature, execbuf_abi caller_abi);
+ * Out: fingerprint: borrows shapes.
+ *      shapes:      XB_MAX_SHAPES of them.
+ * In:  signature:   has passed xb_signature_check.
+ *      caller_abi:  EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. */
+void xb_fingerprint_of(xb_fingerprint *fingerprint, xb_shape *shapes, const xb_signature *signature,
+                       execbuf_abi caller_abi);
 
 /* Whether two fingerprints are the same. */
 bool xb_fingerprint_same(const xb_fingerprint *one, const xb_fingerprint *other);

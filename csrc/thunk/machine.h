@@ -24,6 +24,7 @@
 #ifndef XB_THUNK_MACHINE_H
 #define XB_THUNK_MACHINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,22 +35,34 @@
 #include "x86_64/stub.h"
 
 /* The longest adapter, and the longest thunk that is made whole, in bytes. */
-#define XB_MAX_ADAPTER_SIZE 2560U
+#define XB_MAX_ADAPTER_SIZE 4032U
 #define XB_MAX_THUNK_SIZE (XB_MAX_ADAPTER_SIZE + 16U)
 
 XB_PRIVATE_BEGIN
 
-/* By execbuf_type_kind, of 16 entries: the type that stands for all that an adapter moves alike. VOID for
- * VOID and for what is no type.
+/* By execbuf_type_kind, of types without members: the type that stands for all that an adapter moves alike.
+ * VOID for VOID.
  *
  * In: caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. */
 const uint8_t *xb_machine_kinds(execbuf_abi caller_abi);
+
+/* The same for shapes.
+ *
+ * Returns: the execbuf_type_kind that stands for the shape, VOID if a result is not moved; or XB_FIRST_SHAPE,
+ *          and shape has become the shape that stands for it. */
+uint8_t xb_machine_alike(xb_shape *shape, bool is_result);
+
+/* Whether an adapter can be made: it must not need more than XB_MAX_ADAPTER_SIZE bytes of code, nor a page of
+ * stack. It always can if the signature has no shapes.
+ *
+ * In: signature, caller_abi: as below. */
+bool xb_machine_can(const xb_signature *signature, execbuf_abi caller_abi);
 
 /* Writes an adapter. The code can be published at any address.
  *
  * Out: out:        the code, at most XB_MAX_ADAPTER_SIZE bytes.
  *      frame:      its length, and what its prologue and epilogue do.
- * In:  signature:  has passed xb_signature_check.
+ * In:  signature:  has passed xb_signature_check, and xb_machine_can.
  *      caller_abi: as above; the target's is the other one. */
 void xb_machine_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signature, execbuf_abi caller_abi);
 
@@ -57,7 +70,7 @@ void xb_machine_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signa
  *
  * Returns: its length.
  * Out: out:        the code, at most XB_MAX_THUNK_SIZE bytes.
- * In:  signature:  has passed xb_signature_check.
+ * In:  signature:  has passed xb_signature_check; and xb_machine_can, if the two conventions differ.
  *      caller_abi: the convention by which the thunk is called, as above.
  *      callee_abi: the target's. If it is the same, the thunk only jumps.
  *      target:     the function that it calls. */

@@ -17,7 +17,7 @@ XB_PRIVATE_BEGIN
  *
  * Returns: EXECBUF_OK; else the status of xb_arena_put, or EXECBUF_E_NO_MEMORY.
  * Out: out:        the thunk; as it was on failure.
- * In:  signature:  has passed xb_signature_check.
+ * In:  signature:  has passed xb_signature_check and xb_machine_can.
  *      caller_abi: the convention by which the thunk is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. The
  *                  target's is the other one.
  *      target:     the function that it calls.

@@ -52,6 +52,7 @@ void xb_table_add(xb_table *table, xb_adapter *adapter) {
     *by_fingerprint = adapter;
     *by_entry = adapter;
     table->count++;
+    table->adapter_bytes += xb_table_adapter_size(&adapter->fingerprint);
 }
 
 void *xb_table_remove(xb_table *table, const xb_adapter *adapter) {
@@ -66,6 +67,7 @@ void *xb_table_remove(xb_table *table, const xb_adapter *adapter) {
     }
     *link = adapter->next_at_entry;
     table->count--;
+    table->adapter_bytes -= xb_table_adapter_size(&adapter->fingerprint);
     void *garbage = NULL;
     if (table->count == 0) {
         garbage = heap_buckets(table);
@@ -105,6 +107,7 @@ void *xb_table_grow(xb_table *table, void *buckets, size_t bucket_count) {
     table->buckets = (xb_adapter **)buckets;
     table->bucket_count = bucket_count;
     table->count = 0;
+    table->adapter_bytes = 0;
     while (all != NULL) {
         xb_adapter *next = all->next_of_fingerprint;
         xb_table_add(table, all);
@@ -113,7 +116,12 @@ void *xb_table_grow(xb_table *table, void *buckets, size_t bucket_count) {
     return garbage;
 }
 
+size_t xb_table_adapter_size(const xb_fingerprint *fingerprint) {
+    size_t shapes = fingerprint->signature.shape_count;
+    return sizeof(xb_adapter) + (shapes > 1 ? shapes - 1 : 0) * sizeof(xb_shape);
+}
+
 size_t xb_table_memory(const xb_table *table) {
     size_t buckets = heap_buckets(table) != NULL ? xb_table_size(table->bucket_count) : 0;
-    return table->count * sizeof(xb_adapter) + buckets;
+    return table->adapter_bytes + buckets;
 }

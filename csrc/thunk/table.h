@@ -19,6 +19,7 @@ typedef struct xb_adapter {
     execbuf code; /* a buffer of the arena */
     size_t users; /* stubs, and threads that are about to make one */
     xb_announcement announcement;
+    xb_shape shapes[1]; /* of the fingerprint: as many as it has, but at least one */
 } xb_adapter;
 
 #define XB_FIRST_BUCKETS 16U
@@ -33,6 +34,7 @@ typedef struct xb_table {
     xb_adapter **buckets; /* first, or memory on the heap */
     size_t bucket_count;  /* of each key, a power of two */
     size_t count;         /* of adapters */
+    size_t adapter_bytes; /* that they take on the heap */
     xb_adapter *first[2 * XB_FIRST_BUCKETS];
 } xb_table;
 
@@ -67,6 +69,9 @@ size_t xb_table_size(size_t bucket_count);
  * In: buckets:      zeroed memory of xb_table_size(bucket_count) bytes, which is the table's from now on.
  *     bucket_count: from xb_table_wants. */
 void *xb_table_grow(xb_table *table, void *buckets, size_t bucket_count);
+
+/* How many bytes on the heap an adapter with this fingerprint takes. */
+size_t xb_table_adapter_size(const xb_fingerprint *fingerprint);
 
 /* How many bytes on the heap the table and its adapters take. */
 size_t xb_table_memory(const xb_table *table);

@@ -72,7 +72,8 @@ fn errors_keep_the_os_code_and_convert_to_io_errors() {
         position: 0,
         attempt_count: 1,
         attempts,
-        reserved: [0; 3],
+        path: [0; 8],
+        reserved: [0; 2],
     };
     // SAFETY: The report is complete.
     let error = unsafe { Error::from_raw(report) };

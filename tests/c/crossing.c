@@ -1,13 +1,21 @@
 /* The part of the programs of tests/thunk_compilers that is not generated; see crossing.h. SEED is the seed
  * of the random numbers. */
 
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
+
 #include "crossing.h"
 
 #include "check.h"
 
+#if !defined(_WIN32)
+#include <sys/mman.h>
+#endif
+
 volatile uint64_t sent[EXECBUF_MAX_ARGUMENTS];
 volatile uint64_t sent_result;
 uint64_t got[EXECBUF_MAX_ARGUMENTS];
+uint8_t sent_values[EXECBUF_MAX_ARGUMENTS + 1][MAX_VALUE];
+uint8_t got_values[EXECBUF_MAX_ARGUMENTS + 1][MAX_VALUE];
 unsigned got_count;
 unsigned is_aligned;
 int shares;
@@ -113,6 +121,12 @@ void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*t
         sent[i] = some_bits();
         got[i] = ~sent[i];
     }
+    for (size_t i = 0; i <= EXECBUF_MAX_ARGUMENTS; i++) {
+        for (size_t at = 0; at < MAX_VALUE; at++) {
+            sent_values[i][at] = (uint8_t)(some_bits() >> 8);
+            got_values[i][at] = (uint8_t)~sent_values[i][at];
+        }
+    }
     sent_result = some_bits();
     for (size_t i = 0; i < sizeof registers_set / 8; i++) {
         ((uint64_t *)&registers_set)[i] = some_bits();
@@ -150,6 +164,66 @@ static void expect(unsigned number, int32_t type, uint64_t is, uint64_t bits) {
     }
 }
 
+static void fail_value(unsigned number, size_t at) {
+    (void)fprintf(stderr, "%s called by %s: byte %zu of %s %u is %02x and not %02x\n", text_of_signature,
+                  caller_abi == EXECBUF_ABI_WIN64 ? "Win64" : "System V", at,
+                  number == 0 ? "result" : "argument", number, got_values[number][at],
+                  sent_values[number][at]);
+    exit(1);
+}
+
+void check_value(unsigned number, const char *mask) {
+    for (size_t at = 0; mask[at] != '\0'; at++) {
+        if (mask[at] == '1' && got_values[number][at] != sent_values[number][at]) {
+            fail_value(number, at);
+        }
+    }
+}
+
+/* ---- Ends of pages ---- */
+
+enum { PAGE = 65536, BEFORE = 32 }; /* PAGE is a multiple of any page's size */
+
+/* Reserves two pages, of which the second cannot be accessed. */
+static uint8_t *two_pages(void) {
+#if defined(_WIN32)
+    uint8_t *start = VirtualAlloc(NULL, 2 * PAGE, MEM_RESERVE, PAGE_NOACCESS);
+    CHECK(start != NULL && VirtualAlloc(start, PAGE, MEM_COMMIT, PAGE_READWRITE) == start);
+    return start;
+#else
+    uint8_t *start =
+        (uint8_t *)mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(start != MAP_FAILED && mprotect(start + PAGE, PAGE, PROT_NONE) == 0);
+    return start;
+#endif
+}
+
+void *at_end(unsigned number, size_t size) {
+    static uint8_t *pages[EXECBUF_MAX_ARGUMENTS + 1];
+    if (pages[number] == NULL) {
+        pages[number] = two_pages();
+    }
+    uint8_t *value = pages[number] + PAGE - size;
+    if (number != 0) {
+        memcpy(value, sent_values[number], size);
+    } else {
+        memcpy(value, got_values[0], size);
+        memset(value - BEFORE, 0x5a, BEFORE);
+    }
+    return value;
+}
+
+void check_address(const void *returned, const void *where) {
+    const uint8_t *value = (const uint8_t *)where;
+    for (int i = 1; i <= BEFORE; i++) {
+        CHECK(value[-i] == 0x5a);
+    }
+    if (returned != where) {
+        (void)fprintf(stderr, "%s: the result's address is not returned\n", text_of_signature);
+        exit(1);
+    }
+}
+
 void conclude(uint64_t result) {
     size_t kept = caller_abi == EXECBUF_ABI_WIN64 ? sizeof registers_set : 6 * sizeof(uint64_t);
     if (got_count != signature->count || !is_aligned || memcmp(&registers_set, &registers_after, kept) != 0) {
@@ -159,9 +233,13 @@ void conclude(uint64_t result) {
                                                     : "a register was not preserved");
         exit(1);
     }
-    expect(0, signature->result.kind, result, sent_result);
+    if (signature->result.kind < EXECBUF_TYPE_I128) {
+        expect(0, signature->result.kind, result, sent_result);
+    }
     for (unsigned i = 0; i < signature->count; i++) {
-        expect(i + 1, signature->arguments[i].kind, got[i], sent[i]);
+        if (signature->arguments[i].kind < EXECBUF_TYPE_I128) {
+            expect(i + 1, signature->arguments[i].kind, got[i], sent[i]);
+        }
     }
     free_thunk();
 }

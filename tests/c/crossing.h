@@ -35,6 +35,14 @@
 extern volatile uint64_t sent[EXECBUF_MAX_ARGUMENTS];
 extern volatile uint64_t sent_result;
 
+/* The same for values that are not words of 64 bits: that of the result, then those of the arguments. */
+#define MAX_VALUE 320
+extern uint8_t sent_values[EXECBUF_MAX_ARGUMENTS + 1][MAX_VALUE];
+extern uint8_t got_values[EXECBUF_MAX_ARGUMENTS + 1][MAX_VALUE];
+
+/* A vector of 128 bits. */
+typedef float vector __attribute__((vector_size(16)));
+
 /* What the target received: its arguments (small integers as its compiler widens them, floats as their bits),
  * how many there were, and whether the stack was aligned. */
 extern uint64_t got[EXECBUF_MAX_ARGUMENTS];
@@ -55,6 +63,22 @@ extern int shares;
  *     caller: the convention of the caller.
  *     target: the function that the thunk calls. */
 void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void);
+
+/* Checks that a value that was received is the one that was sent: each byte for which the mask has a '1'.
+ *
+ * In: number: 0 for the result, else that of the argument, counted from 1. */
+void check_value(unsigned number, const char *mask);
+
+/* A copy of a value of sent_values that ends where a page does, before one that cannot be accessed. For
+ * number 0 it is memory for a result, with other bytes. */
+void *at_end(unsigned number, size_t size);
+
+/* Checks the address that a function returned, which got `where` for its result, and the bytes before that.
+ */
+void check_address(const void *returned, const void *where);
+
+/* Fails to compile unless two sizes are the same. */
+#define SAME_SIZE(one, other) (void)sizeof(char[(one) == (other) ? 1 : -1])
 
 /* Checks what the target received, the result (widened as its type says) and the preserved registers. */
 void conclude(uint64_t result);

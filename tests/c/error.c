@@ -77,8 +77,10 @@ static void describe_says_where_a_signature_is_wrong(void) {
     describes(&error, " (at byte 3: the text ends here; ')' is missing)");
     CHECK(execbuf_signature_parse(&signature, "i(pv)", &error) == EXECBUF_E_TYPE);
     describes(&error, " (argument 2: void is no argument; \"v()\" has none)");
-    CHECK(execbuf_signature_parse(&signature, "{()", &error) == EXECBUF_E_TYPE);
-    describes(&error, " (result: structs are not supported yet; pass a pointer)");
+    CHECK(execbuf_signature_parse(&signature, "{}()", &error) == EXECBUF_E_TYPE);
+    describes(&error, " (result: an empty struct or union is no argument in C; leave it out)");
+    CHECK(execbuf_signature_parse(&signature, "v(i{b{ldv}})", &error) == EXECBUF_E_TYPE);
+    describes(&error, " (argument 2, member 2.3: void is no member)");
     CHECK(execbuf_signature_parse(&signature, "v()", &error) == EXECBUF_OK);
     describes(&error, "");
     execbuf_signature_free(signature);

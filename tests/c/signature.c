@@ -59,7 +59,7 @@ static void invalid_signatures_are_reported(void) {
 }
 
 static void invalid_types_are_reported(void) {
-    static const int32_t kinds[] = {13, -1, 256, 512 + 6, INT32_MAX, INT32_MIN};
+    static const int32_t kinds[] = {21, -1, 128, 256, 512 + 6, INT32_MAX, INT32_MIN};
     execbuf_type types[9];
     for (size_t i = 0; i < 9; i++) {
         types[i] = int_type();
@@ -105,6 +105,62 @@ static void layouts_have_registers_and_stack_offsets(void) {
     CHECK(layout.arguments[4].where == EXECBUF_ON_STACK && layout.arguments[4].offset == 32);
     CHECK(layout.arguments[5].where == EXECBUF_ON_STACK && layout.arguments[5].offset == 40);
     CHECK(layout.arguments[6].where == EXECBUF_NOWHERE);
+    CHECK(layout.arguments[5].size == 8 && layout.arguments[1].size == 4 && layout.result.size == 0);
+    CHECK(layout.result_pointer.where == EXECBUF_NOWHERE);
+    execbuf_signature_free(signature);
+}
+
+/* Whether a value is in one register, or with a second one in two. */
+static int is_in(const execbuf_location *location, int32_t where, uint32_t number, int32_t second_where,
+                 uint32_t second_number) {
+    return location->where == where && location->number == number && location->second_where == second_where &&
+           location->second_number == second_number && location->is_reference == 0 && location->offset == 0;
+}
+
+static int is_on_stack(const execbuf_location *location, uint32_t offset, uint32_t is_reference) {
+    return location->where == EXECBUF_ON_STACK && location->offset == offset &&
+           location->is_reference == is_reference && location->second_where == EXECBUF_NOWHERE;
+}
+
+static void layouts_have_values_in_pieces(void) {
+    enum { G = EXECBUF_IN_GENERAL, V = EXECBUF_IN_VECTOR, N = EXECBUF_NOWHERE };
+    execbuf_signature *signature = parsed("{lll}({ld}{ff}llx{ll}lx{[5b]}m@16{d})");
+    execbuf_layout layout = EXECBUF_LAYOUT_INIT;
+    const execbuf_location *at = layout.arguments;
+    CHECK(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, NULL) == EXECBUF_OK);
+    CHECK(layout.result.is_reference == 1 && layout.result.where == G && layout.result.number == 0);
+    CHECK(layout.result.size == 24 && is_in(&layout.result_pointer, G, 7, N, 0)); /* rdi */
+    CHECK(is_in(&at[0], G, 6, V, 0) && at[0].size == 16);                         /* rsi, xmm0 */
+    CHECK(is_in(&at[1], V, 1, N, 0) && at[1].size == 8);
+    CHECK(is_in(&at[2], G, 2, N, 0) && is_in(&at[3], G, 1, N, 0)); /* rdx, rcx */
+    CHECK(is_in(&at[4], G, 8, G, 9));                              /* r8, r9 */
+    CHECK(is_on_stack(&at[5], 0, 0) && is_on_stack(&at[6], 16, 0));
+    CHECK(is_on_stack(&at[7], 32, 0)); /* aligned to 16 */
+    CHECK(is_on_stack(&at[8], 48, 0) && at[8].size == 5);
+    CHECK(is_in(&at[9], V, 2, N, 0) && at[9].size == 16);
+    CHECK(is_in(&at[10], V, 3, N, 0) && at[10].size == 16); /* the other half is padding */
+    CHECK(layout.stack_size == 56 && layout.vector_count == 4);
+    CHECK(execbuf_layout_of(signature, &layout, EXECBUF_ABI_WIN64, NULL) == EXECBUF_OK);
+    CHECK(layout.result.is_reference == 1 && layout.result.where == G && layout.result.number == 0);
+    CHECK(is_in(&layout.result_pointer, G, 1, N, 0)); /* rcx */
+    CHECK(at[0].is_reference == 1 && at[0].where == G && at[0].number == 2 && at[0].size == 16);
+    CHECK(is_in(&at[1], G, 8, N, 0) && is_in(&at[2], G, 9, N, 0));
+    CHECK(is_on_stack(&at[3], 32, 0) && is_on_stack(&at[4], 40, 1) && is_on_stack(&at[5], 48, 1));
+    CHECK(layout.stack_size == 96 && layout.vector_count == 0);
+    execbuf_signature_free(signature);
+}
+
+/* Registers that a value does not get stay for later ones. */
+static void values_are_in_registers_as_a_whole(void) {
+    enum { G = EXECBUF_IN_GENERAL, V = EXECBUF_IN_VECTOR, N = EXECBUF_NOWHERE };
+    execbuf_signature *signature = parsed("{dl}(lllll{ll}ddddddd{dd}{ld}d)");
+    execbuf_layout layout = EXECBUF_LAYOUT_INIT;
+    const execbuf_location *at = layout.arguments;
+    CHECK(execbuf_layout_of(signature, &layout, EXECBUF_ABI_SYSV64, NULL) == EXECBUF_OK);
+    CHECK(is_in(&layout.result, V, 0, G, 0) && layout.result_pointer.where == N);
+    CHECK(is_on_stack(&at[5], 0, 0) && is_on_stack(&at[13], 16, 0));
+    CHECK(is_in(&at[14], G, 9, V, 7) && is_on_stack(&at[15], 32, 0));
+    CHECK(layout.stack_size == 40 && layout.vector_count == 8);
     execbuf_signature_free(signature);
 }
 
@@ -127,7 +183,7 @@ static void text_is_parsed(void) {
     signature = (execbuf_signature *)(void *)&error;
     CHECK(execbuf_signature_parse(&signature, "i(p", &error) == EXECBUF_E_SYNTAX && signature == NULL);
     CHECK(error.position == 3);
-    CHECK(execbuf_signature_parse(&signature, "i(px)", &error) == EXECBUF_E_TYPE && error.position == 2);
+    CHECK(execbuf_signature_parse(&signature, "i(p{})", &error) == EXECBUF_E_TYPE && error.position == 2);
     CHECK(execbuf_signature_parse(NULL, "v()", &error) == EXECBUF_E_NULL);
     CHECK(strcmp(error.culprit, "out") == 0);
     CHECK(execbuf_signature_parse(&signature, NULL, &error) == EXECBUF_E_NULL && signature == NULL);
@@ -151,7 +207,22 @@ static void malformed_text_is_reported(void) {
         {"i(iv)", EXECBUF_E_TYPE, 2, "void is no argument; \"v()\" has none"},
         {"i(.ib)", EXECBUF_E_TYPE, 2, "in \"...\", C passes int, or double; write i, I or d"},
         {"i(long)", EXECBUF_E_TYPE, 1, "long has 4 bytes on Windows and 8 elsewhere; use i or l"},
-        {"x()", EXECBUF_E_TYPE, 0, "i128 is not supported yet; pass a pointer"},
+        {"{i(i)", EXECBUF_E_SYNTAX, 2, "no type has this letter"},
+        {"{i", EXECBUF_E_SYNTAX, 2, "the text ends here; '}' is missing"},
+        {"<i", EXECBUF_E_SYNTAX, 2, "the text ends here; '>' is missing"},
+        {"<i}()", EXECBUF_E_SYNTAX, 2, "no type has this letter"},
+        {"v({[i]})", EXECBUF_E_SYNTAX, 4, "a number is missing"},
+        {"v({[2i})", EXECBUF_E_SYNTAX, 6, "']' is missing"},
+        {"v({[2", EXECBUF_E_SYNTAX, 5, "the text ends here; a type is missing"},
+        {"v(@{i})", EXECBUF_E_SYNTAX, 3, "a number is missing"},
+        {"v(i_BitInt(3))", EXECBUF_E_TYPE, 2,
+         "_BitInt has no form that compilers agree on; use an integer of this size"},
+        {"_Float16()", EXECBUF_E_TYPE, 0, "_Float16 has no form that compilers agree on; pass f"},
+        {"v(_Complex float)", EXECBUF_E_TYPE, 1, "write float _Complex as {ff}, double _Complex as {dd}"},
+        {"v(__m256)", EXECBUF_E_TYPE, 1,
+         "m is a vector of 128 bits; compilers disagree on others, so pass a pointer"},
+        {"v({i:3})", EXECBUF_E_TYPE, 1,
+         "write the integer that holds a bit-field; unnamed ones are passed differently by each compiler"},
     };
     execbuf_signature *signature;
     execbuf_error error;
@@ -194,7 +265,8 @@ static void check_capacity(const char *text, execbuf_abi caller_abi, execbuf_abi
 }
 
 static void emitted_thunks_have_exactly_their_length(void) {
-    static const char *const texts[] = {"v()", "?(bBhHiIlLpfd)", "d(fdfdfdfdfdfd)", "i(p.ididididid)"};
+    static const char *const texts[] = {"v()", "?(bBhHiIlLpfd)", "d(fdfdfdfdfdfd)", "i(p.ididididid)",
+                                        "x(xm{[7b]}{dl}{[200b]})"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         check_capacity(texts[i], EXECBUF_ABI_SYSV64, EXECBUF_ABI_SYSV64);
         check_capacity(texts[i], EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64);
@@ -227,6 +299,8 @@ int main(void) {
     RUN(invalid_signatures_are_reported);
     RUN(invalid_types_are_reported);
     RUN(layouts_have_registers_and_stack_offsets);
+    RUN(layouts_have_values_in_pieces);
+    RUN(values_are_in_registers_as_a_whole);
     RUN(text_is_parsed);
     RUN(malformed_text_is_reported);
     RUN(emitted_thunks_have_exactly_their_length);

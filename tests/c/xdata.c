@@ -3,6 +3,7 @@
 
 #include "check.h"
 
+#include "../../csrc/api/signature.h"
 #include "../../csrc/call/signature.h"
 #include "../../csrc/debug/xdata.h"
 #include "../../csrc/thunk/machine.h"
@@ -109,8 +110,12 @@ static prologue decode_table(const uint8_t *table, uint32_t *length) {
 static void check_adapter(const char *text, execbuf_abi caller_abi) {
     static uint8_t bytes[XB_MAX_ADAPTER_SIZE + XB_MAX_XDATA_SIZE];
     xb_signature signature;
+    xb_shape shapes[XB_MAX_SHAPES];
     xb_frame frame;
-    CHECK(xb_signature_parse(&signature, text, NULL) == EXECBUF_OK);
+    execbuf_signature *tree = parsed(text);
+    CHECK(xb_signature_read(&signature, shapes, tree, NULL) == EXECBUF_OK);
+    execbuf_signature_free(tree);
+    CHECK(xb_machine_can(&signature, caller_abi));
     memset(bytes, 0xa5, sizeof bytes);
     xb_machine_adapter(bytes, &frame, &signature, caller_abi);
     const size_t length = xb_xdata_append(bytes, &frame);
@@ -149,8 +154,19 @@ static void tables_describe_the_prologue(void) {
     }
 }
 
+/* Frames with copies, and with memory for the result. */
+static void tables_describe_larger_frames(void) {
+    static const char *const texts[] = {"{lll}({lll}x)", "{ld}(m{[9b]})", "!{bHb}({[1000b]})", "v({[3800b]})",
+                                        "x(llllllll{[2000b]}{[1700b]})"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        check_adapter(texts[i], EXECBUF_ABI_SYSV64);
+        check_adapter(texts[i], EXECBUF_ABI_WIN64);
+    }
+}
+
 int main(void) {
     RUN(tables_describe_the_prologue);
+    RUN(tables_describe_larger_frames);
     (void)printf("ok\n");
     return 0;
 }

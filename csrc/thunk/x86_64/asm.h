@@ -6,10 +6,11 @@
  *
  *     [prefix] [REX] opcode ModRM [SIB] [displacement]
  *
- *     REX      0100WRXB   W: operands of 64 bits; R: bit 3 of reg; X: unused here; B: bit 3 of rm
+ *     REX      0100WRXB   W: operands of 64 bits; R: bit 3 of reg; X: bit 3 of the index; B: bit 3 of rm
  *     ModRM    mmrrrmmm   mod, the lower three bits of reg, the lower three bits of rm
- *     SIB      0x24       [rsp]: follows if rm is memory, which is always relative to rsp here
- *     displacement        of 8 or 32 bits, as mod says */
+ *     SIB      00xxxbbb   the lower three bits of the index (4: none) and of the base: follows if rm is
+ * memory that has an index or is relative to rsp; rm is 4 then displacement        of 8 or 32 bits, as mod
+ * says */
 #ifndef XB_THUNK_X86_64_ASM_H
 #define XB_THUNK_X86_64_ASM_H
 
@@ -19,28 +20,41 @@
 
 #include "../../base/x86_64.h"
 
-/* Code that is being written. The caller sees to it that there is space. */
+/* Code that is being written. Bytes behind the capacity are counted and not written. */
 typedef struct xb_asm {
     uint8_t *out;
     uint32_t length; /* of the code so far */
+    uint32_t capacity;
 } xb_asm;
 
-/* An r/m operand: a register, or memory at [rsp + offset]. */
+/* An r/m operand: a register, or memory at [base + offset], or at [base + r10 + offset]. */
 typedef struct xb_operand {
     bool is_memory;
-    uint32_t reg;    /* if it is a register: its number */
-    uint32_t offset; /* if it is memory */
+    bool is_indexed; /* by r10 */
+    uint32_t reg;    /* the register or the base; as a base neither rbp, r12 nor r13, but rsp may be one */
+    uint32_t offset; /* if it is memory; a negative one is 2^32 less */
 } xb_operand;
 
 static inline xb_operand xb_asm_reg(uint32_t reg) {
-    xb_operand operand = {false, 0, 0};
+    xb_operand operand = {false, false, 0, 0};
     operand.reg = reg;
     return operand;
 }
 
-static inline xb_operand xb_asm_stack(uint32_t offset) {
-    xb_operand operand = {true, XB_RSP, 0};
+static inline xb_operand xb_asm_memory(uint32_t base, uint32_t offset) {
+    xb_operand operand = {true, false, 0, 0};
+    operand.reg = base;
     operand.offset = offset;
+    return operand;
+}
+
+static inline xb_operand xb_asm_stack(uint32_t offset) {
+    return xb_asm_memory(XB_RSP, offset);
+}
+
+static inline xb_operand xb_asm_indexed(uint32_t base, uint32_t offset) {
+    xb_operand operand = xb_asm_memory(base, offset);
+    operand.is_indexed = true;
     return operand;
 }
 
@@ -49,14 +63,19 @@ static inline xb_operand xb_asm_stack(uint32_t offset) {
 #define XB_REX 0x40U
 #define XB_REX_W 0x48U
 #define XB_REX_R 0x44U
+#define XB_REX_X 0x42U
 #define XB_REX_B 0x41U
 #define XB_MOD_DISP8 0x40U
 #define XB_MOD_DISP32 0x80U
 #define XB_MOD_REGISTER 0xc0U
-#define XB_SIB_RSP 0x24U
+#define XB_RM_SIB 4U      /* rm: a SIB byte follows */
+#define XB_SIB_NONE 0x20U /* no index */
 
 static inline void xb_asm_byte(xb_asm *to, uint32_t byte) {
-    to->out[to->length++] = (uint8_t)byte;
+    if (to->length < to->capacity) {
+        to->out[to->length] = (uint8_t)byte;
+    }
+    to->length++;
 }
 
 /* A number of so many bytes, little-endian. */
@@ -71,6 +90,18 @@ static inline void xb_asm_short_number(xb_asm *to, uint32_t value) {
     xb_asm_number(to, value, value < 0x80 ? 1 : 4);
 }
 
+/* ModRM and what follows it, for memory. */
+static inline void xb_asm_memory_operand(xb_asm *to, uint32_t reg, xb_operand rm) {
+    uint32_t base = rm.reg & 7;
+    bool has_sib = rm.is_indexed || base == XB_RSP;
+    uint32_t mod = rm.offset < 0x80 ? XB_MOD_DISP8 : XB_MOD_DISP32;
+    xb_asm_byte(to, mod | (reg & 7) << 3 | (has_sib ? XB_RM_SIB : base));
+    if (has_sib) {
+        xb_asm_byte(to, (rm.is_indexed ? (XB_R10 & 7) << 3 : XB_SIB_NONE) | base);
+    }
+    xb_asm_short_number(to, rm.offset);
+}
+
 /* An instruction with a register and an r/m operand.
  *
  * In: prefix: a prefix byte, or 0 for none.
@@ -78,7 +109,7 @@ static inline void xb_asm_short_number(xb_asm *to, uint32_t value) {
  *     opcode: one byte; or two, of which the first is 0f. */
 static inline void xb_asm_reg_rm(xb_asm *to, uint32_t prefix, uint32_t rex, uint32_t opcode, uint32_t reg,
                                  xb_operand rm) {
-    rex |= (reg >= 8 ? XB_REX_R : 0) | (rm.reg >= 8 ? XB_REX_B : 0);
+    rex |= (reg >= 8 ? XB_REX_R : 0) | (rm.reg >= 8 ? XB_REX_B : 0) | (rm.is_indexed ? XB_REX_X : 0);
     if (prefix != 0) {
         xb_asm_byte(to, prefix);
     }
@@ -89,13 +120,10 @@ static inline void xb_asm_reg_rm(xb_asm *to, uint32_t prefix, uint32_t rex, uint
         xb_asm_byte(to, opcode >> 8);
     }
     xb_asm_byte(to, opcode & 0xff);
-    uint32_t low_bits = (reg & 7) << 3 | (rm.reg & 7);
     if (rm.is_memory) {
-        xb_asm_byte(to, (rm.offset < 0x80 ? XB_MOD_DISP8 : XB_MOD_DISP32) | low_bits);
-        xb_asm_byte(to, XB_SIB_RSP);
-        xb_asm_short_number(to, rm.offset);
+        xb_asm_memory_operand(to, reg, rm);
     } else {
-        xb_asm_byte(to, XB_MOD_REGISTER | low_bits);
+        xb_asm_byte(to, XB_MOD_REGISTER | (reg & 7) << 3 | (rm.reg & 7));
     }
 }
 
@@ -109,6 +137,61 @@ static inline void xb_asm_mov(xb_asm *to, uint32_t reg, xb_operand rm) {
 /* mov r/m64, reg64 */
 static inline void xb_asm_mov_store(xb_asm *to, xb_operand rm, uint32_t reg) {
     xb_asm_reg_rm(to, 0, XB_REX_W, 0x89, reg, rm);
+}
+
+/* mov reg32, r/m32 */
+static inline void xb_asm_mov_32(xb_asm *to, uint32_t reg, xb_operand rm) {
+    xb_asm_reg_rm(to, 0, 0, 0x8b, reg, rm);
+}
+
+/* mov r/m32, reg32 */
+static inline void xb_asm_mov_store_32(xb_asm *to, xb_operand rm, uint32_t reg) {
+    xb_asm_reg_rm(to, 0, 0, 0x89, reg, rm);
+}
+
+/* mov r/m16, reg16 */
+static inline void xb_asm_mov_store_16(xb_asm *to, xb_operand rm, uint32_t reg) {
+    xb_asm_reg_rm(to, 0x66, 0, 0x89, reg, rm);
+}
+
+/* mov r/m8, reg8. The REX prefix as for movzx. */
+static inline void xb_asm_mov_store_8(xb_asm *to, xb_operand rm, uint32_t reg) {
+    xb_asm_reg_rm(to, 0, XB_REX, 0x88, reg, rm);
+}
+
+/* lea reg64, memory */
+static inline void xb_asm_lea(xb_asm *to, uint32_t reg, xb_operand memory) {
+    xb_asm_reg_rm(to, 0, XB_REX_W, 0x8d, reg, memory);
+}
+
+/* or reg64, r/m64 */
+static inline void xb_asm_or(xb_asm *to, uint32_t reg, xb_operand rm) {
+    xb_asm_reg_rm(to, 0, XB_REX_W, 0x0b, reg, rm);
+}
+
+/* shl reg64, count */
+static inline void xb_asm_shl(xb_asm *to, uint32_t reg, uint32_t count) {
+    xb_asm_reg_rm(to, 0, XB_REX_W, 0xc1, 4, xb_asm_reg(reg));
+    xb_asm_byte(to, count);
+}
+
+/* shr reg64, count */
+static inline void xb_asm_shr(xb_asm *to, uint32_t reg, uint32_t count) {
+    xb_asm_reg_rm(to, 0, XB_REX_W, 0xc1, 5, xb_asm_reg(reg));
+    xb_asm_byte(to, count);
+}
+
+/* mov r10d, imm32 */
+static inline void xb_asm_mov_r10d(xb_asm *to, uint32_t value) {
+    xb_asm_byte(to, XB_REX_B);
+    xb_asm_byte(to, 0xb8 | (XB_R10 & 7));
+    xb_asm_number(to, value, 4);
+}
+
+/* sub r10, 16 */
+static inline void xb_asm_sub_r10_16(xb_asm *to) {
+    xb_asm_reg_rm(to, 0, XB_REX_W, 0x83, 5, xb_asm_reg(XB_R10));
+    xb_asm_byte(to, 16);
 }
 
 /* movzx reg32, r/m8. With a REX prefix, the registers 6 and 7 are sil and dil; without one, dh and bh. */
@@ -171,6 +254,42 @@ static inline void xb_asm_movq(xb_asm *to, uint32_t reg, uint32_t xmm) {
     xb_asm_reg_rm(to, 0x66, XB_REX_W, 0x0f7e, xmm, xb_asm_reg(reg));
 }
 
+/* movq xmm, reg64 */
+static inline void xb_asm_movq_from(xb_asm *to, uint32_t xmm, uint32_t reg) {
+    xb_asm_reg_rm(to, 0x66, XB_REX_W, 0x0f6e, xmm, xb_asm_reg(reg));
+}
+
+/* movss xmm, m32 */
+static inline void xb_asm_movss(xb_asm *to, uint32_t xmm, xb_operand memory) {
+    xb_asm_reg_rm(to, 0xf3, 0, 0x0f10, xmm, memory);
+}
+
+/* movss m32, xmm */
+static inline void xb_asm_movss_store(xb_asm *to, xb_operand memory, uint32_t xmm) {
+    xb_asm_reg_rm(to, 0xf3, 0, 0x0f11, xmm, memory);
+}
+
+/* movups xmm, m128 */
+static inline void xb_asm_movups(xb_asm *to, uint32_t xmm, xb_operand memory) {
+    xb_asm_reg_rm(to, 0, 0, 0x0f10, xmm, memory);
+}
+
+/* movups m128, xmm */
+static inline void xb_asm_movups_store(xb_asm *to, xb_operand memory, uint32_t xmm) {
+    xb_asm_reg_rm(to, 0, 0, 0x0f11, xmm, memory);
+}
+
+/* punpcklqdq xmm, other: the lower half of the other becomes the upper half. */
+static inline void xb_asm_punpcklqdq(xb_asm *to, uint32_t xmm, uint32_t other) {
+    xb_asm_reg_rm(to, 0x66, 0, 0x0f6c, xmm, xb_asm_reg(other));
+}
+
+/* psrldq xmm, 8: the upper half becomes the lower half. */
+static inline void xb_asm_psrldq_8(xb_asm *to, uint32_t xmm) {
+    xb_asm_reg_rm(to, 0x66, 0, 0x0f73, 3, xb_asm_reg(xmm));
+    xb_asm_byte(to, 8);
+}
+
 /* ---- The stack ---- */
 
 /* push reg64, of the first eight */
@@ -215,6 +334,12 @@ static inline void xb_asm_call_r11(xb_asm *to) {
 /* jmp r11 */
 static inline void xb_asm_jmp_r11(xb_asm *to) {
     xb_asm_reg_rm(to, 0, 0, 0xff, 4, xb_asm_reg(XB_R11));
+}
+
+/* jnz to an earlier place in the code, at most 126 bytes before */
+static inline void xb_asm_jnz_back(xb_asm *to, uint32_t place) {
+    xb_asm_byte(to, 0x75);
+    xb_asm_byte(to, (place - to->length - 1) & 0xff);
 }
 
 /* ret */

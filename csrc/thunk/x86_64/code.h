@@ -1,0 +1,56 @@
+/* An adapter that is being written: what the files of this folder share. emit.c draws its frame. */
+#ifndef XB_THUNK_X86_64_CODE_H
+#define XB_THUNK_X86_64_CODE_H
+
+#include "../../base/compiler.h"
+#include "../../call/layout.h"
+#include "../../debug/frame.h"
+#include "asm.h"
+
+/* Offsets are from rsp at the target's call. */
+typedef struct xb_code {
+    xb_asm to;
+    xb_frame frame;
+    const xb_signature *signature;
+    xb_layout from;                         /* where the caller has the arguments */
+    xb_layout where;                        /* where the target wants them */
+    execbuf_abi callee_abi;                 /* the target's convention */
+    uint32_t incoming;                      /* where the caller's rsp was at its call */
+    uint32_t result;                        /* 16 bytes: see results.c */
+    uint32_t copies[EXECBUF_MAX_ARGUMENTS]; /* of values whose addresses the target gets */
+} xb_code;
+
+/* Registers that no convention passes arguments in, and that may be changed: rax and r10 for addresses and
+ * parts of values, and this one, which the adapter has saved if it must, for longer parts. */
+#define XB_SCRATCH_VECTOR 8U
+
+/* The next multiple of 16. */
+static inline uint32_t xb_code_round_up(uint32_t size) {
+    return (size + 15) & ~15U;
+}
+
+/* How many bytes of a value a piece in a register has. */
+static inline uint32_t xb_code_piece(const xb_location *location, uint32_t piece) {
+    uint32_t rest = location->size - 8 * piece;
+    bool has_all = location->where[0] == EXECBUF_IN_VECTOR && location->where[1] == EXECBUF_NOWHERE;
+    return rest < 8 || has_all ? rest : 8;
+}
+
+XB_PRIVATE_BEGIN
+
+/* Says where copies of values and the result's 16 bytes are, from `at` on, a multiple of 16.
+ *
+ * Returns: where they end, likewise. */
+uint32_t xb_moves_plan(xb_code *code, uint32_t at);
+uint32_t xb_results_plan(xb_code *code, uint32_t at);
+
+/* Moves the arguments to where the target wants them. The frame exists; what it saves is saved. rdi and rsi
+ * hold arguments only if the caller's convention is System V. */
+void xb_moves_write(xb_code *code);
+
+/* Moves the result to where the caller wants it. The target has returned; the frame still exists. */
+void xb_results_write(xb_code *code);
+
+XB_PRIVATE_END
+
+#endif

@@ -1,0 +1,273 @@
+//! Values that describe the types of arguments and results.
+
+use alloc::sync::Arc;
+use core::fmt::{self, Write};
+use core::{ptr, slice};
+
+use crate::ffi;
+
+/// The type of an argument or a result.
+///
+/// Integer types are named by their width. There are no variants for C's `long` and `wchar_t`, whose width depends on
+/// the system. Types with members stand for C structs and unions that are passed by value.
+///
+/// The text of a type, in that of a [`Signature`](crate::Signature), is the letter of its variant, or:
+///
+/// | text | in C |
+/// |---|---|
+/// | `{l{hh}}` | a struct, here of a 64-bit integer and another struct |
+/// | `<ld>` | a union |
+/// | `[4f]` | an array, as a member |
+/// | `!{bi}`, `!2{bi}` | a packed struct or union, whose members are aligned to at most 1, or 2, 4 or 8 bytes |
+/// | `@16{ll}` | a struct, union or member that is aligned to 2, 4, 8 or 16 bytes |
+///
+/// # Examples
+///
+/// ```
+/// use execbuf::Signature;
+/// use execbuf::abi::{AbiType, Type};
+///
+/// assert_eq!(<*const u8 as AbiType>::TYPE, Type::Pointer);
+///
+/// let signature: Signature = "{dd}({dd}d)".parse()?;
+/// let Type::Struct(members) = signature.result() else { panic!("it is a struct") };
+/// assert_eq!(members.types(), [Type::F64, Type::F64]);
+/// # Ok::<(), execbuf::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[doc(alias = "execbuf_type")]
+pub enum Type {
+    /// `v`: no result.
+    Void,
+    /// `?`: a `bool`.
+    Bool,
+    /// `b`: an `i8`.
+    I8,
+    /// `B`: a `u8`.
+    U8,
+    /// `h`: an `i16`.
+    I16,
+    /// `H`: a `u16`.
+    U16,
+    /// `i`: an `i32`.
+    I32,
+    /// `I`: a `u32`.
+    U32,
+    /// `l`: an `i64`.
+    I64,
+    /// `L`: a `u64`.
+    U64,
+    /// `p`: a pointer, to data or to a function.
+    Pointer,
+    /// `f`: an `f32`.
+    F32,
+    /// `d`: an `f64`.
+    F64,
+    /// `x`: an `i128`.
+    I128,
+    /// `X`: a `u128`.
+    U128,
+    /// `m`: a vector of 128 bits, such as `__m128`.
+    V128,
+    /// A struct.
+    Struct(Members),
+    /// A union.
+    Union(Members),
+    /// An array: so many elements of a type.
+    Array(Counted),
+    /// A packed struct or union: its members are aligned to at most so many bytes.
+    Packed(Counted),
+    /// A type that is aligned to so many bytes.
+    Aligned(Counted),
+}
+
+/// The types of the members of a struct or union.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Members(Arc<[Type]>);
+
+impl Members {
+    /// Returns the types, in order.
+    ///
+    /// # Examples
+    ///
+    /// See [`Type`].
+    #[must_use]
+    pub fn types(&self) -> &[Type] {
+        &self.0
+    }
+}
+
+/// Formats the list of types.
+impl fmt::Debug for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A type with a number, which a variant of [`Type`] gives a meaning.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Counted {
+    count: u32,
+    inner: Arc<Type>,
+}
+
+impl Counted {
+    /// Returns the number: of elements, or of bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use execbuf::{Signature, Type};
+    ///
+    /// let signature: Signature = "v(@16{ll})".parse()?;
+    /// let Type::Aligned(aligned) = &signature.arguments()[0] else { panic!("it is aligned") };
+    /// assert_eq!((aligned.count(), aligned.inner().to_string().as_str()), (16, "{ll}"));
+    /// # Ok::<(), execbuf::Error>(())
+    /// ```
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Returns the type: of an element, or without the attribute.
+    ///
+    /// # Examples
+    ///
+    /// See [`count`](Self::count).
+    #[must_use]
+    pub fn inner(&self) -> &Type {
+        &self.inner
+    }
+}
+
+/// The types without members in the order of their numbers in C, with their letters in a signature's text.
+const TYPES: [(Type, char); 16] = [
+    (Type::Void, 'v'),
+    (Type::Bool, '?'),
+    (Type::I8, 'b'),
+    (Type::U8, 'B'),
+    (Type::I16, 'h'),
+    (Type::U16, 'H'),
+    (Type::I32, 'i'),
+    (Type::U32, 'I'),
+    (Type::I64, 'l'),
+    (Type::U64, 'L'),
+    (Type::Pointer, 'p'),
+    (Type::F32, 'f'),
+    (Type::F64, 'd'),
+    (Type::I128, 'x'),
+    (Type::U128, 'X'),
+    (Type::V128, 'm'),
+];
+
+impl Type {
+    /// Returns the first character of the type's text: of a type without members, its letter, which is the whole text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(execbuf::Type::U64.letter(), 'L');
+    /// ```
+    #[must_use]
+    pub const fn letter(&self) -> char {
+        match self {
+            Self::Struct(_) => '{',
+            Self::Union(_) => '<',
+            Self::Array(_) => '[',
+            Self::Packed(_) => '!',
+            Self::Aligned(_) => '@',
+            _ => LETTERS[self.number() as usize],
+        }
+    }
+
+    /// The type for C, which has no members: only parsed signatures contain others, and these have their own form for C.
+    pub(crate) const fn raw(&self) -> ffi::execbuf_type {
+        ffi::execbuf_type { kind: self.number() as i32, count: 0, members: ptr::null() }
+    }
+
+    /// The number of the type in C: an `execbuf_type_kind`.
+    const fn number(&self) -> u8 {
+        match self {
+            Self::Void => 0,
+            Self::Bool => 1,
+            Self::I8 => 2,
+            Self::U8 => 3,
+            Self::I16 => 4,
+            Self::U16 => 5,
+            Self::I32 => 6,
+            Self::U32 => 7,
+            Self::I64 => 8,
+            Self::U64 => 9,
+            Self::Pointer => 10,
+            Self::F32 => 11,
+            Self::F64 => 12,
+            Self::I128 => 13,
+            Self::U128 => 14,
+            Self::V128 => 15,
+            Self::Struct(_) => 16,
+            Self::Union(_) => 17,
+            Self::Array(_) => 18,
+            Self::Packed(_) => 19,
+            Self::Aligned(_) => 20,
+        }
+    }
+
+    /// The type that C describes.
+    ///
+    /// # Safety
+    ///
+    /// The type belongs to a signature that `execbuf_signature_parse` made.
+    pub(crate) unsafe fn from_raw(raw: &ffi::execbuf_type) -> Self {
+        let number = usize::try_from(raw.kind).expect("C has no other types");
+        if number < TYPES.len() {
+            return TYPES[number].0.clone();
+        }
+        let is_struct = number == 16 || number == 17;
+        let length = if is_struct { raw.count as usize } else { 1 };
+        // SAFETY: The signature is valid, so these are the members.
+        let members = unsafe { slice::from_raw_parts(raw.members, length) };
+        // SAFETY: They belong to the same signature.
+        let mut members = members.iter().map(|member| unsafe { Self::from_raw(member) });
+        if is_struct {
+            let members = Members(members.collect());
+            return if number == 16 { Self::Struct(members) } else { Self::Union(members) };
+        }
+        let counted = Counted { count: raw.count, inner: Arc::new(members.next().expect("there is one")) };
+        match number {
+            18 => Self::Array(counted),
+            19 => Self::Packed(counted),
+            _ => Self::Aligned(counted),
+        }
+    }
+}
+
+/// The letters of [`TYPES`].
+const LETTERS: [char; TYPES.len()] = {
+    let mut letters = ['v'; TYPES.len()];
+    let mut number = 0;
+    while number < letters.len() {
+        letters[number] = TYPES[number].1;
+        number += 1;
+    }
+    letters
+};
+
+/// Formats the text of the type.
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char(self.letter())?;
+        match self {
+            Self::Struct(members) | Self::Union(members) => {
+                for member in members.types() {
+                    write!(f, "{member}")?;
+                }
+                f.write_char(if matches!(self, Self::Struct(_)) { '}' } else { '>' })
+            }
+            Self::Array(array) => write!(f, "{}{}]", array.count(), array.inner()),
+            Self::Packed(packed) if packed.count() == 1 => write!(f, "{}", packed.inner()),
+            Self::Packed(counted) | Self::Aligned(counted) => write!(f, "{}{}", counted.count(), counted.inner()),
+            _ => Ok(()),
+        }
+    }
+}
