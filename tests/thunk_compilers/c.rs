@@ -23,7 +23,7 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
 }
 
 /// Returns the attributes of the caller's ABI and of the target's ABI.
-fn attributes(caller_abi: CallerAbi) -> (&'static str, &'static str) {
+pub(crate) fn attributes(caller_abi: CallerAbi) -> (&'static str, &'static str) {
     if caller_abi == CallerAbi::SysV64 { ("SYSV64", "WIN64") } else { ("WIN64", "SYSV64") }
 }
 
@@ -82,7 +82,7 @@ fn write_call(program: &mut String, name: &str, signature: &Signature, caller_ab
     }
 }
 
-fn type_of(letter: char) -> &'static str {
+pub(crate) fn type_of(letter: char) -> &'static str {
     match letter {
         'v' => "void",
         '?' => "_Bool",
@@ -97,12 +97,15 @@ fn type_of(letter: char) -> &'static str {
         'p' => "void *",
         'f' => "float",
         'd' => "double",
+        'x' => "__int128",
+        'X' => "unsigned __int128",
+        'm' => "vector",
         _ => panic!("no letter: {letter}"),
     }
 }
 
 /// Returns an expression that converts 64 bits, whose upper bits are arbitrary, to a value of this type.
-fn from_bits(letter: char, bits: &str) -> String {
+pub(crate) fn from_bits(letter: char, bits: &str) -> String {
     match letter {
         '?' => format!("(_Bool)({bits} & 1)"),
         'f' => format!("f32_of({bits})"),
@@ -113,7 +116,7 @@ fn from_bits(letter: char, bits: &str) -> String {
 }
 
 /// Returns an expression that converts a value of this type to 64 bits, extended according to its signedness.
-fn to_bits(letter: char, value: &str) -> String {
+pub(crate) fn to_bits(letter: char, value: &str) -> String {
     match letter {
         'f' => format!("bits_of_f32({value})"),
         'd' => format!("bits_of_f64({value})"),

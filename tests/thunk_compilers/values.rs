@@ -1,0 +1,234 @@
+//! Generates programs in C for signatures with types that have members.
+//!
+//! A Win64 caller passes most of these values by address. So each call is also written with pointers in their place,
+//! to values and to memory for the result that end where a page ends, before one that cannot be accessed.
+
+use std::fmt::Write as _;
+
+use super::CallerAbi;
+use super::c::{attributes, from_bits, to_bits};
+use super::support::Random;
+use super::types::{Definitions, Type, random_type};
+
+pub(crate) struct Signature {
+    result: Type,
+    arguments: Vec<Type>,
+    /// The number of arguments before `...`; all of them if the function is not variadic.
+    fixed: usize,
+}
+
+impl Signature {
+    pub(crate) fn parse(text: &str) -> Self {
+        let (result, rest) = Type::parse(text);
+        let (mut arguments, mut fixed, mut rest) = (Vec::new(), None, &rest[1..]);
+        while !rest.starts_with(')') {
+            if let Some(more) = rest.strip_prefix('.') {
+                (fixed, rest) = (Some(arguments.len()), more);
+            } else {
+                let (argument, more) = Type::parse(rest);
+                arguments.push(argument);
+                rest = more;
+            }
+        }
+        Self { result, fixed: fixed.unwrap_or(arguments.len()), arguments }
+    }
+
+    pub(crate) fn random(random: &mut Random) -> Self {
+        let count = if random.of(0..6) == 0 { random.of(8..20) } else { random.of(0..8) };
+        let fixed = if count > 1 && random.of(0..8) == 0 { random.of(1..count) } else { count };
+        let scalars: &[u8] = if random.of(0..4) == 0 { b"lLp" } else { b"?bBhHiIlLpfd" };
+        let mut arguments = Vec::new();
+        while arguments.len() < count {
+            let is_fixed = arguments.len() < fixed;
+            let argument = random_type(random, if is_fixed { scalars } else { b"iIlLpd" });
+            // gcc's va_arg reads structs that are aligned to 16 with instructions that fault at other addresses.
+            if is_fixed || argument.align() < 16 || matches!(argument, Type::Scalar(_)) {
+                arguments.push(argument);
+            }
+        }
+        let is_void = random.of(0..8) == 0;
+        let result = if is_void { Type::Scalar('v') } else { random_type(random, b"?bBhHiIlLpfd") };
+        Self { result, arguments, fixed }
+    }
+
+    fn is_variadic(&self) -> bool {
+        self.fixed < self.arguments.len()
+    }
+
+    pub(crate) fn has(&self, letters: &str) -> bool {
+        self.result.has(letters) || self.arguments.iter().any(|argument| argument.has(letters))
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{}(", self.result.text());
+        for (index, argument) in self.arguments.iter().enumerate() {
+            text += if self.is_variadic() && index == self.fixed { "." } else { "" };
+            text += &argument.text();
+        }
+        text + ")"
+    }
+}
+
+pub(crate) fn program(signatures: &[Signature]) -> String {
+    let mut definitions = Definitions::new();
+    let [mut targets, mut calls, mut main] = [const { String::new() }; 3];
+    for (index, signature) in signatures.iter().enumerate() {
+        for (caller_abi, suffix) in [(CallerAbi::SysV64, "s"), (CallerAbi::Win64, "w")] {
+            let name = format!("{index}{suffix}");
+            let writer = Writer { signature, types: Types::new(&mut definitions, signature), name, caller_abi };
+            writer.target(&mut targets).expect("writing to a string cannot fail");
+            writer.call(&mut calls, false).expect("writing to a string cannot fail");
+            let _ = writeln!(main, "        call_{}();", writer.name);
+            if caller_abi == CallerAbi::Win64 {
+                writer.call(&mut calls, true).expect("writing to a string cannot fail");
+                let _ = writeln!(main, "        by_address_{}();", writer.name);
+            }
+        }
+    }
+    let main = format!("    for (; shares < 2; shares++) {{\n{main}    }}\n    return 0;");
+    let types = definitions.text;
+    format!("#include \"crossing.h\"\n\n{types}\n{targets}{calls}int main(void) {{\n{main}\n}}\n")
+}
+
+/// The types of a signature in C.
+struct Types {
+    result: String,
+    arguments: Vec<String>,
+}
+
+impl Types {
+    fn new(definitions: &mut Definitions, signature: &Signature) -> Self {
+        let result = definitions.name(&signature.result);
+        let arguments = signature.arguments.iter().map(|argument| definitions.name(argument)).collect();
+        Self { result, arguments }
+    }
+}
+
+/// Whether Win64 passes the address of a value.
+fn is_reference(value: &Type) -> bool {
+    !matches!(value.size(), 1 | 2 | 4 | 8)
+}
+
+/// Whether Win64 passes the address of memory for a result.
+fn is_returned_in_memory(value: &Type) -> bool {
+    !matches!(value, Type::Scalar(_)) && is_reference(value)
+}
+
+struct Writer<'a> {
+    signature: &'a Signature,
+    types: Types,
+    name: String,
+    caller_abi: CallerAbi,
+}
+
+impl Writer<'_> {
+    fn target(&self, program: &mut String) -> std::fmt::Result {
+        let Self { signature: Signature { result, arguments, fixed }, types, name, caller_abi } = self;
+        let (_, other) = attributes(*caller_abi);
+        let named: Vec<_> = (0..*fixed).map(|i| format!("{} a{i}", types.arguments[i])).collect();
+        let named = if named.is_empty() { "void".to_owned() } else { named.join(", ") };
+        let dots = if self.signature.is_variadic() { ", ..." } else { "" };
+        writeln!(program, "static {other} {} target_{name}({named}{dots}) {{", types.result)?;
+        if self.signature.is_variadic() {
+            writeln!(program, "    {other}_LIST list;\n    {other}_START(list, a{});", fixed - 1)?;
+            for (i, c_type) in types.arguments.iter().enumerate().skip(*fixed) {
+                if other == "WIN64" && is_reference(&arguments[i]) {
+                    // Outside of Windows, gcc forgets that these are passed by address.
+                    writeln!(program, "    {c_type} a{i} = *({c_type} *){other}_ARGUMENT(list, void *);")?;
+                } else {
+                    writeln!(program, "    {c_type} a{i} = {other}_ARGUMENT(list, {c_type});")?;
+                }
+            }
+        }
+        for (i, argument) in arguments.iter().enumerate() {
+            match argument {
+                Type::Scalar(letter) if argument.is_word() => {
+                    writeln!(program, "    got[{i}] = {};", to_bits(*letter, &format!("a{i}")))?;
+                }
+                _ => writeln!(program, "    memcpy(got_values[{}], &a{i}, sizeof a{i});", i + 1)?,
+            }
+        }
+        let clobber = format!("    LOOK_AT_STACK({});\n    CLOBBER_{other}();", arguments.len());
+        match result {
+            Type::Scalar('v') => writeln!(program, "{clobber}")?,
+            Type::Scalar(letter) if result.is_word() => {
+                writeln!(program, "{clobber}\n    return {};", from_bits(*letter, "sent_result"))?;
+            }
+            _ => {
+                let load = format!("{} r;\n    memcpy(&r, sent_values[0], sizeof r);", types.result);
+                writeln!(program, "{clobber}\n    {load}\n    return r;")?;
+            }
+        }
+        writeln!(program, "}}\n")
+    }
+
+    /// Writes a function that calls the target through a thunk.
+    fn call(&self, program: &mut String, by_address: bool) -> std::fmt::Result {
+        let Self { signature: Signature { result, arguments, .. }, types, name, caller_abi } = self;
+        let (attribute, _) = attributes(*caller_abi);
+        let text = self.signature.text().replace('?', "\\?"); // prevents trigraphs
+        let passes_result = by_address && is_returned_in_memory(result);
+        let passes = |argument: &Type| by_address && is_reference(argument);
+        let mut parameters = if passes_result { vec!["void *"] } else { Vec::new() };
+        for (argument, c_type) in arguments.iter().zip(&types.arguments) {
+            parameters.push(if passes(argument) { "void *" } else { c_type });
+        }
+        let parameters = if parameters.is_empty() { "void".to_owned() } else { parameters.join(", ") };
+        let result_type = if passes_result { "void *" } else { &types.result };
+        let prefix = if by_address { "by_address" } else { "call" };
+        writeln!(program, "static void {prefix}_{name}(void) {{")?;
+        writeln!(program, "    typedef {attribute} {result_type} (*function)({parameters});")?;
+        writeln!(
+            program,
+            "    function thunk = (function)prepare(\"{text}\", \"{text}\", EXECBUF_ABI_{attribute}, \
+             (void (*)(void))target_{name});"
+        )?;
+        let mut values = Vec::new();
+        if passes_result {
+            writeln!(program, "    void *where = at_end(0, {});", result.size())?;
+            values.push("where".to_owned());
+        }
+        for (i, argument) in arguments.iter().enumerate() {
+            match argument {
+                Type::Scalar(letter) if argument.is_word() => {
+                    values.push(from_bits(*letter, &format!("sent[{i}]")));
+                }
+                _ if passes(argument) => values.push(format!("at_end({}, {})", i + 1, argument.size())),
+                _ => {
+                    let c_type = &types.arguments[i];
+                    writeln!(
+                        program,
+                        "    {c_type} a{i};\n    memcpy(&a{i}, sent_values[{}], sizeof a{i});",
+                        i + 1
+                    )?;
+                    writeln!(program, "    SAME_SIZE({}, sizeof a{i});", argument.size())?;
+                    values.push(format!("a{i}"));
+                }
+            }
+        }
+        let call = format!("thunk({})", values.join(", "));
+        let mut concluded = "0";
+        match result {
+            Type::Scalar('v') => writeln!(program, "    {call};")?,
+            Type::Scalar(letter) if result.is_word() => {
+                writeln!(program, "    uint64_t result = {};", to_bits(*letter, &call))?;
+                concluded = "result";
+            }
+            _ if passes_result => {
+                writeln!(program, "    check_address({call}, where);")?;
+                writeln!(program, "    memcpy(got_values[0], where, {});", result.size())?;
+            }
+            _ => {
+                writeln!(program, "    {} result = {call};", types.result)?;
+                writeln!(program, "    memcpy(got_values[0], &result, sizeof result);")?;
+            }
+        }
+        for (number, value) in std::iter::once(result).chain(arguments).enumerate() {
+            if !value.is_word() {
+                writeln!(program, "    check_value({number}, \"{}\");", value.mask())?;
+            }
+        }
+        writeln!(program, "    conclude({concluded});\n}}\n")?;
+        Ok(())
+    }
+}
