@@ -52,7 +52,7 @@ static int may_be_read(const void *made, size_t usual, size_t size) {
 }
 
 static execbuf_type take_type(input *from) {
-    execbuf_type type = EXECBUF_SCALAR(take_u8(from) % 13);
+    execbuf_type type = EXECBUF_SCALAR(take_u8(from) % 16);
     switch (take_u8(from)) {
     case 0: type.kind = (int32_t)take_u64(from); break;
     case 1: type.count = take_u8(from); break;
