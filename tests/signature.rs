@@ -6,7 +6,7 @@ mod support;
 use execbuf::{Signature, Type};
 
 use crate::support::Random;
-use crate::support::signatures::{number, random_signature};
+use crate::support::signatures::{number, random_signature, random_signature_of_values};
 
 #[test]
 fn a_parsed_signature_formats_as_its_text() {
@@ -25,6 +25,12 @@ fn a_parsed_signature_formats_as_its_text() {
 
 #[test]
 fn types_with_members_format_as_their_text() {
+    let mut random = Random(number("EXECBUF_SEED", 2));
+    for _ in 0..2000 {
+        let text = random_signature_of_values(&mut random);
+        let signature: Signature = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(signature.to_string(), text);
+    }
     let text = "{xXm}({l{hh}}<ld>{i[4f]}!{bi}!2{bi}@16{ll}{b@8[2{f}]}.{dd})";
     let signature: Signature = text.parse().expect("the text is valid");
     assert_eq!(signature.to_string(), text);

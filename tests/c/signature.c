@@ -265,8 +265,15 @@ static void check_capacity(const char *text, execbuf_abi caller_abi, execbuf_abi
 }
 
 static void emitted_thunks_have_exactly_their_length(void) {
-    static const char *const texts[] = {"v()", "?(bBhHiIlLpfd)", "d(fdfdfdfdfdfd)", "i(p.ididididid)",
-                                        "x(xm{[7b]}{dl}{[200b]})"};
+    static const char *const texts[] = {
+        "v()",
+        "?(bBhHiIlLpfd)",
+        "d(fdfdfdfdfdfd)",
+        "i(p.ididididid)",
+        "x(xm{[7b]}{dl}{[200b]})",
+        "{fff}({fff}ddd{ll}{fff}m{[7b]})",
+        "{[7b]}(lllllll{[5b]}{[3b]}{[13b]}l{[13b]})",
+    };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         check_capacity(texts[i], EXECBUF_ABI_SYSV64, EXECBUF_ABI_SYSV64);
         check_capacity(texts[i], EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64);

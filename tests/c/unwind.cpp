@@ -63,15 +63,19 @@ static void publish_clobber() {
     CHECK(execbuf_new(&clobber, code, length + 12, nullptr) == EXECBUF_OK);
 }
 
+static void make_thunks_of(const execbuf_signature *signature, const void *target) {
+    CHECK(execbuf_thunk_new(pool, &back, signature, FOREIGN, EXECBUF_ABI_NATIVE, target, nullptr) ==
+          EXECBUF_OK);
+    publish_clobber();
+    CHECK(execbuf_thunk_new(pool, &there, signature, EXECBUF_ABI_NATIVE, FOREIGN, clobber.entry, nullptr) ==
+          EXECBUF_OK);
+}
+
 static void make_thunks(function target) {
     static const execbuf_type number = EXECBUF_SCALAR(EXECBUF_TYPE_F64);
     static const execbuf_signature signature =
         EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_F64), &number, 1);
-    CHECK(execbuf_thunk_new(pool, &back, &signature, FOREIGN, EXECBUF_ABI_NATIVE,
-                            reinterpret_cast<const void *>(target), nullptr) == EXECBUF_OK);
-    publish_clobber();
-    CHECK(execbuf_thunk_new(pool, &there, &signature, EXECBUF_ABI_NATIVE, FOREIGN, clobber.entry, nullptr) ==
-          EXECBUF_OK);
+    make_thunks_of(&signature, reinterpret_cast<const void *>(target));
 }
 
 static void free_thunks() {
@@ -125,6 +129,49 @@ __attribute__((noinline)) static double catcher() {
     }
     CHECK_VALUES;
     return caught;
+}
+
+/* Frames with copies of values, and with memory for a result. */
+struct mixed {
+    double number;
+    long long integer;
+};
+struct large {
+    unsigned char bytes[200];
+};
+typedef mixed (*mixed_function)(large, mixed, bool);
+
+static mixed mixed_target(large first, mixed second, bool throws) {
+    if (throws) {
+        throw surprise{first.bytes[199] + second.number};
+    }
+    return mixed{second.number, second.integer + first.bytes[0]};
+}
+
+__attribute__((noinline)) static double call_mixed(bool throws) {
+    double result = 0;
+    large first;
+    memset(&first, 9, sizeof first);
+    HOLD_VALUES;
+    try {
+        guard kept;
+        mixed made = reinterpret_cast<mixed_function>(execbuf_entry(&there, 0))(first, mixed{0.5, 7}, throws);
+        result = made.number + static_cast<double>(made.integer);
+    } catch (const surprise &thrown) {
+        result = -thrown.number;
+    }
+    CHECK_VALUES;
+    return result;
+}
+
+static void exceptions_pass_through_thunks_that_copy_values() {
+    execbuf_signature *signature = parsed("{dl}({[200B]}{dl}?)");
+    make_thunks_of(signature, reinterpret_cast<const void *>(mixed_target));
+    execbuf_signature_free(signature);
+    for (int i = 0; i < 3; i++) {
+        CHECK(call_mixed(false) == 16.5 && call_mixed(true) == -9.5);
+    }
+    free_thunks();
 }
 
 static void exceptions_pass_through_thunks() {
@@ -305,6 +352,7 @@ static void tables_of_users_and_thunks_do_not_hide_each_other() {
 
 int main() {
     RUN(exceptions_pass_through_thunks);
+    RUN(exceptions_pass_through_thunks_that_copy_values);
     RUN(longjmp_passes_through_thunks);
     RUN(unwinders_pass_through_thunks);
 #if defined(__ELF__)

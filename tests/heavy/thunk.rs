@@ -12,7 +12,7 @@ use execbuf::ffi::{self, execbuf_abi, execbuf_status};
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use crate::random::Random;
-use crate::signatures::{number, random_signature};
+use crate::signatures::{number, random_signature, random_signature_of_values};
 
 const SYSV64: execbuf_abi = execbuf_abi::EXECBUF_ABI_SYSV64;
 const WIN64: execbuf_abi = execbuf_abi::EXECBUF_ABI_WIN64;
@@ -66,8 +66,9 @@ fn emit(text: &str, caller_abi: execbuf_abi, callee_abi: execbuf_abi) -> Vec<u8>
 #[test]
 fn every_instruction_decodes_and_is_position_independent() {
     let mut random = Random(number("EXECBUF_SEED", 1));
-    for _ in 0..2000 {
-        let text = random_signature(&mut random);
+    for round in 0..4000 {
+        let text =
+            if round % 2 == 0 { random_signature(&mut random) } else { random_signature_of_values(&mut random) };
         for (caller_abi, callee_abi) in [(SYSV64, WIN64), (WIN64, SYSV64), (SYSV64, SYSV64), (WIN64, WIN64)] {
             check_instructions(&text, &emit(&text, caller_abi, callee_abi), caller_abi == callee_abi);
         }
@@ -82,6 +83,12 @@ fn check_instructions(text: &str, code: &[u8], is_jump: bool) {
         assert!(!instruction.is_invalid() && !instruction.is_ip_rel_memory_operand(), "{text}: {instruction:?}");
         match instruction.flow_control() {
             FlowControl::Next => {}
+            // A loop that copies a value.
+            FlowControl::ConditionalBranch => {
+                let target = instruction.near_branch_target();
+                let starts = instructions[..index].iter().map(Instruction::ip);
+                assert!(instruction.mnemonic() == Mnemonic::Jne && starts.rev().take(4).any(|ip| ip == target));
+            }
             FlowControl::IndirectCall => {
                 assert!(!is_jump && instruction.op0_register() == Register::R11);
                 assert_eq!(depth % 16, 0, "{text}: the stack is not aligned at the call");

@@ -36,3 +36,34 @@ pub fn random_signature(random: &mut Random) -> String {
     text.push(')');
     text
 }
+
+/// Returns a random signature whose types have members, or are 128-bit integers or vectors. They are small enough for a
+/// thunk to copy all of them.
+#[allow(dead_code, reason = "not every test that uses this module needs it")]
+pub fn random_signature_of_values(random: &mut Random) -> String {
+    let count = random.of(0..12);
+    let mut text = random_value(random, 0);
+    text.push('(');
+    for _ in 0..count {
+        text += &random_value(random, 0);
+    }
+    text + ")"
+}
+
+fn random_value(random: &mut Random, depth: usize) -> String {
+    const LETTERS: &[u8] = b"bBhHiIlLpfdxXm";
+    let letter = |random: &mut Random| char::from(LETTERS[random.of(0..LETTERS.len())]).to_string();
+    if depth == 3 || random.of(0..3) == 0 {
+        return letter(random);
+    }
+    if depth > 0 && random.of(0..3) == 0 {
+        return format!("[{}{}]", random.of(1..70), ["b", "B"][random.of(0..2)]);
+    }
+    let members: String = (0..random.of(1..3)).map(|_| random_value(random, depth + 1)).collect();
+    match random.of(0..6) {
+        0 => format!("<{members}>"),
+        1 => format!("!{{{members}}}"),
+        2 if depth == 0 => format!("@16{{{members}}}"),
+        _ => format!("{{{members}}}"),
+    }
+}
