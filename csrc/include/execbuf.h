@@ -13,9 +13,9 @@
  * still runs. There are two exceptions: EXECBUF_E_LOST and execbuf_rewrite_batch; see there.
  *
  * Error reports: `error` may be NULL. If it is not, every call fills it, including one that returns
- * EXECBUF_OK, which may leave `attempts` and `reserved` as they are. A failure fills all of it. The report
- * names the argument or the system call at fault, with the system's own error code, and lists every backend
- * that was tried. Functions whose status says everything have no such argument.
+ * EXECBUF_OK, which may leave `attempts`, `path` and `reserved` as they are. A failure fills all of it. The
+ * report names the argument or the system call at fault, with the system's own error code, and lists every
+ * backend that was tried. Functions whose status says everything have no such argument.
  *
  * Sizes, lengths and offsets are in bytes.
  *

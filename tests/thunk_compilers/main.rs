@@ -9,6 +9,7 @@
 
 mod c;
 mod rust;
+mod rust_values;
 #[path = "../support/mod.rs"]
 mod support;
 mod types;
@@ -268,7 +269,7 @@ fn thunks_agree_with_compiled_code() {
     });
 }
 
-/// The same for values that are longer than a word, or have members. rustc does not write these programs.
+/// The same for values that are longer than a word, or have members.
 ///
 /// clang 14 passes 128-bit integers in memory at addresses that are no multiples of 16, or partly in a register, which
 /// is wrong (llvm-project#41784, #59011). So its programs have none.
@@ -290,7 +291,8 @@ fn thunks_agree_with_compiled_code_on_structs() {
                     let more = (start..share.min(start + PROGRAM)).map(|_| values::Signature::random(&mut random));
                     let all: Vec<_> =
                         known.chain(more).filter(|signature| !is_clang || !signature.has("xX")).collect();
-                    let text = values::program(&all);
+                    let is_rust = compiler.is_rust;
+                    let text = if is_rust { rust_values::program(&all) } else { values::program(&all) };
                     compiler
                         .run_text(&format!("structs{index}_{start}"), &text)
                         .unwrap_or_else(|error| panic!("{error}"));

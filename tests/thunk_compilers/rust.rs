@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::{CallerAbi, Signature};
 
 /// The counterpart of `crossing.h`.
-const HEAD: &str = r#"
+pub(crate) const HEAD: &str = r#"
 use std::arch::asm;
 use std::hint::black_box;
 use std::mem::transmute;
@@ -124,7 +124,7 @@ fn write_pair(program: &mut String, name: &str, signature: &Signature, caller_ab
     writeln!(program, "        conclude({});\n    }}\n}}", to_bits(result, "result"))
 }
 
-fn type_of(letter: char) -> &'static str {
+pub(crate) fn type_of(letter: char) -> &'static str {
     match letter {
         'v' => "()",
         '?' => "bool",
@@ -139,12 +139,15 @@ fn type_of(letter: char) -> &'static str {
         'p' => "*const u8",
         'f' => "f32",
         'd' => "f64",
+        'x' => "i128",
+        'X' => "u128",
+        'm' => "std::arch::x86_64::__m128",
         _ => panic!("no letter: {letter}"),
     }
 }
 
 /// Returns an expression that converts 64 bits, whose upper bits are arbitrary, to a value of this type.
-fn from_bits(letter: char, bits: &str) -> String {
+pub(crate) fn from_bits(letter: char, bits: &str) -> String {
     match letter {
         'v' => "()".to_owned(),
         '?' => format!("({bits} & 1 != 0)"),
@@ -156,7 +159,7 @@ fn from_bits(letter: char, bits: &str) -> String {
 }
 
 /// Returns an expression that converts a value of this type to 64 bits, extended according to its signedness.
-fn to_bits(letter: char, value: &str) -> String {
+pub(crate) fn to_bits(letter: char, value: &str) -> String {
     match letter {
         'v' => "0".to_owned(),
         'f' => format!("u64::from({value}.to_bits())"),

@@ -11,8 +11,8 @@ use super::support::Random;
 use super::types::{Definitions, Type, random_type};
 
 pub(crate) struct Signature {
-    result: Type,
-    arguments: Vec<Type>,
+    pub(crate) result: Type,
+    pub(crate) arguments: Vec<Type>,
     /// The number of arguments before `...`; all of them if the function is not variadic.
     fixed: usize,
 }
@@ -59,7 +59,7 @@ impl Signature {
         self.result.has(letters) || self.arguments.iter().any(|argument| argument.has(letters))
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("{}(", self.result.text());
         for (index, argument) in self.arguments.iter().enumerate() {
             text += if self.is_variadic() && index == self.fixed { "." } else { "" };
