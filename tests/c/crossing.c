@@ -18,6 +18,7 @@ uint8_t sent_values[EXECBUF_MAX_ARGUMENTS + 1][MAX_VALUE];
 uint8_t got_values[EXECBUF_MAX_ARGUMENTS + 1][MAX_VALUE];
 unsigned got_count;
 unsigned is_aligned;
+unsigned misaligned;
 int shares;
 
 /* Preserved registers: those of both conventions, then rdi and rsi, then xmm6 to xmm15, which only Win64
@@ -133,6 +134,7 @@ void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*t
     }
     memset(&registers_after, 0, sizeof registers_after);
     got_count = EXECBUF_MAX_ARGUMENTS + 1;
+    misaligned = 0;
     wrapped = (void *)(uintptr_t)thunk.entry;
     return caller == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
 }
@@ -226,10 +228,12 @@ void check_address(const void *returned, const void *where) {
 
 void conclude(uint64_t result) {
     size_t kept = caller_abi == EXECBUF_ABI_WIN64 ? sizeof registers_set : 6 * sizeof(uint64_t);
-    if (got_count != signature->count || !is_aligned || memcmp(&registers_set, &registers_after, kept) != 0) {
+    if (got_count != signature->count || !is_aligned || misaligned != 0 ||
+        memcmp(&registers_set, &registers_after, kept) != 0) {
         (void)fprintf(stderr, "%s: %s\n", text_of_signature,
                       got_count != signature->count ? "the target was not called"
                       : !is_aligned                 ? "its stack is not aligned"
+                      : misaligned != 0             ? "a value is not aligned"
                                                     : "a register was not preserved");
         exit(1);
     }

@@ -49,6 +49,9 @@ extern uint64_t got[EXECBUF_MAX_ARGUMENTS];
 extern unsigned got_count;
 extern unsigned is_aligned;
 
+/* How many addresses of values, which the target received, are no multiples of 16. */
+extern unsigned misaligned;
+
 /* True: execbuf_thunk_new makes the thunks, and the last ones are kept, so that stubs share adapters. False:
  * execbuf_thunk_emit makes them. */
 extern int shares;

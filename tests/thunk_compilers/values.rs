@@ -1,7 +1,8 @@
 //! Generates programs in C for signatures with types that have members.
 //!
-//! A Win64 caller passes most of these values by address. So each call is also written with pointers in their place,
-//! to values and to memory for the result that end where a page ends, before one that cannot be accessed.
+//! Win64 passes most of these values by address. So each call is also written with pointers in their place. A caller
+//! passes those of values, and of memory for the result, that end where a page ends, before one that cannot be
+//! accessed. A target checks that they are multiples of 16.
 
 use std::fmt::Write as _;
 
@@ -76,12 +77,13 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
         for (caller_abi, suffix) in [(CallerAbi::SysV64, "s"), (CallerAbi::Win64, "w")] {
             let name = format!("{index}{suffix}");
             let writer = Writer { signature, types: Types::new(&mut definitions, signature), name, caller_abi };
-            writer.target(&mut targets).expect("writing to a string cannot fail");
-            writer.call(&mut calls, false).expect("writing to a string cannot fail");
-            let _ = writeln!(main, "        call_{}();", writer.name);
-            if caller_abi == CallerAbi::Win64 {
-                writer.call(&mut calls, true).expect("writing to a string cannot fail");
-                let _ = writeln!(main, "        by_address_{}();", writer.name);
+            writer.target(&mut targets, false).expect("writing to a string cannot fail");
+            if caller_abi == CallerAbi::SysV64 {
+                writer.target(&mut targets, true).expect("writing to a string cannot fail");
+            }
+            for by_address in [false, true] {
+                writer.call(&mut calls, by_address).expect("writing to a string cannot fail");
+                let _ = writeln!(main, "        {}_{}();", prefix(by_address), writer.name);
             }
         }
     }
@@ -114,6 +116,10 @@ fn is_returned_in_memory(value: &Type) -> bool {
     !matches!(value, Type::Scalar(_)) && is_reference(value)
 }
 
+fn prefix(by_address: bool) -> &'static str {
+    if by_address { "by_address" } else { "call" }
+}
+
 struct Writer<'a> {
     signature: &'a Signature,
     types: Types,
@@ -122,17 +128,23 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn target(&self, program: &mut String) -> std::fmt::Result {
+    /// Writes the target of a thunk. `by_address`: it is Win64, and takes addresses where that passes them.
+    fn target(&self, program: &mut String, by_address: bool) -> std::fmt::Result {
         let Self { signature: Signature { result, arguments, fixed }, types, name, caller_abi } = self;
         let (_, other) = attributes(*caller_abi);
-        let named: Vec<_> = (0..*fixed).map(|i| format!("{} a{i}", types.arguments[i])).collect();
+        let takes_address = |i: usize| by_address && is_reference(&arguments[i]);
+        let type_of = |i: usize| if takes_address(i) { "void *" } else { &types.arguments[i] };
+        let named: Vec<_> = (0..*fixed).map(|i| format!("{} a{i}", type_of(i))).collect();
         let named = if named.is_empty() { "void".to_owned() } else { named.join(", ") };
         let dots = if self.signature.is_variadic() { ", ..." } else { "" };
-        writeln!(program, "static {other} {} target_{name}({named}{dots}) {{", types.result)?;
+        let start = if by_address { "target_by_address" } else { "target" };
+        writeln!(program, "static {other} {} {start}_{name}({named}{dots}) {{", types.result)?;
         if self.signature.is_variadic() {
             writeln!(program, "    {other}_LIST list;\n    {other}_START(list, a{});", fixed - 1)?;
             for (i, c_type) in types.arguments.iter().enumerate().skip(*fixed) {
-                if other == "WIN64" && is_reference(&arguments[i]) {
+                if takes_address(i) {
+                    writeln!(program, "    void *a{i} = {other}_ARGUMENT(list, void *);")?;
+                } else if other == "WIN64" && is_reference(&arguments[i]) {
                     // Outside of Windows, gcc forgets that these are passed by address.
                     writeln!(program, "    {c_type} a{i} = *({c_type} *){other}_ARGUMENT(list, void *);")?;
                 } else {
@@ -144,6 +156,10 @@ impl Writer<'_> {
             match argument {
                 Type::Scalar(letter) if argument.is_word() => {
                     writeln!(program, "    got[{i}] = {};", to_bits(*letter, &format!("a{i}")))?;
+                }
+                _ if takes_address(i) => {
+                    writeln!(program, "    memcpy(got_values[{}], a{i}, {});", i + 1, argument.size())?;
+                    writeln!(program, "    misaligned += (uintptr_t)a{i} % 16 != 0;")?;
                 }
                 _ => writeln!(program, "    memcpy(got_values[{}], &a{i}, sizeof a{i});", i + 1)?,
             }
@@ -167,21 +183,22 @@ impl Writer<'_> {
         let Self { signature: Signature { result, arguments, .. }, types, name, caller_abi } = self;
         let (attribute, _) = attributes(*caller_abi);
         let text = self.signature.text().replace('?', "\\?"); // prevents trigraphs
-        let passes_result = by_address && is_returned_in_memory(result);
-        let passes = |argument: &Type| by_address && is_reference(argument);
+        let is_win64 = *caller_abi == CallerAbi::Win64;
+        let passes_result = by_address && is_win64 && is_returned_in_memory(result);
+        let passes = |argument: &Type| by_address && is_win64 && is_reference(argument);
+        let target = if by_address && !is_win64 { "target_by_address" } else { "target" };
         let mut parameters = if passes_result { vec!["void *"] } else { Vec::new() };
         for (argument, c_type) in arguments.iter().zip(&types.arguments) {
             parameters.push(if passes(argument) { "void *" } else { c_type });
         }
         let parameters = if parameters.is_empty() { "void".to_owned() } else { parameters.join(", ") };
         let result_type = if passes_result { "void *" } else { &types.result };
-        let prefix = if by_address { "by_address" } else { "call" };
-        writeln!(program, "static void {prefix}_{name}(void) {{")?;
+        writeln!(program, "static void {}_{name}(void) {{", prefix(by_address))?;
         writeln!(program, "    typedef {attribute} {result_type} (*function)({parameters});")?;
         writeln!(
             program,
             "    function thunk = (function)prepare(\"{text}\", \"{text}\", EXECBUF_ABI_{attribute}, \
-             (void (*)(void))target_{name});"
+             (void (*)(void)){target}_{name});"
         )?;
         let mut values = Vec::new();
         if passes_result {
