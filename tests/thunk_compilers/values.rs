@@ -128,29 +128,48 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the target of a thunk. `by_address`: it is Win64, and takes addresses where that passes them.
-    fn target(&self, program: &mut String, by_address: bool) -> std::fmt::Result {
-        let Self { signature: Signature { result, arguments, fixed }, types, name, caller_abi } = self;
+    /// Writes the beginning of a target up to where it has its arguments.
+    fn start(&self, program: &mut String, by_address: bool, is_variadic: bool) -> std::fmt::Result {
+        let Self { signature: Signature { arguments, fixed, .. }, types, name, caller_abi } = self;
         let (_, other) = attributes(*caller_abi);
         let takes_address = |i: usize| by_address && is_reference(&arguments[i]);
         let type_of = |i: usize| if takes_address(i) { "void *" } else { &types.arguments[i] };
-        let named: Vec<_> = (0..*fixed).map(|i| format!("{} a{i}", type_of(i))).collect();
+        let count = if is_variadic { *fixed } else { arguments.len() };
+        let named: Vec<_> = (0..count).map(|i| format!("{} a{i}", type_of(i))).collect();
         let named = if named.is_empty() { "void".to_owned() } else { named.join(", ") };
-        let dots = if self.signature.is_variadic() { ", ..." } else { "" };
+        let dots = if is_variadic { ", ..." } else { "" };
         let start = if by_address { "target_by_address" } else { "target" };
         writeln!(program, "static {other} {} {start}_{name}({named}{dots}) {{", types.result)?;
-        if self.signature.is_variadic() {
+        if is_variadic {
             writeln!(program, "    {other}_LIST list;\n    {other}_START(list, a{});", fixed - 1)?;
-            for (i, c_type) in types.arguments.iter().enumerate().skip(*fixed) {
-                if takes_address(i) {
-                    writeln!(program, "    void *a{i} = {other}_ARGUMENT(list, void *);")?;
-                } else if other == "WIN64" && is_reference(&arguments[i]) {
-                    // Outside of Windows, gcc forgets that these are passed by address.
-                    writeln!(program, "    {c_type} a{i} = *({c_type} *){other}_ARGUMENT(list, void *);")?;
-                } else {
-                    writeln!(program, "    {c_type} a{i} = {other}_ARGUMENT(list, {c_type});")?;
-                }
+        }
+        for (i, c_type) in types.arguments.iter().enumerate().skip(count) {
+            if takes_address(i) {
+                writeln!(program, "    void *a{i} = {other}_ARGUMENT(list, void *);")?;
+            } else if other == "WIN64" && is_reference(&arguments[i]) {
+                // Outside of Windows, gcc forgets that these are passed by address.
+                writeln!(program, "    {c_type} a{i} = *({c_type} *){other}_ARGUMENT(list, void *);")?;
+            } else {
+                writeln!(program, "    {c_type} a{i} = {other}_ARGUMENT(list, {c_type});")?;
             }
+        }
+        Ok(())
+    }
+
+    /// Writes the target of a thunk. `by_address`: it is Win64, and takes addresses where that passes them.
+    fn target(&self, program: &mut String, by_address: bool) -> std::fmt::Result {
+        let Self { signature: Signature { result, arguments, fixed }, types, caller_abi, .. } = self;
+        let (_, other) = attributes(*caller_abi);
+        let takes_address = |i: usize| by_address && is_reference(&arguments[i]);
+        if other == "SYSV64" && arguments[*fixed..].iter().any(is_reference) {
+            // On Windows, gcc believes that these are passed by address. The places are the same without "...".
+            writeln!(program, "#if defined(_WIN32)")?;
+            self.start(program, by_address, false)?;
+            writeln!(program, "#else")?;
+            self.start(program, by_address, true)?;
+            writeln!(program, "#endif")?;
+        } else {
+            self.start(program, by_address, self.signature.is_variadic())?;
         }
         for (i, argument) in arguments.iter().enumerate() {
             match argument {
