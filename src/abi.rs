@@ -323,7 +323,10 @@ macro_rules! fn_ptr {
             const ABI: Abi = $abi;
             const SIGNATURE: Signature = Signature::from_static(R::TYPE, Self::ARGUMENTS);
             type Native = $($unsafe)? extern $native fn($($argument),*) -> R;
-            const ARGUMENTS: &'static [Type] = &[$(<$argument as AbiType>::TYPE),*];
+            const ARGUMENTS: &'static [Type] = {
+                let _ = Self::RAW_ARGUMENTS; // checks the types
+                &[$(<$argument as AbiType>::TYPE),*]
+            };
             const RAW_ARGUMENTS: &'static [ffi::execbuf_type] = &[$(not_void(TypeOf::<$argument>::TYPE)),*];
             const RAW_SIGNATURE: &'static ffi::execbuf_signature =
                 &raw_signature(TypeOf::<R>::TYPE.raw(), Self::RAW_ARGUMENTS);
