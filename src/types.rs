@@ -141,25 +141,28 @@ impl Counted {
     }
 }
 
-/// The types without members in the order of their numbers in C, with their letters in a signature's text.
-const TYPES: [(Type, char); 16] = [
-    (Type::Void, 'v'),
-    (Type::Bool, '?'),
-    (Type::I8, 'b'),
-    (Type::U8, 'B'),
-    (Type::I16, 'h'),
-    (Type::U16, 'H'),
-    (Type::I32, 'i'),
-    (Type::U32, 'I'),
-    (Type::I64, 'l'),
-    (Type::U64, 'L'),
-    (Type::Pointer, 'p'),
-    (Type::F32, 'f'),
-    (Type::F64, 'd'),
-    (Type::I128, 'x'),
-    (Type::U128, 'X'),
-    (Type::V128, 'm'),
+/// The types without members in the order of their numbers in C.
+const TYPES: [Type; LETTERS.len()] = [
+    Type::Void,
+    Type::Bool,
+    Type::I8,
+    Type::U8,
+    Type::I16,
+    Type::U16,
+    Type::I32,
+    Type::U32,
+    Type::I64,
+    Type::U64,
+    Type::Pointer,
+    Type::F32,
+    Type::F64,
+    Type::I128,
+    Type::U128,
+    Type::V128,
 ];
+
+/// Their letters in a signature's text.
+const LETTERS: &[u8; 16] = b"v?bBhHiIlLpfdxXm";
 
 impl Type {
     /// Returns the first character of the type's text: of a type without members, its letter, which is the whole text.
@@ -177,7 +180,7 @@ impl Type {
             Self::Array(_) => '[',
             Self::Packed(_) => '!',
             Self::Aligned(_) => '@',
-            _ => LETTERS[self.number() as usize],
+            _ => LETTERS[self.number() as usize] as char,
         }
     }
 
@@ -221,7 +224,7 @@ impl Type {
     pub(crate) unsafe fn from_raw(raw: &ffi::execbuf_type) -> Self {
         let number = usize::try_from(raw.kind).expect("C has no other types");
         if number < TYPES.len() {
-            return TYPES[number].0.clone();
+            return TYPES[number].clone();
         }
         let is_struct = number == 16 || number == 17;
         let length = if is_struct { raw.count as usize } else { 1 };
@@ -241,17 +244,6 @@ impl Type {
         }
     }
 }
-
-/// The letters of [`TYPES`].
-const LETTERS: [char; TYPES.len()] = {
-    let mut letters = ['v'; TYPES.len()];
-    let mut number = 0;
-    while number < letters.len() {
-        letters[number] = TYPES[number].1;
-        number += 1;
-    }
-    letters
-};
 
 /// Formats the text of the type.
 impl fmt::Display for Type {
