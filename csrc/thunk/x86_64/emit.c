@@ -40,7 +40,8 @@
 
 /* The worst case of an adapter without shapes: 127 vectors, each copied from where an address on the stack
  * points to, by three instructions of at most 27 bytes; and 20 moves of vector registers of 9 bytes with all
- * that is around them. Its frame has 127 * 16 bytes of arguments, and the vectors. tests/c/thunk_types.c makes it.
+ * that is around them. Its frame has 127 * 16 bytes of arguments, and the vectors. tests/c/thunk_types.c
+ * makes it.
  */
 XB_STATIC_ASSERT(27 * EXECBUF_MAX_ARGUMENTS + 9 * 2 * XB_SAVED_VECTORS + 50 <= XB_MAX_ADAPTER_SIZE,
                  "the longest adapter fits");
