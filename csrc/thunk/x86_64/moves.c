@@ -313,13 +313,14 @@ static bool can_be_written(const move_list *list, const move *it) {
     return true;
 }
 
-/* The first move that can be written, or the last; NULL if there is none. Any says whether a move is left. */
+/* The first move that can be written, or the last; NULL if there is none. Any is a move that is left, into a
+ * general register if there is one; NULL: none is left. */
 static move *next_move(move_list *list, bool from_last, move **any) {
     *any = NULL;
     for (uint32_t i = 0; i < list->count; i++) {
         move *it = &list->moves[from_last ? list->count - 1 - i : i];
         if (it->from != FROM_NOTHING) {
-            *any = it;
+            *any = *any == NULL || it->where == EXECBUF_IN_GENERAL ? it : *any;
             if (can_be_written(list, it)) {
                 return it;
             }
