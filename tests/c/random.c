@@ -346,9 +346,10 @@ int main(void) {
     uint64_t seed = number_in("EXECBUF_MODEL_SEED");
     seed = seed != 0 ? seed : (uint64_t)start * 1000003 + (uint64_t)getpid();
     look_at_speed();
-    can_fork = (!is_slow || is_emulated() || under_valgrind()) && !under_address_sanitizer();
+    can_fork = (!is_slow || is_emulated() || under_valgrind()) && !under_address_sanitizer() &&
+               !under_thread_sanitizer(); /* whose malloc may wait for ever in the child */
     if (!can_fork) {
-        (void)fprintf(stderr, "SKIP: forks while there are other threads: AddressSanitizer and emulators of "
+        (void)fprintf(stderr, "SKIP: forks while there are other threads: sanitizers and emulators of "
                               "processes may hang\n");
     }
     total = (counts *)mmap(NULL, sizeof *total, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
