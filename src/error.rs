@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::ffi::{CStr, c_char};
 use core::fmt;
 use core::mem::MaybeUninit;
-use core::str;
+use core::{ptr, str};
 
 use crate::backend::{Attempt, nonzero, static_str};
 use crate::ffi::{self, execbuf_status};
@@ -46,14 +46,9 @@ const INDEX: u32 = 1 << 31;
 
 enum Repr {
     /// A report of the C library whose status is not `EXECBUF_OK`. Fields of a struct could not share a word with the tag.
-    Report {
-        status: execbuf_status,
-        os_error: i32,
-        position: u32,
-        culprit: *const c_char,
-        path: [u8; 8],
-        attempts: Attempts,
-    },
+    Report { status: execbuf_status, os_error: i32, position: u32, culprit: *const c_char, attempts: Attempts },
+    /// A report whose status is `EXECBUF_E_TYPE`, about a member of a type. It has a path in place of attempts.
+    Member { position: u32, culprit: *const c_char, path: [u8; 8] },
     /// The error that the closure of `assemble` returned.
     Assemble(BoxError),
     /// An error that only Rust code detects: its kind and its culprit.
@@ -75,6 +70,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
             Repr::Report { status, .. } => kind(*status),
+            Repr::Member { .. } => kind(execbuf_status::EXECBUF_E_TYPE),
             Repr::Assemble(_) => ErrorKind::AssembleFailed,
             Repr::Rust(kind, _) => *kind,
         }
@@ -92,7 +88,7 @@ impl Error {
     pub fn os_error(&self) -> Option<i32> {
         match &self.0 {
             Repr::Report { os_error, .. } => nonzero(*os_error),
-            Repr::Assemble(_) | Repr::Rust(..) => None,
+            Repr::Member { .. } | Repr::Assemble(_) | Repr::Rust(..) => None,
         }
     }
 
@@ -108,7 +104,7 @@ impl Error {
     pub fn culprit(&self) -> Option<&'static str> {
         match &self.0 {
             // SAFETY: The strings of a report are static.
-            Repr::Report { culprit, .. } => unsafe { static_str(*culprit) },
+            Repr::Report { culprit, .. } | Repr::Member { culprit, .. } => unsafe { static_str(*culprit) },
             Repr::Assemble(_) => None,
             Repr::Rust(_, culprit) => *culprit,
         }
@@ -138,6 +134,7 @@ impl Error {
             {
                 usize::try_from(position & !INDEX).ok()
             }
+            Repr::Member { position, .. } => usize::try_from(*position).ok(),
             _ => None,
         }
     }
@@ -151,7 +148,7 @@ impl Error {
     pub fn attempts(&self) -> impl Iterator<Item = Attempt> + '_ {
         let attempts = match &self.0 {
             Repr::Report { attempts, .. } => attempts.as_slice(),
-            Repr::Assemble(_) | Repr::Rust(..) => &[],
+            Repr::Member { .. } | Repr::Assemble(_) | Repr::Rust(..) => &[],
         };
         // SAFETY: The strings of a report are static.
         unsafe { Attempt::all(attempts) }
@@ -191,7 +188,10 @@ impl Error {
     #[inline(never)]
     unsafe fn copy_of(report: &ffi::execbuf_error) -> Self {
         let ffi::execbuf_error { status, os_error, culprit, position, path, .. } = *report;
-        Self(Repr::Report { status, os_error, position, culprit, path, attempts: Attempts::of(report) })
+        if path[0] != 0 {
+            return Self(Repr::Member { position, culprit, path });
+        }
+        Self(Repr::Report { status, os_error, position, culprit, attempts: Attempts::of(report) })
     }
 
     pub(crate) fn no_memory(culprit: &'static CStr) -> Self {
@@ -229,7 +229,6 @@ impl Error {
             os_error: 0,
             position: 0,
             culprit: culprit.as_ptr(),
-            path: [0; 8],
             attempts: Attempts::NONE,
         })
     }
@@ -256,10 +255,32 @@ pub(crate) fn check_batch(call: impl FnOnce(*mut ffi::execbuf_error) -> execbuf_
     })
 }
 
+/// `EXECBUF_ERROR_INIT`.
+const EMPTY_REPORT: ffi::execbuf_error = ffi::execbuf_error {
+    status: execbuf_status::EXECBUF_OK,
+    os_error: 0,
+    culprit: ptr::null(),
+    position: 0,
+    attempt_count: 0,
+    attempts: attempts::EMPTY,
+    path: [0; 8],
+    reserved: [0; 2],
+};
+
+/// Writes the text of a report.
+fn write_report(f: &mut fmt::Formatter<'_>, report: &ffi::execbuf_error) -> fmt::Result {
+    let mut text = [0_u8; 1024];
+    // SAFETY: The report is initialised, and `text` is writable for the given length.
+    let length =
+        unsafe { ffi::execbuf_error_describe(ptr::from_ref(report), text.as_mut_ptr().cast(), text.len()) };
+    let kept = &text[..length.min(text.len() - 1)];
+    f.write_str(str::from_utf8(kept).unwrap_or("execbuf failed"))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Report { status, os_error, position, culprit, path, attempts } => {
+            Repr::Report { status, os_error, position, culprit, attempts } => {
                 let (attempts, attempt_count) = attempts.to_raw();
                 let report = ffi::execbuf_error {
                     status: *status,
@@ -268,16 +289,16 @@ impl fmt::Display for Error {
                     position: position & !INDEX,
                     attempt_count,
                     attempts,
-                    path: *path,
-                    reserved: [0; 2],
+                    ..EMPTY_REPORT
                 };
-                let mut text = [0_u8; 1024];
-                // SAFETY: The report is initialised, and `text` is writable for the given length.
-                let length = unsafe {
-                    ffi::execbuf_error_describe(&raw const report, text.as_mut_ptr().cast(), text.len())
-                };
-                let kept = &text[..length.min(text.len() - 1)];
-                f.write_str(str::from_utf8(kept).unwrap_or("execbuf failed"))
+                write_report(f, &report)
+            }
+            Repr::Member { position, culprit, path } => {
+                let (status, position) = (execbuf_status::EXECBUF_E_TYPE, *position);
+                write_report(
+                    f,
+                    &ffi::execbuf_error { status, culprit: *culprit, position, path: *path, ..EMPTY_REPORT },
+                )
             }
             Repr::Assemble(_) => f.write_str("the closure that assembles the code failed"),
             Repr::Rust(kind, culprit) => {
@@ -310,7 +331,7 @@ impl fmt::Debug for Error {
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match &self.0 {
-            Repr::Report { .. } | Repr::Rust(..) => None,
+            Repr::Report { .. } | Repr::Member { .. } | Repr::Rust(..) => None,
             Repr::Assemble(source) => Some(&**source),
         }
     }

@@ -8,6 +8,11 @@ use crate::ffi::{self, execbuf_backend};
 
 type List = [ffi::execbuf_attempt; ffi::EXECBUF_MAX_ATTEMPTS as usize];
 
+/// The array of a report without attempts.
+pub(super) const EMPTY: List =
+    [ffi::execbuf_attempt { backend: execbuf_backend::EXECBUF_BACKEND_NONE, os_error: 0, call: ptr::null() };
+        ffi::EXECBUF_MAX_ATTEMPTS as usize];
+
 /// The attempts of a report. They are on the heap, so that a `Result` with an error is small: most calls succeed, and few
 /// errors have attempts.
 pub(super) struct Attempts(Option<Box<Filled>>);
@@ -28,13 +33,7 @@ impl Attempts {
 
     /// Returns the array of a report, and how many of its attempts are filled.
     pub(super) fn to_raw(&self) -> (List, u32) {
-        let none = ffi::execbuf_attempt {
-            backend: execbuf_backend::EXECBUF_BACKEND_NONE,
-            os_error: 0,
-            call: ptr::null(),
-        };
-        let empty = [none; ffi::EXECBUF_MAX_ATTEMPTS as usize];
-        self.0.as_ref().map_or((empty, 0), |filled| (filled.list, filled.count))
+        self.0.as_ref().map_or((EMPTY, 0), |filled| (filled.list, filled.count))
     }
 
     /// Returns those that are filled.
