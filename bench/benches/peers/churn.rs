@@ -7,7 +7,7 @@ use jit_allocator2::JitAllocator;
 
 use crate::Result;
 use crate::chart::Line;
-use crate::instructions::count;
+use crate::instructions::{count, counted};
 use crate::libraries::{Library, Malloc};
 use crate::paired::{Contender, Effort, Sample, compare_with_first, measure, turns};
 use crate::report::{Report, thousands};
@@ -100,11 +100,20 @@ impl<L: Library> Churn<L> {
     }
 }
 
-/// Returns the average number of instructions of a turn, including those of this program.
+/// Returns the average number of instructions of a turn, including those of this program. Turns that take many are
+/// averaged over fewer: each instruction takes a signal.
 fn instructions<L: Library>(churn: &mut Churn<L>) -> Result<u64> {
     const TURNS: u64 = 1000;
-    let (result, count) = count(|| (0..TURNS).try_for_each(|_| churn.turn()))?;
-    result.map(|()| count / TURNS)
+    const ENOUGH: u64 = 3_000_000;
+    let mut turns = 0;
+    let (result, count) = count(|| {
+        while turns < TURNS && counted() < ENOUGH {
+            churn.turn()?;
+            turns += 1;
+        }
+        Ok(())
+    })?;
+    result.map(|()| count / turns)
 }
 
 /// Returns what to measure with a number of live pieces of code, and the average number of instructions of a turn.

@@ -12,6 +12,11 @@ extern "C" fn on_trap(_: i32) {
     TRAPS.fetch_add(1, Ordering::Relaxed);
 }
 
+/// How many instructions were counted since the last [`count`] began.
+pub(crate) fn counted() -> u64 {
+    TRAPS.load(Ordering::Relaxed)
+}
+
 /// Runs `work`. Returns its result and the number of instructions that it executes, with a few for the counting itself.
 /// The processor's trap flag makes Linux send a signal after each instruction.
 pub(crate) fn count<T>(work: impl FnOnce() -> T) -> Result<(T, u64)> {
