@@ -112,8 +112,8 @@ impl Error {
 
     /// Returns the position of the fault. In a [`Signature`](crate::Signature): a byte offset for [`ErrorKind::Syntax`],
     /// the number of an argument for [`ErrorKind::Signature`]. In an unwind table: a byte offset, for
-    /// [`ErrorKind::Unwind`]. In the lines of a description: the index of a line. Of functions that do many things at once, such as
-    /// [`Reserved::publish_all`](crate::Reserved::publish_all): the index of the one at fault.
+    /// [`ErrorKind::Unwind`]. In the lines of a description: the index of a line. Of functions that do many things at once,
+    /// such as [`Reserved::publish_all`](crate::Reserved::publish_all): the index of the one at fault.
     ///
     /// # Examples
     ///

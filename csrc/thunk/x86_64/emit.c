@@ -16,7 +16,13 @@
  *     |                          |              | rsi                      |
  *     |                          |              | xmm15                    |
  *     |                          |              | ...                      |
- *XX *     | shadow space, 32 bytes   |              |                          |
+ *     |                          |              | xmm6                     |
+ *     |                          |              +--------------------------+  rsp + frame.vectors
+ *     | the result, or its       |              | the result, or its       |
+ *     | memory's address         |              | memory's address         |
+ *     | copies of values         |              | copies of values         |
+ *     | target's stack arguments |              | target's stack arguments |
+ *     | shadow space, 32 bytes   |              |                          |
  *     +--------------------------+              +--------------------------+  rsp at the call of the target,
  *                                                                             a multiple of 16
  *
