@@ -1355,8 +1355,11 @@ unsafe extern "C" {
           EXECBUF_E_STALE          data names nothing that is alive;
           EXECBUF_E_PUBLISHED      they are published already, or were never staged;
           EXECBUF_E_NOT_INHERITED  this process is a child of a fork, and the pool has the option
- not_inherited; EXECBUF_E_NO_MEMORY      the system has no memory left for that; EXECBUF_E_DENIED the system
- refused the call. In:      data   the staged constants Out:     error  the report; may be NULL*/
+                                   not_inherited;
+          EXECBUF_E_NO_MEMORY      the system has no memory left for that;
+          EXECBUF_E_DENIED         the system refused the call.
+ In:      data   the staged constants
+ Out:     error  the report; may be NULL*/
     pub fn execbuf_publish_constants(
         data: *const execbuf_data,
         error: *mut execbuf_error,
@@ -1418,10 +1421,13 @@ unsafe extern "C" {
 
  Returns: EXECBUF_OK               the code is described;
           EXECBUF_E_NULL           buffer or info is NULL, or name, table, lines or the file of a line is
- NULL and its length is not 0; EXECBUF_E_VERSION        info has a wrong size or an unknown value in unwind,
- or reserved of a line is not 0; EXECBUF_E_TOO_LARGE      the name, the table or the name of a file is too
- long; EXECBUF_E_LINES          the lines do not ascend, or one lies behind the code; EXECBUF_E_STALE buffer
- names no live buffer; EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
+                                   NULL and its length is not 0;
+          EXECBUF_E_VERSION        info has a wrong size or an unknown value in unwind, or reserved of a
+                                   line is not 0;
+          EXECBUF_E_TOO_LARGE      the name, the table or the name of a file is too long;
+          EXECBUF_E_LINES          the offsets of the lines descend, or one lies behind the code;
+          EXECBUF_E_STALE          buffer names no live buffer;
+          EXECBUF_E_NOT_PUBLISHED  the buffer is reserved or staged, and not yet published;
           EXECBUF_E_THUNK          the buffer is a thunk;
           EXECBUF_E_LOST           a rewrite failed, and the buffer can only be freed;
           EXECBUF_E_UNWIND         the unwind information is malformed or does not fit the code. The culprit

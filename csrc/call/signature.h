@@ -44,8 +44,10 @@ bool xb_signature_is_scalar(const xb_signature *signature);
 /* Checks a signature that may hold any bytes, but whose shapes are those that it has. This is done once,
  * before the functions that say so take it.
  *
- * Returns: EXECBUF_OK; EXECBUF_E_ARGUMENTS or EXECBUF_E_TYPE, with the report of execbuf_signature_parse.
- * error is untouched on success. In:  signature: not NULL. Out: error:     the report; may be NULL. */
+ * Returns: EXECBUF_OK, and error is untouched; EXECBUF_E_ARGUMENTS or EXECBUF_E_TYPE, with the report of
+ *          execbuf_signature_parse.
+ * In:  signature: not NULL.
+ * Out: error:     the report; may be NULL. */
 execbuf_status xb_signature_check(const xb_signature *signature, execbuf_error *error);
 
 /* The byte that stands for a shape, which becomes an entry of the signature's shapes if it is none yet. */

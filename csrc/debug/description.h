@@ -27,8 +27,10 @@ XB_PRIVATE_BEGIN
  *
  * Returns: EXECBUF_OK, and error is untouched; EXECBUF_E_VERSION, EXECBUF_E_UNSUPPORTED, EXECBUF_E_UNWIND,
  *          EXECBUF_E_NULL, EXECBUF_E_TOO_LARGE, EXECBUF_E_LINES, EXECBUF_E_NO_MEMORY; EXECBUF_E_DENIED, and
- * then it has no description any more. In:  target: the code. info:   what is known of it. Pointers are not
- * NULL if their lengths are not 0. Out: error:  the report; may be NULL. */
+ *          then it has no description any more.
+ * In:  target: the code.
+ *      info:   what is known of it. Pointers are not NULL if their lengths are not 0.
+ * Out: error:  the report; may be NULL. */
 execbuf_status xb_describe(const xb_target *target, const execbuf_info *info, execbuf_error *error);
 
 /* Takes the description of a buffer back, if it has one. No lock is held. */

@@ -19,9 +19,9 @@ XB_PRIVATE_BEGIN
  *
  * Returns: NULL, or what is wrong: a string literal.
  * Out: out:  XB_MAX_INFO_XDATA bytes.
- *      size: of the table; 0: there is none, since without a table the return address is at the stack
- * pointer. In:  info: its unwind is FRAME_POINTER, NO_FRAME or FIXED. code: the bytes of the code, where they
- * can be read. */
+ *      size: of the table; 0: there is none, since without one the return address is at the stack pointer.
+ * In:  info: its unwind is FRAME_POINTER, NO_FRAME or FIXED.
+ *      code: the bytes of the code, where they can be read. */
 const char *xb_info_xdata(uint8_t *out, size_t *size, const execbuf_info *info, const uint8_t *code,
                           size_t length);
 

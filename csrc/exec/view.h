@@ -18,11 +18,14 @@ XB_PRIVATE_BEGIN
  *          EXECBUF_E_DENIED               the system refused every backend, or all are excluded;
  *          EXECBUF_E_UNSUPPORTED          the platform has no regions;
  *          EXECBUF_E_READ_IMPLIES_EXEC    the personality makes readable memory executable.
- * In/out: views: its key is that of the writable view, and not_inherited is given. The views; unchanged on
- * failure. Unmap them with xb_views_free. Out: backend: the backend; unchanged on failure. In:  size:    of
- * each view, as for xb_prim_map_region. window:  where rx is, as for xb_prim_stage. name:    as for
- * xb_prim_map_region. backends: the set of backends that may be used; 0: all. Out: error:   the report, not
- * NULL. On success it lists the attempts that failed before. */
+ * In/out: views:    its key is that of the writable view, and not_inherited is given. The views; unchanged on
+ *                   failure. Unmap them with xb_views_free.
+ * Out:    backend:  the backend; unchanged on failure.
+ * In:     size:     of each view, as for xb_prim_map_region.
+ *         window:   where rx is, as for xb_prim_stage.
+ *         name:     as for xb_prim_map_region.
+ *         backends: the set of backends that may be used; 0: all.
+ * Out:    error:    the report, not NULL. On success it lists the attempts that failed before. */
 execbuf_status xb_views_new(xb_prim_views *views, execbuf_backend *backend, size_t size,
                             const xb_prim_window *window, const char *name, uint32_t backends,
                             execbuf_error *error);

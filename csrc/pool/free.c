@@ -139,8 +139,9 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
 /* Releases the link of a slot on the fast path. The arena is locked.
  *
  * Returns: true if the slot can be freed; false, and nothing has changed, if it is the last one with its
- * link. In: the parts of an xb_slot_ref: if its address were passed, it could not stay in registers on the
- * path without links. */
+ *          link.
+ * In: the parts of an xb_slot_ref: if its address were passed, it could not stay in registers on the path
+ *     without links. */
 XB_NOINLINE bool release_link(xb_arena *arena, const xb_region *region, const xb_span *span, uint32_t slot,
                               const execbuf *buffer) {
     if (!xb_span_is_linked(span, slot)) {

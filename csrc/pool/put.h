@@ -91,7 +91,8 @@ execbuf_status xb_pool_stage(execbuf_pool *pool, execbuf *out, size_t capacity, 
 /* Makes several reservations, all or none.
  *
  * Returns: the status of xb_pool_reserve for the first room that failed, whose index is the report's
- * position. In/out: out: count handles, all zero; the new buffers in the order of rooms. All zero on failure.
+ *          position.
+ * In/out: out: count handles, all zero; the new buffers in the order of rooms. All zero on failure.
  * In:  rooms: none has the capacity 0.
  * Out: error: the report, or NULL. */
 execbuf_status xb_pool_reserve_batch(execbuf_pool *pool, execbuf *out, const execbuf_room *rooms,
