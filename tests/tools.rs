@@ -1,4 +1,4 @@
-//! What tools are told of described code, in Rust.
+//! What tools are told of described code, in Rust. Tools are switched on for the process, so these tests run one by one.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use execbuf::tools::{self, EventKind, Tool, Tools};
 use execbuf::{ErrorKind, ExecBuffer, ExecPool, Info, Line};
 use std::sync::{Arc, Mutex};
-use support::returning;
+use support::{alone, returning};
 
 type Noted = (EventKind, usize, String, Option<Vec<u8>>);
 
@@ -25,6 +25,7 @@ fn note(prefix: &'static str) -> (tools::Observer, Arc<Mutex<Vec<Noted>>>) {
 
 #[test]
 fn observers_are_told_of_described_code_until_they_are_dropped() {
+    let _alone = alone();
     let (observer, events) = note("seen");
     let pool = ExecPool::new().unwrap();
     let code = returning(1);
@@ -46,6 +47,7 @@ fn observers_are_told_of_described_code_until_they_are_dropped() {
 
 #[test]
 fn observers_are_told_of_lines() {
+    let _alone = alone();
     let noted = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&noted);
     let observer = tools::observe(move |event| {
@@ -82,6 +84,7 @@ fn observers_are_told_of_lines() {
 
 #[test]
 fn an_event_is_shown_with_its_name() {
+    let _alone = alone();
     let shown = Arc::new(Mutex::new(String::new()));
     let written = Arc::clone(&shown);
     let observer = tools::observe(move |event| {
@@ -101,6 +104,7 @@ fn an_event_is_shown_with_its_name() {
 
 #[test]
 fn a_symbol_is_found_by_an_address() {
+    let _alone = alone();
     let pool = ExecPool::new().unwrap();
     let described = pool.publish_with(&returning(1), &Info::new().name("häufig")).unwrap();
     let other = ExecBuffer::new(&returning(2)).unwrap();
@@ -128,6 +132,7 @@ fn an_empty_set_of_tools_is_refused() {
 #[cfg(unix)]
 #[test]
 fn names_are_written_to_the_file_of_profilers_while_the_tool_is_on() {
+    let _alone = alone();
     let path = format!("/tmp/perf-{}.map", std::process::id());
     let pool = ExecPool::new().unwrap();
     Tools::new().perf_map().enable().unwrap();
@@ -152,14 +157,15 @@ fn names_are_written_to_the_file_of_profilers_while_the_tool_is_on() {
 
 #[test]
 fn a_dump_has_the_name_and_the_bytes() {
+    let _alone = alone();
     let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("dump-{}", std::process::id()));
-    std::fs::create_dir(&directory).unwrap();
     let place = directory.to_str().unwrap();
     if !cfg!(target_os = "linux") {
         let error = Tools::new().jitdump(place).enable().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         return support::skip("the dump for perf: only on Linux");
     }
+    std::fs::create_dir(&directory).unwrap();
     assert_eq!(Tools::new().jitdump("a\0b").enable().unwrap_err().kind(), ErrorKind::ZeroByte);
     Tools::new().jitdump(place).jitdump_limit(10).enable().unwrap();
     let buffer = ExecPool::new().unwrap().publish_with(&returning(7), &Info::new().name("dumped code")).unwrap();
