@@ -6,9 +6,10 @@
  *        barrier frees that first
  *     2. a region that a fork has shared, if no other process with it lives
  *     3. a new span in a region that has free pages
- *     4. whatever is in quarantine, after a barrier
+ *     4. what is in quarantine, after a barrier, if it is enough to do without a new region
  *     5. a copy of a region that a fork has shared, if it has little code
  *     6. a new region
+ *     7. if there can be none, whatever is in quarantine, after a barrier
  *
  * Book-keeping is allocated, and regions are mapped, while the arena is not locked. Other threads or a fork
  * may change the arena meanwhile: add_span and add_region check what they rely on after they have locked it
@@ -305,6 +306,15 @@ typedef struct alloc_means {
     bool may_copy;
 } alloc_means;
 
+/* Whether what is in quarantine should be used before a region is made: it is enough, or regions cannot be
+ * made. Adapters come and go rarely, and each of their spans is one more list for unwinders to search. The
+ * arena is locked. */
+static bool may_reclaim_all(const xb_arena *arena, uint32_t class_) {
+    bool is_any = arena->quarantine != NULL || xb_guests_sum(&arena->lock) != 0;
+    return is_any &&
+           (arena->retry_after > 0 || xb_is_adapter_class(class_) || xb_reclaim_replaces_region(arena));
+}
+
 /* Takes a slot, or says what to do. The arena is not locked.
  *
  * In:  means:       what may be tried first.
@@ -329,7 +339,7 @@ static alloc_step try_alloc(xb_arena *arena, const alloc_request *request, alloc
         if (plan->region != NULL) {
             arena->retry_interval = means.has_added ? 0 : arena->retry_interval;
             step = ALLOC_ADD_SPAN;
-        } else if (means.may_reclaim && (arena->quarantine != NULL || xb_guests_sum(&arena->lock) != 0)) {
+        } else if (means.may_reclaim && may_reclaim_all(arena, request->class_)) {
             step = ALLOC_RECLAIM_ALL;
         } else if (means.may_copy && xb_own_is_any_shared(arena)) {
             step = ALLOC_COPY;
@@ -363,9 +373,11 @@ uint8_t *xb_alloc_slot(xb_arena *arena, uint32_t class_, size_t length, xb_use u
         case ALLOC_COPY: means.may_copy = xb_own_copy_one(arena, class_, plan.design.pages); break;
         case ALLOC_ADD_SPAN: rw = add_span(arena, &plan, &request, &goes_on); break;
         case ALLOC_ADD_REGION:
-            /* Without a new region, adapters look for fewer pages (find_adapter_pages). */
+            /* Without a new region, adapters look for fewer pages (find_adapter_pages), and what is in
+             * quarantine is used. */
             means.has_added = regions++ < MOST_REGIONS && add_region(arena, plan.design.pages);
-            goes_on = regions <= MOST_REGIONS && (means.has_added || xb_is_adapter_class(class_));
+            goes_on = regions <= MOST_REGIONS &&
+                      (means.has_added || means.may_reclaim || xb_is_adapter_class(class_));
             break;
         case ALLOC_GROW_INDEX: goes_on = xb_index_grow(arena, place_count); break;
         case ALLOC_GIVE_UP: goes_on = false; break;

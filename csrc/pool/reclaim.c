@@ -13,10 +13,18 @@
 /* Empty spans are kept for their class while it has no more than this. */
 #define KEPT_CLASS_SIZE ((size_t)128 << 10)
 
-/* A barrier is worthwhile if this many bytes are in quarantine, and also this part of the arena's memory:
- * then, at worst, this part stays unused. */
-#define QUARANTINE_SIZE ((size_t)64 << 10)
-#define QUARANTINE_PART 1024
+/* A barrier is worthwhile if half of the arena's memory is in quarantine, so that at worst as much is unused
+ * as is used. It interrupts the process's other threads, which takes some microseconds, in virtual machines
+ * more than ten: so an arena with little memory waits until at least the least size is in quarantine. Above
+ * the most, what a barrier costs for each piece of code is little, and memory that was used long ago is in no
+ * cache any more. */
+#define LEAST_QUARANTINE ((size_t)128 << 10)
+#define MOST_QUARANTINE ((size_t)512 << 10)
+
+/* A barrier is better than a new region if this many bytes are in quarantine, and also this part of the
+ * arena's memory. */
+#define QUARANTINE_FOR_REGION ((size_t)64 << 10)
+#define QUARANTINE_PART 16
 
 /* The least guests_shift. */
 #define LEAST_GUESTS_SHIFT 14U
@@ -60,10 +68,22 @@ static bool is_kept(const xb_arena *arena, const xb_span *span) {
            span->free_words != 0;
 }
 
+/* How many bytes are in quarantine, with those that guests have freed. */
+static size_t quarantine_size(const xb_arena *arena) {
+    return arena->quarantine_size + xb_guests_sum(&arena->lock);
+}
+
 bool xb_reclaim_is_worthwhile(const xb_arena *arena) {
-    size_t size = arena->quarantine_size + xb_guests_sum(&arena->lock);
-    return size >= QUARANTINE_SIZE && size >= arena->quarantine_wait &&
-           size >= arena->resident / QUARANTINE_PART;
+    size_t wanted = arena->resident / 2;
+    wanted = wanted < LEAST_QUARANTINE ? LEAST_QUARANTINE : wanted;
+    wanted = wanted > MOST_QUARANTINE ? MOST_QUARANTINE : wanted;
+    size_t size = quarantine_size(arena);
+    return size >= wanted && size >= arena->quarantine_wait;
+}
+
+bool xb_reclaim_replaces_region(const xb_arena *arena) {
+    size_t size = quarantine_size(arena);
+    return size >= QUARANTINE_FOR_REGION && size >= arena->resident / QUARANTINE_PART;
 }
 
 bool xb_reclaim_quarantine(xb_arena *arena, xb_span **empty) {

@@ -63,6 +63,9 @@ void xb_reclaim_guest_slot(const xb_slot_ref *ref);
 /* Whether enough was freed to be worth a barrier. The arena is locked. */
 bool xb_reclaim_is_worthwhile(const xb_arena *arena);
 
+/* Whether enough was freed for a barrier to be better than a new region. The arena is locked. */
+bool xb_reclaim_replaces_region(const xb_arena *arena);
+
 /* Whether guests have freed so much that this one should call xb_reclaim, if the owner does not: one each
  * time that the sum crosses a multiple of the limit, since those that leave before it has locked the arena
  * find an even greater sum. After a peak, when much memory has little live code, the limit is lower than
