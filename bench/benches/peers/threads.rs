@@ -11,6 +11,7 @@ use execbuf::ExecPool;
 use crate::Result;
 use crate::chart::Line;
 use crate::churn::{Churn, MIXED};
+use crate::instructions::count;
 use crate::libraries::{Library, Malloc, Single};
 use crate::paired::{Contender, Effort, Figures, Sample, compare, compare_with_first, measure, turns};
 use crate::report::{Report, thousands};
@@ -41,6 +42,7 @@ const QUEUE: usize = 16;
 /// What a library does in each measurement.
 struct Peer {
     name: &'static str,
+    instructions: fn() -> Result<u64>,
     equal: fn(Effort, usize) -> Result<Sample>,
     mixed: fn(Effort, usize) -> Result<Sample>,
     apart: fn(Effort, usize) -> Result<Sample>,
@@ -48,7 +50,14 @@ struct Peer {
 }
 
 const fn peer<L: Library<Code: Send> + Clone + Send + Sync + 'static>() -> Peer {
-    Peer { name: L::NAME, equal: equal::<L>, mixed: mixed::<L>, apart: apart::<L>, pass: pass::<L> }
+    Peer {
+        name: L::NAME,
+        instructions: instructions::<L>,
+        equal: equal::<L>,
+        mixed: mixed::<L>,
+        apart: apart::<L>,
+        pass: pass::<L>,
+    }
 }
 
 /// The first is the one that the others are compared with.
@@ -75,6 +84,9 @@ struct Route {
 pub(crate) fn all(report: &mut Report, effort: Effort) -> Vec<(String, Vec<Line>)> {
     let equal = "Publish and release 10 bytes".to_string();
     let mixed = format!("Free one, publish another, {} to {} bytes", MIXED.start, thousands(MIXED.end - 1));
+    for peer in PEERS {
+        report.set("publish and release 10 bytes, instructions", peer.name, (peer.instructions)());
+    }
     let of_equal = on_one_pool(report, effort, "publish and release 10 bytes", |peer| peer.equal);
     let row = format!("{}, {} live for each thread", mixed.to_lowercase(), thousands(LIVE));
     let of_mixed = on_one_pool(report, effort, &row, |peer| peer.mixed);
@@ -90,6 +102,21 @@ pub(crate) fn all(report: &mut Report, effort: Effort) -> Vec<(String, Vec<Line>
     route("one thread publishes, another releases", Route { compilers: 1, runs: false });
     route("two threads publish, one runs, one releases", Route { compilers: 2, runs: true });
     vec![(equal, of_equal), (mixed, of_mixed)]
+}
+
+/// Returns the average number of instructions to publish and release a piece of code.
+fn instructions<L: Library>() -> Result<u64> {
+    const TURNS: u64 = 1000;
+    let mut library = L::new()?;
+    let mut take = || {
+        (0..TURNS).try_for_each(|_| {
+            let code = library.publish(black_box(&ANSWER))?;
+            library.release(code)
+        })
+    };
+    take()?;
+    let (result, count) = count(take)?;
+    result.map(|()| count / TURNS)
 }
 
 fn contender(row: &str, peer: &Peer, sample: Result<Sample>) -> Contender {
