@@ -13,11 +13,9 @@
 /* Empty spans are kept for their class while it has no more than this. */
 #define KEPT_CLASS_SIZE ((size_t)128 << 10)
 
-/* A barrier is worthwhile if half of the arena's memory is in quarantine, so that at worst as much is unused
- * as is used. It interrupts the process's other threads, which takes some microseconds, in virtual machines
- * more than ten: so an arena with little memory waits until at least the least size is in quarantine. Above
- * the most, what a barrier costs for each piece of code is little, and memory that was used long ago is in no
- * cache any more. */
+/* A barrier is worthwhile if half of the arena's memory is in quarantine. It interrupts the process's other
+ * threads, which takes some microseconds, in virtual machines more than ten: so a small arena waits until at
+ * least the least size is in quarantine. Above the most, a barrier costs little for each piece of code. */
 #define LEAST_QUARANTINE ((size_t)128 << 10)
 #define MOST_QUARANTINE ((size_t)512 << 10)
 
