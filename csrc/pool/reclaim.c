@@ -11,7 +11,7 @@
 #include "registry.h"
 
 /* Empty spans are kept for their class while it has no more than this. */
-#define KEPT_CLASS_SIZE ((size_t)128 << 10)
+#define KEPT_CLASS_SIZE ((size_t)256 << 10)
 
 /* A barrier is worthwhile if half of the arena's memory is in quarantine. It interrupts the process's other
  * threads, which takes some microseconds, in virtual machines more than ten: so a small arena waits until at

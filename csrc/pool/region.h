@@ -160,8 +160,9 @@ static inline uint32_t xb_region_live(const xb_region *region) {
     return (uint32_t)region->above + region->mark;
 }
 
-/* A region with at least this much memory may give some back; half is enough if it has done so before. */
-#define XB_SHRINKABLE_SIZE ((size_t)256 << 10)
+/* A region with at least this much memory may give some back; half is enough if it has done so before. So
+ * programs that again and again make a thousand functions and free them do not make copies each time. */
+#define XB_SHRINKABLE_SIZE ((size_t)1 << 20)
 
 /* Whether a region may give memory back. Regions that children of a fork do not get stay as they are: their
  * new memory would have to be kept from children as well. */

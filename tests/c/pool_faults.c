@@ -287,6 +287,34 @@ static void owners_keep_their_arenas_when_a_thread_cannot_have_one(void) {
 }
 #endif
 
+/* Programs make some hundred functions and free them again and again. From some time on this needs no system
+ * calls but barriers, and no other allocations. */
+static void code_that_comes_and_goes_takes_no_new_memory(void) {
+    enum { COUNT = 1000, SIZE = 64, ROUNDS = 40 };
+    static execbuf some[COUNT];
+    always[0] = always[1] = "";
+    make_pool_with_code();
+    if (stats_of_pool().regions == 0) {
+        (void)fprintf(stderr, "SKIP: code that comes and goes: there are no regions here\n");
+        clean_up();
+        return;
+    }
+    CHECK(execbuf_free(&old) == EXECBUF_OK);
+    for (int round = 0; round < ROUNDS; round++) {
+        if (round == ROUNDS / 2) {
+            arm(NULL, -1, false);
+        }
+        for (int i = 0; i < COUNT; i++) {
+            CHECK(publish_size(&some[i], 1, SIZE) == EXECBUF_OK);
+        }
+        for (int i = 0; i < COUNT; i++) {
+            CHECK(execbuf_free(&some[i]) == EXECBUF_OK);
+        }
+    }
+    CHECK(calls == 0);
+    execbuf_pool_free(pool);
+}
+
 int main(void) {
     RUN(pool_new_reports_lack_of_memory);
 #if LADDER
@@ -306,6 +334,7 @@ int main(void) {
 #else
     all_scenarios("dedicated mappings", false);
 #endif
+    RUN(code_that_comes_and_goes_takes_no_new_memory);
     (void)printf("ok\n");
     return 0;
 }
