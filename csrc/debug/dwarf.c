@@ -152,8 +152,11 @@ static void write_vectors(dwarf_table *table, const xb_frame *frame) {
  *     CFA - 32                 rsi, if it is saved
  *     CFA - 32 - size          rsp after the subtraction; xmm6 is `vectors` bytes above it
  *
- * While rbp is the frame pointer, rsp does not matter. */
+ * While rbp is the frame pointer, rsp does not matter. Code without a frame has no instructions. */
 static void write_instructions(dwarf_table *table, const xb_frame *frame, xb_reader reader) {
+    if (frame->pushed_rbp == 0) {
+        return;
+    }
     from_offset(table, frame->pushed_rbp);
     cfa_is(table, DWARF_RSP, 16);
     saved_at(table, DWARF_RBP, 16);

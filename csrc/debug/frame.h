@@ -1,6 +1,7 @@
-/* What tools have to know of an adapter's code: how its prologue and epilogue change the stack.
+/* What tools have to know of an adapter's code: how its prologue and epilogue change the stack. If
+ * `pushed_rbp` is 0, nothing does: the code moves registers and jumps.
  *
- * There are two shapes (thunk/x86_64/emit.c draws their frames):
+ * There are two other shapes (thunk/x86_64/emit.c draws their frames):
  *
  *     saves is false                saves is true
  *

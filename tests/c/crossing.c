@@ -110,11 +110,16 @@ static void free_thunk(void) {
     }
 }
 
-void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void) {
-    const void *address;
-    memcpy(&address, (const void *)&target, sizeof address);
-    caller_abi = caller;
-    make_thunk(moved, address);
+/* A closure that calls the thunk with another pointer, and a function that drops the pointer before. */
+static execbuf closure;
+static execbuf shorter;
+static uint64_t context;
+static unsigned context_position = EXECBUF_MAX_ARGUMENTS; /* or there is no closure */
+
+/* Chooses what the caller sends.
+ *
+ * Returns: the wrapper of the code that it calls. */
+static void (*choose_values(const char *text, const void *code))(void) {
     execbuf_signature_free(signature);
     signature = parsed(text);
     text_of_signature = text;
@@ -135,8 +140,35 @@ void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*t
     memset(&registers_after, 0, sizeof registers_after);
     got_count = EXECBUF_MAX_ARGUMENTS + 1;
     misaligned = 0;
-    wrapped = (void *)(uintptr_t)thunk.entry;
-    return caller == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
+    wrapped = (void *)(uintptr_t)code;
+    return caller_abi == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
+}
+
+void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void) {
+    const void *address;
+    memcpy(&address, (const void *)&target, sizeof address);
+    caller_abi = caller;
+    make_thunk(moved, address);
+    return choose_values(text, thunk.entry);
+}
+
+void (*prepare_closure(const char *text, execbuf_abi caller, void (*target)(void), unsigned position,
+                       int drops))(void) {
+    const void *address;
+    execbuf_signature *longer = parsed(text);
+    memcpy(&address, (const void *)&target, sizeof address);
+    caller_abi = caller;
+    context = some_bits();
+    context_position = position;
+    make_thunk(text, address);
+    CHECK(execbuf_bind(NULL, &closure, longer, caller, execbuf_entry(&thunk, 0), (void *)(uintptr_t)context,
+                       position, NULL) == EXECBUF_OK);
+    if (drops) {
+        CHECK(execbuf_drop_argument(NULL, &shorter, longer, caller, execbuf_entry(&closure, 0), position,
+                                    NULL) == EXECBUF_OK);
+    }
+    execbuf_signature_free(longer);
+    return choose_values(text, drops ? shorter.entry : closure.entry);
 }
 
 /* Widens the low bits of a value as its type says. */
@@ -242,8 +274,11 @@ void conclude(uint64_t result) {
     }
     for (unsigned i = 0; i < signature->count; i++) {
         if (signature->arguments[i].kind < EXECBUF_TYPE_I128) {
-            expect(i + 1, signature->arguments[i].kind, got[i], sent[i]);
+            uint64_t wanted = i == context_position ? context : sent[i];
+            expect(i + 1, signature->arguments[i].kind, got[i], wanted);
         }
     }
+    CHECK(execbuf_free(&shorter) == EXECBUF_OK && execbuf_free(&closure) == EXECBUF_OK);
+    context_position = EXECBUF_MAX_ARGUMENTS;
     free_thunk();
 }

@@ -67,6 +67,15 @@ extern int shares;
  *     target: the function that the thunk calls. */
 void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void);
 
+/* As prepare, but the function to call is one that inserts or drops an argument, a pointer. It calls the
+ * thunk with the same convention.
+ *
+ * In: text:     the signature of the target, and of the caller if drops.
+ *     position: of the pointer in it. The target gets another value there than `sent`.
+ *     drops:    the caller passes the pointer, too: it is dropped, and then inserted. */
+void (*prepare_closure(const char *text, execbuf_abi caller, void (*target)(void), unsigned position,
+                       int drops))(void);
+
 /* Checks that a value that was received is the one that was sent: each byte for which the mask has a '1'.
  *
  * In: number: 0 for the result, else that of the argument, counted from 1. */

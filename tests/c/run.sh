@@ -126,6 +126,8 @@ program probe$suffix plain probe.c
 program probe-faults$suffix faults probe.c
 program probe-stub$suffix stub probe.c
 program thunk$suffix plain thunk.c
+program bind$suffix plain bind.c
+program bind-threads$suffix plain bind_threads.c -D_GNU_SOURCE
 program signature$suffix plain signature.c
 program types$suffix plain types.c
 program thunk-types$suffix plain thunk_types.c -fno-asynchronous-unwind-tables
@@ -205,6 +207,8 @@ program reach plain reach.c -D_GNU_SOURCE
 program placement-faults faults placement_faults.c -D_GNU_SOURCE
 program faults-unix unix-faults faults.c
 program probe-unix unix probe.c
+program bind-unix unix bind.c
+program bind-threads-unix unix bind_threads.c -D_GNU_SOURCE
 program pool-unix unix pool.c
 program link-unix unix link.c
 program link-faults-unix unix-faults link_faults.c

@@ -41,6 +41,7 @@
 #include <string.h>
 
 #include "../../call/type.h"
+#include "../edit.h"
 #include "../machine.h"
 #include "code.h"
 
@@ -73,6 +74,11 @@ const uint8_t *xb_machine_kinds(execbuf_abi caller_abi) {
                                                    I64,  I64, I64, F64, F64, I128, I128, V128};
     static const uint8_t to_win64[XB_TYPE_COUNT] = {NONE, I64, I64, I64, I64, I64,  I64,  I64,
                                                     I64,  I64, I64, F64, F64, I128, I128, V128};
+    static const uint8_t edited_win64[XB_TYPE_COUNT] = {NONE, I64, I64, I64, I64, I64, I64, I64,
+                                                        I64,  I64, I64, F64, F64, I64, I64, I64};
+    if (xb_edit_of(caller_abi) != XB_EDIT_NONE) {
+        return xb_edit_convention(caller_abi) == EXECBUF_ABI_WIN64 ? edited_win64 : to_win64;
+    }
     return caller_abi == EXECBUF_ABI_SYSV64 ? to_win64 : to_sysv;
 #undef NONE
 #undef I8
@@ -201,8 +207,42 @@ static void win64_to_sysv64(xb_code *code) {
     end_frame(code);
 }
 
-/* Writes an adapter from where r11 holds the target's address. code->to has what comes before. */
+/* Edits the list of arguments, as a tail call if it can: see edit.c. Both conventions are the same, so no
+ * register has to be preserved but rbp. r11 has the address of the cell if an argument is inserted, and
+ * otherwise that of the target; no move changes it. */
+static void edit_arguments(xb_code *code, const xb_signature *signature, execbuf_abi edit) {
+    xb_asm *to = &code->to;
+    xb_frame *frame = &code->frame;
+    xb_signature short_;
+    xb_operand target = xb_edit_of(edit) == XB_EDIT_INSERT ? xb_asm_memory(XB_R11, 0) : xb_asm_reg(XB_R11);
+    if (!xb_edit_layouts(code, &short_, signature, edit)) {
+        code->incoming = 8; /* the return address */
+        xb_moves_write(code);
+        prepare_variadic(code);
+        xb_asm_jmp(to, target);
+    } else {
+        frame->size = xb_code_round_up(code->where.stack_size);
+        code->incoming = frame->size + 8 + 8; /* rbp, the return address */
+        begin_frame(code);
+        xb_asm_sub_rsp(to, frame->size);
+        frame->allocated = to->length;
+        xb_moves_write(code);
+        prepare_variadic(code);
+        xb_asm_call(to, target);
+        xb_asm_add_rsp(to, frame->size);
+        frame->freed = to->length;
+        end_frame(code);
+    }
+}
+
+/* Writes an adapter from where r11 holds the target's address, or the cell's. code->to has what comes before.
+ */
 static void write_adapter(xb_code *code, const xb_signature *signature, execbuf_abi caller_abi) {
+    if (xb_edit_of(caller_abi) != XB_EDIT_NONE) {
+        edit_arguments(code, signature, caller_abi);
+        code->frame.length = code->to.length;
+        return;
+    }
     code->signature = signature;
     code->callee_abi = caller_abi == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
     xb_layout_of(&code->from, signature, caller_abi);
