@@ -44,6 +44,7 @@
 #include "pool/free.c"
 #include "pool/span.c"
 
+#include "call/packed.c"
 #include "call/parse.c"
 #include "call/signature.c"
 #include "call/tree.c"
@@ -80,12 +81,14 @@
 #include "thunk/table.c"
 #include "thunk/x86_64/emit.c"
 #include "thunk/x86_64/moves.c"
+#include "thunk/x86_64/packed.c"
 #include "thunk/x86_64/results.c"
 #include "thunk/x86_64/values.c"
 
 #include "api/backends.c"
 #include "api/batch.c"
 #include "api/buffer.c"
+#include "api/caller.c"
 #include "api/data.c"
 #include "api/describe.c"
 #include "api/error.c"

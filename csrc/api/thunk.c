@@ -12,11 +12,11 @@
 #include "placement.h"
 #include "pool.h"
 #include "signature.h"
+#include "thunk.h"
 
 /* ---- Thunks as bytes ---- */
 
-/* The number of the argument whose value is the largest, counted from 1. */
-static size_t largest_argument(const xb_signature *signature) {
+size_t xb_api_largest_argument(const xb_signature *signature) {
     size_t largest = 0;
     uint32_t size = 0;
     for (size_t i = 0; i < signature->count; i++) {
@@ -52,7 +52,7 @@ static execbuf_status check_thunk(xb_signature *compact, xb_shape *shapes, const
     if (status == EXECBUF_OK && *caller_abi != *callee_abi && !xb_machine_can(compact, *caller_abi)) {
         return xb_error_set_at(error, EXECBUF_E_TYPE,
                                "a thunk would need more than a page of stack, or of code, to copy the values",
-                               largest_argument(compact));
+                               xb_api_largest_argument(compact));
     }
     return status;
 }
@@ -85,26 +85,32 @@ execbuf_status execbuf_thunk_emit(const execbuf_signature *signature, void *out,
 
 /* ---- Thunks in a pool ---- */
 
-/* The pool of thunks that are made without one. It is made at the first use, and lives for ever. */
+/* The pool of thunks that are made without one, and of callers. It is made at the first use, and lives for
+ * ever. */
 static execbuf_pool *volatile common_pool;
 
-/* Makes the common pool, unless another thread is faster, even if this one fails. The process's lock guards
- * the write. */
-static execbuf_status make_common_pool(execbuf_error *error) {
+/* The process's lock guards the write. If another thread is faster, it does not matter if this one fails. */
+execbuf_status xb_api_common_pool(execbuf_pool **out, execbuf_error *error) {
+    *out = XB_LOAD_ACQUIRE(common_pool);
+    if (*out != NULL) {
+        return EXECBUF_OK;
+    }
     static const xb_pool_options options = {XB_ANYWHERE,    0,    "execbuf thunks", 0, false,
                                             XB_PRIM_NO_KEY, false};
     execbuf_pool *pool = NULL;
     execbuf_status status = xb_api_pool_new(&pool, &options, error);
     if (status != EXECBUF_OK) {
-        return XB_LOAD_ACQUIRE(common_pool) != NULL ? EXECBUF_OK : status;
+        *out = XB_LOAD_ACQUIRE(common_pool);
+        return *out != NULL ? EXECBUF_OK : status;
     }
     xb_prim_lock();
-    bool is_first = XB_LOAD_ACQUIRE(common_pool) == NULL;
-    if (is_first) {
+    *out = XB_LOAD_ACQUIRE(common_pool);
+    if (*out == NULL) {
+        *out = pool;
         XB_STORE_RELEASE(common_pool, pool);
     }
     xb_prim_unlock();
-    if (!is_first) {
+    if (*out != pool) {
         xb_pool_free(pool);
     }
     return EXECBUF_OK;
@@ -134,11 +140,10 @@ XB_COLD execbuf_status thunk_new_slowly(execbuf_pool *pool, execbuf *out, const 
         return xb_error_set(error, EXECBUF_E_ABI, "caller_abi", 0);
     }
     if (pool == NULL) {
-        status = make_common_pool(error);
+        status = xb_api_common_pool(&pool, error);
         if (status != EXECBUF_OK) {
             return status;
         }
-        pool = XB_LOAD_ACQUIRE(common_pool);
     }
     xb_arena *arena;
     status = xb_pool_claim(pool, &arena, error);

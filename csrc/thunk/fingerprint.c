@@ -15,20 +15,20 @@ static uint64_t fnv_add(uint64_t hash, uint64_t value) {
 }
 
 /* The type that stands for a shape; is_result says where it is. */
-static uint8_t kind_of_shape(xb_signature *to, const xb_signature *signature, uint8_t type, bool is_result) {
+static uint8_t kind_of_shape(xb_signature *to, const xb_signature *signature, uint8_t type,
+                             execbuf_abi caller_abi, bool is_result) {
     xb_shape shape = signature->shapes[type - XB_FIRST_SHAPE];
-    uint8_t kind = xb_machine_alike(&shape, is_result);
+    uint8_t kind = xb_machine_alike(&shape, caller_abi, is_result);
     return kind == XB_FIRST_SHAPE ? xb_signature_add_shape(to, &shape) : kind;
 }
 
 /* The type that stands for the result. */
-static uint8_t kind_of_result(xb_signature *to, const xb_signature *signature) {
+static uint8_t kind_of_result(xb_signature *to, const xb_signature *signature, execbuf_abi caller_abi) {
     uint8_t type = signature->result;
     if (type >= XB_FIRST_SHAPE) {
-        return kind_of_shape(to, signature, type, true);
+        return kind_of_shape(to, signature, type, caller_abi, true);
     }
-    return type == EXECBUF_TYPE_I128 || type == EXECBUF_TYPE_U128 ? (uint8_t)EXECBUF_TYPE_I128
-                                                                  : (uint8_t)EXECBUF_TYPE_VOID;
+    return xb_machine_result_kinds(caller_abi)[type];
 }
 
 void xb_fingerprint_of(xb_fingerprint *fingerprint, xb_shape *shapes, const xb_signature *signature,
@@ -38,12 +38,13 @@ void xb_fingerprint_of(xb_fingerprint *fingerprint, xb_shape *shapes, const xb_s
     uint32_t count = signature->count;
     to->shapes = shapes;
     to->shape_count = 0;
-    to->result = kind_of_result(to, signature);
+    to->result = kind_of_result(to, signature, caller_abi);
     uint64_t hash = fnv_add(FNV_BASIS, (uint64_t)caller_abi | (uint64_t)to->result << 8);
     hash = fnv_add(hash, signature->variadic != 0);
     for (uint32_t i = 0; i < count; i++) {
         uint8_t type = signature->arguments[i];
-        uint8_t kind = type < XB_FIRST_SHAPE ? kinds[type] : kind_of_shape(to, signature, type, false);
+        uint8_t kind =
+            type < XB_FIRST_SHAPE ? kinds[type] : kind_of_shape(to, signature, type, caller_abi, false);
         to->arguments[i] = kind;
         hash = fnv_add(hash, kind);
     }

@@ -10,6 +10,8 @@
  *              jumps; and an adapter, which moves the arguments and calls the target. All stubs whose
  *              adapters would be the same code share one.
  *
+ * execbuf_call has adapters as well: they are called with a function and slots (see call/packed.h).
+ *
  * The inline part of the contract is in the folder's stub.h, since execbuf_thunk_new's fast path needs it:
  *
  *     XB_STUB_NEAR < XB_STUB_TARGET_FAR < XB_STUB_FAR
@@ -40,17 +42,21 @@
 
 XB_PRIVATE_BEGIN
 
-/* By execbuf_type_kind, of types without members: the type that stands for all that an adapter moves alike.
- * VOID for VOID.
+/* By execbuf_type_kind, of types without members: the type that stands for all arguments that an adapter
+ * moves alike. VOID for VOID.
  *
- * In: caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. */
+ * In: caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64, or
+ *                 one of xb_packed_abi. */
 const uint8_t *xb_machine_kinds(execbuf_abi caller_abi);
+
+/* The same for results; VOID if a result is not moved. */
+const uint8_t *xb_machine_result_kinds(execbuf_abi caller_abi);
 
 /* The same for shapes.
  *
  * Returns: the execbuf_type_kind that stands for the shape, VOID if a result is not moved; or XB_FIRST_SHAPE,
  *          and shape has become the shape that stands for it. */
-uint8_t xb_machine_alike(xb_shape *shape, bool is_result);
+uint8_t xb_machine_alike(xb_shape *shape, execbuf_abi caller_abi, bool is_result);
 
 /* Whether an adapter can be made: it must not need more than XB_MAX_ADAPTER_SIZE bytes of code, nor a page of
  * stack. It always can if the signature has no shapes.
@@ -63,7 +69,7 @@ bool xb_machine_can(const xb_signature *signature, execbuf_abi caller_abi);
  * Out: out:        the code, at most XB_MAX_ADAPTER_SIZE bytes.
  *      frame:      its length, and what its prologue and epilogue do.
  * In:  signature:  has passed xb_signature_check, and xb_machine_can.
- *      caller_abi: as above; the target's is the other one. */
+ *      caller_abi: as above; the target's is the other one, or that of xb_packed_callee. */
 void xb_machine_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signature, execbuf_abi caller_abi);
 
 /* Writes a whole thunk. The code can be published at any address.
@@ -71,7 +77,7 @@ void xb_machine_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signa
  * Returns: its length.
  * Out: out:        the code, at most XB_MAX_THUNK_SIZE bytes.
  * In:  signature:  has passed xb_signature_check; and xb_machine_can, if the two conventions differ.
- *      caller_abi: the convention by which the thunk is called, as above.
+ *      caller_abi: the convention by which the thunk is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64.
  *      callee_abi: the target's. If it is the same, the thunk only jumps.
  *      target:     the function that it calls. */
 size_t xb_machine_thunk(uint8_t *out, const xb_signature *signature, execbuf_abi caller_abi,

@@ -80,6 +80,7 @@ static execbuf thunk;
 static execbuf_signature *signature; /* that of caller and target */
 static const char *text_of_signature;
 static execbuf_abi caller_abi;
+static const char *caller_name;
 
 /* The last thunks made by execbuf_thunk_new. */
 static execbuf kept[64];
@@ -110,11 +111,8 @@ static void free_thunk(void) {
     }
 }
 
-void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void) {
-    const void *address;
-    memcpy(&address, (const void *)&target, sizeof address);
-    caller_abi = caller;
-    make_thunk(moved, address);
+/* Chooses the arguments and the result of a call at random, and forgets those of the last one. */
+static void choose(const char *text) {
     execbuf_signature_free(signature);
     signature = parsed(text);
     text_of_signature = text;
@@ -135,6 +133,15 @@ void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*t
     memset(&registers_after, 0, sizeof registers_after);
     got_count = EXECBUF_MAX_ARGUMENTS + 1;
     misaligned = 0;
+}
+
+void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void) {
+    const void *address;
+    memcpy(&address, (const void *)&target, sizeof address);
+    caller_abi = caller;
+    caller_name = caller == EXECBUF_ABI_WIN64 ? "Win64" : "System V";
+    make_thunk(moved, address);
+    choose(text);
     wrapped = (void *)(uintptr_t)thunk.entry;
     return caller == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
 }
@@ -158,8 +165,7 @@ static uint64_t widened(int32_t type, uint64_t bits) {
 static void expect(unsigned number, int32_t type, uint64_t is, uint64_t bits) {
     uint64_t wanted = widened(type, bits);
     if (is != wanted) {
-        (void)fprintf(stderr, "%s called by %s: %s %u is %llx and not %llx\n", text_of_signature,
-                      caller_abi == EXECBUF_ABI_WIN64 ? "Win64" : "System V",
+        (void)fprintf(stderr, "%s called by %s: %s %u is %llx and not %llx\n", text_of_signature, caller_name,
                       number == 0 ? "result" : "argument", number, (unsigned long long)is,
                       (unsigned long long)wanted);
         exit(1);
@@ -168,8 +174,7 @@ static void expect(unsigned number, int32_t type, uint64_t is, uint64_t bits) {
 
 static void fail_value(unsigned number, size_t at) {
     (void)fprintf(stderr, "%s called by %s: byte %zu of %s %u is %02x and not %02x\n", text_of_signature,
-                  caller_abi == EXECBUF_ABI_WIN64 ? "Win64" : "System V", at,
-                  number == 0 ? "result" : "argument", number, got_values[number][at],
+                  caller_name, at, number == 0 ? "result" : "argument", number, got_values[number][at],
                   sent_values[number][at]);
     exit(1);
 }
@@ -226,11 +231,12 @@ void check_address(const void *returned, const void *where) {
     }
 }
 
-void conclude(uint64_t result) {
+/* Checks all but values that are no words. */
+static void check_call(uint64_t result) {
     size_t kept = caller_abi == EXECBUF_ABI_WIN64 ? sizeof registers_set : 6 * sizeof(uint64_t);
     if (got_count != signature->count || !is_aligned || misaligned != 0 ||
         memcmp(&registers_set, &registers_after, kept) != 0) {
-        (void)fprintf(stderr, "%s: %s\n", text_of_signature,
+        (void)fprintf(stderr, "%s called by %s: %s\n", text_of_signature, caller_name,
                       got_count != signature->count ? "the target was not called"
                       : !is_aligned                 ? "its stack is not aligned"
                       : misaligned != 0             ? "a value is not aligned"
@@ -245,5 +251,90 @@ void conclude(uint64_t result) {
             expect(i + 1, signature->arguments[i].kind, got[i], sent[i]);
         }
     }
+}
+
+void conclude(uint64_t result) {
+    check_call(result);
     free_thunk();
+}
+
+/* ---- Packed calls ---- */
+
+#if defined(_WIN32)
+#define NATIVE EXECBUF_ABI_WIN64
+#define native_wrapper wrapper_win64
+#else
+#define NATIVE EXECBUF_ABI_SYSV64
+#define native_wrapper wrapper_sysv64
+#endif
+
+static execbuf_caller *packed;
+static execbuf_slot *slots;
+static size_t slot_count;
+static execbuf_slot slots_before[2 * EXECBUF_MAX_ARGUMENTS];
+static uint64_t packed_result;
+
+/* Whether a value is compared as a word. */
+static int is_word(const execbuf_type *type) {
+    return type->kind < EXECBUF_TYPE_I128;
+}
+
+/* Writes an argument to its slots. */
+static void pack(unsigned index) {
+    size_t size;
+    const execbuf_type *type = &signature->arguments[index];
+    execbuf_slot *slot = &slots[execbuf_caller_argument(packed, index, &size)];
+    if (type->kind == EXECBUF_TYPE_BOOL) {
+        slot->u = (sent[index] & ~(uint64_t)0xff) | (sent[index] & 1);
+    } else if (is_word(type)) {
+        slot->u = sent[index];
+    } else if (size > 16) {
+        slot->p = at_end(index + 1, size);
+    } else {
+        memcpy(slot, sent_values[index + 1], size > 8 ? 16 : 8);
+    }
+}
+
+/* Checks that the call has changed neither slots nor values. */
+static void check_packed(void) {
+    CHECK(memcmp(slots, slots_before, slot_count * sizeof *slots) == 0);
+    for (unsigned i = 0; i < signature->count; i++) {
+        size_t size;
+        const execbuf_slot *slot = &slots[execbuf_caller_argument(packed, i, &size)];
+        CHECK(size <= 16 || memcmp(slot->p, sent_values[i + 1], size) == 0);
+    }
+}
+
+void call_packed(const char *text, execbuf_abi abi, void (*target)(void)) {
+    static uint8_t *page;
+    typedef void function(const execbuf_caller *, execbuf_function, const execbuf_slot *, execbuf_slot *);
+    function *call_it = execbuf_call;
+    size_t results;
+    caller_abi = NATIVE;
+    caller_name = "execbuf_call";
+    choose(text);
+    CHECK(execbuf_caller_new(&packed, signature, abi, NULL) == EXECBUF_OK);
+    execbuf_caller_slots(packed, &slot_count, &results);
+    CHECK(slot_count <= sizeof slots_before / sizeof *slots_before && 8 * results <= MAX_VALUE);
+    page = page == NULL ? two_pages() : page;
+    slots = (execbuf_slot *)(void *)(page + PAGE) - slot_count;
+    for (unsigned i = 0; i < signature->count; i++) {
+        pack(i);
+    }
+    memcpy(slots_before, slots, slot_count * sizeof *slots);
+    execbuf_slot *result = (execbuf_slot *)at_end(0, 8 * results);
+    memcpy(&wrapped, (const void *)&call_it, sizeof wrapped);
+    ((function *)native_wrapper)(packed, target, slots, results > 0 ? result : NULL);
+    check_address(result, result);
+    memcpy(got_values[0], result, 8 * results);
+    packed_result = results > 0 ? result->u : 0;
+    if (signature->result.kind == EXECBUF_TYPE_F32) {
+        packed_result = (uint32_t)packed_result;
+    }
+    check_packed();
+}
+
+void conclude_call(void) {
+    check_call(packed_result);
+    execbuf_caller_free(packed);
 }

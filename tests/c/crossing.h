@@ -67,6 +67,15 @@ extern int shares;
  *     target: the function that the thunk calls. */
 void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void);
 
+/* Calls a target with execbuf_call, with arguments and a result that are chosen at random. check_value and
+ * conclude_call follow. The slots, and values that slots have the addresses of, end where a page does, before
+ * one that cannot be accessed; bytes of slots that do not matter are random.
+ *
+ * In: text:   the signature of the target.
+ *     abi:    its convention.
+ *     target: the function. */
+void call_packed(const char *text, execbuf_abi abi, void (*target)(void));
+
 /* Checks that a value that was received is the one that was sent: each byte for which the mask has a '1'.
  *
  * In: number: 0 for the result, else that of the argument, counted from 1. */
@@ -85,6 +94,9 @@ void check_address(const void *returned, const void *where);
 
 /* Checks what the target received, the result (widened as its type says) and the preserved registers. */
 void conclude(uint64_t result);
+
+/* The same for call_packed, which has kept the result; and that nothing that it was given has changed. */
+void conclude_call(void);
 
 static inline uint64_t bits_of_f64(double value) {
     uint64_t bits;

@@ -126,6 +126,9 @@ program probe$suffix plain probe.c
 program probe-faults$suffix faults probe.c
 program probe-stub$suffix stub probe.c
 program thunk$suffix plain thunk.c
+program caller$suffix plain caller.c
+program caller-threads$suffix plain caller_threads.c
+program caller-faults$suffix faults caller_faults.c
 program signature$suffix plain signature.c
 program types$suffix plain types.c
 program thunk-types$suffix plain thunk_types.c -fno-asynchronous-unwind-tables
@@ -138,6 +141,7 @@ program find$suffix plain find.c
 program name$suffix plain name.c
 program handles$suffix worn handles.c
 program_cpp unwind$suffix plain unwind.cpp
+program_cpp call-unwind$suffix plain call_unwind.cpp
 program_cpp describe-unwind$suffix plain describe_unwind.cpp
 program_cpp describe-windows$suffix plain describe_windows.cpp"
 if [ -z "$suffix" ]; then
