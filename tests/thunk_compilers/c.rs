@@ -63,7 +63,7 @@ fn write_target(
 
 /// Writes a function that calls the target through a thunk.
 fn write_call(program: &mut String, name: &str, signature: &Signature, caller_abi: CallerAbi) -> std::fmt::Result {
-    let (attribute, _) = attributes(caller_abi);
+    let (attribute, other) = attributes(caller_abi);
     let Signature { text, declared, result, arguments, .. } = signature;
     let (text, declared) = (text.replace('?', "\\?"), declared.replace('?', "\\?")); // prevents trigraphs
     writeln!(program, "static void call_{name}(void) {{")?;
@@ -76,10 +76,14 @@ fn write_call(program: &mut String, name: &str, signature: &Signature, caller_ab
     let value = |(i, &letter)| from_bits(letter, &format!("sent[{i}]"));
     let call = format!("thunk({})", arguments.iter().enumerate().map(value).collect::<Vec<_>>().join(", "));
     if *result == 'v' {
-        writeln!(program, "    {call};\n    conclude(0);\n}}\n")
+        writeln!(program, "    {call};\n    conclude(0);")?;
     } else {
-        writeln!(program, "    conclude({});\n}}\n", to_bits(*result, &call))
+        writeln!(program, "    conclude({});", to_bits(*result, &call))?;
     }
+    writeln!(
+        program,
+        "    call_packed(\"{text}\", EXECBUF_ABI_{other}, (void (*)(void))target_{name});\n    conclude_call();\n}}\n"
+    )
 }
 
 pub(crate) fn type_of(letter: char) -> &'static str {

@@ -200,7 +200,7 @@ impl Writer<'_> {
     /// Writes a function that calls the target through a thunk.
     fn call(&self, program: &mut String, by_address: bool) -> std::fmt::Result {
         let Self { signature: Signature { result, arguments, .. }, types, name, caller_abi } = self;
-        let (attribute, _) = attributes(*caller_abi);
+        let (attribute, other) = attributes(*caller_abi);
         let text = self.signature.text().replace('?', "\\?"); // prevents trigraphs
         let is_win64 = *caller_abi == CallerAbi::Win64;
         let passes_result = by_address && is_win64 && is_returned_in_memory(result);
@@ -259,12 +259,14 @@ impl Writer<'_> {
                 writeln!(program, "    memcpy(got_values[0], &result, sizeof result);")?;
             }
         }
+        let mut checks = String::new();
         for (number, value) in std::iter::once(result).chain(arguments).enumerate() {
             if !value.is_word() {
-                writeln!(program, "    check_value({number}, \"{}\");", value.mask())?;
+                writeln!(checks, "    check_value({number}, \"{}\");", value.mask())?;
             }
         }
-        writeln!(program, "    conclude({concluded});\n}}\n")?;
-        Ok(())
+        writeln!(program, "{checks}    conclude({concluded});")?;
+        writeln!(program, "    call_packed(\"{text}\", EXECBUF_ABI_{other}, (void (*)(void)){target}_{name});")?;
+        writeln!(program, "{checks}    conclude_call();\n}}\n")
     }
 }
