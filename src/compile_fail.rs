@@ -3,6 +3,7 @@
 
 mod changes;
 mod data;
+mod dynamic;
 mod lifetimes;
 mod promises;
 mod reservations;
