@@ -5,7 +5,7 @@
 //! snprintf i(pLp.id) text 64 %d,%g 42 1.5 = 6, 42,1.5
 //! ```
 
-#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))]
 mod call {
     use core::ffi::{c_char, c_double, c_int, c_longlong};
     use std::error::Error;
@@ -127,9 +127,9 @@ snprintf i(pLp.id) text 64 %d,%g 42 1.5";
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+    #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))]
     call::main()?;
-    #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64")))]
-    println!("dynamic calls need x86-64");
+    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows)))))]
+    println!("dynamic calls need x86-64 or AArch64");
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! Dynamic calls: `dynamic::Caller` and `dynamic::Args`. `thunk_compilers` tests many signatures.
-#![cfg(target_arch = "x86_64")]
+#![cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))]
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{self, NonNull};
@@ -12,17 +12,27 @@ fn caller(text: &str, abi: Abi) -> Caller {
     Caller::new(&text.parse().unwrap(), abi).unwrap()
 }
 
-extern "sysv64" fn mix(a: i8, b: u16, c: f32, d: *const u8, e: f64, f: bool) -> f64 {
+extern "C" fn mix(a: i8, b: u16, c: f32, d: *const u8, e: f64, f: bool) -> f64 {
     f64::from(a) + f64::from(b) + f64::from(c) + d as usize as f64 + e + f64::from(u8::from(f))
 }
 
-extern "win64" fn mix_win64(a: i8, b: u16, c: f32, d: *const u8, e: f64, f: bool) -> f64 {
+#[cfg(all(target_arch = "x86_64", windows))]
+extern "sysv64" fn mix_foreign(a: i8, b: u16, c: f32, d: *const u8, e: f64, f: bool) -> f64 {
+    mix(a, b, c, d, e, f)
+}
+
+#[cfg(all(target_arch = "x86_64", not(windows)))]
+extern "win64" fn mix_foreign(a: i8, b: u16, c: f32, d: *const u8, e: f64, f: bool) -> f64 {
     mix(a, b, c, d, e, f)
 }
 
 #[test]
-fn arguments_of_all_sizes_are_passed_to_both_conventions() {
-    for (abi, function) in [(Abi::SysV64, mix as *const u8), (Abi::Win64, mix_win64 as *const u8)] {
+fn arguments_of_all_sizes_are_passed_to_each_convention() {
+    for (abi, function) in [
+        (Abi::NATIVE, mix as *const u8),
+        #[cfg(target_arch = "x86_64")]
+        (if cfg!(windows) { Abi::SysV64 } else { Abi::Win64 }, mix_foreign as *const u8),
+    ] {
         let caller = caller("d(bHfpd?)", abi);
         let mut args = caller.args();
         let pointer: *const u8 = ptr::without_provenance(1000);
@@ -38,7 +48,7 @@ fn arguments_of_all_sizes_are_passed_to_both_conventions() {
 
 #[test]
 fn arguments_that_were_not_set_are_zero() {
-    let caller = caller("d(bHfpd?)", Abi::SysV64);
+    let caller = caller("d(bHfpd?)", Abi::C);
     // SAFETY: The function has this signature and ABI.
     assert_eq!(unsafe { caller.args().call::<f64>(mix as *const u8) }.unwrap(), 0.0);
 }
@@ -131,6 +141,15 @@ fn what_differs_from_the_signature_is_an_error_and_calls_nothing() {
         {
             assert_eq!((error.kind(), error.culprit()), (ErrorKind::Null, Some("function")));
         }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[test]
+fn conventions_of_another_machine_are_refused() {
+    for abi in [Abi::SysV64, Abi::Win64] {
+        let error = Caller::new(&"v()".parse().unwrap(), abi).unwrap_err();
+        assert_eq!((error.kind(), error.culprit()), (ErrorKind::Abi, Some("abi")));
     }
 }
 

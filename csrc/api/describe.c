@@ -68,7 +68,7 @@ static bool look_at(const execbuf *buffer, xb_slot_facts *facts, bool *is_lost) 
         facts->span = NULL;
         facts->is_reserved = record.state == XB_STATE_RESERVED;
         facts->length = facts->is_reserved ? record.capacity : record.length;
-        facts->is_linked = record.link != NULL;
+        facts->is_linked = record.link.adapter != NULL;
         *is_lost = record.state == XB_STATE_LOST;
     }
     return found;

@@ -54,8 +54,8 @@ static void hook_in_clone(void) {
 
 static void hook_unload(void) {
     xb_unmap_parked();
-    xb_chunks_unload();
     xb_reclaim_all();
+    xb_chunks_unload(); /* arenas have data there, too */
     xb_handles_free_all();
     xb_described_unload();
     xb_jitdump_unload();

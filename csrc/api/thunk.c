@@ -9,25 +9,10 @@
 #include "../prim/prim.h"
 #include "../thunk/machine.h"
 #include "../thunk/stub.h"
-#include "placement.h"
-#include "pool.h"
+#include "common_pool.h"
 #include "signature.h"
-#include "thunk.h"
 
 /* ---- Thunks as bytes ---- */
-
-size_t xb_api_largest_argument(const xb_signature *signature) {
-    size_t largest = 0;
-    uint32_t size = 0;
-    for (size_t i = 0; i < signature->count; i++) {
-        xb_shape shape = xb_signature_shape(signature, signature->arguments[i]);
-        if (shape.size > size) {
-            size = shape.size;
-            largest = i + 1;
-        }
-    }
-    return largest;
-}
 
 /* The checks of execbuf_thunk_emit and execbuf_thunk_new that depend on neither memory nor machine; resolves
  * the conventions and converts the signature.
@@ -52,7 +37,7 @@ static execbuf_status check_thunk(xb_signature *compact, xb_shape *shapes, const
     if (status == EXECBUF_OK && *caller_abi != *callee_abi && !xb_machine_can(compact, *caller_abi)) {
         return xb_error_set_at(error, EXECBUF_E_TYPE,
                                "a thunk would need more than a page of stack, or of code, to copy the values",
-                               xb_api_largest_argument(compact));
+                               xb_signature_largest(compact));
     }
     return status;
 }
@@ -85,37 +70,6 @@ execbuf_status execbuf_thunk_emit(const execbuf_signature *signature, void *out,
 
 /* ---- Thunks in a pool ---- */
 
-/* The pool of thunks that are made without one, and of callers. It is made at the first use, and lives for
- * ever. */
-static execbuf_pool *volatile common_pool;
-
-/* The process's lock guards the write. If another thread is faster, it does not matter if this one fails. */
-execbuf_status xb_api_common_pool(execbuf_pool **out, execbuf_error *error) {
-    *out = XB_LOAD_ACQUIRE(common_pool);
-    if (*out != NULL) {
-        return EXECBUF_OK;
-    }
-    static const xb_pool_options options = {XB_ANYWHERE,    0,    "execbuf thunks", 0, false,
-                                            XB_PRIM_NO_KEY, false};
-    execbuf_pool *pool = NULL;
-    execbuf_status status = xb_api_pool_new(&pool, &options, error);
-    if (status != EXECBUF_OK) {
-        *out = XB_LOAD_ACQUIRE(common_pool);
-        return *out != NULL ? EXECBUF_OK : status;
-    }
-    xb_prim_lock();
-    *out = XB_LOAD_ACQUIRE(common_pool);
-    if (*out == NULL) {
-        *out = pool;
-        XB_STORE_RELEASE(common_pool, pool);
-    }
-    xb_prim_unlock();
-    if (*out != pool) {
-        xb_pool_free(pool);
-    }
-    return EXECBUF_OK;
-}
-
 /* Whether this machine can call both conventions, and they differ. Both are resolved. */
 static bool converts(execbuf_abi caller_abi, execbuf_abi callee_abi) {
     return xb_prim_abi != EXECBUF_ABI_NATIVE && caller_abi != callee_abi && xb_abi_is_known(caller_abi) &&
@@ -139,14 +93,11 @@ XB_COLD execbuf_status thunk_new_slowly(execbuf_pool *pool, execbuf *out, const 
     if (xb_prim_abi == EXECBUF_ABI_NATIVE) { /* not x86-64 */
         return xb_error_set(error, EXECBUF_E_ABI, "caller_abi", 0);
     }
-    if (pool == NULL) {
-        status = xb_api_common_pool(&pool, error);
-        if (status != EXECBUF_OK) {
-            return status;
-        }
-    }
     xb_arena *arena;
-    status = xb_pool_claim(pool, &arena, error);
+    status = xb_api_common_pool(&pool, error);
+    if (status == EXECBUF_OK) {
+        status = xb_pool_claim(pool, &arena, error);
+    }
     if (status != EXECBUF_OK) {
         return status;
     }
@@ -160,7 +111,7 @@ execbuf_status execbuf_thunk_new(execbuf_pool *pool, execbuf *out, const execbuf
                                  execbuf_error *error) {
     xb_signature_words compact;
     execbuf_abi caller = xb_abi_resolve(caller_abi);
-    pool = pool != NULL ? pool : XB_LOAD_ACQUIRE(common_pool);
+    pool = pool != NULL ? pool : XB_LOAD_ACQUIRE(xb_common_pool);
     xb_arena *arena = pool != NULL ? xb_pool_arena(pool) : NULL;
     if (XB_UNLIKELY(out == NULL || arena == NULL || signature == NULL || target == NULL ||
                     !converts(caller, xb_abi_resolve(callee_abi))) ||

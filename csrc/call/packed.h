@@ -31,7 +31,7 @@ XB_PRIVATE_END
 /* Where an adapter has the convention by which it is called, that of execbuf_call has one of these: they say
  * by which convention it is called itself, and by which it calls its target. They are above all values of
  * execbuf_abi. Both conventions are resolved (see abi.h). */
-#define XB_PACKED_FIRST 8
+#define XB_PACKED_FIRST 0x10000
 
 static inline execbuf_abi xb_packed_abi(execbuf_abi entry_abi, execbuf_abi callee_abi) {
     return (execbuf_abi)(XB_PACKED_FIRST + 4 * ((int)entry_abi + 1) + (int)callee_abi + 1);

@@ -74,3 +74,16 @@ uint8_t xb_signature_add_shape(xb_signature *signature, const xb_shape *shape) {
 xb_shape xb_signature_shape(const xb_signature *signature, uint8_t type) {
     return type >= XB_FIRST_SHAPE ? signature->shapes[type - XB_FIRST_SHAPE] : xb_type_shape(type);
 }
+
+size_t xb_signature_largest(const xb_signature *signature) {
+    size_t largest = 0;
+    uint32_t size = 0;
+    for (size_t i = 0; i < signature->count; i++) {
+        xb_shape shape = xb_signature_shape(signature, signature->arguments[i]);
+        if (shape.size > size) {
+            size = shape.size;
+            largest = i + 1;
+        }
+    }
+    return largest;
+}

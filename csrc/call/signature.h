@@ -53,6 +53,9 @@ execbuf_status xb_signature_check(const xb_signature *signature, execbuf_error *
 /* The byte that stands for a shape, which becomes an entry of the signature's shapes if it is none yet. */
 uint8_t xb_signature_add_shape(xb_signature *signature, const xb_shape *shape);
 
+/* The number of the argument whose value is the largest, counted from 1; 0 if there are none. */
+size_t xb_signature_largest(const xb_signature *signature);
+
 /* The shape of a type of a signature. */
 xb_shape xb_signature_shape(const xb_signature *signature, uint8_t type);
 

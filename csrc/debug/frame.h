@@ -1,6 +1,7 @@
-/* What tools have to know of an adapter's code: how its prologue and epilogue change the stack.
+/* What tools have to know of an adapter's code: how its prologue and epilogue change the stack. If
+ * `pushed_rbp` is 0, nothing does: the code moves registers and jumps.
  *
- * There are three shapes (thunk/x86_64/emit.c and packed.c draw their frames). The third is that of
+ * There are three other shapes (thunk/x86_64/emit.c and packed.c draw their frames). The third is that of
  * execbuf_call, called by System V. No table for Windows is made of it, and other tables count from rbp, so
  * that how rsp changes does not matter:
  *
@@ -18,7 +19,9 @@
  *                                   pop rsi              popped_rsi
  *                                   pop rdi              popped_rdi
  *     pop rbp         popped_rbp    pop rbp              popped_rbp   leave           popped_rbp
- *     ret                           ret                               ret */
+ *     ret                           ret                               ret
+ *
+ * On AArch64, x29 and x30 are pushed and popped together, as rbp is here. */
 #ifndef XB_DEBUG_FRAME_H
 #define XB_DEBUG_FRAME_H
 

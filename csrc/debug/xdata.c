@@ -23,8 +23,8 @@
  *     UWOP_ALLOC_LARGE    0                  size / 8                 up to 512 KiB - 8
  *     UWOP_SAVE_XMM128    register           offset from rsp / 16
  *
- * The prologue also sets rbp, which is not described: unwinding counts from rsp, so that no frame register is
- * needed. Nor is the epilogue: Windows recognises its instructions. */
+ * Code without a frame has no codes. The prologue also sets rbp, which is not described: unwinding counts
+ * from rsp, so that no frame register is needed. Nor is the epilogue: Windows recognises its instructions. */
 
 #include "xdata.h"
 
@@ -71,12 +71,16 @@ size_t xb_xdata_append(uint8_t *code, const xb_frame *frame) {
     if (frame->saves) {
         unwind_vectors(&to, frame);
     }
-    unwind_allocation(&to, frame);
+    if (frame->pushed_rbp != 0) {
+        unwind_allocation(&to, frame);
+    }
     if (frame->saves) {
         unwind_code(&to, frame->pushed_rsi, XB_UWOP_PUSH_NONVOL, XB_RSI);
         unwind_code(&to, frame->pushed_rdi, XB_UWOP_PUSH_NONVOL, XB_RDI);
     }
-    unwind_code(&to, frame->pushed_rbp, XB_UWOP_PUSH_NONVOL, XB_RBP);
+    if (frame->pushed_rbp != 0) {
+        unwind_code(&to, frame->pushed_rbp, XB_UWOP_PUSH_NONVOL, XB_RBP);
+    }
     code[start + 2] = (uint8_t)((to.length - nodes) / 2);
     if ((to.length - nodes) % 4 != 0) {
         xb_write_u16(&to, 0);

@@ -227,9 +227,9 @@ EXECBUF_API uint32_t execbuf_version_number(void);
     X(EXECBUF_E_SYNTAX, -16, "the text of the signature is malformed; write it like \"d(pid)\"")             \
     X(EXECBUF_E_TYPE, -17, "this type cannot be passed between calling conventions")                         \
     X(EXECBUF_E_ARGUMENTS, -18,                                                                              \
-      "the signature has more arguments than EXECBUF_MAX_ARGUMENTS, or more fixed arguments than "           \
-      "arguments")                                                                                           \
-    X(EXECBUF_E_ABI, -19, "unknown calling convention; thunks and callers know System V and Win64 only")     \
+      "the signature has more arguments than EXECBUF_MAX_ARGUMENTS, more fixed arguments than arguments, "   \
+      "or no argument at this position")                                                                     \
+    X(EXECBUF_E_ABI, -19, "unknown calling convention, or one that this machine does not have")              \
     X(EXECBUF_E_THUNK, -20, "the buffer is a thunk, whose code cannot be changed; make a new thunk instead") \
     X(EXECBUF_E_VERSION, -21,                                                                                \
       "the struct was not initialised with its _INIT macro, or it asks for something that this version of "  \
@@ -2003,6 +2003,101 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_new(execbuf_pool *poo
                                                                execbuf_abi caller_abi, execbuf_abi callee_abi,
                                                                const void *target, execbuf_error *error);
 
+/* ---- Closures ----------------------------------------------------------------------------------------- */
+
+/* As a position of an argument: that of the last one. */
+#define EXECBUF_LAST 0xffffffffU
+
+/* Makes a closure: a function that calls another one with a context as one more argument. Callbacks that
+ * have no argument for user data get one so. It requires x86-64.
+ *
+ * For example, int by_name(const void *one, const void *other, void *names) with the signature "i(ppp)" and
+ * the position EXECBUF_LAST becomes a comparison for qsort, which passes two arguments.
+ *
+ * Memory: a closure is a stub of 16 bytes, which is a buffer of the pool, and a cell of 16 bytes with the
+ * function and the context, in data of the pool: it is never executable, and private to each process after a
+ * fork. (The stub has 32 bytes if the cell is farther away than 2 GiB; if the pool has no regions, it has a
+ * dedicated mapping.) The stub jumps to an adapter. All closures of a pool with the same convention and
+ * position whose arguments are moved alike share one adapter. It counts as a buffer of the pool, and is kept
+ * until the pool is freed, and all of these closures are.
+ *
+ * Cost: if only registers change, the adapter moves them and jumps to the function. It is two instructions
+ * long with System V's convention, the context last, and at most six arguments in general registers. If an
+ * argument has to go to the stack, which is so from the fifth argument on with Win64's convention and from
+ * the seventh one in general registers on with System V's, then the adapter calls the function, and copies
+ * all arguments that are on the stack. It uses less than a page of stack. A signature whose values do not fit
+ * is refused (EXECBUF_E_TYPE, with the number of the largest argument).
+ *
+ * The address of the closure is execbuf_entry(out, 0). Free it with execbuf_free. The function may be running
+ * then, and may free its own closure, as long as the pool is not freed: what the function returns through is
+ * kept. But no call may begin at that time or later. How long the function and what the context points to
+ * live is up to the user. A closure cannot be rewritten.
+ *
+ * Unwinding, profilers, debuggers and forks: as for thunks. Debuggers show an adapter as execbuf_closure.
+ *
+ * Returns: EXECBUF_OK                   the closure is made;
+ *          EXECBUF_E_NULL               out, signature, its arguments or function is NULL;
+ *          EXECBUF_E_VERSION            signature has a wrong size;
+ *          EXECBUF_E_TYPE               a type is not supported, or not allowed where it stands, or the
+ *                                       argument at the position is not a pointer; the report's position is
+ *                                       the number of the argument, and its culprit the reason;
+ *          EXECBUF_E_ARGUMENTS          the signature has no argument at the position, more than
+ *                                       EXECBUF_MAX_ARGUMENTS arguments, or more fixed ones than arguments;
+ *          EXECBUF_E_ABI                abi is not one of the two conventions, or the machine is not x86-64;
+ *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
+ *          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
+ *          EXECBUF_E_BACKENDS           pool is NULL, and the choice of backends is wrong (see
+ *                                       execbuf_set_backends);
+ *          EXECBUF_E_TOO_MANY_POOLS     the pool has no arena yet, and all arenas are in use;
+ *          EXECBUF_E_DENIED             the system refused every way to make memory executable; or the
+ *                                       culprit is "_Unwind_Find_FDE", as for execbuf_thunk_new;
+ *          EXECBUF_E_READ_IMPLIES_EXEC  the process has the READ_IMPLIES_EXEC personality;
+ *          EXECBUF_E_UNSUPPORTED        the platform is not supported.
+ * In:      pool       the pool; NULL for one that the library keeps for this
+ * Out:     out        the closure, a buffer, zeroed on failure; free it with execbuf_free
+ * In:      signature  the signature of the function, with the context
+ *          abi        the convention of the closure and of the function
+ *          function   the function
+ *          context    the argument that it gets, which is any value
+ *          position   where: 0 for the first argument, or EXECBUF_LAST
+ * Out:     error      the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_bind(execbuf_pool *pool, execbuf *out,
+                                                          const execbuf_signature *signature, execbuf_abi abi,
+                                                          execbuf_function function, void *context,
+                                                          uint32_t position, execbuf_error *error);
+
+/* Gives a closure another context, by one store. A call that begins meanwhile gets the old one or the new
+ * one. After a fork, this changes the closure in this process only.
+ *
+ * Returns: EXECBUF_OK               the closure has the context;
+ *          EXECBUF_E_NULL           closure is NULL;
+ *          EXECBUF_E_STALE          the handle names no live buffer;
+ *          EXECBUF_E_NOT_INHERITED  the pool keeps its memory from children, and this process is one;
+ *          EXECBUF_E_UNSUPPORTED    the buffer is not a closure.
+ * In:      closure  a closure
+ *          context  the new context */
+EXECBUF_API execbuf_status execbuf_rebind(const execbuf *closure, void *context);
+
+/* Makes a function that calls another one without one of its arguments: such as the first one, if that is a
+ * receiver or a context which the target does not know. It requires x86-64.
+ *
+ * It is a stub with a shared adapter, as a thunk is (see execbuf_thunk_new), and what is said there of the
+ * target, of unwinding and of tools applies. The adapter is as that of a closure (see execbuf_bind), so it
+ * moves registers and jumps if no argument is on the stack. Debuggers show it as execbuf_drop_argument.
+ *
+ * Returns: what execbuf_bind returns, except that the argument may have any type.
+ * In:      pool       the pool; NULL for one that the library keeps for this
+ * Out:     out        the function, a buffer, zeroed on failure; free it with execbuf_free
+ * In:      signature  its signature, with the argument that is dropped; the result is the target's, too
+ *          abi        its convention, and that of the target
+ *          function   the target, which has the other arguments
+ *          position   of the argument: 0 for the first one, or EXECBUF_LAST
+ * Out:     error      the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_drop_argument(execbuf_pool *pool, execbuf *out,
+                                                                   const execbuf_signature *signature,
+                                                                   execbuf_abi abi, execbuf_function function,
+                                                                   uint32_t position, execbuf_error *error);
+
 /* ---- Dynamic calls ------------------------------------------------------------------------------------ */
 
 /* A slot: 8 bytes of an argument or of a result. The members are other types of the same bytes; a pointer or
@@ -2051,14 +2146,20 @@ typedef union execbuf_slot {
 /* Calls functions of one signature and convention. Threads may share it; it never changes. */
 typedef struct execbuf_caller execbuf_caller;
 
-/* Makes a caller, for functions whose signature is known only at run time. It requires x86-64.
+/* Makes a caller, for functions whose signature is known only at run time. It requires x86-64, or AArch64 on
+ * another system than Windows.
  *
  * Memory: all callers whose arguments are moved alike share machine code in a pool of the library, of some 50
  * to 4000 bytes; so making one is mostly a look-up. No code is made for a function that is called.
  *
+ * If the system refuses to make memory executable, the caller is made nevertheless, and its calls are some
+ * ten times as slow: code of the library puts the arguments into registers. Then EXECBUF_OK is returned, and
+ * the report says what was refused. This requires a library that gcc or clang compiled, and is not so on
+ * Windows.
+ *
  * Unwinding: exceptions, longjmp and backtraces pass through a call, and debuggers show it as
- * execbuf_call_sysv64 or execbuf_call_win64. What execbuf_thunk_new says of unwinders, profilers, debuggers,
- * forks, and of System V code that Win64 code calls holds here, too.
+ * execbuf_call_sysv64, execbuf_call_win64 or execbuf_call_native. What execbuf_thunk_new says of unwinders,
+ * profilers, debuggers, forks, and of System V code that Win64 code calls holds here, too.
  *
  * Returns: EXECBUF_OK             the caller is made;
  *          EXECBUF_E_NULL         out, signature or its arguments is NULL;
@@ -2068,7 +2169,8 @@ typedef struct execbuf_caller execbuf_caller;
  *                                 argument, and its culprit the reason;
  *          EXECBUF_E_ARGUMENTS    there are more than EXECBUF_MAX_ARGUMENTS arguments, or more fixed ones
  *                                 than arguments;
- *          EXECBUF_E_ABI          abi is not one of the two conventions, or the machine is not x86-64;
+ *          EXECBUF_E_ABI          this machine cannot call functions of the convention: x86-64 can call those
+ *                                 of both, AArch64 those of EXECBUF_ABI_NATIVE;
  *          other statuses         those of execbuf_thunk_new for a NULL pool.
  * Out:     out        the caller, NULL on failure; free it with execbuf_caller_free
  * In:      signature  the signature of the functions

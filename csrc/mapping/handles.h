@@ -25,6 +25,12 @@ typedef enum xb_state {
     XB_STATE_FREED      /* the buffer is freed, but its mapping may not be unmapped yet */
 } xb_state;
 
+/* What the code of a linked buffer, a stub, refers to. */
+typedef struct xb_link {
+    const uint8_t *adapter; /* it jumps there; NULL: there is no link */
+    const void *operand;    /* the address that it loads before */
+} xb_link;
+
 /* What is known of a buffer. The functions below copy it, so other threads do not change a caller's record.
  */
 typedef struct xb_record {
@@ -35,17 +41,17 @@ typedef struct xb_record {
     size_t capacity;   /* the largest length that may be published */
     size_t length;     /* the length that is published */
     xb_state state;
-    uint32_t owner;      /* the number of the arena that it belongs to, or 0, */
-    const void *pool;    /* and the pool, or NULL */
-    const uint8_t *link; /* if the buffer is linked: what its code jumps to; otherwise NULL */
-    bool is_shared;      /* it is code that thunks share, and no buffer of a user */
-    bool is_private;     /* as in xb_rewrite */
-    bool not_inherited;  /* as in xb_rewrite */
-    bool is_lost;        /* this process is a child that did not get the mapping; the base is NULL if other
-                          * memory may be there */
-    uint32_t backends;   /* as in xb_rewrite */
-    uint32_t place;      /* which record this is; set by xb_handles_claim */
-    bool is_filled;      /* it is reserved, and its first pages are executable: see xb_mapping_fill */
+    uint32_t owner;     /* the number of the arena that it belongs to, or 0, */
+    const void *pool;   /* and the pool, or NULL */
+    xb_link link;       /* if the buffer is linked */
+    bool is_shared;     /* it is code that thunks share, and no buffer of a user */
+    bool is_private;    /* as in xb_rewrite */
+    bool not_inherited; /* as in xb_rewrite */
+    bool is_lost;       /* this process is a child that did not get the mapping; the base is NULL if other
+                         * memory may be there */
+    uint32_t backends;  /* as in xb_rewrite */
+    uint32_t place;     /* which record this is; set by xb_handles_claim */
+    bool is_filled;     /* it is reserved, and its first pages are executable: see xb_mapping_fill */
 } xb_record;
 
 /* Takes a free record for a new buffer. This is done before the buffer is mapped, because it may have to

@@ -58,7 +58,9 @@ static execbuf_status stage_mapping(xb_record *record, size_t capacity, const ch
     record->state = options->is_staged ? XB_STATE_STAGED : XB_STATE_RESERVED;
     record->owner = options->owner;
     record->pool = options->pool;
-    record->link = options->link;
+    if (options->link != NULL) {
+        record->link = *options->link;
+    }
     record->is_shared = options->is_shared;
     record->backends = options->backends;
     record->not_inherited = options->not_inherited;
@@ -174,7 +176,7 @@ static execbuf_status find_reserved(const execbuf *buffer, size_t length, xb_rec
     if (record->is_lost) {
         return xb_error_set(error, EXECBUF_E_NOT_INHERITED, "buffer", 0);
     }
-    if (record->link != NULL) {
+    if (record->link.adapter != NULL) {
         return xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
     }
     if (record->state != XB_STATE_RESERVED) {
@@ -247,7 +249,7 @@ static execbuf_status check_rewrite(const xb_record *record, size_t offset, size
     if (record->is_lost) {
         return xb_error_set(error, EXECBUF_E_NOT_INHERITED, "buffer", 0);
     }
-    if (record->link != NULL) {
+    if (record->link.adapter != NULL) {
         return xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0);
     }
     if (record->state != XB_STATE_PUBLISHED) {

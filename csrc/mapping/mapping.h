@@ -19,8 +19,8 @@ typedef struct xb_mapping_options {
     const void *pool;
     /* As for xb_prim_stage. */
     const xb_prim_window *window;
-    /* As in xb_record. The code of a linked buffer cannot be published or rewritten by users. */
-    const uint8_t *link;
+    /* NULL, or as in xb_record: the code of a linked buffer cannot be published or rewritten by users. */
+    const xb_link *link;
     /* As in xb_record. */
     bool is_shared;
     /* The set of backends that may be used; 0: all. */

@@ -22,7 +22,7 @@ static execbuf_status find_either(const execbuf *buffer, xb_record *record, exec
     if (record->is_lost) {
         return xb_error_set(error, EXECBUF_E_NOT_INHERITED, "buffer", 0);
     }
-    return record->link != NULL ? xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0) : EXECBUF_OK;
+    return record->link.adapter != NULL ? xb_error_set(error, EXECBUF_E_THUNK, "buffer", 0) : EXECBUF_OK;
 }
 
 /* How many of the user's bytes lie behind the code in its last page. */

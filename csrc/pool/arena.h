@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "../base/compiler.h"
+#include "../mapping/handles.h"
 #include "../prim/lock.h"
 #include "../prim/prim.h"
 #include "fork.h"
@@ -37,20 +38,27 @@ typedef struct xb_arena xb_arena;
  *     slot LINKED ── stub ──jumps to──▶ adapter ◀──jumps to── stub ── dedicated mapping with a link
  *                                    (code of the same arena) */
 typedef struct xb_arena_links {
-    /* The address of the adapter that a stub jumps to.
+    /* What a stub refers to.
      *
      * In: bytes:  a copy or another view of the stub's code.
      *     length: its length.
      *     entry:  the address at which the stub runs. */
-    const uint8_t *(*target)(const uint8_t *bytes, size_t length, const void *entry);
-    /* Takes one stub from its adapter, unless it is the last one. The arena is locked. This does the work of
-     * target, too, so that freeing a stub takes one indirect call.
+    xb_link (*target)(const uint8_t *bytes, size_t length, const void *entry);
+    /* As release, if the arena can stay locked. This does the work of target, too, so that freeing a stub
+     * takes one indirect call.
      *
-     * Returns: true if other stubs link to the adapter; false if it is the last one, and nothing changed.
-     * In: data: links_data of the arena. The rest is as for target. */
+     * Returns: true if that is done; false, and nothing has changed, if it is the last stub, or more has to
+     * be done that needs the arena unlocked. In: data: links_data of the arena. The rest is as for target. */
     bool (*release_shared)(void *data, const uint8_t *bytes, size_t length, const void *entry);
-    /* Takes one stub from an adapter; with the last one, the adapter is freed. The arena is not locked. */
-    void (*release)(xb_arena *arena, const uint8_t *target);
+    /* Ends what a stub refers to: takes it from its adapter, which is freed with the last one. The arena is
+     * not locked. */
+    void (*release)(xb_arena *arena, const xb_link *link);
+    /* When the pool is freed: what no stub links to goes, too. collect, with the arena locked, finds it; the
+     * arena does not end before drop. drop, with the arena not locked, frees it.
+     *
+     * Returns: of collect, what drop gets; NULL: there is nothing to drop. */
+    void *(*collect)(void *data);
+    void (*drop)(xb_arena *arena, void *collected);
     /* Frees data when the arena ends, without stubs and adapters. The arena is not locked. */
     void (*end)(void *data);
 } xb_arena_links;

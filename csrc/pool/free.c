@@ -73,11 +73,12 @@ XB_INLINE const uint8_t *readable_code(const xb_region *region, const execbuf *b
     return can_read ? xb_region_writable(region, buffer->entry) : (const uint8_t *)buffer->entry;
 }
 
-/* The link of a taken slot: the address of the adapter that its stub jumps to, or NULL. That of a lost slot
- * cannot be read: its adapter is lost as well, and stays until the process ends. */
-static const uint8_t *link_of(const xb_slot_ref *ref, const execbuf *buffer) {
+/* The link of a taken slot, if it has one. That of a lost slot cannot be read: its adapter is lost as well,
+ * and stays until the process ends. */
+static xb_link link_of(const xb_slot_ref *ref, const execbuf *buffer) {
     if (ref->region->is_lost || !xb_span_is_linked(ref->span, ref->slot)) {
-        return NULL;
+        static const xb_link none = {NULL, NULL};
+        return none;
     }
     size_t length = xb_span_length(ref->span, ref->slot);
     return ref->arena->links->target(readable_code(ref->region, buffer), length, buffer->entry);
@@ -104,6 +105,42 @@ static bool find_to_free(const execbuf *buffer, xb_slot_ref *ref) {
     return found;
 }
 
+/* xb_lock_linked for a slot. */
+static execbuf_status lock_linked_slot(const execbuf *buffer, xb_arena **arena, xb_link *link) {
+    xb_slot_cursor cursor = nowhere;
+    xb_slot_ref ref;
+    if (!xb_slot_find(&cursor, buffer, &ref)) {
+        xb_slot_leave(&cursor);
+        return EXECBUF_E_STALE;
+    }
+    bool is_lost = ref.region->is_lost;
+    xb_link found = link_of(&ref, buffer);
+    if (found.adapter == NULL) {
+        xb_slot_leave(&cursor);
+        return is_lost ? EXECBUF_E_NOT_INHERITED : EXECBUF_E_UNSUPPORTED;
+    }
+    *arena = ref.arena;
+    *link = found;
+    return EXECBUF_OK;
+}
+
+execbuf_status xb_lock_linked(const execbuf *buffer, xb_arena **arena, xb_link *link) {
+    xb_record record;
+    if ((buffer->id & XB_ID_POOL_BIT) != 0) {
+        return lock_linked_slot(buffer, arena, link);
+    }
+    if (!xb_handles_find(buffer, &record)) {
+        return EXECBUF_E_STALE;
+    }
+    if (record.is_lost || record.link.adapter == NULL) {
+        return record.is_lost ? EXECBUF_E_NOT_INHERITED : EXECBUF_E_UNSUPPORTED;
+    }
+    *arena = xb_registry[record.owner];
+    *link = record.link;
+    xb_arena_lock(*arena);
+    return EXECBUF_OK;
+}
+
 /* xb_slot_free in all cases. */
 XB_COLD execbuf_status free_slowly(execbuf *buffer) {
     xb_slot_ref ref;
@@ -112,7 +149,7 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
         return EXECBUF_E_STALE;
     }
     xb_arena *arena = ref.arena;
-    const uint8_t *link = link_of(&ref, buffer);
+    const xb_link link = link_of(&ref, buffer);
     bool is_own = xb_own_adopt(arena, ref.region);
     if (is_own) {
         uint8_t *rw = xb_region_writable(ref.region, buffer->entry);
@@ -126,8 +163,8 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
     if (is_due) {
         (void)xb_reclaim(arena, false);
     }
-    if (link != NULL) {
-        arena->links->release(arena, link); /* the arena has not ended: the code at link is live */
+    if (link.adapter != NULL) {
+        arena->links->release(arena, &link); /* the arena has not ended: its adapter is live */
     }
     if (may_shrink) {
         xb_shrink(arena, region);
@@ -138,8 +175,7 @@ XB_COLD execbuf_status free_slowly(execbuf *buffer) {
 
 /* Releases the link of a slot on the fast path. The arena is locked.
  *
- * Returns: true if the slot can be freed; false, and nothing has changed, if it is the last one with its
- *          link.
+ * Returns: true if the slot can be freed; false, and nothing has changed, if that takes the slow path.
  * In: the parts of an xb_slot_ref: if its address were passed, it could not stay in registers on the path
  *     without links. */
 XB_NOINLINE bool release_link(xb_arena *arena, const xb_region *region, const xb_span *span, uint32_t slot,

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "span.h"
+#include "arena.h"
 
 XB_PRIVATE_BEGIN
 
@@ -39,6 +39,13 @@ void xb_slot_count_description(const execbuf *buffer, bool is_added);
 
 /* Adds to the arena's book-keeping what a span of it, which is in use, has got as tables. */
 void xb_slot_count_tables(const execbuf *buffer, size_t memory);
+
+/* What the code of a linked buffer of a pool refers to, in a slot or in a dedicated mapping.
+ *
+ * Returns: EXECBUF_OK, and the arena is locked; EXECBUF_E_STALE, EXECBUF_E_NOT_INHERITED, or
+ *          EXECBUF_E_UNSUPPORTED if the buffer is not linked.
+ * Out: arena, link: unchanged on failure. */
+execbuf_status xb_lock_linked(const execbuf *buffer, xb_arena **arena, xb_link *link);
 
 XB_PRIVATE_END
 

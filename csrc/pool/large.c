@@ -59,7 +59,7 @@ static execbuf_status new_large(xb_arena *arena, execbuf *out, const void *code,
 }
 
 execbuf_status xb_large_new(xb_arena *arena, execbuf *out, const void *code, size_t length,
-                            const uint8_t *link, execbuf_error *error) {
+                            const xb_link *link, execbuf_error *error) {
     xb_mapping_options options = {0, NULL, NULL, NULL, false, 0, false, false};
     options.link = link;
     return new_large(arena, out, code, length, &options, error);
@@ -86,8 +86,8 @@ void xb_large_count_published(const xb_record *record) {
 
 void xb_large_count_freed(const xb_record *record) {
     xb_arena *arena = xb_registry[record->owner];
-    if (record->link != NULL && !record->is_lost) {
-        arena->links->release(arena, record->link); /* the arena has not ended: this buffer still counts */
+    if (record->link.adapter != NULL && !record->is_lost) {
+        arena->links->release(arena, &record->link); /* the arena has not ended: this buffer still counts */
     }
     xb_placement_remove_large(arena->pool);
     xb_arena_lock(arena);

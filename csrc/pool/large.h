@@ -19,10 +19,10 @@ XB_PRIVATE_BEGIN
  * Out: out:    the buffer; unchanged on failure.
  * In:  code:   the code; NULL: the buffer is reserved.
  *      length: of the code, or the capacity.
- *      link:   not NULL: the code is a stub that jumps to this address.
+ *      link:   not NULL: the code is a stub, which refers to this.
  * Out: error:  the report, or NULL. */
 execbuf_status xb_large_new(xb_arena *arena, execbuf *out, const void *code, size_t length,
-                            const uint8_t *link, execbuf_error *error);
+                            const xb_link *link, execbuf_error *error);
 
 /* As xb_large_new, for code that is an adapter (see xb_arena_links): xb_find_handle does not find it. */
 execbuf_status xb_large_new_shared(xb_arena *arena, execbuf *out, const void *code, size_t length,

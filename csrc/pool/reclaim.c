@@ -346,7 +346,12 @@ void xb_reclaim_arena(xb_arena *arena) {
     for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         region->is_active = false; /* the last free of each region has to notice that it is the last */
     }
+    const xb_arena_links *links = arena->links;
+    void *collected = links != NULL ? links->collect(arena->links_data) : NULL;
     xb_reclaim_unlock(arena, remove_due_regions(arena), NULL);
+    if (collected != NULL) {
+        links->drop(arena, collected);
+    }
 }
 
 /* Whether the memory of an arena is in use: xb_registry_remove sets it to zero. */

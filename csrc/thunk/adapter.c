@@ -19,6 +19,7 @@
 #include "../pool/put.h"
 #include "../pool/query.h"
 #include "../prim/report.h"
+#include "edit.h"
 #include "machine.h"
 
 /* The adapters of an arena that has some, or had. The arena is locked, or only its table is asked for. */
@@ -33,6 +34,10 @@ XB_STATIC_ASSERT(XB_MAX_ADAPTER_SIZE + XB_MAX_XDATA_SIZE <= XB_MAX_ADAPTER_SLOT,
 /* What debuggers call an adapter. */
 static const char *name_of(const xb_adapter *adapter) {
     execbuf_abi caller_abi = adapter->fingerprint.caller_abi;
+    xb_edit edit = xb_edit_of(caller_abi);
+    if (edit != XB_EDIT_NONE) {
+        return edit == XB_EDIT_INSERT ? "execbuf_closure" : "execbuf_drop_argument";
+    }
     if (!xb_abi_is_packed(caller_abi)) {
         return caller_abi == EXECBUF_ABI_SYSV64 ? "execbuf_thunk_sysv64_to_win64"
                                                 : "execbuf_thunk_win64_to_sysv64";
@@ -190,15 +195,35 @@ static execbuf_status make_adapter(xb_arena *arena, xb_adapter **out, const xb_f
 
 /* ---- What the arena calls ---- */
 
+/* xb_arena_links.target */
+static xb_link link_of_stub(const uint8_t *bytes, size_t length, const void *entry) {
+    xb_link link;
+    link.adapter = xb_stub_adapter(bytes, length, entry);
+    link.operand = xb_stub_operand(bytes, length, entry);
+    return link;
+}
+
+/* Whether the stubs of an adapter have cells. */
+static bool has_cells(const xb_adapter *adapter) {
+    return xb_edit_of(adapter->fingerprint.caller_abi) == XB_EDIT_INSERT;
+}
+
 /* xb_arena_links.release_shared. The arena is locked. */
 static bool release_shared_adapter(void *data, const uint8_t *bytes, size_t length, const void *entry) {
-    const uint8_t *link = xb_stub_adapter(bytes, length, entry);
-    xb_adapter *adapter = xb_table_find_at(&((xb_adapters *)data)->table, link);
-    bool is_shared = adapter != NULL && adapter->users > 1;
-    if (is_shared) {
-        adapter->users--;
+    xb_adapters *adapters = (xb_adapters *)data;
+    xb_adapter *adapter = xb_table_find_at(&adapters->table, xb_stub_adapter(bytes, length, entry));
+    if (adapter == NULL || (adapter->users <= 1 && !has_cells(adapter))) {
+        return false;
     }
-    return is_shared;
+    if (has_cells(adapter)) { /* so it is kept: only slow paths free code of a pool that is freed */
+        xb_cell *cell = (xb_cell *)xb_stub_operand(bytes, length, entry);
+        if (!xb_cells_keep_all(&adapters->cells, cell)) {
+            return false;
+        }
+        (void)xb_cells_give(&adapters->cells, cell);
+    }
+    adapter->users--;
+    return true;
 }
 
 void xb_adapter_release(xb_arena *arena, const uint8_t *entry) {
@@ -206,7 +231,7 @@ void xb_adapter_release(xb_arena *arena, const uint8_t *entry) {
     void *garbage = NULL;
     xb_arena_lock(arena);
     xb_adapter *adapter = xb_table_find_at(&adapters->table, entry);
-    bool is_last = adapter != NULL && --adapter->users == 0;
+    bool is_last = adapter != NULL && --adapter->users == 0 && (arena->is_freed || !has_cells(adapter));
     if (is_last) {
         xb_recent_remove(&adapters->recent, adapter);
         arena->bookkeeping -= xb_table_memory(&adapters->table);
@@ -220,13 +245,50 @@ void xb_adapter_release(xb_arena *arena, const uint8_t *entry) {
     }
 }
 
-/* xb_arena_links.end. All adapters have gone with their last users. */
+void xb_adapter_release_cell(xb_arena *arena, xb_cell *cell) {
+    xb_arena_lock(arena);
+    xb_cell_block *block = xb_cells_give(&adapters_of(arena)->cells, cell);
+    xb_arena_unlock(arena);
+    xb_cells_release(block);
+}
+
+xb_cell *xb_adapter_cell(const xb_arena *arena, const xb_link *link) {
+    const xb_adapter *adapter = xb_table_find_at(&adapters_of(arena)->table, link->adapter);
+    return adapter != NULL && has_cells(adapter) ? (xb_cell *)link->operand : NULL;
+}
+
+/* xb_arena_links.release. The stub is a user of its adapter, so that stays where it is. */
+static void release_stub(xb_arena *arena, const xb_link *link) {
+    xb_arena_lock(arena);
+    xb_cell *cell = xb_adapter_cell(arena, link);
+    xb_arena_unlock(arena);
+    if (cell != NULL) {
+        xb_adapter_release_cell(arena, cell);
+    }
+    xb_adapter_release(arena, link->adapter);
+}
+
+/* xb_arena_links.collect. The arena is locked. */
+static void *collect_kept(void *data) {
+    return xb_table_collect(&((xb_adapters *)data)->table);
+}
+
+/* xb_arena_links.drop. The list is at the end when the arena may end. */
+static void drop_kept(xb_arena *arena, void *list) {
+    for (xb_adapter *next, *adapter = (xb_adapter *)list; adapter != NULL; adapter = next) {
+        next = adapter->next_unused;
+        xb_adapter_release(arena, (const uint8_t *)adapter->code.entry);
+    }
+}
+
+/* xb_arena_links.end. All adapters have gone with their last users, and all cells are free. */
 static void end_adapters(void *data) {
+    xb_cells_end(&((xb_adapters *)data)->cells);
     free(data);
 }
 
-static const xb_arena_links adapter_links = {xb_stub_adapter, release_shared_adapter, xb_adapter_release,
-                                             end_adapters};
+static const xb_arena_links adapter_links = {
+    link_of_stub, release_shared_adapter, release_stub, collect_kept, drop_kept, end_adapters};
 
 /* Prepares an arena for its first adapter. The arena is not locked.
  *

@@ -7,6 +7,8 @@
 #include "../base/compiler.h"
 #include "../call/signature.h"
 #include "../pool/arena.h"
+#include "cell.h"
+#include "edit.h"
 #include "recent.h"
 #include "table.h"
 
@@ -14,6 +16,7 @@
 typedef struct xb_adapters {
     xb_recent recent; /* first: execbuf_thunk_new's fast path reads nothing else */
     xb_table table;
+    xb_cells cells;
 } xb_adapters;
 
 XB_PRIVATE_BEGIN
@@ -21,8 +24,9 @@ XB_PRIVATE_BEGIN
 /* The adapter of a signature that was used recently, or NULL. The arena is locked.
  *
  * In: signature:  any bytes, but count is at most EXECBUF_MAX_ARGUMENTS. If an adapter is returned, it is
- * valid. caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64.
- */
+ * valid.
+ *     caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64; or
+ *                 an edit (see edit.h), and the signature is the longer one. */
 XB_INLINE xb_adapter *xb_adapter_find_recent(const xb_arena *arena, const xb_signature *signature,
                                              execbuf_abi caller_abi) {
     const xb_adapters *adapters = (const xb_adapters *)arena->links_data;
@@ -35,6 +39,13 @@ XB_INLINE xb_adapter *xb_adapter_find_recent(const xb_arena *arena, const xb_sig
  * Otherwise as xb_adapter_find_recent, which will find it the next time. */
 xb_adapter *xb_adapter_find(xb_arena *arena, const xb_signature *signature, execbuf_abi caller_abi);
 
+/* Gives the cell of a stub back, which is not published, or is not live any more. The arena is not locked,
+ * and has adapters. */
+void xb_adapter_release_cell(xb_arena *arena, xb_cell *cell);
+
+/* The cell of a stub, or NULL if its adapter has none. The arena is locked. */
+xb_cell *xb_adapter_cell(const xb_arena *arena, const xb_link *link);
+
 /* Finds or makes the adapter of a signature, and adds a user to it, which xb_adapter_release or the end of a
  * stub takes away. The arena is not locked.
  *
@@ -46,8 +57,10 @@ xb_adapter *xb_adapter_find(xb_arena *arena, const xb_signature *signature, exec
 execbuf_status xb_adapter_get(xb_arena *arena, xb_adapter **out, const xb_signature *signature,
                               execbuf_abi caller_abi, execbuf_error *error);
 
-/* Takes a user from the adapter whose code begins at entry, and frees it if that was the last. The arena is
- * not locked; something of it still lives. */
+/* Takes a user from the adapter whose code begins at entry, and frees it if that was the last. But the
+ * adapter of closures is kept until the pool is freed: a closure that is freed while it runs returns through
+ * it. So a program that makes closures now and then makes one adapter for them. The arena is not locked;
+ * something of it still lives. */
 void xb_adapter_release(xb_arena *arena, const uint8_t *entry);
 
 XB_PRIVATE_END

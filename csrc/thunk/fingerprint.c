@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "edit.h"
 #include "machine.h"
 
 /* The hash is FNV-1a, of 64 bits, over direction, result, variadic, the arguments' kinds and the shapes. */
@@ -18,15 +19,20 @@ static uint64_t fnv_add(uint64_t hash, uint64_t value) {
 static uint8_t kind_of_shape(xb_signature *to, const xb_signature *signature, uint8_t type,
                              execbuf_abi caller_abi, bool is_result) {
     xb_shape shape = signature->shapes[type - XB_FIRST_SHAPE];
-    uint8_t kind = xb_machine_alike(&shape, caller_abi, is_result);
+    uint8_t kind = xb_edit_of(caller_abi) == XB_EDIT_NONE
+                       ? xb_machine_alike(&shape, caller_abi, is_result)
+                       : xb_machine_alike_edited(&shape, is_result, xb_edit_convention(caller_abi));
     return kind == XB_FIRST_SHAPE ? xb_signature_add_shape(to, &shape) : kind;
 }
 
-/* The type that stands for the result. */
+/* The type that stands for the result. An edit does not move results without members. */
 static uint8_t kind_of_result(xb_signature *to, const xb_signature *signature, execbuf_abi caller_abi) {
     uint8_t type = signature->result;
     if (type >= XB_FIRST_SHAPE) {
         return kind_of_shape(to, signature, type, caller_abi, true);
+    }
+    if (xb_edit_of(caller_abi) != XB_EDIT_NONE) {
+        return (uint8_t)EXECBUF_TYPE_VOID;
     }
     return xb_machine_result_kinds(caller_abi)[type];
 }

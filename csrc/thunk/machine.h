@@ -22,7 +22,11 @@
  *     xb_stub_reaches     whether a short stub beside one address can refer to another address
  *     xb_stub_fits        whether a stub of some length can be at some address
  *     xb_stub_make        writes a stub
- *     xb_stub_adapter     reads the address of its adapter from a stub */
+ *     xb_stub_adapter     reads the address of its adapter from a stub
+ *     xb_stub_operand     reads the address of its target, or of its cell
+ *
+ * Adapters that edit the list of arguments (see edit.h) have stubs of the same kinds. If they insert an
+ * argument, the stub has the address of a cell in place of the target's. */
 #ifndef XB_THUNK_MACHINE_H
 #define XB_THUNK_MACHINE_H
 
@@ -31,6 +35,7 @@
 #include <stdint.h>
 
 #include "../base/compiler.h"
+#include "../call/layout.h"
 #include "../call/signature.h"
 #include "../debug/frame.h"
 #include "../include/execbuf.h"
@@ -45,8 +50,8 @@ XB_PRIVATE_BEGIN
 /* By execbuf_type_kind, of types without members: the type that stands for all arguments that an adapter
  * moves alike. VOID for VOID.
  *
- * In: caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64, or
- *                 one of xb_packed_abi. */
+ * In: caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64; or
+ *                 an edit (see edit.h), or one of xb_packed_abi. */
 const uint8_t *xb_machine_kinds(execbuf_abi caller_abi);
 
 /* The same for results; VOID if a result is not moved. */
@@ -57,6 +62,17 @@ const uint8_t *xb_machine_result_kinds(execbuf_abi caller_abi);
  * Returns: the execbuf_type_kind that stands for the shape, VOID if a result is not moved; or XB_FIRST_SHAPE,
  *          and shape has become the shape that stands for it. */
 uint8_t xb_machine_alike(xb_shape *shape, execbuf_abi caller_abi, bool is_result);
+
+/* The same for adapters that edit, by convention. */
+uint8_t xb_machine_alike_edited(xb_shape *shape, bool is_result, execbuf_abi abi);
+
+/* Where an adapter of execbuf_call finds and leaves the arguments and the result of its target.
+ *
+ * In: caller_abi: one of xb_packed_abi. */
+void xb_machine_layout(xb_layout *out, const xb_signature *signature, execbuf_abi caller_abi);
+
+/* Whether arguments on the stack have the size of their types there, and not at least 8 bytes. */
+bool xb_machine_has_small_slots(execbuf_abi caller_abi);
 
 /* Whether an adapter can be made: it must not need more than XB_MAX_ADAPTER_SIZE bytes of code, nor a page of
  * stack. It always can if the signature has no shapes.
@@ -69,7 +85,9 @@ bool xb_machine_can(const xb_signature *signature, execbuf_abi caller_abi);
  * Out: out:        the code, at most XB_MAX_ADAPTER_SIZE bytes.
  *      frame:      its length, and what its prologue and epilogue do.
  * In:  signature:  has passed xb_signature_check, and xb_machine_can.
- *      caller_abi: as above; the target's is the other one, or that of xb_packed_callee. */
+ *      caller_abi: as above; the target's is the other one, or that of xb_packed_callee. If it is an edit,
+ *                  signature is the longer one, and the argument at the position is a pointer if it is
+ *                  inserted. */
 void xb_machine_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signature, execbuf_abi caller_abi);
 
 /* Writes a whole thunk. The code can be published at any address.

@@ -9,14 +9,14 @@
 #include "../pool/large.h"
 #include "../pool/put.h"
 
-/* Publishes a stub. Tries the kind that should fit, since slots of an arena are mostly close to its adapters;
+/* Tries the kind that should fit, since slots of an arena are mostly close to its adapters;
  * if the slot is too far away, the kind that fits anywhere; and without a slot, a dedicated mapping with that
- * kind. The caller is a user of the adapter, and on success leaves that to the stub.
+ * kind.
  *
  * A slot that does not fit is freed unwritten. Its bytes are traps then, which xb_stub_adapter reads as a
  * link to an address that is no multiple of 16: so to no adapter, and the users of none are changed. */
-static execbuf_status publish_stub(xb_arena *arena, execbuf *out, const void *target, const uint8_t *adapter,
-                                   execbuf_error *error) {
+execbuf_status xb_stub_publish(xb_arena *arena, execbuf *out, const void *target, const uint8_t *adapter,
+                               execbuf_error *error) {
     size_t length = xb_stub_reaches(adapter, target) ? XB_STUB_NEAR : XB_STUB_TARGET_FAR;
     uint8_t *rw;
     while ((rw = xb_alloc_slot(arena, xb_size_class(length), length, XB_USE_LINKED, out)) != NULL) {
@@ -31,7 +31,8 @@ static execbuf_status publish_stub(xb_arena *arena, execbuf *out, const void *ta
         length = XB_STUB_FAR; /* fits, so the loop ends */
     }
     xb_stub stub = xb_stub_make(XB_STUB_FAR, NULL, target, adapter);
-    return xb_large_new(arena, out, stub.words, XB_STUB_FAR, adapter, error);
+    const xb_link link = {adapter, target};
+    return xb_large_new(arena, out, stub.words, XB_STUB_FAR, &link, error);
 }
 
 execbuf_status xb_stub_new(xb_arena *arena, execbuf *out, const xb_signature *signature,
@@ -42,7 +43,7 @@ execbuf_status xb_stub_new(xb_arena *arena, execbuf *out, const xb_signature *si
         return status;
     }
     const uint8_t *entry = (const uint8_t *)adapter->code.entry;
-    status = publish_stub(arena, out, target, entry, error);
+    status = xb_stub_publish(arena, out, target, entry, error);
     if (status != EXECBUF_OK) {
         xb_adapter_release(arena, entry);
     }

@@ -13,17 +13,26 @@
 
 XB_PRIVATE_BEGIN
 
-/* Makes a thunk from one convention to the other. The arena is not locked.
+/* Makes a thunk from one convention to the other, or a function that drops an argument. The arena is not
+ * locked.
  *
  * Returns: EXECBUF_OK; else the status of xb_arena_put, or EXECBUF_E_NO_MEMORY.
  * Out: out:        the thunk; as it was on failure.
  * In:  signature:  has passed xb_signature_check and xb_machine_can.
  *      caller_abi: the convention by which the thunk is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64. The
- *                  target's is the other one.
+ *                  target's is the other one. Or an edit that drops an argument (see edit.h).
  *      target:     the function that it calls.
  * Out: error:      the report; may be NULL. */
 execbuf_status xb_stub_new(xb_arena *arena, execbuf *out, const xb_signature *signature,
                            execbuf_abi caller_abi, const void *target, execbuf_error *error);
+
+/* Publishes the stub of an adapter, as the last part of xb_stub_new. The caller is a user of the adapter; on
+ * success, the stub is in its place.
+ *
+ * In: target:  as for xb_stub_make.
+ *     adapter: its address. */
+execbuf_status xb_stub_publish(xb_arena *arena, execbuf *out, const void *target, const uint8_t *adapter,
+                               execbuf_error *error);
 
 /* Makes a thunk between functions of the same convention: a jump, whatever the signature. Otherwise as
  * xb_stub_new. */
@@ -56,8 +65,8 @@ XB_INLINE void xb_stub_write(uint8_t *rw, const execbuf *out, size_t length, con
     xb_sync((const uint8_t *)out->entry, rw, length);
 }
 
-/* Takes a slot of the first span with free ones and writes a stub of this length there. The arena is locked
- * on entry, and unlocked on return.
+/* Takes a slot of the first span with free ones and writes a stub of this length there. The arena is locked.
+ * The caller makes the barrier for new code (xb_fresh_barrier) when it has unlocked the arena.
  *
  * Returns: false if there is no free slot, or the span is too far from the target or the adapter. */
 XB_INLINE bool xb_stub_publish_fast(xb_arena *arena, execbuf *out, size_t length, const void *target,
@@ -73,8 +82,6 @@ XB_INLINE bool xb_stub_publish_fast(xb_arena *arena, execbuf *out, size_t length
     if (rw != NULL) {
         xb_stub_write(rw, out, length, target, entry, XB_PRIM_NO_KEY);
     }
-    xb_arena_unlock(arena);
-    xb_fresh_barrier();
     return rw != NULL;
 }
 
@@ -97,9 +104,12 @@ XB_INLINE bool xb_stub_new_fast(xb_arena *arena, execbuf *out, const xb_signatur
         xb_arena_unlock(arena);
         return false;
     }
-    return xb_stub_reaches(adapter->code.entry, target)
-               ? xb_stub_publish_fast(arena, out, XB_STUB_NEAR, target, adapter)
-               : xb_stub_publish_fast(arena, out, XB_STUB_TARGET_FAR, target, adapter);
+    bool made = xb_stub_reaches(adapter->code.entry, target)
+                    ? xb_stub_publish_fast(arena, out, XB_STUB_NEAR, target, adapter)
+                    : xb_stub_publish_fast(arena, out, XB_STUB_TARGET_FAR, target, adapter);
+    xb_arena_unlock(arena);
+    xb_fresh_barrier();
+    return made;
 }
 
 #endif

@@ -76,6 +76,20 @@ void *xb_table_remove(xb_table *table, const xb_adapter *adapter) {
     return garbage;
 }
 
+xb_adapter *xb_table_collect(const xb_table *table) {
+    xb_adapter *unused = NULL;
+    for (size_t i = 0; i < table->bucket_count; i++) {
+        for (xb_adapter *it = table->buckets[i]; it != NULL; it = it->next_of_fingerprint) {
+            if (it->users == 0) {
+                it->users = 1;
+                it->next_unused = unused;
+                unused = it;
+            }
+        }
+    }
+    return unused;
+}
+
 size_t xb_table_wants(const xb_table *table) {
     return table->count >= table->bucket_count ? 2 * table->bucket_count : 0;
 }

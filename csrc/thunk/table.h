@@ -11,10 +11,11 @@
 #include "../include/execbuf.h"
 #include "fingerprint.h"
 
-/* An adapter. It lives as long as it has users. */
+/* An adapter. It lives as long as it has users, or longer: see xb_adapter_release. */
 typedef struct xb_adapter {
     struct xb_adapter *next_of_fingerprint; /* in a bucket */
     struct xb_adapter *next_at_entry;       /* in a bucket */
+    struct xb_adapter *next_unused;         /* in a list of those without users: see xb_table_collect */
     xb_fingerprint fingerprint;
     execbuf code; /* a buffer of the arena */
     size_t users; /* stubs, callers of execbuf_call, and threads that are about to make a stub */
@@ -56,6 +57,11 @@ void xb_table_add(xb_table *table, xb_adapter *adapter);
  *
  * Returns: memory that the caller frees when the arena is unlocked, or NULL. */
 void *xb_table_remove(xb_table *table, const xb_adapter *adapter);
+
+/* Gives each adapter without users one. They stay in the table.
+ *
+ * Returns: a list of them, by next_unused. */
+xb_adapter *xb_table_collect(const xb_table *table);
 
 /* How many buckets each key should have, if it should have more than now; else 0. */
 size_t xb_table_wants(const xb_table *table);

@@ -16,7 +16,7 @@ use crate::error::Error;
 /// # Examples
 ///
 /// ```
-/// # #[cfg(target_arch = "x86_64")] {
+/// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
 /// use execbuf::dynamic::Caller;
 /// use execbuf::{Abi, ErrorKind};
 ///
@@ -100,7 +100,7 @@ impl<'c> Args<'c> {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
+    /// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
     /// use execbuf::{Abi, dynamic::Caller};
     ///
     /// #[repr(C)]
@@ -192,7 +192,7 @@ impl<'c> Args<'c> {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
+    /// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
     /// use execbuf::{Abi, dynamic::Caller};
     ///
     /// #[repr(C)]

@@ -19,15 +19,18 @@ use crate::ffi;
 /// Making a caller is mostly a look-up: all callers whose arguments are moved alike share machine code in a pool of the
 /// library. No code is made for a function that is called. A clone is the same caller, and threads may share it.
 ///
+/// Where the system refuses to make memory executable, calls work nevertheless, but some ten times as slowly. (Not on
+/// Windows.)
+///
 /// # Unwinding
 ///
-/// Backtraces pass through a call, and gdb shows its code as `execbuf_call_sysv64` or `execbuf_call_win64`. Neither a panic
+/// Backtraces pass through a call, and gdb shows its code as `execbuf_call_sysv64`, `execbuf_call_win64` or `execbuf_call_native`. Neither a panic
 /// nor an exception may leave the function, because Rust's side of the call is one of an `extern "C"` function.
 ///
 /// # Examples
 ///
 /// ```
-/// # #[cfg(target_arch = "x86_64")] {
+/// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
 /// use execbuf::Abi;
 /// use execbuf::dynamic::Caller;
 ///
@@ -89,7 +92,8 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// - [`Abi`](crate::ErrorKind::Abi): this architecture does not have the ABI, or is not x86-64.
+    /// - [`Abi`](crate::ErrorKind::Abi): this architecture does not have the ABI, or is neither x86-64 nor AArch64; or the system is
+    ///   Windows on AArch64.
     /// - [`Signature`](crate::ErrorKind::Signature): the values need more than a page of stack.
     /// - The errors of [`ExecPool::publish`](crate::ExecPool::publish).
     ///
@@ -141,11 +145,11 @@ impl Caller {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
+    /// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
     /// use execbuf::{Abi, dynamic::Caller};
     ///
-    /// let caller = Caller::new(&"i(p.id)".parse()?, Abi::Win64)?;
-    /// assert_eq!((caller.signature().to_string().as_str(), caller.abi()), ("i(p.id)", Abi::Win64));
+    /// let caller = Caller::new(&"i(p.id)".parse()?, Abi::NATIVE)?;
+    /// assert_eq!((caller.signature().to_string().as_str(), caller.abi()), ("i(p.id)", Abi::NATIVE));
     /// # }
     /// # Ok::<(), execbuf::Error>(())
     /// ```
@@ -203,7 +207,7 @@ impl Caller {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
+    /// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
     /// use execbuf::{Abi, dynamic::Caller};
     ///
     /// extern "C" fn minus(one: i32, other: i32) -> i32 {

@@ -3,9 +3,9 @@
 
 #include "faults.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || (defined(__aarch64__) && !defined(_WIN32))
 
-__attribute__((sysv_abi)) static int64_t add(int64_t one, int64_t other) {
+static int64_t add(int64_t one, int64_t other) {
     return one + other;
 }
 
@@ -13,7 +13,7 @@ static execbuf_status make(execbuf_caller **out) {
     static const execbuf_type types[] = {EXECBUF_SCALAR(EXECBUF_TYPE_I64), EXECBUF_SCALAR(EXECBUF_TYPE_I64)};
     static const execbuf_signature signature =
         EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_I64), types, 2);
-    return execbuf_caller_new(out, &signature, EXECBUF_ABI_SYSV64, &error);
+    return execbuf_caller_new(out, &signature, EXECBUF_ABI_NATIVE, &error);
 }
 
 static void check_works(const execbuf_caller *caller) {
@@ -37,7 +37,9 @@ static long fail_each(int32_t os_error, bool recovers) {
         execbuf_status status = make(&caller);
         long failed = failures;
         disarm();
-        CHECK(error.status == status && (caller != NULL) == (status == EXECBUF_OK));
+        CHECK((caller != NULL) == (status == EXECBUF_OK));
+        /* Calls do without code if none can be made; then the report says why. */
+        CHECK(error.status == status || (status == EXECBUF_OK && error.status == EXECBUF_E_DENIED));
         if (status == EXECBUF_OK) {
             check_works(caller);
             execbuf_caller_free(caller);

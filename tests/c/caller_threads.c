@@ -2,15 +2,13 @@
 
 #include "check.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || (defined(__aarch64__) && !defined(_WIN32))
 
 #include <pthread.h>
 #if !defined(_WIN32)
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
-
-#define SYSV64 __attribute__((sysv_abi))
 
 static execbuf_caller *caller_of(const char *text, execbuf_abi abi) {
     execbuf_caller *caller;
@@ -21,7 +19,7 @@ static execbuf_caller *caller_of(const char *text, execbuf_abi abi) {
     return caller;
 }
 
-static SYSV64 int64_t add(int64_t one, int64_t other) {
+static int64_t add(int64_t one, int64_t other) {
     return one + other;
 }
 
@@ -38,8 +36,8 @@ static void check_adds(const execbuf_caller *caller, int64_t number) {
 static void *work(void *shared) {
     static const char *const texts[] = {"l(ll)", "p(ll)", "l(lL)"};
     for (int i = 0; i < 300; i++) {
-        execbuf_caller *own = caller_of(texts[i % 3], EXECBUF_ABI_SYSV64);
-        execbuf_caller_free(caller_of(i % 2 == 0 ? "v(ld)" : "v(dl)", EXECBUF_ABI_WIN64));
+        execbuf_caller *own = caller_of(texts[i % 3], EXECBUF_ABI_NATIVE);
+        execbuf_caller_free(caller_of(i % 2 == 0 ? "v(ld)" : "v(dl)", EXECBUF_ABI_NATIVE));
         check_adds(own, i);
         check_adds((const execbuf_caller *)shared, i);
         execbuf_caller_free(own);
@@ -49,7 +47,7 @@ static void *work(void *shared) {
 
 static void threads_share_a_caller(void) {
     pthread_t threads[4];
-    execbuf_caller *shared = caller_of("l(ll)", EXECBUF_ABI_SYSV64);
+    execbuf_caller *shared = caller_of("l(ll)", EXECBUF_ABI_NATIVE);
     for (int i = 0; i < 4; i++) {
         CHECK(pthread_create(&threads[i], NULL, work, shared) == 0);
     }
@@ -60,7 +58,7 @@ static void threads_share_a_caller(void) {
 }
 
 static void *make_in_thread(void *out) {
-    *(execbuf_caller **)out = caller_of("l(ll)", EXECBUF_ABI_SYSV64);
+    *(execbuf_caller **)out = caller_of("l(ll)", EXECBUF_ABI_NATIVE);
     return out;
 }
 
@@ -77,12 +75,12 @@ static void a_caller_outlives_its_thread(void) {
 #if !defined(_WIN32)
 static void both_processes_call_after_a_fork(void) {
     for (int i = 0; i < 3; i++) {
-        execbuf_caller *caller = caller_of("l(ll)", EXECBUF_ABI_SYSV64);
+        execbuf_caller *caller = caller_of("l(ll)", EXECBUF_ABI_NATIVE);
         pid_t child = fork();
         CHECK(child >= 0);
         check_adds(caller, 1);
-        execbuf_caller *made = caller_of("l(ll)", EXECBUF_ABI_SYSV64);
-        execbuf_caller *other = caller_of("l(lllll)", EXECBUF_ABI_SYSV64);
+        execbuf_caller *made = caller_of("l(ll)", EXECBUF_ABI_NATIVE);
+        execbuf_caller *other = caller_of("l(lllll)", EXECBUF_ABI_NATIVE);
         check_adds(made, 2);
         execbuf_caller_free(caller);
         check_adds(made, 3);

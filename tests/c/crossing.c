@@ -21,6 +21,8 @@ unsigned is_aligned;
 unsigned misaligned;
 int shares;
 
+#if defined(__x86_64__)
+
 /* Preserved registers: those of both conventions, then rdi and rsi, then xmm6 to xmm15, which only Win64
  * preserves. The values before a call, those set for it, and those after it. */
 typedef struct registers {
@@ -66,6 +68,57 @@ __asm__(".text\n\t.globl wrapper_win64\nwrapper_win64:\n\t" CALL GENERAL(STORE, 
                             GENERAL(LOAD, "registers_before") MORE(LOAD, "registers_before")
                                 VECTORS(LOAD_VECTOR, "registers_before") RETURN);
 
+#if defined(_WIN32)
+#define NATIVE_ABI EXECBUF_ABI_WIN64
+#define wrapper_native wrapper_win64
+#else
+#define NATIVE_ABI EXECBUF_ABI_SYSV64
+#define wrapper_native wrapper_sysv64
+#endif
+
+/* How many bytes of the registers a call by a convention preserves. */
+static size_t size_of_preserved(execbuf_abi abi) {
+    return abi == EXECBUF_ABI_WIN64 ? sizeof(registers) : 6 * sizeof(uint64_t);
+}
+
+#else /* AArch64 */
+
+/* x19 to x28, and the lower halves of v8 to v15. */
+typedef struct registers {
+    uint64_t general[10];
+    uint64_t vector[8];
+} registers;
+
+__attribute__((used)) registers registers_before;
+__attribute__((used)) registers registers_set;
+__attribute__((used)) registers registers_after;
+__attribute__((used)) void *wrapped;
+__attribute__((used)) void *wrapped_return;
+
+#define NATIVE_ABI EXECBUF_ABI_NATIVE
+void wrapper_native(void);
+
+/* Registers at the address in x9. */
+#define ALL(each)                                                                                            \
+    each("x19, x20", "0") each("x21, x22", "16") each("x23, x24", "32") each("x25, x26", "48")               \
+        each("x27, x28", "64") each("d8, d9", "80") each("d10, d11", "96") each("d12, d13", "112")           \
+            each("d14, d15", "128")
+#define STORE(pair, offset) "stp " pair ", [x9, #" offset "]\n\t"
+#define LOAD(pair, offset) "ldp " pair ", [x9, #" offset "]\n\t"
+#define ADDRESS(symbol) "adrp x9, " symbol "\n\tadd x9, x9, :lo12:" symbol "\n\t"
+
+__asm__(".text\n\t.globl wrapper_native\nwrapper_native:\n\t" ADDRESS(
+    "wrapped_return") "str x30, [x9]\n\t" ADDRESS("registers_before") ALL(STORE) ADDRESS("registers_set")
+            ALL(LOAD) ADDRESS("wrapped") "ldr x9, [x9]\n\tblr x9\n\t" ADDRESS("registers_after") ALL(STORE)
+                ADDRESS("registers_before") ALL(LOAD) ADDRESS("wrapped_return") "ldr x30, [x9]\n\tret\n\t");
+
+static size_t size_of_preserved(execbuf_abi abi) {
+    (void)abi;
+    return sizeof(registers);
+}
+
+#endif
+
 static uint64_t seed = SEED;
 
 /* SplitMix64. */
@@ -76,40 +129,10 @@ static uint64_t some_bits(void) {
     return z ^ z >> 31;
 }
 
-static execbuf thunk;
 static execbuf_signature *signature; /* that of caller and target */
 static const char *text_of_signature;
 static execbuf_abi caller_abi;
 static const char *caller_name;
-
-/* The last thunks made by execbuf_thunk_new. */
-static execbuf kept[64];
-static size_t next_kept;
-
-static void make_thunk(const char *text, const void *target) {
-    uint8_t code[4096];
-    size_t length;
-    execbuf_abi callee_abi = caller_abi == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
-    execbuf_signature *moved = parsed(text);
-    if (shares) {
-        CHECK(execbuf_thunk_new(NULL, &thunk, moved, caller_abi, callee_abi, target, NULL) == EXECBUF_OK);
-    } else {
-        CHECK(execbuf_thunk_emit(moved, code, sizeof code, &length, caller_abi, callee_abi, target, NULL) ==
-              EXECBUF_OK);
-        CHECK(execbuf_new(&thunk, code, length, NULL) == EXECBUF_OK);
-    }
-    execbuf_signature_free(moved);
-}
-
-static void free_thunk(void) {
-    if (shares) {
-        CHECK(execbuf_free(&kept[next_kept]) == EXECBUF_OK);
-        kept[next_kept] = thunk;
-        next_kept = (next_kept + 1) % (sizeof kept / sizeof kept[0]);
-    } else {
-        CHECK(execbuf_free(&thunk) == EXECBUF_OK);
-    }
-}
 
 /* Chooses the arguments and the result of a call at random, and forgets those of the last one. */
 static void choose(const char *text) {
@@ -133,17 +156,6 @@ static void choose(const char *text) {
     memset(&registers_after, 0, sizeof registers_after);
     got_count = EXECBUF_MAX_ARGUMENTS + 1;
     misaligned = 0;
-}
-
-void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void) {
-    const void *address;
-    memcpy(&address, (const void *)&target, sizeof address);
-    caller_abi = caller;
-    caller_name = caller == EXECBUF_ABI_WIN64 ? "Win64" : "System V";
-    make_thunk(moved, address);
-    choose(text);
-    wrapped = (void *)(uintptr_t)thunk.entry;
-    return caller == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
 }
 
 /* Widens the low bits of a value as its type says. */
@@ -233,9 +245,9 @@ void check_address(const void *returned, const void *where) {
 
 /* Checks all but values that are no words. */
 static void check_call(uint64_t result) {
-    size_t kept = caller_abi == EXECBUF_ABI_WIN64 ? sizeof registers_set : 6 * sizeof(uint64_t);
+    size_t kept_size = size_of_preserved(caller_abi);
     if (got_count != signature->count || !is_aligned || misaligned != 0 ||
-        memcmp(&registers_set, &registers_after, kept) != 0) {
+        memcmp(&registers_set, &registers_after, kept_size) != 0) {
         (void)fprintf(stderr, "%s called by %s: %s\n", text_of_signature, caller_name,
                       got_count != signature->count ? "the target was not called"
                       : !is_aligned                 ? "its stack is not aligned"
@@ -253,20 +265,60 @@ static void check_call(uint64_t result) {
     }
 }
 
+/* ---- Thunks ---- */
+
+#if defined(__x86_64__)
+
+static execbuf thunk;
+
+/* The last thunks made by execbuf_thunk_new. */
+static execbuf kept[64];
+static size_t next_kept;
+
+static void make_thunk(const char *text, const void *target) {
+    uint8_t code[4096];
+    size_t length;
+    execbuf_abi callee_abi = caller_abi == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
+    execbuf_signature *moved = parsed(text);
+    if (shares) {
+        CHECK(execbuf_thunk_new(NULL, &thunk, moved, caller_abi, callee_abi, target, NULL) == EXECBUF_OK);
+    } else {
+        CHECK(execbuf_thunk_emit(moved, code, sizeof code, &length, caller_abi, callee_abi, target, NULL) ==
+              EXECBUF_OK);
+        CHECK(execbuf_new(&thunk, code, length, NULL) == EXECBUF_OK);
+    }
+    execbuf_signature_free(moved);
+}
+
+static void free_thunk(void) {
+    if (shares) {
+        CHECK(execbuf_free(&kept[next_kept]) == EXECBUF_OK);
+        kept[next_kept] = thunk;
+        next_kept = (next_kept + 1) % (sizeof kept / sizeof kept[0]);
+    } else {
+        CHECK(execbuf_free(&thunk) == EXECBUF_OK);
+    }
+}
+
+void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void) {
+    const void *address;
+    memcpy(&address, (const void *)&target, sizeof address);
+    caller_abi = caller;
+    caller_name = caller == EXECBUF_ABI_WIN64 ? "Win64" : "System V";
+    make_thunk(moved, address);
+    choose(text);
+    wrapped = (void *)(uintptr_t)thunk.entry;
+    return caller == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
+}
+
 void conclude(uint64_t result) {
     check_call(result);
     free_thunk();
 }
 
-/* ---- Packed calls ---- */
-
-#if defined(_WIN32)
-#define NATIVE EXECBUF_ABI_WIN64
-#define native_wrapper wrapper_win64
-#else
-#define NATIVE EXECBUF_ABI_SYSV64
-#define native_wrapper wrapper_sysv64
 #endif
+
+/* ---- Packed calls ---- */
 
 static execbuf_caller *packed;
 static execbuf_slot *slots;
@@ -310,7 +362,7 @@ void call_packed(const char *text, execbuf_abi abi, void (*target)(void)) {
     typedef void function(const execbuf_caller *, execbuf_function, const execbuf_slot *, execbuf_slot *);
     function *call_it = execbuf_call;
     size_t results;
-    caller_abi = NATIVE;
+    caller_abi = NATIVE_ABI;
     caller_name = "execbuf_call";
     choose(text);
     CHECK(execbuf_caller_new(&packed, signature, abi, NULL) == EXECBUF_OK);
@@ -324,7 +376,7 @@ void call_packed(const char *text, execbuf_abi abi, void (*target)(void)) {
     memcpy(slots_before, slots, slot_count * sizeof *slots);
     execbuf_slot *result = (execbuf_slot *)at_end(0, 8 * results);
     memcpy(&wrapped, (const void *)&call_it, sizeof wrapped);
-    ((function *)native_wrapper)(packed, target, slots, results > 0 ? result : NULL);
+    ((function *)wrapper_native)(packed, target, slots, results > 0 ? result : NULL);
     check_address(result, result);
     memcpy(got_values[0], result, 8 * results);
     packed_result = results > 0 ? result->u : 0;

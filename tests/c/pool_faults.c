@@ -159,6 +159,30 @@ static void check_thunk(execbuf_status status) {
     check_thunk_works();
     clean_up();
 }
+
+static int value_of(void *context) {
+    return *(int *)context;
+}
+
+static execbuf_status make_closure(void) {
+    static int value = 1;
+    static const execbuf_type pointer = EXECBUF_SCALAR(EXECBUF_TYPE_POINTER);
+    static const execbuf_signature signature =
+        EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_I32), &pointer, 1);
+    return execbuf_bind(pool, &buffer, &signature, EXECBUF_ABI_NATIVE, (execbuf_function)value_of, &value, 0,
+                        &error);
+}
+
+/* The adapter may have been made, and stays then. */
+static void check_closure(execbuf_status status) {
+    if (status != EXECBUF_OK) {
+        CHECK(is_zero(&buffer) && stats_of_pool().live <= 2);
+        CHECK(make_closure() == EXECBUF_OK);
+    }
+    CHECK(call(&buffer, 0) == 1 && stats_of_pool().live == 3);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK && stats_of_pool().live == 2);
+    clean_up();
+}
 #endif
 
 static void check_batch(execbuf_status status) {
@@ -215,6 +239,7 @@ static void all_scenarios(const char *name, bool regions) {
         {"reserve", make_pool_with_code, reserve_little, check_reserved_in_pool, false},
 #if defined(__x86_64__)
         {"a thunk", make_pool_with_code, make_thunk, check_thunk, false},
+        {"a closure", make_pool_with_code, make_closure, check_closure, false},
 #endif
         {"publish", make_pool_and_reserve, fill, check_filled, false},
         {"rewrite", make_pool_and_publish, rewrite, check_rewritten, false},

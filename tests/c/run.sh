@@ -129,6 +129,8 @@ program thunk$suffix plain thunk.c
 program caller$suffix plain caller.c
 program caller-threads$suffix plain caller_threads.c
 program caller-faults$suffix faults caller_faults.c
+program bind$suffix plain bind.c
+program bind-threads$suffix plain bind_threads.c -D_GNU_SOURCE
 program signature$suffix plain signature.c
 program types$suffix plain types.c
 program thunk-types$suffix plain thunk_types.c -fno-asynchronous-unwind-tables
@@ -166,6 +168,7 @@ $list
 program biased-lock plain biased_lock.c -D_GNU_SOURCE
 program biased-lock-unix unix biased_lock.c -D_GNU_SOURCE
 program own plain own.c -D_GNU_SOURCE
+program caller-without-code stub caller.c
 program own-limits plain own_limits.c -D_GNU_SOURCE
 program own-faults faults own_faults.c -D_GNU_SOURCE
 program fences faults fences.c -D_GNU_SOURCE
@@ -209,6 +212,8 @@ program reach plain reach.c -D_GNU_SOURCE
 program placement-faults faults placement_faults.c -D_GNU_SOURCE
 program faults-unix unix-faults faults.c
 program probe-unix unix probe.c
+program bind-unix unix bind.c
+program bind-threads-unix unix bind_threads.c -D_GNU_SOURCE
 program pool-unix unix pool.c
 program link-unix unix link.c
 program link-faults-unix unix-faults link_faults.c

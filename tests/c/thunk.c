@@ -344,7 +344,24 @@ static void thunks_are_refused(void) {
     execbuf_signature_free(signature);
 }
 
+static void nothing(void) {}
+
+static void closures_are_refused(void) {
+    execbuf_signature *signature = parsed("i(pp)");
+    execbuf_error error;
+    execbuf closure;
+    CHECK(execbuf_bind(NULL, &closure, signature, EXECBUF_ABI_NATIVE, nothing, NULL, 0, &error) ==
+          EXECBUF_E_ABI);
+    CHECK(strcmp(error.culprit, "abi") == 0 && is_zero(&closure));
+    CHECK(execbuf_bind(NULL, &closure, signature, EXECBUF_ABI_SYSV64, nothing, NULL, 0, &error) ==
+          EXECBUF_E_ABI);
+    CHECK(execbuf_drop_argument(NULL, &closure, signature, EXECBUF_ABI_SYSV64, nothing, 0, &error) ==
+          EXECBUF_E_ABI);
+    execbuf_signature_free(signature);
+}
+
 int main(void) {
+    RUN(closures_are_refused);
     RUN(thunks_are_refused);
     (void)printf("ok\n");
     return 0;

@@ -24,7 +24,11 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
 
 /// Returns the attributes of the caller's ABI and of the target's ABI.
 pub(crate) fn attributes(caller_abi: CallerAbi) -> (&'static str, &'static str) {
-    if caller_abi == CallerAbi::SysV64 { ("SYSV64", "WIN64") } else { ("WIN64", "SYSV64") }
+    match caller_abi {
+        CallerAbi::SysV64 => ("SYSV64", "WIN64"),
+        CallerAbi::Win64 => ("WIN64", "SYSV64"),
+        CallerAbi::Packed => ("NATIVE", "NATIVE"),
+    }
 }
 
 fn parameters(types: &[char]) -> String {

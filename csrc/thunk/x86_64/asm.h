@@ -347,19 +347,24 @@ static inline void xb_asm_endbr64(xb_asm *to) {
     xb_asm_number(to, 0xfa1e0ff3, 4);
 }
 
-/* call r11 */
-static inline void xb_asm_call_r11(xb_asm *to) {
-    xb_asm_reg_rm(to, 0, 0, 0xff, 2, xb_asm_reg(XB_R11));
+/* call r/m64 */
+static inline void xb_asm_call(xb_asm *to, xb_operand rm) {
+    xb_asm_reg_rm(to, 0, 0, 0xff, 2, rm);
 }
 
-/* call m64 */
-static inline void xb_asm_call(xb_asm *to, xb_operand memory) {
-    xb_asm_reg_rm(to, 0, 0, 0xff, 2, memory);
+/* jmp r/m64 */
+static inline void xb_asm_jmp(xb_asm *to, xb_operand rm) {
+    xb_asm_reg_rm(to, 0, 0, 0xff, 4, rm);
+}
+
+/* call r11 */
+static inline void xb_asm_call_r11(xb_asm *to) {
+    xb_asm_call(to, xb_asm_reg(XB_R11));
 }
 
 /* jmp r11 */
 static inline void xb_asm_jmp_r11(xb_asm *to) {
-    xb_asm_reg_rm(to, 0, 0, 0xff, 4, xb_asm_reg(XB_R11));
+    xb_asm_jmp(to, xb_asm_reg(XB_R11));
 }
 
 /* jnz to an earlier place in the code, at most 126 bytes before */

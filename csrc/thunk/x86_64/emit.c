@@ -44,8 +44,10 @@
 
 #include "../../call/packed.h"
 #include "../../call/type.h"
+#include "../edit.h"
 #include "../machine.h"
 #include "code.h"
+#include "machine.h"
 
 /* The worst cases of adapters without shapes. Of thunks: 127 vectors, each copied from where an address on
  * the stack points to, by three instructions of at most 27 bytes; and 20 moves of vector registers of 9 bytes
@@ -84,16 +86,21 @@ static execbuf_abi callee_of(execbuf_abi caller_abi) {
  * the vector. */
 
 /* Two types are moved alike if both are floats, or if both are extended alike. */
-const uint8_t *xb_machine_kinds(execbuf_abi caller_abi) {
+const uint8_t *xb_x86_kinds(execbuf_abi caller_abi) {
     static const uint8_t to_sysv[XB_TYPE_COUNT] = {NONE, U8,  I8,  U8,  I16, U16,  I64,  I64,
                                                    I64,  I64, I64, F64, F64, I128, I128, V128};
     static const uint8_t to_win64[XB_TYPE_COUNT] = {NONE, I64, I64, I64, I64, I64,  I64,  I64,
                                                     I64,  I64, I64, F64, F64, I128, I128, V128};
+    static const uint8_t edited_win64[XB_TYPE_COUNT] = {NONE, I64, I64, I64, I64, I64, I64, I64,
+                                                        I64,  I64, I64, F64, F64, I64, I64, I64};
+    if (xb_edit_of(caller_abi) != XB_EDIT_NONE) {
+        return xb_edit_convention(caller_abi) == EXECBUF_ABI_WIN64 ? edited_win64 : to_win64;
+    }
     return callee_of(caller_abi) == EXECBUF_ABI_SYSV64 ? to_sysv : to_win64;
 }
 
 /* Between System V and Win64, only 128-bit integers are moved; to a slot, all results are. */
-const uint8_t *xb_machine_result_kinds(execbuf_abi caller_abi) {
+const uint8_t *xb_x86_result_kinds(execbuf_abi caller_abi) {
     static const uint8_t crossing[XB_TYPE_COUNT] = {NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
                                                     NONE, NONE, NONE, NONE, NONE, I128, I128, NONE};
     static const uint8_t packed[XB_TYPE_COUNT] = {NONE, U8,  I8,  U8,  I16, U16,  I32,  U32,
@@ -115,10 +122,11 @@ const uint8_t *xb_machine_result_kinds(execbuf_abi caller_abi) {
 
 /* An integer in one register is a word to both conventions. Sizes and alignments become the same where no
  * move depends on them. */
-uint8_t xb_machine_alike(xb_shape *shape, execbuf_abi caller_abi, bool is_result) {
-    const uint8_t *results = xb_machine_result_kinds(caller_abi);
+uint8_t xb_x86_alike(xb_shape *shape, execbuf_abi caller_abi, bool is_result) {
+    const uint8_t *results = xb_x86_result_kinds(caller_abi);
     bool is_word = shape->size == 1 || shape->size == 2 || shape->size == 4 || shape->size == 8;
     shape->align = is_result || shape->align <= 8 ? 8 : 16;
+    shape->arm = 0;
     if (is_word && shape->classes[0] == XB_CLASS_INTEGER) {
         return is_result ? results[EXECBUF_TYPE_I64] : (uint8_t)EXECBUF_TYPE_I64;
     }
@@ -232,9 +240,38 @@ static void write_crossing(xb_code *code) {
     xb_code_end_frame(code);
 }
 
-/* Writes an adapter. If it is one of thunks, r11 holds the target's address. code->to has what comes before.
- */
+/* Edits the list of arguments, as a tail call if it can: see edit.c. Both conventions are the same, so no
+ * register has to be preserved but rbp. r11 has the address of the cell if an argument is inserted, and
+ * otherwise that of the target; no move changes it. */
+static void edit_arguments(xb_code *code, const xb_signature *signature, execbuf_abi edit) {
+    xb_asm *to = &code->to;
+    xb_signature short_;
+    xb_operand target = xb_edit_of(edit) == XB_EDIT_INSERT ? xb_asm_memory(XB_R11, 0) : xb_asm_reg(XB_R11);
+    if (!xb_edit_layouts(code, &short_, signature, edit)) {
+        code->incoming = 8; /* the return address */
+        xb_moves_write(code);
+        xb_code_prepare_variadic(code);
+        xb_asm_jmp(to, target);
+    } else {
+        code->frame.size = xb_code_round_up(code->where.stack_size);
+        code->incoming = code->frame.size + 8 + 8; /* rbp, the return address */
+        xb_code_begin_frame(code);
+        xb_moves_write(code);
+        xb_code_prepare_variadic(code);
+        xb_asm_call(to, target);
+        xb_code_end_frame(code);
+    }
+}
+
+/* Writes an adapter. If it is one of thunks, r11 holds the target's address; or the cell's. code->to has what
+ * comes before. */
 static void write_adapter(xb_code *code, const xb_signature *signature, execbuf_abi caller_abi) {
+    if (xb_edit_of(caller_abi) != XB_EDIT_NONE) {
+        code->to.scratch = XB_SCRATCH_VECTOR;
+        edit_arguments(code, signature, caller_abi);
+        code->frame.length = code->to.length;
+        return;
+    }
     if (xb_abi_is_packed(caller_abi)) {
         xb_packed_write(code, signature, xb_packed_entry(caller_abi), xb_packed_callee(caller_abi));
         return;
@@ -248,7 +285,7 @@ static void write_adapter(xb_code *code, const xb_signature *signature, execbuf_
     code->frame.length = code->to.length;
 }
 
-bool xb_machine_can(const xb_signature *signature, execbuf_abi caller_abi) {
+bool xb_x86_can(const xb_signature *signature, execbuf_abi caller_abi) {
     if (signature->shape_count == 0) {
         return true;
     }
@@ -260,8 +297,7 @@ bool xb_machine_can(const xb_signature *signature, execbuf_abi caller_abi) {
 }
 
 /* An adapter begins with endbr64, of XB_ADAPTER_START bytes, for stubs that jump to it by a register. */
-void xb_machine_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signature,
-                        execbuf_abi caller_abi) {
+void xb_x86_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signature, execbuf_abi caller_abi) {
     xb_code code;
     memset(&code, 0, sizeof code);
     code.to.out = out;

@@ -54,6 +54,7 @@ typedef enum source {
     FROM_ADDRESS,          /* the address of something in the frame */
     FROM_POINTER,          /* what a register points to */
     FROM_POINTER_ON_STACK, /* what a word in the frame points to */
+    FROM_CELL,             /* the context of a closure */
     FROM_NOTHING           /* the move is written */
 } source;
 
@@ -79,6 +80,9 @@ typedef struct move_list {
 } move_list;
 
 static xb_operand operand_of(const xb_code *code, const xb_location *from) {
+    if (from->where[0] == XB_IN_CELL) {
+        return xb_asm_memory(XB_R11, XB_CELL_CONTEXT);
+    }
     return from->where[0] == EXECBUF_ON_STACK ? xb_asm_stack(code->incoming + from->offset)
                                               : xb_asm_reg(from->number[0]);
 }
@@ -121,7 +125,19 @@ static uint32_t passed_address(const xb_code *code, uint32_t index) {
     return is_in_place(from) ? code->incoming + from->offset : code->copies[index];
 }
 
-/* Makes the copy whose address the target gets. Pieces are stored as whole registers; the frame has space. */
+/* Stores a value that is in registers, as whole registers. */
+static void store_pieces(xb_asm *to, const xb_location *from, uint32_t offset) {
+    for (uint32_t i = 0; i < 2; i++) {
+        bool is_whole = i == 0 && from->where[1] == EXECBUF_NOWHERE;
+        if (from->where[i] == EXECBUF_IN_GENERAL) {
+            xb_asm_mov_store(to, xb_asm_stack(offset + 8 * i), from->number[i]);
+        } else if (from->where[i] == EXECBUF_IN_VECTOR) {
+            xb_value_store_vector(to, XB_RSP, offset + 8 * i, from->number[i], is_whole ? 16 : 8);
+        }
+    }
+}
+
+/* Makes the copy whose address the target gets. The frame has space for whole registers. */
 static void make_copy(xb_code *code, uint32_t index) {
     xb_asm *to = &code->to;
     const xb_location *from = &code->from.arguments[index];
@@ -132,14 +148,7 @@ static void make_copy(xb_code *code, uint32_t index) {
         }
         return;
     }
-    for (uint32_t i = 0; i < 2; i++) {
-        bool is_whole = i == 0 && from->where[1] == EXECBUF_NOWHERE;
-        if (from->where[i] == EXECBUF_IN_GENERAL) {
-            xb_asm_mov_store(to, xb_asm_stack(copy + 8 * i), from->number[i]);
-        } else if (from->where[i] == EXECBUF_IN_VECTOR) {
-            xb_value_store_vector(to, XB_RSP, copy + 8 * i, from->number[i], is_whole ? 16 : 8);
-        }
-    }
+    store_pieces(to, from, copy);
 }
 
 /* Copies a value whose address the caller passes to where System V has it on the stack. */
@@ -150,6 +159,17 @@ static void copy_to_stack(xb_code *code, const xb_location *from, const xb_locat
         xb_asm_mov(&code->to, base, operand_of(code, from));
     }
     xb_value_copy(&code->to, where->offset, base, 0, where->size);
+}
+
+/* Copies a value that the target has on the stack from where the caller has it by value. Only adapters that
+ * edit do so. Whole slots of the stack and whole registers may be read and written. */
+static void copy_value(xb_code *code, const xb_location *from, const xb_location *where) {
+    if (from->where[0] == EXECBUF_ON_STACK) {
+        uint32_t size = (from->size + 7) & ~7U;
+        xb_value_copy(&code->to, where->offset, XB_RSP, code->incoming + from->offset, size);
+    } else {
+        store_pieces(&code->to, from, where->offset);
+    }
 }
 
 /* Moves a word to where the target wants it on the stack. */
@@ -180,6 +200,8 @@ static void write_memory(xb_code *code, uint32_t index) {
         }
     } else if (is_on_stack && from->is_reference) {
         copy_to_stack(code, from, where);
+    } else if (is_on_stack && where->size > 8) {
+        copy_value(code, from, where);
     } else if (is_on_stack) {
         move_to_stack(code, index);
     }
@@ -209,9 +231,13 @@ static move *add_move_from(move_list *list, const xb_code *code, const xb_locati
     source in_register = from->is_reference ? FROM_POINTER : FROM_REGISTER;
     source on_stack = from->is_reference ? FROM_POINTER_ON_STACK : FROM_STACK;
     move *added = add_move(list, where, piece, is_on_stack ? on_stack : in_register);
-    added->from_where = from->where[0];
-    added->from_number = from->number[0];
-    added->offset = is_on_stack ? code->incoming + from->offset : 0;
+    uint32_t from_piece = from->is_reference ? 0 : piece; /* an address is one piece */
+    added->from_where = from->where[from_piece];
+    added->from_number = from->number[from_piece];
+    added->offset = is_on_stack ? code->incoming + from->offset + 8 * from_piece : 0;
+    if (from->where[0] == XB_IN_CELL) {
+        added->from = FROM_CELL;
+    }
     return added;
 }
 
@@ -260,6 +286,7 @@ static void write_general(xb_asm *to, const move *it) {
         break;
     case FROM_STACK: load_word(to, reg, xb_asm_stack(it->offset), it->extends); break;
     case FROM_ADDRESS: xb_asm_lea(to, reg, xb_asm_stack(it->offset)); break;
+    case FROM_CELL: xb_asm_mov(to, reg, xb_asm_memory(XB_R11, XB_CELL_CONTEXT)); break;
     case FROM_POINTER: xb_value_load(to, reg, it->from_number, it->at, it->size); break;
     default: /* FROM_POINTER_ON_STACK */
         xb_asm_mov(to, reg, xb_asm_stack(it->offset));
@@ -278,7 +305,7 @@ static void write_vector(xb_asm *to, const move *it) {
             xb_asm_movaps(to, xmm, xb_asm_reg(it->from_number));
         }
         break;
-    case FROM_STACK: xb_asm_movsd(to, xmm, xb_asm_stack(it->offset)); break;
+    case FROM_STACK: xb_value_load_vector(to, xmm, XB_RSP, it->offset, it->size > 8 ? 16 : 8); break;
     case FROM_POINTER: xb_value_load_vector(to, xmm, it->from_number, it->at, it->size); break;
     default: /* FROM_POINTER_ON_STACK */
         xb_asm_mov(to, XB_R10, xb_asm_stack(it->offset));

@@ -139,4 +139,18 @@ static inline const uint8_t *xb_stub_adapter(const uint8_t *stub, size_t length,
     return (const uint8_t *)(uintptr_t)adapter; /* NOLINT(performance-no-int-to-ptr) */
 }
 
+/* Reads the address that a stub with an adapter loads into r11. The arguments are those of xb_stub_adapter.
+ */
+static inline const void *xb_stub_operand(const uint8_t *stub, size_t length, const void *start) {
+    uint64_t operand;
+    if (length == XB_STUB_NEAR) { /* the distance in a lea that ends at byte 11 */
+        uint32_t distance;
+        memcpy(&distance, stub + 7, sizeof distance);
+        operand = (uintptr_t)start + 11 + (uint64_t)(int64_t)(int32_t)distance;
+    } else { /* the number in a mov */
+        memcpy(&operand, stub + 6, sizeof operand);
+    }
+    return (const void *)(uintptr_t)operand; /* NOLINT(performance-no-int-to-ptr) */
+}
+
 #endif
