@@ -2,6 +2,7 @@
 //! `RUSTC_BOOTSTRAP=1 cargo test --doc --target-dir target/nightly`.
 
 mod changes;
+mod closures;
 mod data;
 mod dynamic;
 mod lifetimes;

@@ -133,6 +133,7 @@
 //!   function pointer there, through which code jumps: it retargets code that may be running.
 //! - [`Thunk`] adapts a function to callers that use another calling convention. (Rust itself needs no thunk.)
 //!   [`dynamic::DynThunk`] does the same for a [`Signature`] that is known only at run time.
+//! - [`Closure`], [`ClosureMut`] and [`ClosureOnce`] turn Rust closures into C function pointers.
 //! - [`dynamic::Caller`] calls functions whose signature is known only at run time.
 //! - [`abi`] defines the function pointer types that all of these accept, and describes signatures as values.
 //! - [`Info`] describes code: its name, how to unwind through it, and its lines of source. [`tools`] shows it to debuggers and profilers.
@@ -174,12 +175,13 @@ extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
 // ffi, backend, error, choice, info, buffer, reserved, staged, placement, stats, data, pool, probe, types, signature, abi, function,
-// cell, call, entry, thunk, dynamic, tools.
+// cell, call, entry, thunk, closure, dynamic, tools.
 pub mod abi;
 mod backend;
 mod buffer;
 mod cell;
 mod choice;
+mod closure;
 #[cfg(doctest)]
 mod compile_fail;
 mod data;
@@ -209,6 +211,7 @@ pub use backend::{Attempt, Backend};
 pub use buffer::ExecBuffer;
 pub use cell::FnCell;
 pub use choice::set_backends;
+pub use closure::{Closure, ClosureFn, ClosureFnMut, ClosureFnOnce, ClosureMut, ClosureOnce};
 pub use data::{Constants, Data, StagedConstants};
 pub use error::{Error, ErrorKind, PublishError};
 pub use function::{CloneOwner, Function, SharedFunction};

@@ -134,6 +134,10 @@ static const char *text_of_signature;
 static execbuf_abi caller_abi;
 static const char *caller_name;
 
+/* Where the target gets the context of a closure in place of what is sent, and the context. */
+static uint64_t context;
+static unsigned context_position = EXECBUF_MAX_ARGUMENTS; /* or there is no closure */
+
 /* Chooses the arguments and the result of a call at random, and forgets those of the last one. */
 static void choose(const char *text) {
     execbuf_signature_free(signature);
@@ -260,7 +264,8 @@ static void check_call(uint64_t result) {
     }
     for (unsigned i = 0; i < signature->count; i++) {
         if (signature->arguments[i].kind < EXECBUF_TYPE_I128) {
-            expect(i + 1, signature->arguments[i].kind, got[i], sent[i]);
+            uint64_t wanted = i == context_position ? context : sent[i];
+            expect(i + 1, signature->arguments[i].kind, got[i], wanted);
         }
     }
 }
@@ -300,19 +305,51 @@ static void free_thunk(void) {
     }
 }
 
+/* A closure that calls the thunk with another pointer, and a function that drops the pointer before. */
+static execbuf closure;
+static execbuf shorter;
+
+/* Chooses what the caller sends.
+ *
+ * Returns: the wrapper of the code that it calls. */
+static void (*choose_for(const char *text, const void *code))(void) {
+    caller_name = caller_abi == EXECBUF_ABI_WIN64 ? "Win64" : "System V";
+    choose(text);
+    wrapped = (void *)(uintptr_t)code;
+    return caller_abi == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
+}
+
 void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void) {
     const void *address;
     memcpy(&address, (const void *)&target, sizeof address);
     caller_abi = caller;
-    caller_name = caller == EXECBUF_ABI_WIN64 ? "Win64" : "System V";
     make_thunk(moved, address);
-    choose(text);
-    wrapped = (void *)(uintptr_t)thunk.entry;
-    return caller == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
+    return choose_for(text, thunk.entry);
+}
+
+void (*prepare_closure(const char *text, execbuf_abi caller, void (*target)(void), unsigned position,
+                       int drops))(void) {
+    const void *address;
+    execbuf_signature *longer = parsed(text);
+    memcpy(&address, (const void *)&target, sizeof address);
+    caller_abi = caller;
+    context = some_bits();
+    context_position = position;
+    make_thunk(text, address);
+    CHECK(execbuf_bind(NULL, &closure, longer, caller, execbuf_entry(&thunk, 0), (void *)(uintptr_t)context,
+                       position, NULL) == EXECBUF_OK);
+    if (drops) {
+        CHECK(execbuf_drop_argument(NULL, &shorter, longer, caller, execbuf_entry(&closure, 0), position,
+                                    NULL) == EXECBUF_OK);
+    }
+    execbuf_signature_free(longer);
+    return choose_for(text, drops ? shorter.entry : closure.entry);
 }
 
 void conclude(uint64_t result) {
     check_call(result);
+    CHECK(execbuf_free(&shorter) == EXECBUF_OK && execbuf_free(&closure) == EXECBUF_OK);
+    context_position = EXECBUF_MAX_ARGUMENTS;
     free_thunk();
 }
 

@@ -84,6 +84,14 @@ void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*t
  *     abi:    its convention.
  *     target: the function. */
 void call_packed(const char *text, execbuf_abi abi, void (*target)(void));
+/* As prepare, but the function to call is one that inserts or drops an argument, a pointer. It calls the
+ * thunk with the same convention.
+ *
+ * In: text:     the signature of the target, and of the caller if drops.
+ *     position: of the pointer in it. The target gets another value there than `sent`.
+ *     drops:    the caller passes the pointer, too: it is dropped, and then inserted. */
+void (*prepare_closure(const char *text, execbuf_abi caller, void (*target)(void), unsigned position,
+                       int drops))(void);
 
 /* Checks that a value that was received is the one that was sent: each byte for which the mask has a '1'.
  *

@@ -70,6 +70,51 @@ static void a_million_small_functions_take_twenty_bytes_each(void) {
     execbuf_pool_free(pool);
 }
 
+#if defined(__x86_64__)
+static void nothing(void *context) {
+    (void)context;
+}
+
+/* The page of a closure's cell. Its stub is endbr64, then lea r11 with the distance of the cell. */
+static uintptr_t page_of_cell(const execbuf *closure) {
+    int32_t distance;
+    CHECK(closure->length == 16);
+    memcpy(&distance, (const uint8_t *)closure->entry + 7, sizeof distance);
+    return ((uintptr_t)closure->entry + 11 + (uintptr_t)(intptr_t)distance) / 4096;
+}
+
+/* A stub and a cell of 16 bytes each, and less than 8 bytes of book-keeping. New cells lie one behind the
+ * other. */
+static void a_million_closures_take_forty_bytes_each(void) {
+    enum { COUNT = 1000000 };
+    static execbuf closures[COUNT];
+    static const execbuf_type pointer = EXECBUF_SCALAR(EXECBUF_TYPE_POINTER);
+    static const execbuf_signature signature =
+        EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_VOID), &pointer, 1);
+    if (some(COUNT, 0) == 0) {
+        return;
+    }
+    execbuf_pool *pool = new_pool();
+    size_t pages = 0;
+    uintptr_t last = 0;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK(execbuf_bind(pool, &closures[i], &signature, EXECBUF_ABI_NATIVE, (execbuf_function)nothing,
+                           &closures[i], 0, NULL) == EXECBUF_OK);
+        uintptr_t page = page_of_cell(&closures[i]);
+        pages += page != last;
+        last = page;
+    }
+    execbuf_pool_stats stats = stats_of(pool);
+    CHECK(stats.live == COUNT + 1 && stats.dedicated == 0);
+    CHECK(stats.resident + stats.bookkeeping + pages * 4096 <= (size_t)40 * COUNT);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        release(&closures[i]);
+    }
+    CHECK(stats_of(pool).live == 1);
+    execbuf_pool_free(pool);
+}
+#endif
+
 /* Memory used beyond the length of the code, for mixed sizes, after buffers were replaced several times. */
 static void mixed_sizes_waste_at_most_a_tenth(void) {
     enum { COUNT = 100000 };
@@ -211,6 +256,9 @@ static void consecutive_pools_leave_no_mappings(void) {
 int main(void) {
     RUN(a_hundred_thousand_functions_can_be_live);
     RUN(a_million_small_functions_take_twenty_bytes_each);
+#if defined(__x86_64__)
+    RUN(a_million_closures_take_forty_bytes_each);
+#endif
     RUN(mixed_sizes_waste_at_most_a_tenth);
     RUN(empty_regions_are_returned_to_the_system);
     RUN(room_that_a_reservation_did_not_need_is_used_again);

@@ -164,6 +164,25 @@ impl Pool {
         thunk
     }
 
+    /// Makes a closure, or a function that drops an argument: the first one or the last one, which is a pointer.
+    fn edited(&self, text: &str, abi: execbuf_abi, inserts: bool, position: u32) -> ffi::execbuf {
+        unsafe extern "C" fn nothing() {}
+        let (signature, context) = (parse(text), ptr::without_provenance_mut(0x55));
+        // SAFETY: All zero is a valid handle.
+        let mut edited = unsafe { mem::zeroed() };
+        let (out, function, error) = (&raw mut edited, Some(nothing as unsafe extern "C" fn()), ptr::null_mut());
+        // SAFETY: The pool exists, the handle is writable, and the signature is valid.
+        let status = unsafe {
+            if inserts {
+                ffi::execbuf_bind(self.0, out, signature.0, abi, function, context, position, error)
+            } else {
+                ffi::execbuf_drop_argument(self.0, out, signature.0, abi, function, position, error)
+            }
+        };
+        assert_eq!(status, execbuf_status::EXECBUF_OK, "{text}");
+        edited
+    }
+
     /// Returns the published code from an address to the end of its buffer.
     fn code_at(&self, address: u64) -> &[u8] {
         let address: *const u8 = ptr::with_exposed_provenance(usize::try_from(address).expect("64 bits"));
@@ -264,5 +283,94 @@ fn thunks_have_as_many_instructions_as_compiled_code() {
         // to. A thunk adds endbr64 and the load of r11.
         assert_eq!(count(text, SYSV64, WIN64), 4 + integers + 3 + 2);
         assert_eq!(count(text, WIN64, SYSV64), 28 + integers + 3 + 2);
+    }
+}
+
+/// Decodes the code of an adapter up to where it leaves.
+fn adapter_of(pool: &Pool, edited: &ffi::execbuf) -> Vec<Instruction> {
+    let (_, code) = follow(pool, edited);
+    let mut instructions = Vec::new();
+    for instruction in &mut Decoder::with_ip(64, &code, 0x1000, DecoderOptions::NONE) {
+        instructions.push(instruction);
+        if matches!(instruction.flow_control(), FlowControl::Return | FlowControl::IndirectBranch) {
+            break;
+        }
+    }
+    instructions
+}
+
+/// Where an adapter of a closure finds its target: in the cell, at r11. The other adapters have it in r11.
+fn is_target(instruction: &Instruction, inserts: bool) -> bool {
+    if inserts {
+        (instruction.memory_base(), instruction.memory_displacement64()) == (Register::R11, 0)
+    } else {
+        instruction.op0_register() == Register::R11
+    }
+}
+
+#[test]
+fn every_instruction_of_a_closure_decodes_and_leaves_the_stack_as_it_was() {
+    let pool = Pool::new();
+    let mut random = Random(number("EXECBUF_SEED", 5));
+    let mut jumps = 0;
+    for round in 0..2000 {
+        let values = round % 2 == 1;
+        let text = if values { random_signature_of_values(&mut random) } else { random_signature(&mut random) };
+        if text.len() > 127 {
+            continue; // it may have no room for a pointer
+        }
+        let (head, tail) = text.split_once('(').expect("a signature");
+        let first = round % 4 < 2;
+        let text = if first { format!("{head}(p{tail}") } else { format!("{}p)", &text[..text.len() - 1]) };
+        for (abi, inserts) in [(SYSV64, true), (WIN64, true), (SYSV64, false), (WIN64, false)] {
+            let edited = pool.edited(&text, abi, inserts, if first { 0 } else { ffi::EXECBUF_LAST });
+            let instructions = adapter_of(&pool, &edited);
+            let mut depth = 8; // the return address
+            for (index, instruction) in instructions.iter().enumerate() {
+                assert!(!instruction.is_invalid() && !instruction.is_ip_rel_memory_operand(), "{text}");
+                let is_last = index + 1 == instructions.len();
+                match instruction.flow_control() {
+                    FlowControl::Next | FlowControl::ConditionalBranch => {
+                        depth -= i64::from(instruction.stack_pointer_increment());
+                    }
+                    FlowControl::IndirectCall => {
+                        assert!(is_target(instruction, inserts) && depth % 16 == 0, "{text}");
+                    }
+                    FlowControl::IndirectBranch => {
+                        assert!(is_target(instruction, inserts) && is_last && depth == 8, "{text}");
+                        jumps += 1;
+                    }
+                    FlowControl::Return => assert!(is_last && depth == 8, "{text}"),
+                    other => panic!("{text}: {other:?}"),
+                }
+                if instruction.op0_register() == Register::RSP && instruction.op_count() == 2 {
+                    let size = i64::try_from(instruction.immediate(1)).expect("it is small");
+                    depth += if instruction.mnemonic() == Mnemonic::Sub { size } else { -size };
+                }
+                assert!((8..4096).contains(&depth), "{text}");
+            }
+            free(edited);
+        }
+    }
+    assert!(jumps > 1000, "most adapters have no frame");
+}
+
+/// A closure with the context behind up to five integers executes five instructions with System V's convention: three of
+/// the stub, and two of the adapter. One before them is one move for each.
+#[test]
+fn closures_of_few_integers_move_registers_and_jump() {
+    let pool = Pool::new();
+    let count = |text: &str, abi, position| {
+        let edited = pool.edited(text, abi, true, position);
+        let count = adapter_of(&pool, &edited).len();
+        free(edited);
+        count
+    };
+    for (integers, text) in ["v(p)", "v(lp)", "v(llp)", "v(lllp)", "v(llllp)", "v(lllllp)"].iter().enumerate() {
+        assert_eq!(count(text, SYSV64, ffi::EXECBUF_LAST), 2);
+        assert!(integers > 3 || count(text, WIN64, ffi::EXECBUF_LAST) == 2);
+        let text = format!("v(p{})", "l".repeat(integers));
+        assert_eq!(count(&text, SYSV64, 0), 2 + integers);
+        assert!(integers > 3 || count(&text, WIN64, 0) == 2 + integers);
     }
 }

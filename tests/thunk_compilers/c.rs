@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{CallerAbi, Signature};
+use super::{CallerAbi, Edit, Signature};
 
+/// Writes a program whose callers call thunks, or functions that edit the list of arguments and call thunks.
 pub(crate) fn program(signatures: &[Signature]) -> String {
     // gcc takes several times as long if functions of the two conventions alternate.
     let [mut of_sysv64, mut of_win64, mut calls, mut main] = [const { String::new() }; 4];
@@ -12,10 +13,13 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
             [(CallerAbi::SysV64, "s", &mut of_win64), (CallerAbi::Win64, "w", &mut of_sysv64)]
         {
             let name = format!("{index}{suffix}");
-            write_target(targets, &name, signature, caller_abi)
-                .and_then(|()| write_call(&mut calls, &name, signature, caller_abi))
-                .and_then(|()| writeln!(&mut main, "        call_{name}();"))
-                .expect("writing to a string cannot fail");
+            write_target(targets, &name, signature, caller_abi).expect("writing to a string cannot fail");
+            for edit in Edit::all(signature.context) {
+                let name = format!("{name}{}", edit.suffix());
+                write_call(&mut calls, &name, signature, caller_abi, edit)
+                    .and_then(|()| writeln!(&mut main, "        call_{name}();"))
+                    .expect("writing to a string cannot fail");
+            }
         }
     }
     let main = format!("    for (; shares < 2; shares++) {{\n{main}    }}\n    return 0;");
@@ -65,29 +69,37 @@ fn write_target(
     writeln!(program, "}}\n")
 }
 
-/// Writes a function that calls the target through a thunk.
-fn write_call(program: &mut String, name: &str, signature: &Signature, caller_abi: CallerAbi) -> std::fmt::Result {
+/// Writes a function that calls the target through a thunk, and before through what edits the arguments. `name` ends with
+/// the edit's suffix, and the target's does not.
+fn write_call(
+    program: &mut String,
+    name: &str,
+    signature: &Signature,
+    caller_abi: CallerAbi,
+    edit: Edit,
+) -> std::fmt::Result {
     let (attribute, other) = attributes(caller_abi);
     let Signature { text, declared, result, arguments, .. } = signature;
     let (text, declared) = (text.replace('?', "\\?"), declared.replace('?', "\\?")); // prevents trigraphs
+    let target =
+        format!("(void (*)(void))target_{}", name.strip_suffix(edit.suffix()).expect("it has the suffix"));
+    let passed: Vec<_> = (0..arguments.len()).filter(|&i| edit.passes(i)).collect();
+    let types: Vec<_> = passed.iter().map(|&i| arguments[i]).collect();
     writeln!(program, "static void call_{name}(void) {{")?;
-    writeln!(program, "    typedef {attribute} {} (*function)({});", type_of(*result), parameters(arguments))?;
+    writeln!(program, "    typedef {attribute} {} (*function)({});", type_of(*result), parameters(&types))?;
     writeln!(
         program,
-        "    function thunk = (function)prepare(\"{text}\", \"{declared}\", EXECBUF_ABI_{attribute}, \
-         (void (*)(void))target_{name});"
+        "    function thunk = (function){};",
+        edit.prepare(&format!("\"{text}\""), &format!("\"{declared}\""), attribute, &target)
     )?;
-    let value = |(i, &letter)| from_bits(letter, &format!("sent[{i}]"));
-    let call = format!("thunk({})", arguments.iter().enumerate().map(value).collect::<Vec<_>>().join(", "));
+    let value = |&i: &usize| from_bits(arguments[i], &format!("sent[{i}]"));
+    let call = format!("thunk({})", passed.iter().map(value).collect::<Vec<_>>().join(", "));
     if *result == 'v' {
         writeln!(program, "    {call};\n    conclude(0);")?;
     } else {
         writeln!(program, "    conclude({});", to_bits(*result, &call))?;
     }
-    writeln!(
-        program,
-        "    call_packed(\"{text}\", EXECBUF_ABI_{other}, (void (*)(void))target_{name});\n    conclude_call();\n}}\n"
-    )
+    writeln!(program, "    call_packed(\"{text}\", EXECBUF_ABI_{other}, {target});\n    conclude_call();\n}}\n")
 }
 
 pub(crate) fn type_of(letter: char) -> &'static str {

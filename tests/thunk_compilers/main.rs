@@ -8,6 +8,7 @@
 #![cfg(target_arch = "x86_64")]
 
 mod c;
+mod edits;
 mod rust;
 mod rust_values;
 #[path = "../support/mod.rs"]
@@ -20,6 +21,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::{env, fs, thread};
 
+use edits::Edit;
 use support::Random;
 use support::signatures::{number, random_signature};
 
@@ -59,6 +61,9 @@ const KNOWN_VALUES: &[&str] = &[
     "v(lllllxxlX)",
     "v(lllll{ll}l{ll})",
     "v(ddddddd{dd}d{dd})",
+    "v(llll{ll}l{dl})", // with a pointer before it, the first struct is on the stack
+    "x(llllx{ld}d)",
+    "{[3l]}(lll{ll}{ld}i)",
     "{bbb}({b}{bb}{bbb}{bbbb}{bbbbb}{bbbbbb}{bbbbbbb})",
     "{[5b]}({[9b]}{[10b]}{[11b]}{[12b]}{[13b]}{[14b]}{[15b]})",
     "{[6b]}(l{[17b]}{[23b]}{[33b]})",
@@ -94,6 +99,8 @@ struct Signature {
     arguments: Vec<char>,
     /// The number of arguments before `...`; all of them if the function is not variadic.
     fixed: usize,
+    /// The position of a pointer that closures insert.
+    context: Option<usize>,
 }
 
 impl Signature {
@@ -102,7 +109,13 @@ impl Signature {
         let result = letters.next().expect("it has a result");
         let arguments: Vec<char> = letters.clone().filter(|letter| !"(.)".contains(*letter)).collect();
         let fixed = text.find('.').map_or(arguments.len(), |at| at - 2);
-        Self { text: text.to_owned(), declared: text.to_owned(), result, arguments, fixed }
+        Self { text: text.to_owned(), declared: text.to_owned(), result, arguments, fixed, context: None }
+    }
+
+    /// As `new`, with one more argument, which closures insert.
+    fn with_context(text: &str, random: &mut Random) -> Self {
+        let (text, position) = edits::with_context(text, random);
+        Self { context: Some(position), ..Self::new(&text) }
     }
 
     fn is_variadic(&self) -> bool {
@@ -368,6 +381,49 @@ fn dynamic_calls_agree_with_compiled_code() {
             }
         });
     }
+}
+
+/// Closures at every position, and functions that drop an argument, with all types and both conventions. The target and
+/// the caller are compiled, and the thunk between them is one that the tests above look at.
+#[test]
+fn closures_agree_with_compiled_code() {
+    if !can_compile() {
+        return;
+    }
+    let (count, seed) = (number("EXECBUF_THUNKS", 60), number("EXECBUF_SEED", 1));
+    let compilers: Vec<_> = compilers(seed, "closures").into_iter().filter(|compiler| !compiler.is_rust).collect();
+    let share = usize::try_from(count).expect("it fits").div_ceil(2 * compilers.len());
+    thread::scope(|scope| {
+        for (index, compiler) in compilers.iter().enumerate() {
+            scope.spawn(move || {
+                let mut random = Random(seed.wrapping_mul(1000) + index as u64);
+                let is_clang = compiler.name().contains("clang");
+                for start in (0..share).step_by(PROGRAM) {
+                    let more = start..share.min(start + PROGRAM);
+                    let known = KNOWN.iter().map(|&text| text.to_owned());
+                    let texts: Vec<_> = known.chain(more.clone().map(|_| random_signature(&mut random))).collect();
+                    let words: Vec<_> = texts
+                        .iter()
+                        .map(|text| Signature::with_context(text, &mut random))
+                        .filter(|signature| signature.arguments.len() < 128)
+                        .collect();
+                    compiler
+                        .run(&format!("closures{index}_{start}"), &words)
+                        .unwrap_or_else(|error| panic!("{error}"));
+                    let known = KNOWN_VALUES.iter().map(|text| values::Signature::parse(text));
+                    let all: Vec<_> = known.chain(more.map(|_| values::Signature::random(&mut random))).collect();
+                    let all: Vec<_> = all
+                        .into_iter()
+                        .filter(|signature| !is_clang || !signature.has("xX"))
+                        .map(|signature| signature.with_context(&mut random))
+                        .collect();
+                    compiler
+                        .run_text(&format!("closures_of_structs{index}_{start}"), &values::program(&all))
+                        .unwrap_or_else(|error| panic!("{error}"));
+                }
+            });
+        }
+    });
 }
 
 /// Shows that thunks must extend small integers, and that these programs detect a missing extension: here the thunk is

@@ -6,16 +6,19 @@
 
 use std::fmt::Write as _;
 
-use super::CallerAbi;
 use super::c::{attributes, from_bits, to_bits};
+use super::edits::random_position;
 use super::support::Random;
 use super::types::{Definitions, Type, random_type};
+use super::{CallerAbi, Edit};
 
 pub(crate) struct Signature {
     pub(crate) result: Type,
     pub(crate) arguments: Vec<Type>,
     /// The number of arguments before `...`; all of them if the function is not variadic.
     fixed: usize,
+    /// The position of a pointer that closures insert.
+    pub(crate) context: Option<usize>,
 }
 
 impl Signature {
@@ -31,7 +34,7 @@ impl Signature {
                 rest = more;
             }
         }
-        Self { result, fixed: fixed.unwrap_or(arguments.len()), arguments }
+        Self { result, fixed: fixed.unwrap_or(arguments.len()), arguments, context: None }
     }
 
     pub(crate) fn random(random: &mut Random) -> Self {
@@ -49,7 +52,16 @@ impl Signature {
         }
         let is_void = random.of(0..8) == 0;
         let result = if is_void { Type::Scalar('v') } else { random_type(random, b"?bBhHiIlLpfd") };
-        Self { result, arguments, fixed }
+        Self { result, arguments, fixed, context: None }
+    }
+
+    /// Inserts the pointer that closures insert.
+    pub(crate) fn with_context(mut self, random: &mut Random) -> Self {
+        let position = random_position(random, self.arguments.len());
+        self.fixed += usize::from(position <= self.fixed);
+        self.arguments.insert(position, Type::Scalar('p'));
+        self.context = Some(position);
+        self
     }
 
     fn is_variadic(&self) -> bool {
@@ -88,8 +100,10 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
                 writer.target(&mut targets, true).expect("writing to a string cannot fail");
             }
             for by_address in [false, true] {
-                writer.call(&mut calls, by_address).expect("writing to a string cannot fail");
-                let _ = writeln!(main, "        {}_{}();", prefix(by_address), writer.name);
+                for edit in Edit::all(signature.context) {
+                    writer.call(&mut calls, by_address, edit).expect("writing to a string cannot fail");
+                    let _ = writeln!(main, "        {}_{}{}();", prefix(by_address), writer.name, edit.suffix());
+                }
             }
         }
     }
@@ -178,7 +192,7 @@ impl Writer<'_> {
 
     /// Writes the target of a thunk. `by_address`: it is Win64, and takes addresses where that passes them.
     fn target(&self, program: &mut String, by_address: bool) -> std::fmt::Result {
-        let Self { signature: Signature { result, arguments, fixed }, types, caller_abi, .. } = self;
+        let Self { signature: Signature { result, arguments, fixed, .. }, types, caller_abi, .. } = self;
         let (_, other) = attributes(*caller_abi);
         let takes_address = |i: usize| by_address && is_reference(&arguments[i]);
         if other == "SYSV64" && arguments[*fixed..].iter().any(is_reference) {
@@ -217,34 +231,36 @@ impl Writer<'_> {
         writeln!(program, "}}\n")
     }
 
-    /// Writes a function that calls the target through a thunk.
-    fn call(&self, program: &mut String, by_address: bool) -> std::fmt::Result {
+    /// Writes a function that calls the target through a thunk, and before through what edits the arguments.
+    fn call(&self, program: &mut String, by_address: bool, edit: Edit) -> std::fmt::Result {
         let Self { signature: Signature { result, arguments, .. }, types, name, caller_abi } = self;
         let (attribute, _) = attributes(*caller_abi);
-        let text = self.signature.text().replace('?', "\\?"); // prevents trigraphs
+        let text = format!("\"{}\"", self.signature.text().replace('?', "\\?")); // prevents trigraphs
         let is_win64 = *caller_abi == CallerAbi::Win64;
         let passes_result = by_address && is_win64 && is_returned_in_memory(result);
         let passes = |argument: &Type| by_address && is_win64 && is_reference(argument);
         let target = if by_address && !is_win64 { "target_by_address" } else { "target" };
         let mut parameters = if passes_result { vec!["void *"] } else { Vec::new() };
-        for (argument, c_type) in arguments.iter().zip(&types.arguments) {
+        for (_, (argument, c_type)) in
+            arguments.iter().zip(&types.arguments).enumerate().filter(|(i, _)| edit.passes(*i))
+        {
             parameters.push(if passes(argument) { "void *" } else { c_type });
         }
         let parameters = if parameters.is_empty() { "void".to_owned() } else { parameters.join(", ") };
         let result_type = if passes_result { "void *" } else { &types.result };
-        writeln!(program, "static void {}_{name}(void) {{", prefix(by_address))?;
+        writeln!(program, "static void {}_{name}{}(void) {{", prefix(by_address), edit.suffix())?;
         writeln!(program, "    typedef {attribute} {result_type} (*function)({parameters});")?;
         writeln!(
             program,
-            "    function thunk = (function)prepare(\"{text}\", \"{text}\", EXECBUF_ABI_{attribute}, \
-             (void (*)(void)){target}_{name});"
+            "    function thunk = (function){};",
+            edit.prepare(&text, &text, attribute, &format!("(void (*)(void)){target}_{name}"))
         )?;
         let mut values = Vec::new();
         if passes_result {
             writeln!(program, "    void *where = at_end(0, {});", result.size())?;
             values.push("where".to_owned());
         }
-        for (i, argument) in arguments.iter().enumerate() {
+        for (i, argument) in arguments.iter().enumerate().filter(|(i, _)| edit.passes(*i)) {
             match argument {
                 Type::Scalar(letter) if argument.is_word() => {
                     values.push(from_bits(*letter, &format!("sent[{i}]")));
