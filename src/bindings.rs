@@ -727,6 +727,56 @@ pub struct execbuf_layout {
     /// Where each argument is; those that the signature does not have are nowhere.
     pub arguments: [execbuf_location; 127usize],
 }
+/** A slot: 8 bytes of an argument or of a result. The members are other types of the same bytes; a pointer or
+ a float is in the first ones.
+
+ The arguments of a call are an array of slots, in the order of the signature. Each begins in the slot
+ behind those of the one before it, whatever its alignment:
+
+ - A value of at most 8 bytes has one slot, and one of 9 to 16 bytes two. Its bytes are those that it has in
+   memory, from the first byte of the first slot on. The bytes behind it do not matter: an integer of 32
+   bits may be written to the member i or u, or to the first four bytes, and of a 128-bit integer the first
+   slot has the lower half.
+ - A value of more than 16 bytes has one slot, with its address. The call reads exactly its bytes, at any
+   alignment, and does not change them.
+
+ So the arguments of f(int32_t a, struct { int64_t x, y; } b, struct { char text[40]; } c, double d) are a
+ in slot 0, b.x and b.y in the slots 1 and 2, the address of c in slot 3, and d in slot 4.
+
+ The result is written to another array:
+
+ - An integer of less than 64 bits, or a bool, is extended to its slot, as its type is signed or not: read i
+   or u.
+ - Another value has as many slots as its size requires, whatever its size is. Its bytes are those that it
+   has in memory. If it has at most 16 bytes, bytes of its slots behind it may be written, too.
+ - If the type of the result is aligned to 16, the array must be, too.
+ - void has no slots.*/
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub union execbuf_slot {
+    /// An integer, signed.
+    pub i: i64,
+    /// An integer, unsigned.
+    pub u: u64,
+    /// EXECBUF_TYPE_F64.
+    pub d: f64,
+    /// EXECBUF_TYPE_F32.
+    pub f: f32,
+    /// A pointer.
+    pub p: *mut ::core::ffi::c_void,
+    /// A pointer to what is not written.
+    pub cp: *const ::core::ffi::c_void,
+    /// A pointer to a function, after a cast.
+    pub function: execbuf_function,
+    /// The bytes, in the order of memory.
+    pub bytes: [u8; 8usize],
+}
+/// Calls functions of one signature and convention. Threads may share it; it never changes.
+#[repr(C)]
+#[derive(Debug)]
+pub struct execbuf_caller {
+    _unused: [u8; 0],
+}
 unsafe extern "C" {
     /** Returns the version of the linked library, to be compared with EXECBUF_VERSION.
 
@@ -1758,13 +1808,8 @@ unsafe extern "C" {
     /** Makes a closure: a function that calls another one with a context as one more argument. Callbacks that
  have no argument for user data get one so. It requires x86-64.
 
- For qsort, with a function int by_name(const void *a, const void *b, void *names):
-
-   execbuf_signature_parse(&signature, "i(ppp)", NULL);
-   execbuf_bind(NULL, &compare, signature, EXECBUF_ABI_NATIVE, (execbuf_function)by_name, names,
-                EXECBUF_LAST, NULL);
-   qsort(array, count, size, (int (*)(const void *, const void *))execbuf_entry(&compare, 0));
-   execbuf_free(&compare);
+ For example, int by_name(const void *one, const void *other, void *names) with the signature "i(ppp)" and
+ the position EXECBUF_LAST becomes a comparison for qsort, which passes two arguments.
 
  Memory: a closure is a stub of 16 bytes, which is a buffer of the pool, and a cell of 16 bytes with the
  function and the context, in data of the pool: it is never executable, and private to each process after a
@@ -1861,4 +1906,77 @@ unsafe extern "C" {
         position: u32,
         error: *mut execbuf_error,
     ) -> execbuf_status;
+    /** Makes a caller, for functions whose signature is known only at run time. It requires x86-64, or AArch64 on
+ another system than Windows.
+
+ Memory: all callers whose arguments are moved alike share machine code in a pool of the library, of some 50
+ to 4000 bytes; so making one is mostly a look-up. No code is made for a function that is called.
+
+ If the system refuses to make memory executable, the caller is made nevertheless, and its calls are some
+ ten times as slow: code of the library puts the arguments into registers. Then EXECBUF_OK is returned, and
+ the report says what was refused. This requires a library that gcc or clang compiled, and is not so on
+ Windows.
+
+ Unwinding: exceptions, longjmp and backtraces pass through a call, and debuggers show it as
+ execbuf_call_sysv64, execbuf_call_win64 or execbuf_call_native. What execbuf_thunk_new says of unwinders,
+ profilers, debuggers, forks, and of System V code that Win64 code calls holds here, too.
+
+ Returns: EXECBUF_OK             the caller is made;
+          EXECBUF_E_NULL         out, signature or its arguments is NULL;
+          EXECBUF_E_VERSION      signature has a wrong size;
+          EXECBUF_E_TYPE         a type is not supported, or not allowed where it stands, or the values need
+                                 more than a page of stack; the report's position is the number of the
+                                 argument, and its culprit the reason;
+          EXECBUF_E_ARGUMENTS    there are more than EXECBUF_MAX_ARGUMENTS arguments, or more fixed ones
+                                 than arguments;
+          EXECBUF_E_ABI          this machine cannot call functions of the convention: x86-64 can call those
+                                 of both, AArch64 those of EXECBUF_ABI_NATIVE;
+          other statuses         those of execbuf_thunk_new for a NULL pool.
+ Out:     out        the caller, NULL on failure; free it with execbuf_caller_free
+ In:      signature  the signature of the functions
+          abi        the convention of the functions
+ Out:     error      the report; may be NULL*/
+    pub fn execbuf_caller_new(
+        out: *mut *mut execbuf_caller,
+        signature: *const execbuf_signature,
+        abi: execbuf_abi,
+        error: *mut execbuf_error,
+    ) -> execbuf_status;
+    /** Frees a caller, when no thread is in a call of it. NULL is freed without effect.
+
+ In:      caller  the caller; may be NULL*/
+    pub fn execbuf_caller_free(caller: *mut execbuf_caller);
+    /** Tells how many slots a call reads and writes.
+
+ In:      caller     the caller
+ Out:     arguments  the number of slots of the arguments
+          result     the number of slots of the result*/
+    pub fn execbuf_caller_slots(
+        caller: *const execbuf_caller,
+        arguments: *mut usize,
+        result: *mut usize,
+    );
+    /** Tells where an argument is. If its size is more than 16, the slot has its address.
+
+ Returns: the index of its first slot; if there is no such argument, the number of slots.
+ In:      caller  the caller
+          index   the argument, counted from 0
+ Out:     size    the size of the value in bytes; 0 if there is no such argument*/
+    pub fn execbuf_caller_argument(
+        caller: *const execbuf_caller,
+        index: usize,
+        size: *mut usize,
+    ) -> usize;
+    /** Calls a function. Nothing is checked: the function must have the caller's signature and convention.
+
+ In:      caller     the caller
+          function   the function, cast to this type
+          arguments  the arguments, which are not changed; may be NULL if there are none
+ Out:     result     the result; may be NULL if it has no slots*/
+    pub fn execbuf_call(
+        caller: *const execbuf_caller,
+        function: execbuf_function,
+        arguments: *const execbuf_slot,
+        result: *mut execbuf_slot,
+    );
 }

@@ -4,6 +4,7 @@
 mod changes;
 mod closures;
 mod data;
+mod dynamic;
 mod lifetimes;
 mod promises;
 mod reservations;

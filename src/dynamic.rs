@@ -1,4 +1,7 @@
-//! Thunks for functions whose signature is known only at run time.
+//! Calls and thunks of functions whose signature is known only at run time.
+//!
+//! A [`Caller`] calls functions of a [`Signature`] that may have been parsed from text, with arguments that are set one by
+//! one ([`Args`]). A [`DynThunk`] converts between calling conventions.
 
 use core::fmt;
 
@@ -8,6 +11,12 @@ use crate::error::Error;
 use crate::function::Function;
 use crate::pool::ExecPool;
 use crate::thunk;
+
+mod args;
+mod caller;
+
+pub use args::Args;
+pub use caller::Caller;
 
 /// A thunk whose signature is known only at run time, and the owner of its target.
 ///

@@ -304,6 +304,12 @@ impl fmt::Display for Error {
             Repr::Rust(kind, culprit) => {
                 let culprit = culprit.unwrap_or_default();
                 match kind {
+                    ErrorKind::Mismatch if culprit == "index" => {
+                        f.write_str("the signature has no argument with this number (index)")
+                    }
+                    ErrorKind::Mismatch if culprit == "argument" || culprit == "result" => {
+                        write!(f, "the type or the size is not that of the signature's {culprit}")
+                    }
                     ErrorKind::Mismatch => {
                         write!(f, "the function type is not the thunk's; give one with the same {culprit}")
                     }

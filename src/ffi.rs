@@ -47,8 +47,9 @@
 //! # Ok::<(), Error>(())
 //! ```
 
-// Generated code with C's names. The header defines the statuses in a macro, so they have no comments.
-#![allow(missing_docs, non_camel_case_types, clippy::pedantic)]
+// Generated code with C's names. The header defines the statuses in a macro, so they have no comments. A union has no
+// `Debug`.
+#![allow(missing_docs, missing_debug_implementations, non_camel_case_types, clippy::pedantic)]
 
 #[cfg(not(feature = "bindgen"))]
 include!("bindings.rs");

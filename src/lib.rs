@@ -134,6 +134,7 @@
 //! - [`Thunk`] adapts a function to callers that use another calling convention. (Rust itself needs no thunk.)
 //!   [`dynamic::DynThunk`] does the same for a [`Signature`] that is known only at run time.
 //! - [`Closure`], [`ClosureMut`] and [`ClosureOnce`] turn Rust closures into C function pointers.
+//! - [`dynamic::Caller`] calls functions whose signature is known only at run time.
 //! - [`abi`] defines the function pointer types that all of these accept, and describes signatures as values.
 //! - [`Info`] describes code: its name, how to unwind through it, and its lines of source. [`tools`] shows it to debuggers and profilers.
 //! - [`probe()`] reports which backends work on this machine and in this process, and why the others do not. The

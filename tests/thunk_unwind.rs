@@ -7,7 +7,8 @@ mod support;
 use std::arch::asm;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
-use execbuf::{ExecBuffer, Function};
+use execbuf::dynamic::Caller;
+use execbuf::{Abi, ExecBuffer, FnPtr, Function};
 use support::{has_proc, skip};
 
 /// Makes the compiler keep values in registers across a panic: more values than there are preserved registers. (Without
@@ -118,6 +119,21 @@ fn backtraces_pass_through_thunks() {
     assert_eq!(caller_of_the_thunks(&there), 42);
 }
 
+#[test]
+fn backtraces_pass_through_dynamic_calls() {
+    fn caller_of_the_thunks(caller: &Caller, function: *const u8) -> u64 {
+        let mut args = caller.args();
+        args.set(0, 41_u64).unwrap();
+        // SAFETY: The function has this signature and ABI.
+        std::hint::black_box(unsafe { args.call(function) }.unwrap())
+    }
+    let back = Function::from_fn(innermost as extern "C" fn(u64) -> u64).into_abi::<ForeignU64>().unwrap();
+    let signature = "L(L)".parse().unwrap();
+    for (abi, function) in [(Abi::NATIVE, innermost as *const u8), (ForeignU64::ABI, back.as_ptr())] {
+        assert_eq!(caller_of_the_thunks(&Caller::new(&signature, abi).unwrap(), function), 42);
+    }
+}
+
 /// The target of a thunk with the Win64 convention.
 #[cfg(not(windows))]
 #[inline(never)]
@@ -187,6 +203,21 @@ fn gdb_finds_the_registers_of_a_win64_caller() {
     for value in ["$1 = 0x1d1", "$2 = 0x151", "$3 = 6.5", "$4 = 15.5"] {
         assert!(text.lines().any(|line| line == value), "no {value}: {text}");
     }
+}
+
+#[test]
+fn gdb_shows_the_names_of_dynamic_calls() {
+    let Some(text) = in_gdb("backtraces_pass_through_dynamic_calls", "innermost", &[]) else { return };
+    let (_, frames) = text.split_once("#0 ").expect("a backtrace");
+    let place = |name| frames.find(name).unwrap_or_else(|| panic!("no {name}: {text}"));
+    let name = if cfg!(windows) { "execbuf_call_win64" } else { "execbuf_call_sysv64" };
+    let places = [
+        place("thunk_unwind::innermost"),
+        place(name),
+        place("dynamic::caller::Caller::call_raw"),
+        place("thunk_unwind::backtraces_pass_through_dynamic_calls"),
+    ];
+    assert!(places.is_sorted(), "{text}");
 }
 
 #[test]

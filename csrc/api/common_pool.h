@@ -1,4 +1,4 @@
-/* The pool of thunks and closures that are made without one. */
+/* The pool of thunks and closures that are made without one, and of callers. */
 #ifndef XB_API_COMMON_POOL_H
 #define XB_API_COMMON_POOL_H
 

@@ -1,7 +1,7 @@
 /* Writes unwind tables in the format of DWARF (DWARF 5, 6.4 "Call Frame Information"; Linux Standard Base
  * Core 5.0, 10.6 "Exception Frames"). Pure: no state, no system calls.
  *
- * The section. All numbers are little-endian; "leb" is an unsigned LEB128:
+ * The section, on x86-64. All numbers are little-endian; "leb" is an unsigned LEB128:
  *
  *     offset  size  CIE: what all functions of a section have in common
  *          0     4  length of the rest of the CIE: 20
@@ -27,6 +27,8 @@
  *                *  DW_CFA_nop, to the multiple of 8
  *                4  0: terminator
  *
+ * On AArch64, the registers are others, the CFA is sp at the entry, and the return address is in a register.
+ *
  * The CFA, "canonical frame address", is the caller's rsp at the call: the return address lies below it. The
  * instructions say, from which address of the code on, how far above rsp or rbp it is, and where registers
  * are saved, in multiples of -8 bytes from it. */
@@ -35,6 +37,7 @@
 
 #include <string.h>
 
+#include "registers.h"
 #include "writer.h"
 
 /* Call frame instructions (DWARF 5, 7.24). In the last two, the lower six bits are a register. */
@@ -46,17 +49,20 @@
 
 #define DW_EH_PE_ABSPTR 0x00U
 
-/* Registers have numbers of their own in DWARF (psABI, figure 3.36). */
+/* Registers have numbers of their own in DWARF (psABI, figure 3.36); registers.h has those of other machines.
+ */
 #define DWARF_RSI 4U
 #define DWARF_RDI 5U
-#define DWARF_RBP 6U
-#define DWARF_RSP 7U
-#define DWARF_RETURN_ADDRESS 16U
 #define DWARF_XMM0 17U
 
-/* -8 as a signed LEB128, and its absolute value. */
-#define DATA_ALIGNMENT 0x78U
-#define DATA_UNIT 8U
+/* From the stack pointer to the CFA at the entry, and when the frame pointer has been pushed. */
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define AT_ENTRY 0U
+#define WHEN_PUSHED 32U
+#else
+#define AT_ENTRY 8U
+#define WHEN_PUSHED 16U
+#endif
 
 /* A table that is being written. */
 typedef struct dwarf_table {
@@ -67,7 +73,7 @@ typedef struct dwarf_table {
 /* DW_CFA_offset: a register is saved so many bytes below the CFA. */
 static void saved_at(dwarf_table *table, uint32_t reg, uint32_t distance) {
     xb_write_u8(&table->to, DW_CFA_OFFSET | reg);
-    xb_write_leb128(&table->to, distance / DATA_UNIT);
+    xb_write_leb128(&table->to, distance / XB_DATA_UNIT_SIZE);
 }
 
 /* DW_CFA_restore: a register has its value of the function's entry again. */
@@ -108,12 +114,14 @@ static void write_cie(dwarf_table *table) {
     xb_write_u8(to, 'R');
     xb_write_u8(to, '\0');
     xb_write_leb128(to, 1);
-    xb_write_u8(to, DATA_ALIGNMENT);
-    xb_write_u8(to, DWARF_RETURN_ADDRESS);
+    xb_write_u8(to, XB_DATA_UNIT);
+    xb_write_u8(to, XB_DWARF_RETURN);
     xb_write_leb128(to, 1);
     xb_write_u8(to, DW_EH_PE_ABSPTR);
-    cfa_is(table, DWARF_RSP, 8);
-    saved_at(table, DWARF_RETURN_ADDRESS, 8);
+    cfa_is(table, XB_DWARF_SP, AT_ENTRY);
+    if (AT_ENTRY > 0) {
+        saved_at(table, XB_DWARF_RETURN, AT_ENTRY);
+    }
     end_record(to, 0);
 }
 
@@ -152,16 +160,21 @@ static void write_vectors(dwarf_table *table, const xb_frame *frame) {
  *     CFA - 32                 rsi, if it is saved
  *     CFA - 32 - size          rsp after the subtraction; xmm6 is `vectors` bytes above it
  *
+ * On AArch64, x29 is at CFA - 32 and x30 at CFA - 24 (thunk/aarch64/packed.c draws the frame).
+ *
  * While rbp is the frame pointer, rsp does not matter. Code without a frame has no instructions. */
 static void write_instructions(dwarf_table *table, const xb_frame *frame, xb_reader reader) {
     if (frame->pushed_rbp == 0) {
         return;
     }
     from_offset(table, frame->pushed_rbp);
-    cfa_is(table, DWARF_RSP, 16);
-    saved_at(table, DWARF_RBP, 16);
+    cfa_is(table, XB_DWARF_SP, WHEN_PUSHED);
+    saved_at(table, XB_DWARF_FP, WHEN_PUSHED);
+    if (AT_ENTRY == 0) {
+        saved_at(table, XB_DWARF_RETURN, WHEN_PUSHED - 8);
+    }
     from_offset(table, frame->moved_rbp);
-    cfa_is(table, DWARF_RBP, 16);
+    cfa_is(table, XB_DWARF_FP, WHEN_PUSHED);
     if (frame->saves) {
         write_saving(table, frame);
         if (reader == XB_FOR_DEBUGGERS) {
@@ -170,8 +183,11 @@ static void write_instructions(dwarf_table *table, const xb_frame *frame, xb_rea
         write_restoring(table, frame);
     }
     from_offset(table, frame->popped_rbp);
-    cfa_is(table, DWARF_RSP, 8);
-    restored(table, DWARF_RBP);
+    cfa_is(table, XB_DWARF_SP, AT_ENTRY);
+    restored(table, XB_DWARF_FP);
+    if (AT_ENTRY == 0) {
+        restored(table, XB_DWARF_RETURN);
+    }
 }
 
 static void write_fde(dwarf_table *table, const xb_frame *frame, const void *code, xb_reader reader) {

@@ -1,23 +1,27 @@
 /* What tools have to know of an adapter's code: how its prologue and epilogue change the stack. If
  * `pushed_rbp` is 0, nothing does: the code moves registers and jumps.
  *
- * There are two other shapes (thunk/x86_64/emit.c draws their frames):
+ * There are three other shapes (thunk/x86_64/emit.c and packed.c draw their frames). The third is that of
+ * execbuf_call, called by System V. No table for Windows is made of it, and other tables count from rbp, so
+ * that how rsp changes does not matter:
  *
- *     saves is false                saves is true
+ *     saves is false                saves is true                     execbuf_call
  *
- *     push rbp        pushed_rbp    push rbp             pushed_rbp
- *     mov rbp, rsp    moved_rbp     mov rbp, rsp         moved_rbp
- *                                   push rdi             pushed_rdi
- *                                   push rsi             pushed_rsi
- *     sub rsp, size   allocated     sub rsp, size        allocated
+ *     push rbp        pushed_rbp    push rbp             pushed_rbp   push rbp        pushed_rbp
+ *     mov rbp, rsp    moved_rbp     mov rbp, rsp         moved_rbp    mov rbp, rsp    moved_rbp
+ *                                   push rdi             pushed_rdi   push rcx
+ *                                   push rsi             pushed_rsi   push rsi
+ *     sub rsp, size   allocated     sub rsp, size        allocated    sub rsp, …      allocated
  *                                   movaps xmm6...15     saved
- *     call                          call
+ *     call                          call                              call
  *                                   movaps xmm6...15
  *     add rsp, size   freed         add rsp, size        freed
  *                                   pop rsi              popped_rsi
  *                                   pop rdi              popped_rdi
- *     pop rbp         popped_rbp    pop rbp              popped_rbp
- *     ret                           ret */
+ *     pop rbp         popped_rbp    pop rbp              popped_rbp   leave           popped_rbp
+ *     ret                           ret                               ret
+ *
+ * On AArch64, x29 and x30 are pushed and popped together, as rbp is here. */
 #ifndef XB_DEBUG_FRAME_H
 #define XB_DEBUG_FRAME_H
 

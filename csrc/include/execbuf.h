@@ -38,12 +38,12 @@
  * Cancellation: no function is a cancellation point, so pthread_cancel does not end a thread inside of one.
  * But a thread must not have asynchronous cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) when it calls execbuf.
  *
- * Signals: a signal handler may call execbuf_pool_lookup, execbuf_find, execbuf_name and execbuf_entry,
- * whatever it has interrupted, also a function of execbuf: these take no lock, make no system call and
- * allocate nothing. A handler must not call other functions of execbuf. It may call published code, except on
- * macOS on arm64 in a handler that interrupted a function of execbuf. It may unwind, as profilers do,
- * whatever function they interrupted: while the library calls an unwinder, it blocks signals other than those
- * of faults.
+ * Signals: a signal handler may call execbuf_pool_lookup, execbuf_find, execbuf_name, execbuf_entry and
+ * execbuf_call, whatever it has interrupted, also a function of execbuf: these take no lock, make no system
+ * call and allocate nothing. A handler must not call other functions of execbuf. It may call published code,
+ * except on macOS on arm64 in a handler that interrupted a function of execbuf. It may unwind, as profilers
+ * do, whatever function they interrupted: while the library calls an unwinder, it blocks signals other than
+ * those of faults.
  *
  * Published code may be called by every thread that learns of it through a lock or an atomic variable; the
  * library flushes instruction caches. On AArch64 this requires Linux 4.16, for membarrier(2): on older
@@ -86,9 +86,9 @@
  * looks for the unwinder of the process when it is loaded, and then loads libgcc_s.so.1 if there is none;
  * after that it loads no library and looks up no symbol.
  *
- * Unloading (dlclose, FreeLibrary): free all buffers and pools first. Code that is still live stays mapped
- * and can be called, but nothing can free it any more, not even another copy of the library. What it needs
- * stays with it: the region of a pool around it, whose writable mapping goes, and the unwind tables of
+ * Unloading (dlclose, FreeLibrary): free all buffers, callers and pools first. Code that is still live stays
+ * mapped and can be called, but nothing can free it any more, not even another copy of the library. What it
+ * needs stays with it: the region of a pool around it, whose writable mapping goes, and the unwind tables of
  * thunks. On Linux, all other memory is freed. On Windows, the records of handles and pools and the pool for
  * thunks without a pool stay. glibc removes the library's fork handlers together with it, and musl never
  * unloads a library; on other systems with fork, do not unload it.
@@ -124,10 +124,10 @@
  *
  * A dedicated mapping is that of execbuf_new, of execbuf_reserve and execbuf_publish, of a staged buffer, and
  * that of large code of a pool. A pool makes a region when it has no memory left; otherwise publishing in it
- * makes no system call. Constants and data with a placement make the calls of code with one. Thunks use the
- * pool and the heap. On AArch64 all publishing calls membarrier, on RISC-V riscv_flush_icache. musl calls
- * nanosleep where glibc calls clock_nanosleep; 32-bit systems have mmap2 and other variants. Loading the
- * library may load libgcc_s.so.1. What is not listed here makes no system call.
+ * makes no system call. Constants and data with a placement make the calls of code with one. Thunks and
+ * callers use the pool and the heap. On AArch64 all publishing calls membarrier, on RISC-V
+ * riscv_flush_icache. musl calls nanosleep where glibc calls clock_nanosleep; 32-bit systems have mmap2 and
+ * other variants. Loading the library may load libgcc_s.so.1. What is not listed here makes no system call.
  *
  * The end of the process: all threads may use the library until it ends. There is one exception, with a
  * shared library of execbuf on Linux: if its first use is in a constructor of a library that the program is
@@ -229,7 +229,7 @@ EXECBUF_API uint32_t execbuf_version_number(void);
     X(EXECBUF_E_ARGUMENTS, -18,                                                                              \
       "the signature has more arguments than EXECBUF_MAX_ARGUMENTS, more fixed arguments than arguments, "   \
       "or no argument at this position")                                                                     \
-    X(EXECBUF_E_ABI, -19, "unknown calling convention; thunks convert between System V and Win64 only")      \
+    X(EXECBUF_E_ABI, -19, "unknown calling convention, or one that this machine does not have")              \
     X(EXECBUF_E_THUNK, -20, "the buffer is a thunk, whose code cannot be changed; make a new thunk instead") \
     X(EXECBUF_E_VERSION, -21,                                                                                \
       "the struct was not initialised with its _INIT macro, or it asks for something that this version of "  \
@@ -2097,6 +2097,117 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_drop_argument(execbuf_pool 
                                                                    const execbuf_signature *signature,
                                                                    execbuf_abi abi, execbuf_function function,
                                                                    uint32_t position, execbuf_error *error);
+
+/* ---- Dynamic calls ------------------------------------------------------------------------------------ */
+
+/* A slot: 8 bytes of an argument or of a result. The members are other types of the same bytes; a pointer or
+ * a float is in the first ones.
+ *
+ * The arguments of a call are an array of slots, in the order of the signature. Each begins in the slot
+ * behind those of the one before it, whatever its alignment:
+ *
+ * - A value of at most 8 bytes has one slot, and one of 9 to 16 bytes two. Its bytes are those that it has in
+ *   memory, from the first byte of the first slot on. The bytes behind it do not matter: an integer of 32
+ *   bits may be written to the member i or u, or to the first four bytes, and of a 128-bit integer the first
+ *   slot has the lower half.
+ * - A value of more than 16 bytes has one slot, with its address. The call reads exactly its bytes, at any
+ *   alignment, and does not change them.
+ *
+ * So the arguments of f(int32_t a, struct { int64_t x, y; } b, struct { char text[40]; } c, double d) are a
+ * in slot 0, b.x and b.y in the slots 1 and 2, the address of c in slot 3, and d in slot 4.
+ *
+ * The result is written to another array:
+ *
+ * - An integer of less than 64 bits, or a bool, is extended to its slot, as its type is signed or not: read i
+ *   or u.
+ * - Another value has as many slots as its size requires, whatever its size is. Its bytes are those that it
+ *   has in memory. If it has at most 16 bytes, bytes of its slots behind it may be written, too.
+ * - If the type of the result is aligned to 16, the array must be, too.
+ * - void has no slots. */
+typedef union execbuf_slot {
+    /* An integer, signed. */
+    int64_t i;
+    /* An integer, unsigned. */
+    uint64_t u;
+    /* EXECBUF_TYPE_F64. */
+    double d;
+    /* EXECBUF_TYPE_F32. */
+    float f;
+    /* A pointer. */
+    void *p;
+    /* A pointer to what is not written. */
+    const void *cp;
+    /* A pointer to a function, after a cast. */
+    execbuf_function function;
+    /* The bytes, in the order of memory. */
+    uint8_t bytes[8];
+} execbuf_slot;
+
+/* Calls functions of one signature and convention. Threads may share it; it never changes. */
+typedef struct execbuf_caller execbuf_caller;
+
+/* Makes a caller, for functions whose signature is known only at run time. It requires x86-64, or AArch64 on
+ * another system than Windows.
+ *
+ * Memory: all callers whose arguments are moved alike share machine code in a pool of the library, of some 50
+ * to 4000 bytes; so making one is mostly a look-up. No code is made for a function that is called.
+ *
+ * If the system refuses to make memory executable, the caller is made nevertheless, and its calls are some
+ * ten times as slow: code of the library puts the arguments into registers. Then EXECBUF_OK is returned, and
+ * the report says what was refused. This requires a library that gcc or clang compiled, and is not so on
+ * Windows.
+ *
+ * Unwinding: exceptions, longjmp and backtraces pass through a call, and debuggers show it as
+ * execbuf_call_sysv64, execbuf_call_win64 or execbuf_call_native. What execbuf_thunk_new says of unwinders,
+ * profilers, debuggers, forks, and of System V code that Win64 code calls holds here, too.
+ *
+ * Returns: EXECBUF_OK             the caller is made;
+ *          EXECBUF_E_NULL         out, signature or its arguments is NULL;
+ *          EXECBUF_E_VERSION      signature has a wrong size;
+ *          EXECBUF_E_TYPE         a type is not supported, or not allowed where it stands, or the values need
+ *                                 more than a page of stack; the report's position is the number of the
+ *                                 argument, and its culprit the reason;
+ *          EXECBUF_E_ARGUMENTS    there are more than EXECBUF_MAX_ARGUMENTS arguments, or more fixed ones
+ *                                 than arguments;
+ *          EXECBUF_E_ABI          this machine cannot call functions of the convention: x86-64 can call those
+ *                                 of both, AArch64 those of EXECBUF_ABI_NATIVE;
+ *          other statuses         those of execbuf_thunk_new for a NULL pool.
+ * Out:     out        the caller, NULL on failure; free it with execbuf_caller_free
+ * In:      signature  the signature of the functions
+ *          abi        the convention of the functions
+ * Out:     error      the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_caller_new(execbuf_caller **out,
+                                                                const execbuf_signature *signature,
+                                                                execbuf_abi abi, execbuf_error *error);
+
+/* Frees a caller, when no thread is in a call of it. NULL is freed without effect.
+ *
+ * In:      caller  the caller; may be NULL */
+EXECBUF_API void execbuf_caller_free(execbuf_caller *caller);
+
+/* Tells how many slots a call reads and writes.
+ *
+ * In:      caller     the caller
+ * Out:     arguments  the number of slots of the arguments
+ *          result     the number of slots of the result */
+EXECBUF_API void execbuf_caller_slots(const execbuf_caller *caller, size_t *arguments, size_t *result);
+
+/* Tells where an argument is. If its size is more than 16, the slot has its address.
+ *
+ * Returns: the index of its first slot; if there is no such argument, the number of slots.
+ * In:      caller  the caller
+ *          index   the argument, counted from 0
+ * Out:     size    the size of the value in bytes; 0 if there is no such argument */
+EXECBUF_API size_t execbuf_caller_argument(const execbuf_caller *caller, size_t index, size_t *size);
+
+/* Calls a function. Nothing is checked: the function must have the caller's signature and convention.
+ *
+ * In:      caller     the caller
+ *          function   the function, cast to this type
+ *          arguments  the arguments, which are not changed; may be NULL if there are none
+ * Out:     result     the result; may be NULL if it has no slots */
+EXECBUF_API void execbuf_call(const execbuf_caller *caller, execbuf_function function,
+                              const execbuf_slot *arguments, execbuf_slot *result);
 
 #ifdef __cplusplus
 }

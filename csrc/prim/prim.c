@@ -35,6 +35,17 @@ const execbuf_abi xb_prim_abi = EXECBUF_ABI_WIN64;
 const execbuf_abi xb_prim_abi = EXECBUF_ABI_SYSV64;
 #endif
 
+/* Other data models and byte orders of AArch64 have conventions that are not known here. */
+#if (!defined(__aarch64__) && !defined(_M_ARM64)) || defined(__ILP32__) || defined(__AARCH64EB__)
+const xb_prim_arm_abi xb_prim_arm = XB_PRIM_ARM_NONE;
+#elif defined(__APPLE__)
+const xb_prim_arm_abi xb_prim_arm = XB_PRIM_ARM_APPLE;
+#elif defined(_WIN32)
+const xb_prim_arm_abi xb_prim_arm = XB_PRIM_ARM_WINDOWS;
+#else
+const xb_prim_arm_abi xb_prim_arm = XB_PRIM_ARM_AAPCS64;
+#endif
+
 /* Until xb_prim_arm_fork_mark, and for ever where the system has no fork mark. */
 static const uint8_t constant_fork_mark = 1;
 const uint8_t *xb_prim_fork_mark = &constant_fork_mark;

@@ -35,6 +35,15 @@ XB_PRIVATE_BEGIN
 /* The calling convention of C functions here; EXECBUF_ABI_NATIVE if it is neither of the two of x86-64. */
 extern const execbuf_abi xb_prim_abi;
 
+/* Which convention of AArch64 C functions have. */
+typedef enum xb_prim_arm_abi {
+    XB_PRIM_ARM_NONE = -1,
+    XB_PRIM_ARM_AAPCS64 = 0,
+    XB_PRIM_ARM_APPLE = 1,
+    XB_PRIM_ARM_WINDOWS = 2
+} xb_prim_arm_abi;
+extern const xb_prim_arm_abi xb_prim_arm;
+
 typedef struct xb_prim_info {
     /* Protection changes in units of it; a power of two. */
     size_t page_size;

@@ -5,8 +5,8 @@
  * what was found with the lock may have changed when it is taken again: another thread may have made the same
  * adapter, or grown the table.
  *
- * A user keeps its adapter alive. There are two kinds: stubs, and threads that have called xb_adapter_get and
- * have not published their stub yet. */
+ * A user keeps its adapter alive. There are three kinds: stubs, the callers of execbuf_call, and threads that
+ * have called xb_adapter_get and have not published their stub yet. */
 
 #include "adapter.h"
 
@@ -15,6 +15,7 @@
 
 #include "../base/error.h"
 #include "../base/fault.h"
+#include "../call/packed.h"
 #include "../pool/put.h"
 #include "../pool/query.h"
 #include "../prim/report.h"
@@ -30,13 +31,22 @@ static xb_adapters *adapters_of(const xb_arena *arena) {
 
 XB_STATIC_ASSERT(XB_MAX_ADAPTER_SIZE + XB_MAX_XDATA_SIZE <= XB_MAX_ADAPTER_SLOT, "adapters fit into slots");
 
+/* What debuggers call an adapter. */
 static const char *name_of(const xb_adapter *adapter) {
-    xb_edit edit = xb_edit_of(adapter->fingerprint.caller_abi);
+    execbuf_abi caller_abi = adapter->fingerprint.caller_abi;
+    xb_edit edit = xb_edit_of(caller_abi);
     if (edit != XB_EDIT_NONE) {
         return edit == XB_EDIT_INSERT ? "execbuf_closure" : "execbuf_drop_argument";
     }
-    return adapter->fingerprint.caller_abi == EXECBUF_ABI_SYSV64 ? "execbuf_thunk_sysv64_to_win64"
-                                                                 : "execbuf_thunk_win64_to_sysv64";
+    if (!xb_abi_is_packed(caller_abi)) {
+        return caller_abi == EXECBUF_ABI_SYSV64 ? "execbuf_thunk_sysv64_to_win64"
+                                                : "execbuf_thunk_win64_to_sysv64";
+    }
+    switch (xb_packed_callee(caller_abi)) {
+    case EXECBUF_ABI_SYSV64: return "execbuf_call_sysv64";
+    case EXECBUF_ABI_WIN64: return "execbuf_call_win64";
+    default: return "execbuf_call_native";
+    }
 }
 
 /* Counts the tables of a span in the arena's book-keeping. The arena is not locked. */
@@ -271,7 +281,7 @@ static void drop_kept(xb_arena *arena, void *list) {
     }
 }
 
-/* xb_arena_links.end. All adapters have gone with the arena's last stub, and all cells are free. */
+/* xb_arena_links.end. All adapters have gone with their last users, and all cells are free. */
 static void end_adapters(void *data) {
     xb_cells_end(&((xb_adapters *)data)->cells);
     free(data);

@@ -1,7 +1,6 @@
-/* The adapters of an arena: code that all stubs share whose thunks move their arguments alike. An adapter is
- * a buffer of the arena, known to unwinders and debuggers. It counts its users, and is freed with the last
- * one.
- */
+/* The adapters of an arena: code that all stubs share whose thunks move their arguments alike, and all
+ * callers of execbuf_call. An adapter is a buffer of the arena, known to unwinders and debuggers. It counts
+ * its users, and is freed with the last one. */
 #ifndef XB_THUNK_ADAPTER_H
 #define XB_THUNK_ADAPTER_H
 
@@ -53,7 +52,7 @@ xb_cell *xb_adapter_cell(const xb_arena *arena, const xb_link *link);
  * Returns: EXECBUF_OK, and error is untouched; else the status of xb_arena_put, or EXECBUF_E_NO_MEMORY.
  * Out: out:        the adapter.
  * In:  signature:  has passed xb_signature_check and xb_machine_can.
- *      caller_abi: as above.
+ *      caller_abi: as above, or one of xb_packed_abi.
  * Out: error:      the report; may be NULL. */
 execbuf_status xb_adapter_get(xb_arena *arena, xb_adapter **out, const xb_signature *signature,
                               execbuf_abi caller_abi, execbuf_error *error);

@@ -16,11 +16,11 @@ static uint64_t fnv_add(uint64_t hash, uint64_t value) {
 }
 
 /* The type that stands for a shape; is_result says where it is. */
-static uint8_t kind_of_shape(xb_signature *to, const xb_signature *signature, uint8_t type, bool is_result,
-                             execbuf_abi caller_abi) {
+static uint8_t kind_of_shape(xb_signature *to, const xb_signature *signature, uint8_t type,
+                             execbuf_abi caller_abi, bool is_result) {
     xb_shape shape = signature->shapes[type - XB_FIRST_SHAPE];
     uint8_t kind = xb_edit_of(caller_abi) == XB_EDIT_NONE
-                       ? xb_machine_alike(&shape, is_result)
+                       ? xb_machine_alike(&shape, caller_abi, is_result)
                        : xb_machine_alike_edited(&shape, is_result, xb_edit_convention(caller_abi));
     return kind == XB_FIRST_SHAPE ? xb_signature_add_shape(to, &shape) : kind;
 }
@@ -29,13 +29,12 @@ static uint8_t kind_of_shape(xb_signature *to, const xb_signature *signature, ui
 static uint8_t kind_of_result(xb_signature *to, const xb_signature *signature, execbuf_abi caller_abi) {
     uint8_t type = signature->result;
     if (type >= XB_FIRST_SHAPE) {
-        return kind_of_shape(to, signature, type, true, caller_abi);
+        return kind_of_shape(to, signature, type, caller_abi, true);
     }
     if (xb_edit_of(caller_abi) != XB_EDIT_NONE) {
         return (uint8_t)EXECBUF_TYPE_VOID;
     }
-    return type == EXECBUF_TYPE_I128 || type == EXECBUF_TYPE_U128 ? (uint8_t)EXECBUF_TYPE_I128
-                                                                  : (uint8_t)EXECBUF_TYPE_VOID;
+    return xb_machine_result_kinds(caller_abi)[type];
 }
 
 void xb_fingerprint_of(xb_fingerprint *fingerprint, xb_shape *shapes, const xb_signature *signature,
@@ -51,7 +50,7 @@ void xb_fingerprint_of(xb_fingerprint *fingerprint, xb_shape *shapes, const xb_s
     for (uint32_t i = 0; i < count; i++) {
         uint8_t type = signature->arguments[i];
         uint8_t kind =
-            type < XB_FIRST_SHAPE ? kinds[type] : kind_of_shape(to, signature, type, false, caller_abi);
+            type < XB_FIRST_SHAPE ? kinds[type] : kind_of_shape(to, signature, type, caller_abi, false);
         to->arguments[i] = kind;
         hash = fnv_add(hash, kind);
     }

@@ -10,6 +10,8 @@
  *              jumps; and an adapter, which moves the arguments and calls the target. All stubs whose
  *              adapters would be the same code share one.
  *
+ * execbuf_call has adapters as well: they are called with a function and slots (see call/packed.h).
+ *
  * The inline part of the contract is in the folder's stub.h, since execbuf_thunk_new's fast path needs it:
  *
  *     XB_STUB_NEAR < XB_STUB_TARGET_FAR < XB_STUB_FAR
@@ -33,6 +35,7 @@
 #include <stdint.h>
 
 #include "../base/compiler.h"
+#include "../call/layout.h"
 #include "../call/signature.h"
 #include "../debug/frame.h"
 #include "../include/execbuf.h"
@@ -44,21 +47,32 @@
 
 XB_PRIVATE_BEGIN
 
-/* By execbuf_type_kind, of types without members: the type that stands for all that an adapter moves alike.
- * VOID for VOID.
+/* By execbuf_type_kind, of types without members: the type that stands for all arguments that an adapter
+ * moves alike. VOID for VOID.
  *
  * In: caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64; or
- *                 an edit (see edit.h). */
+ *                 an edit (see edit.h), or one of xb_packed_abi. */
 const uint8_t *xb_machine_kinds(execbuf_abi caller_abi);
+
+/* The same for results; VOID if a result is not moved. */
+const uint8_t *xb_machine_result_kinds(execbuf_abi caller_abi);
 
 /* The same for shapes.
  *
  * Returns: the execbuf_type_kind that stands for the shape, VOID if a result is not moved; or XB_FIRST_SHAPE,
  *          and shape has become the shape that stands for it. */
-uint8_t xb_machine_alike(xb_shape *shape, bool is_result);
+uint8_t xb_machine_alike(xb_shape *shape, execbuf_abi caller_abi, bool is_result);
 
 /* The same for adapters that edit, by convention. */
 uint8_t xb_machine_alike_edited(xb_shape *shape, bool is_result, execbuf_abi abi);
+
+/* Where an adapter of execbuf_call finds and leaves the arguments and the result of its target.
+ *
+ * In: caller_abi: one of xb_packed_abi. */
+void xb_machine_layout(xb_layout *out, const xb_signature *signature, execbuf_abi caller_abi);
+
+/* Whether arguments on the stack have the size of their types there, and not at least 8 bytes. */
+bool xb_machine_has_small_slots(execbuf_abi caller_abi);
 
 /* Whether an adapter can be made: it must not need more than XB_MAX_ADAPTER_SIZE bytes of code, nor a page of
  * stack. It always can if the signature has no shapes.
@@ -71,8 +85,9 @@ bool xb_machine_can(const xb_signature *signature, execbuf_abi caller_abi);
  * Out: out:        the code, at most XB_MAX_ADAPTER_SIZE bytes.
  *      frame:      its length, and what its prologue and epilogue do.
  * In:  signature:  has passed xb_signature_check, and xb_machine_can.
- *      caller_abi: as above; the target's is the other one, unless it is an edit: then signature is the
- * longer one, and the argument at the position is a pointer if it is inserted. */
+ *      caller_abi: as above; the target's is the other one, or that of xb_packed_callee. If it is an edit,
+ *                  signature is the longer one, and the argument at the position is a pointer if it is
+ *                  inserted. */
 void xb_machine_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signature, execbuf_abi caller_abi);
 
 /* Writes a whole thunk. The code can be published at any address.
@@ -80,7 +95,7 @@ void xb_machine_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signa
  * Returns: its length.
  * Out: out:        the code, at most XB_MAX_THUNK_SIZE bytes.
  * In:  signature:  has passed xb_signature_check; and xb_machine_can, if the two conventions differ.
- *      caller_abi: the convention by which the thunk is called, as above.
+ *      caller_abi: the convention by which the thunk is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64.
  *      callee_abi: the target's. If it is the same, the thunk only jumps.
  *      target:     the function that it calls. */
 size_t xb_machine_thunk(uint8_t *out, const xb_signature *signature, execbuf_abi caller_abi,

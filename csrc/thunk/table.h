@@ -18,7 +18,7 @@ typedef struct xb_adapter {
     struct xb_adapter *next_unused;         /* in a list of those without users: see xb_table_collect */
     xb_fingerprint fingerprint;
     execbuf code; /* a buffer of the arena */
-    size_t users; /* stubs, and threads that are about to make one */
+    size_t users; /* stubs, callers of execbuf_call, and threads that are about to make a stub */
     xb_announcement announcement;
     xb_shape shapes[1]; /* of the fingerprint: as many as it has, but at least one */
 } xb_adapter;

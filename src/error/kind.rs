@@ -56,9 +56,10 @@ pub enum ErrorKind {
     /// A [`Signature`](crate::Signature) has a type that cannot be passed between calling conventions, or too many
     /// arguments. [`Error::position`] is the number of the argument, starting at 1, or 0 for the result.
     Signature,
-    /// No thunk converts between these calling conventions on this architecture.
+    /// This architecture does not have the calling convention.
     Abi,
-    /// The function type does not match the [`DynThunk`](crate::dynamic::DynThunk).
+    /// The function type does not match the [`DynThunk`](crate::dynamic::DynThunk), or an argument or the result does not
+    /// match the signature of a [`Caller`](crate::dynamic::Caller).
     Mismatch,
     /// The address of a function is null, or a [`Placement`](crate::Placement) has a distance but no address.
     Null,

@@ -21,6 +21,8 @@ unsigned is_aligned;
 unsigned misaligned;
 int shares;
 
+#if defined(__x86_64__)
+
 /* Preserved registers: those of both conventions, then rdi and rsi, then xmm6 to xmm15, which only Win64
  * preserves. The values before a call, those set for it, and those after it. */
 typedef struct registers {
@@ -66,6 +68,57 @@ __asm__(".text\n\t.globl wrapper_win64\nwrapper_win64:\n\t" CALL GENERAL(STORE, 
                             GENERAL(LOAD, "registers_before") MORE(LOAD, "registers_before")
                                 VECTORS(LOAD_VECTOR, "registers_before") RETURN);
 
+#if defined(_WIN32)
+#define NATIVE_ABI EXECBUF_ABI_WIN64
+#define wrapper_native wrapper_win64
+#else
+#define NATIVE_ABI EXECBUF_ABI_SYSV64
+#define wrapper_native wrapper_sysv64
+#endif
+
+/* How many bytes of the registers a call by a convention preserves. */
+static size_t size_of_preserved(execbuf_abi abi) {
+    return abi == EXECBUF_ABI_WIN64 ? sizeof(registers) : 6 * sizeof(uint64_t);
+}
+
+#else /* AArch64 */
+
+/* x19 to x28, and the lower halves of v8 to v15. */
+typedef struct registers {
+    uint64_t general[10];
+    uint64_t vector[8];
+} registers;
+
+__attribute__((used)) registers registers_before;
+__attribute__((used)) registers registers_set;
+__attribute__((used)) registers registers_after;
+__attribute__((used)) void *wrapped;
+__attribute__((used)) void *wrapped_return;
+
+#define NATIVE_ABI EXECBUF_ABI_NATIVE
+void wrapper_native(void);
+
+/* Registers at the address in x9. */
+#define ALL(each)                                                                                            \
+    each("x19, x20", "0") each("x21, x22", "16") each("x23, x24", "32") each("x25, x26", "48")               \
+        each("x27, x28", "64") each("d8, d9", "80") each("d10, d11", "96") each("d12, d13", "112")           \
+            each("d14, d15", "128")
+#define STORE(pair, offset) "stp " pair ", [x9, #" offset "]\n\t"
+#define LOAD(pair, offset) "ldp " pair ", [x9, #" offset "]\n\t"
+#define ADDRESS(symbol) "adrp x9, " symbol "\n\tadd x9, x9, :lo12:" symbol "\n\t"
+
+__asm__(".text\n\t.globl wrapper_native\nwrapper_native:\n\t" ADDRESS(
+    "wrapped_return") "str x30, [x9]\n\t" ADDRESS("registers_before") ALL(STORE) ADDRESS("registers_set")
+            ALL(LOAD) ADDRESS("wrapped") "ldr x9, [x9]\n\tblr x9\n\t" ADDRESS("registers_after") ALL(STORE)
+                ADDRESS("registers_before") ALL(LOAD) ADDRESS("wrapped_return") "ldr x30, [x9]\n\tret\n\t");
+
+static size_t size_of_preserved(execbuf_abi abi) {
+    (void)abi;
+    return sizeof(registers);
+}
+
+#endif
+
 static uint64_t seed = SEED;
 
 /* SplitMix64. */
@@ -76,50 +129,17 @@ static uint64_t some_bits(void) {
     return z ^ z >> 31;
 }
 
-static execbuf thunk;
 static execbuf_signature *signature; /* that of caller and target */
 static const char *text_of_signature;
 static execbuf_abi caller_abi;
+static const char *caller_name;
 
-/* The last thunks made by execbuf_thunk_new. */
-static execbuf kept[64];
-static size_t next_kept;
-
-static void make_thunk(const char *text, const void *target) {
-    uint8_t code[4096];
-    size_t length;
-    execbuf_abi callee_abi = caller_abi == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
-    execbuf_signature *moved = parsed(text);
-    if (shares) {
-        CHECK(execbuf_thunk_new(NULL, &thunk, moved, caller_abi, callee_abi, target, NULL) == EXECBUF_OK);
-    } else {
-        CHECK(execbuf_thunk_emit(moved, code, sizeof code, &length, caller_abi, callee_abi, target, NULL) ==
-              EXECBUF_OK);
-        CHECK(execbuf_new(&thunk, code, length, NULL) == EXECBUF_OK);
-    }
-    execbuf_signature_free(moved);
-}
-
-static void free_thunk(void) {
-    if (shares) {
-        CHECK(execbuf_free(&kept[next_kept]) == EXECBUF_OK);
-        kept[next_kept] = thunk;
-        next_kept = (next_kept + 1) % (sizeof kept / sizeof kept[0]);
-    } else {
-        CHECK(execbuf_free(&thunk) == EXECBUF_OK);
-    }
-}
-
-/* A closure that calls the thunk with another pointer, and a function that drops the pointer before. */
-static execbuf closure;
-static execbuf shorter;
+/* Where the target gets the context of a closure in place of what is sent, and the context. */
 static uint64_t context;
 static unsigned context_position = EXECBUF_MAX_ARGUMENTS; /* or there is no closure */
 
-/* Chooses what the caller sends.
- *
- * Returns: the wrapper of the code that it calls. */
-static void (*choose_values(const char *text, const void *code))(void) {
+/* Chooses the arguments and the result of a call at random, and forgets those of the last one. */
+static void choose(const char *text) {
     execbuf_signature_free(signature);
     signature = parsed(text);
     text_of_signature = text;
@@ -140,35 +160,6 @@ static void (*choose_values(const char *text, const void *code))(void) {
     memset(&registers_after, 0, sizeof registers_after);
     got_count = EXECBUF_MAX_ARGUMENTS + 1;
     misaligned = 0;
-    wrapped = (void *)(uintptr_t)code;
-    return caller_abi == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
-}
-
-void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void) {
-    const void *address;
-    memcpy(&address, (const void *)&target, sizeof address);
-    caller_abi = caller;
-    make_thunk(moved, address);
-    return choose_values(text, thunk.entry);
-}
-
-void (*prepare_closure(const char *text, execbuf_abi caller, void (*target)(void), unsigned position,
-                       int drops))(void) {
-    const void *address;
-    execbuf_signature *longer = parsed(text);
-    memcpy(&address, (const void *)&target, sizeof address);
-    caller_abi = caller;
-    context = some_bits();
-    context_position = position;
-    make_thunk(text, address);
-    CHECK(execbuf_bind(NULL, &closure, longer, caller, execbuf_entry(&thunk, 0), (void *)(uintptr_t)context,
-                       position, NULL) == EXECBUF_OK);
-    if (drops) {
-        CHECK(execbuf_drop_argument(NULL, &shorter, longer, caller, execbuf_entry(&closure, 0), position,
-                                    NULL) == EXECBUF_OK);
-    }
-    execbuf_signature_free(longer);
-    return choose_values(text, drops ? shorter.entry : closure.entry);
 }
 
 /* Widens the low bits of a value as its type says. */
@@ -190,8 +181,7 @@ static uint64_t widened(int32_t type, uint64_t bits) {
 static void expect(unsigned number, int32_t type, uint64_t is, uint64_t bits) {
     uint64_t wanted = widened(type, bits);
     if (is != wanted) {
-        (void)fprintf(stderr, "%s called by %s: %s %u is %llx and not %llx\n", text_of_signature,
-                      caller_abi == EXECBUF_ABI_WIN64 ? "Win64" : "System V",
+        (void)fprintf(stderr, "%s called by %s: %s %u is %llx and not %llx\n", text_of_signature, caller_name,
                       number == 0 ? "result" : "argument", number, (unsigned long long)is,
                       (unsigned long long)wanted);
         exit(1);
@@ -200,8 +190,7 @@ static void expect(unsigned number, int32_t type, uint64_t is, uint64_t bits) {
 
 static void fail_value(unsigned number, size_t at) {
     (void)fprintf(stderr, "%s called by %s: byte %zu of %s %u is %02x and not %02x\n", text_of_signature,
-                  caller_abi == EXECBUF_ABI_WIN64 ? "Win64" : "System V", at,
-                  number == 0 ? "result" : "argument", number, got_values[number][at],
+                  caller_name, at, number == 0 ? "result" : "argument", number, got_values[number][at],
                   sent_values[number][at]);
     exit(1);
 }
@@ -258,11 +247,12 @@ void check_address(const void *returned, const void *where) {
     }
 }
 
-void conclude(uint64_t result) {
-    size_t kept = caller_abi == EXECBUF_ABI_WIN64 ? sizeof registers_set : 6 * sizeof(uint64_t);
+/* Checks all but values that are no words. */
+static void check_call(uint64_t result) {
+    size_t kept_size = size_of_preserved(caller_abi);
     if (got_count != signature->count || !is_aligned || misaligned != 0 ||
-        memcmp(&registers_set, &registers_after, kept) != 0) {
-        (void)fprintf(stderr, "%s: %s\n", text_of_signature,
+        memcmp(&registers_set, &registers_after, kept_size) != 0) {
+        (void)fprintf(stderr, "%s called by %s: %s\n", text_of_signature, caller_name,
                       got_count != signature->count ? "the target was not called"
                       : !is_aligned                 ? "its stack is not aligned"
                       : misaligned != 0             ? "a value is not aligned"
@@ -278,7 +268,162 @@ void conclude(uint64_t result) {
             expect(i + 1, signature->arguments[i].kind, got[i], wanted);
         }
     }
+}
+
+/* ---- Thunks ---- */
+
+#if defined(__x86_64__)
+
+static execbuf thunk;
+
+/* The last thunks made by execbuf_thunk_new. */
+static execbuf kept[64];
+static size_t next_kept;
+
+static void make_thunk(const char *text, const void *target) {
+    uint8_t code[4096];
+    size_t length;
+    execbuf_abi callee_abi = caller_abi == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
+    execbuf_signature *moved = parsed(text);
+    if (shares) {
+        CHECK(execbuf_thunk_new(NULL, &thunk, moved, caller_abi, callee_abi, target, NULL) == EXECBUF_OK);
+    } else {
+        CHECK(execbuf_thunk_emit(moved, code, sizeof code, &length, caller_abi, callee_abi, target, NULL) ==
+              EXECBUF_OK);
+        CHECK(execbuf_new(&thunk, code, length, NULL) == EXECBUF_OK);
+    }
+    execbuf_signature_free(moved);
+}
+
+static void free_thunk(void) {
+    if (shares) {
+        CHECK(execbuf_free(&kept[next_kept]) == EXECBUF_OK);
+        kept[next_kept] = thunk;
+        next_kept = (next_kept + 1) % (sizeof kept / sizeof kept[0]);
+    } else {
+        CHECK(execbuf_free(&thunk) == EXECBUF_OK);
+    }
+}
+
+/* A closure that calls the thunk with another pointer, and a function that drops the pointer before. */
+static execbuf closure;
+static execbuf shorter;
+
+/* Chooses what the caller sends.
+ *
+ * Returns: the wrapper of the code that it calls. */
+static void (*choose_for(const char *text, const void *code))(void) {
+    caller_name = caller_abi == EXECBUF_ABI_WIN64 ? "Win64" : "System V";
+    choose(text);
+    wrapped = (void *)(uintptr_t)code;
+    return caller_abi == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
+}
+
+void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void) {
+    const void *address;
+    memcpy(&address, (const void *)&target, sizeof address);
+    caller_abi = caller;
+    make_thunk(moved, address);
+    return choose_for(text, thunk.entry);
+}
+
+void (*prepare_closure(const char *text, execbuf_abi caller, void (*target)(void), unsigned position,
+                       int drops))(void) {
+    const void *address;
+    execbuf_signature *longer = parsed(text);
+    memcpy(&address, (const void *)&target, sizeof address);
+    caller_abi = caller;
+    context = some_bits();
+    context_position = position;
+    make_thunk(text, address);
+    CHECK(execbuf_bind(NULL, &closure, longer, caller, execbuf_entry(&thunk, 0), (void *)(uintptr_t)context,
+                       position, NULL) == EXECBUF_OK);
+    if (drops) {
+        CHECK(execbuf_drop_argument(NULL, &shorter, longer, caller, execbuf_entry(&closure, 0), position,
+                                    NULL) == EXECBUF_OK);
+    }
+    execbuf_signature_free(longer);
+    return choose_for(text, drops ? shorter.entry : closure.entry);
+}
+
+void conclude(uint64_t result) {
+    check_call(result);
     CHECK(execbuf_free(&shorter) == EXECBUF_OK && execbuf_free(&closure) == EXECBUF_OK);
     context_position = EXECBUF_MAX_ARGUMENTS;
     free_thunk();
+}
+
+#endif
+
+/* ---- Packed calls ---- */
+
+static execbuf_caller *packed;
+static execbuf_slot *slots;
+static size_t slot_count;
+static execbuf_slot slots_before[2 * EXECBUF_MAX_ARGUMENTS];
+static uint64_t packed_result;
+
+/* Whether a value is compared as a word. */
+static int is_word(const execbuf_type *type) {
+    return type->kind < EXECBUF_TYPE_I128;
+}
+
+/* Writes an argument to its slots. */
+static void pack(unsigned index) {
+    size_t size;
+    const execbuf_type *type = &signature->arguments[index];
+    execbuf_slot *slot = &slots[execbuf_caller_argument(packed, index, &size)];
+    if (type->kind == EXECBUF_TYPE_BOOL) {
+        slot->u = (sent[index] & ~(uint64_t)0xff) | (sent[index] & 1);
+    } else if (is_word(type)) {
+        slot->u = sent[index];
+    } else if (size > 16) {
+        slot->p = at_end(index + 1, size);
+    } else {
+        memcpy(slot, sent_values[index + 1], size > 8 ? 16 : 8);
+    }
+}
+
+/* Checks that the call has changed neither slots nor values. */
+static void check_packed(void) {
+    CHECK(memcmp(slots, slots_before, slot_count * sizeof *slots) == 0);
+    for (unsigned i = 0; i < signature->count; i++) {
+        size_t size;
+        const execbuf_slot *slot = &slots[execbuf_caller_argument(packed, i, &size)];
+        CHECK(size <= 16 || memcmp(slot->p, sent_values[i + 1], size) == 0);
+    }
+}
+
+void call_packed(const char *text, execbuf_abi abi, void (*target)(void)) {
+    static uint8_t *page;
+    typedef void function(const execbuf_caller *, execbuf_function, const execbuf_slot *, execbuf_slot *);
+    function *call_it = execbuf_call;
+    size_t results;
+    caller_abi = NATIVE_ABI;
+    caller_name = "execbuf_call";
+    choose(text);
+    CHECK(execbuf_caller_new(&packed, signature, abi, NULL) == EXECBUF_OK);
+    execbuf_caller_slots(packed, &slot_count, &results);
+    CHECK(slot_count <= sizeof slots_before / sizeof *slots_before && 8 * results <= MAX_VALUE);
+    page = page == NULL ? two_pages() : page;
+    slots = (execbuf_slot *)(void *)(page + PAGE) - slot_count;
+    for (unsigned i = 0; i < signature->count; i++) {
+        pack(i);
+    }
+    memcpy(slots_before, slots, slot_count * sizeof *slots);
+    execbuf_slot *result = (execbuf_slot *)at_end(0, 8 * results);
+    memcpy(&wrapped, (const void *)&call_it, sizeof wrapped);
+    ((function *)wrapper_native)(packed, target, slots, results > 0 ? result : NULL);
+    check_address(result, result);
+    memcpy(got_values[0], result, 8 * results);
+    packed_result = results > 0 ? result->u : 0;
+    if (signature->result.kind == EXECBUF_TYPE_F32) {
+        packed_result = (uint32_t)packed_result;
+    }
+    check_packed();
+}
+
+void conclude_call(void) {
+    check_call(packed_result);
+    execbuf_caller_free(packed);
 }

@@ -1,6 +1,7 @@
 /* For the programs that tests/thunk_compilers generates. They make calls through thunks; the compiler's own
- * support for the two conventions compiles both the caller and the target. crossing.c is the part of the
- * program that is not generated. */
+ * support for the two conventions compiles both the caller and the target. And they call the targets by
+ * execbuf_call; on AArch64 they do nothing else. crossing.c is the part of the program that is not generated.
+ */
 #ifndef CROSSING_H
 #define CROSSING_H
 
@@ -10,6 +11,7 @@
 
 #include "execbuf.h"
 
+#if defined(__x86_64__)
 #define SYSV64 __attribute__((sysv_abi))
 #define WIN64 __attribute__((ms_abi))
 
@@ -29,6 +31,13 @@
 #define WIN64_START __builtin_ms_va_start
 #define WIN64_ARGUMENT __builtin_va_arg
 #endif
+#endif
+
+/* The convention of this system. */
+#define NATIVE
+#define NATIVE_LIST va_list
+#define NATIVE_START va_start
+#define NATIVE_ARGUMENT va_arg
 
 /* The arguments and the result of the current call, 64 bits each. The upper bits of small integers are
  * garbage, as the conventions allow; volatile keeps compilers from clearing them. */
@@ -67,6 +76,14 @@ extern int shares;
  *     target: the function that the thunk calls. */
 void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void);
 
+/* Calls a target with execbuf_call, with arguments and a result that are chosen at random. check_value and
+ * conclude_call follow. The slots, and values that slots have the addresses of, end where a page does, before
+ * one that cannot be accessed; bytes of slots that do not matter are random.
+ *
+ * In: text:   the signature of the target.
+ *     abi:    its convention.
+ *     target: the function. */
+void call_packed(const char *text, execbuf_abi abi, void (*target)(void));
 /* As prepare, but the function to call is one that inserts or drops an argument, a pointer. It calls the
  * thunk with the same convention.
  *
@@ -94,6 +111,9 @@ void check_address(const void *returned, const void *where);
 
 /* Checks what the target received, the result (widened as its type says) and the preserved registers. */
 void conclude(uint64_t result);
+
+/* The same for call_packed, which has kept the result; and that nothing that it was given has changed. */
+void conclude_call(void);
 
 static inline uint64_t bits_of_f64(double value) {
     uint64_t bits;
@@ -131,6 +151,7 @@ static inline float f32_of(uint64_t bits) {
         got_count = (count);                                                                                 \
     } while (0)
 
+#if defined(__x86_64__)
 #define CLOBBER_VECTORS_0_TO_5                                                                               \
     "pcmpeqd %%xmm0, %%xmm0\n\tmovaps %%xmm0, %%xmm1\n\tmovaps %%xmm0, %%xmm2\n\tmovaps %%xmm0, %%xmm3\n\t"  \
     "movaps %%xmm0, %%xmm4\n\tmovaps %%xmm0, %%xmm5\n\t"
@@ -152,5 +173,25 @@ static inline float f32_of(uint64_t bits) {
                      : BOTH_LIST, "rdi", "rsi", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",   \
                        "xmm13", "xmm14", "xmm15")
 #define CLOBBER_WIN64() __asm__ volatile(CLOBBER_BOTH CLOBBER_VECTORS_0_TO_5 : : : BOTH_LIST)
+#if defined(_WIN32)
+#define CLOBBER_NATIVE CLOBBER_WIN64
+#else
+#define CLOBBER_NATIVE CLOBBER_SYSV64
+#endif
+#else /* AArch64 */
+#define CLOBBER_NATIVE()                                                                                     \
+    __asm__ volatile("mov x0, #-1\n\tmov x1, x0\n\tmov x2, x0\n\tmov x3, x0\n\tmov x4, x0\n\t"               \
+                     "mov x5, x0\n\tmov x6, x0\n\tmov x7, x0\n\tmov x8, x0\n\tmov x9, x0\n\t"                \
+                     "mov x10, x0\n\tmov x11, x0\n\tmov x12, x0\n\tmov x13, x0\n\tmov x14, x0\n\t"           \
+                     "mov x15, x0\n\tmov x16, x0\n\tmov x17, x0\n\tmovi v0.16b, #255\n\t"                    \
+                     "movi v1.16b, #255\n\tmovi v2.16b, #255\n\tmovi v3.16b, #255\n\t"                       \
+                     "movi v4.16b, #255\n\tmovi v5.16b, #255\n\tmovi v6.16b, #255\n\t"                       \
+                     "movi v7.16b, #255\n\tmovi v16.16b, #255"                                               \
+                     :                                                                                       \
+                     :                                                                                       \
+                     : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",      \
+                       "x13", "x14", "x15", "x16", "x17", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7",    \
+                       "v16")
+#endif
 
 #endif

@@ -1,5 +1,6 @@
-/* Thunks keep a frame pointer: profilers and debuggers that follow the chain of rbp find every caller. And
- * the unwind tables are right at each instruction. run.sh compiles this with -fno-omit-frame-pointer. */
+/* Thunks and dynamic calls keep a frame pointer: profilers and debuggers that follow the chain of rbp find
+ * every caller. And the unwind tables are right at each instruction. run.sh compiles this with
+ * -fno-omit-frame-pointer. */
 
 #include "check.h"
 
@@ -124,6 +125,47 @@ static void the_chain_of_rbp_contains_every_caller(void) {
     execbuf_pool_free(pool);
 }
 
+/* ---- Dynamic calls ---- */
+
+static execbuf_caller *make_caller(const char *text, execbuf_abi callee) {
+    execbuf_caller *caller;
+    execbuf_signature *signature = parsed(text);
+    CHECK(execbuf_caller_new(&caller, signature, callee, NULL) == EXECBUF_OK);
+    execbuf_signature_free(signature);
+    return caller;
+}
+
+__attribute__((noinline)) static int dynamic_caller(const execbuf_caller *caller, execbuf_abi callee) {
+    execbuf_slot argument;
+    execbuf_slot result;
+    execbuf_function function;
+    const void *target = target_of(callee);
+    memcpy((void *)&function, (const void *)&target, sizeof function);
+    argument.i = 41;
+    of_caller = OWN_FRAME;
+    execbuf_call(caller, function, &argument, &result);
+    return (int)result.i + 1;
+}
+
+/* The address of a caller's code, its first member. */
+static const uint8_t *code_of(const execbuf_caller *caller) {
+    const uint8_t *entry;
+    memcpy((void *)&entry, (const void *)caller, sizeof entry);
+    return entry;
+}
+
+/* execbuf_call itself is compiled without a frame pointer, or as a jump. */
+static void the_chain_contains_the_callers_of_dynamic_calls(void) {
+    for (unsigned i = 0; i < 2; i++) {
+        execbuf_caller *caller = make_caller("i(i)", abis[i]);
+        CHECK(dynamic_caller(caller, abis[i]) == 43);
+        const uint8_t *return_to = (const uint8_t *)of_target.return_address;
+        CHECK(return_to > code_of(caller) && return_to < code_of(caller) + 300);
+        CHECK(outside_target.outer == of_caller);
+        execbuf_caller_free(caller);
+    }
+}
+
 /* ---- The tables at each instruction ---- */
 
 #if defined(__GLIBC__)
@@ -136,6 +178,7 @@ static const void *return_address; /* of the caller's call */
 static bool keeps_more;            /* whether the call preserves rdi and rsi, as Win64 does: */
 static unsigned long long rdi;
 static unsigned long long rsi;
+static const void *dynamic_entry; /* of the adapter of a dynamic call */
 static int stub_steps;
 static int adapter_steps;
 static int frames_found;
@@ -169,21 +212,40 @@ static void step(int number, siginfo_t *info, void *data) {
         }
         stub_steps++;
     } else if (is_in(&adapter, at)) {
+        if (at == dynamic_entry) {
+            return_address = *(const void *const *)context->uc_mcontext.gregs[REG_RSP];
+            of_caller = (const frame *)context->uc_mcontext.gregs[REG_RBP];
+        }
         adapter_steps++;
         (void)_Unwind_Backtrace(check_frame, NULL);
     }
 }
 
-static void unwinders_find_the_caller_from_each_instruction(void) {
+static bool can_step(void) {
     struct sigaction action;
     if (unwinder_is_llvms()) {
         (void)fprintf(stderr, "SKIP: unwinding from each instruction: the unwinder is LLVM's\n");
-        return;
+        return false;
     }
     memset(&action, 0, sizeof action);
     action.sa_sigaction = step;
     action.sa_flags = SA_SIGINFO;
     CHECK(sigaction(SIGTRAP, &action, NULL) == 0);
+    return true;
+}
+
+static void set_trap_flag(void) {
+    __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() | TRAP_FLAG);
+}
+
+static void clear_trap_flag(void) {
+    __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(uint64_t)TRAP_FLAG);
+}
+
+static void unwinders_find_the_caller_from_each_instruction(void) {
+    if (!can_step()) {
+        return;
+    }
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
     for (unsigned i = 0; i < 2; i++) {
         execbuf thunk = make(abis[i], abis[1 - i], false);
@@ -193,9 +255,9 @@ static void unwinders_find_the_caller_from_each_instruction(void) {
         CHECK(execbuf_pool_lookup(pool, &adapter, of_target.return_address) == EXECBUF_OK);
         stub_steps = adapter_steps = frames_found = 0;
         keeps_more = abis[i] == EXECBUF_ABI_WIN64;
-        __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() | TRAP_FLAG);
+        set_trap_flag();
         int result = grand_caller(&thunk, abis[i]);
-        __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(uint64_t)TRAP_FLAG);
+        clear_trap_flag();
         CHECK(result == 44);
         if (stub_steps == 0) {
             (void)fprintf(stderr, "SKIP: unwinding from each instruction: this machine does not step\n");
@@ -209,12 +271,48 @@ static void unwinders_find_the_caller_from_each_instruction(void) {
     execbuf_pool_free(pool);
 }
 
+static void unwinders_find_the_caller_of_a_dynamic_call(void) {
+    static const char *const texts[] = {"i(i)", "i(illl)", "i(i{[40b]})"};
+    if (!can_step()) {
+        return;
+    }
+    memset(&stub, 0, sizeof stub);
+    keeps_more = false;
+    for (unsigned i = 0; i < 6; i++) {
+        static const uint8_t bytes[40] = {0};
+        execbuf_slot arguments[4] = {{41}, {0}, {0}, {0}};
+        execbuf_slot result;
+        execbuf_caller *caller = make_caller(texts[i / 2], abis[i % 2]);
+        execbuf_function function;
+        const void *target = target_of(abis[i % 2]);
+        memcpy((void *)&function, (const void *)&target, sizeof function);
+        arguments[1].cp = bytes;
+        execbuf_call(caller, function, arguments, &result);
+        dynamic_entry = adapter.entry = code_of(caller);
+        adapter.length = (uintptr_t)of_target.return_address - (uintptr_t)adapter.entry + 100;
+        adapter_steps = frames_found = 0;
+        set_trap_flag();
+        execbuf_call(caller, function, arguments, &result);
+        clear_trap_flag();
+        CHECK(result.i == 42);
+        if (adapter_steps == 0) {
+            (void)fprintf(stderr, "SKIP: unwinding from each instruction: this machine does not step\n");
+        } else {
+            (void)printf("%s: a call of %d instructions in the adapter\n", texts[i / 2], adapter_steps);
+            CHECK(adapter_steps >= 8 && frames_found == adapter_steps);
+        }
+        execbuf_caller_free(caller);
+    }
+}
+
 #endif
 
 int main(void) {
     RUN(the_chain_of_rbp_contains_every_caller);
+    RUN(the_chain_contains_the_callers_of_dynamic_calls);
 #if defined(__GLIBC__)
     RUN(unwinders_find_the_caller_from_each_instruction);
+    RUN(unwinders_find_the_caller_of_a_dynamic_call);
 #else
     (void)fprintf(stderr, "SKIP: the tables at each instruction: no libgcc for this C library\n");
 #endif

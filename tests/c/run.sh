@@ -126,6 +126,9 @@ program probe$suffix plain probe.c
 program probe-faults$suffix faults probe.c
 program probe-stub$suffix stub probe.c
 program thunk$suffix plain thunk.c
+program caller$suffix plain caller.c
+program caller-threads$suffix plain caller_threads.c
+program caller-faults$suffix faults caller_faults.c
 program bind$suffix plain bind.c
 program bind-threads$suffix plain bind_threads.c -D_GNU_SOURCE
 program signature$suffix plain signature.c
@@ -140,6 +143,7 @@ program find$suffix plain find.c
 program name$suffix plain name.c
 program handles$suffix worn handles.c
 program_cpp unwind$suffix plain unwind.cpp
+program_cpp call-unwind$suffix plain call_unwind.cpp
 program_cpp describe-unwind$suffix plain describe_unwind.cpp
 program_cpp describe-windows$suffix plain describe_windows.cpp"
 if [ -z "$suffix" ]; then
@@ -164,6 +168,7 @@ $list
 program biased-lock plain biased_lock.c -D_GNU_SOURCE
 program biased-lock-unix unix biased_lock.c -D_GNU_SOURCE
 program own plain own.c -D_GNU_SOURCE
+program caller-without-code stub caller.c
 program own-limits plain own_limits.c -D_GNU_SOURCE
 program own-faults faults own_faults.c -D_GNU_SOURCE
 program fences faults fences.c -D_GNU_SOURCE

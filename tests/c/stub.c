@@ -36,6 +36,12 @@ static void nothing_can_be_made(void) {
     /* Only x86-64 has thunks, on whatever system. */
     CHECK(status == EXECBUF_E_UNSUPPORTED || status == EXECBUF_E_ABI);
     CHECK(error.status == status && is_zero(&buffer));
+    /* Calls may do without code. */
+    execbuf_caller *caller = (execbuf_caller *)(void *)&buffer;
+    status = execbuf_caller_new(&caller, signature, EXECBUF_ABI_NATIVE, &error);
+    CHECK(error.status == EXECBUF_E_UNSUPPORTED || error.status == EXECBUF_E_ABI);
+    CHECK((caller != NULL) == (status == EXECBUF_OK));
+    execbuf_caller_free(caller);
     execbuf_signature_free(signature);
     signature = parsed("i(p)");
     buffer = filled();

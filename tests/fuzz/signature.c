@@ -78,6 +78,33 @@ static void use(const execbuf_signature *signature) {
     }
 }
 
+/* A caller counts the slots of what the parser made, whose values may be too large to be copied. */
+static void make_caller(const execbuf_signature *signature, execbuf_abi abi) {
+#if defined(__x86_64__)
+    execbuf_caller *caller;
+    const execbuf_status status = execbuf_caller_new(&caller, signature, abi, NULL);
+    CHECK((caller != NULL) == (status == EXECBUF_OK));
+    if (status == EXECBUF_OK) {
+        size_t arguments;
+        size_t result;
+        size_t size;
+        size_t end = 0;
+        execbuf_caller_slots(caller, &arguments, &result);
+        for (size_t i = 0; i < signature->count; i++) {
+            CHECK(execbuf_caller_argument(caller, i, &size) == end && size > 0);
+            end += size > 8 && size <= 16 ? 2 : 1;
+        }
+        CHECK(end == arguments && execbuf_caller_argument(caller, signature->count, &size) == end);
+    } else {
+        CHECK(status == EXECBUF_E_TYPE);
+    }
+    execbuf_caller_free(caller);
+#else
+    (void)signature;
+    (void)abi;
+#endif
+}
+
 /* What is printed has other numbers at most: one for each character, and without zeros in front. */
 static void check_printed(const execbuf_signature *signature, size_t size) {
     char *one = exactly(2 * size + 8);
@@ -106,6 +133,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (status == EXECBUF_OK) {
         check_printed(signature, strlen(text));
         use(signature);
+        make_caller(signature, EXECBUF_ABI_SYSV64);
+        make_caller(signature, EXECBUF_ABI_WIN64);
     } else {
         CHECK(status == EXECBUF_E_SYNTAX || status == EXECBUF_E_TYPE || status == EXECBUF_E_ARGUMENTS);
         CHECK(error.culprit != NULL);

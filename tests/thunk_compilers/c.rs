@@ -28,7 +28,11 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
 
 /// Returns the attributes of the caller's ABI and of the target's ABI.
 pub(crate) fn attributes(caller_abi: CallerAbi) -> (&'static str, &'static str) {
-    if caller_abi == CallerAbi::SysV64 { ("SYSV64", "WIN64") } else { ("WIN64", "SYSV64") }
+    match caller_abi {
+        CallerAbi::SysV64 => ("SYSV64", "WIN64"),
+        CallerAbi::Win64 => ("WIN64", "SYSV64"),
+        CallerAbi::Packed => ("NATIVE", "NATIVE"),
+    }
 }
 
 fn parameters(types: &[char]) -> String {
@@ -74,7 +78,7 @@ fn write_call(
     caller_abi: CallerAbi,
     edit: Edit,
 ) -> std::fmt::Result {
-    let (attribute, _) = attributes(caller_abi);
+    let (attribute, other) = attributes(caller_abi);
     let Signature { text, declared, result, arguments, .. } = signature;
     let (text, declared) = (text.replace('?', "\\?"), declared.replace('?', "\\?")); // prevents trigraphs
     let target =
@@ -91,10 +95,11 @@ fn write_call(
     let value = |&i: &usize| from_bits(arguments[i], &format!("sent[{i}]"));
     let call = format!("thunk({})", passed.iter().map(value).collect::<Vec<_>>().join(", "));
     if *result == 'v' {
-        writeln!(program, "    {call};\n    conclude(0);\n}}\n")
+        writeln!(program, "    {call};\n    conclude(0);")?;
     } else {
-        writeln!(program, "    conclude({});\n}}\n", to_bits(*result, &call))
+        writeln!(program, "    conclude({});", to_bits(*result, &call))?;
     }
+    writeln!(program, "    call_packed(\"{text}\", EXECBUF_ABI_{other}, {target});\n    conclude_call();\n}}\n")
 }
 
 pub(crate) fn type_of(letter: char) -> &'static str {

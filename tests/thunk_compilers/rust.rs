@@ -20,6 +20,8 @@ unsafe extern "C" {
     static mut shares: i32;
     fn prepare(text: *const i8, declared: *const i8, caller_abi: i32, target: *const ()) -> *const ();
     fn conclude(result: u64);
+    fn call_packed(text: *const i8, abi: i32, target: *const ());
+    fn conclude_call();
 }
 
 unsafe fn argument(index: usize) -> u64 {
@@ -121,7 +123,12 @@ fn write_pair(program: &mut String, name: &str, signature: &Signature, caller_ab
     let values: Vec<_> =
         arguments.iter().enumerate().map(|(i, &letter)| from_bits(letter, &format!("argument({i})"))).collect();
     writeln!(program, "        let result = thunk({});", values.join(", "))?;
-    writeln!(program, "        conclude({});\n    }}\n}}", to_bits(result, "result"))
+    writeln!(program, "        conclude({});", to_bits(result, "result"))?;
+    writeln!(
+        program,
+        "        call_packed(c\"{text}\".as_ptr(), {}, target_{name} as *const ());\n        conclude_call();\n    }}\n}}",
+        3 - number
+    )
 }
 
 pub(crate) fn type_of(letter: char) -> &'static str {

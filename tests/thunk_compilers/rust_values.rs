@@ -136,10 +136,13 @@ fn write_pair(
             "0".to_owned()
         }
     };
+    let mut checks = String::new();
     for (number, value) in std::iter::once(&signature.result).chain(&signature.arguments).enumerate() {
         if !value.is_word() {
-            writeln!(program, "        check_value({number}, c\"{}\".as_ptr());", value.mask())?;
+            writeln!(checks, "        check_value({number}, c\"{}\".as_ptr());", value.mask())?;
         }
     }
-    writeln!(program, "        conclude({concluded});\n    }}\n}}")
+    writeln!(program, "{checks}        conclude({concluded});")?;
+    writeln!(program, "        call_packed(c\"{text}\".as_ptr(), {}, target_{name} as *const ());", 3 - number)?;
+    writeln!(program, "{checks}        conclude_call();\n    }}\n}}")
 }

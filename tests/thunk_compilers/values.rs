@@ -72,6 +72,12 @@ impl Signature {
         self.result.has(letters) || self.arguments.iter().any(|argument| argument.has(letters))
     }
 
+    /// Returns whether a struct or union that stands for `...` has one of these types.
+    pub(crate) fn has_variadic_structs_with(&self, letters: &str) -> bool {
+        let is_one = |argument: &Type| !matches!(argument, Type::Scalar(_)) && argument.has(letters);
+        self.arguments[self.fixed..].iter().any(is_one)
+    }
+
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}(", self.result.text());
         for (index, argument) in self.arguments.iter().enumerate() {
@@ -104,6 +110,20 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
     let main = format!("    for (; shares < 2; shares++) {{\n{main}    }}\n    return 0;");
     let types = definitions.text;
     format!("#include \"crossing.h\"\n\n{types}\n{targets}{calls}int main(void) {{\n{main}\n}}\n")
+}
+
+/// Returns a program that makes dynamic calls of functions of the system's convention.
+pub(crate) fn program_of_calls(signatures: &[Signature]) -> String {
+    let mut definitions = Definitions::new();
+    let [mut targets, mut calls] = [const { String::new() }; 2];
+    for (index, signature) in signatures.iter().enumerate() {
+        let (types, name) = (Types::new(&mut definitions, signature), index.to_string());
+        let writer = Writer { signature, types, name, caller_abi: CallerAbi::Packed };
+        writer.target(&mut targets, false).expect("writing to a string cannot fail");
+        writer.packed_call(&mut calls, "target").expect("writing to a string cannot fail");
+    }
+    let types = definitions.text;
+    format!("#include \"crossing.h\"\n\n{types}\n{targets}int main(void) {{\n{calls}    return 0;\n}}\n")
 }
 
 /// The types of a signature in C.
@@ -275,12 +295,30 @@ impl Writer<'_> {
                 writeln!(program, "    memcpy(got_values[0], &result, sizeof result);")?;
             }
         }
+        self.checks(program)?;
+        writeln!(program, "    conclude({concluded});")?;
+        self.packed_call(program, target)?;
+        writeln!(program, "}}\n")
+    }
+
+    /// Writes a dynamic call of a target.
+    fn packed_call(&self, program: &mut String, target: &str) -> std::fmt::Result {
+        let (_, other) = attributes(self.caller_abi);
+        let text = self.signature.text().replace('?', "\\?"); // prevents trigraphs
+        let name = &self.name;
+        writeln!(program, "    call_packed(\"{text}\", EXECBUF_ABI_{other}, (void (*)(void)){target}_{name});")?;
+        self.checks(program)?;
+        writeln!(program, "    conclude_call();")
+    }
+
+    /// Writes the comparison of values that are no words.
+    fn checks(&self, program: &mut String) -> std::fmt::Result {
+        let Signature { result, arguments, .. } = self.signature;
         for (number, value) in std::iter::once(result).chain(arguments).enumerate() {
             if !value.is_word() {
                 writeln!(program, "    check_value({number}, \"{}\");", value.mask())?;
             }
         }
-        writeln!(program, "    conclude({concluded});\n}}\n")?;
         Ok(())
     }
 }

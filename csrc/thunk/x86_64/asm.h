@@ -25,6 +25,7 @@ typedef struct xb_asm {
     uint8_t *out;
     uint32_t length; /* of the code so far */
     uint32_t capacity;
+    uint32_t scratch; /* a vector register that code which copies values may change */
 } xb_asm;
 
 /* An r/m operand: a register, or memory at [base + offset], or at [base + r10 + offset]. */
@@ -214,6 +215,21 @@ static inline void xb_asm_movsx_word(xb_asm *to, uint32_t reg, xb_operand rm) {
     xb_asm_reg_rm(to, 0, 0, 0x0fbf, reg, rm);
 }
 
+/* movsx reg64, r/m8 */
+static inline void xb_asm_movsx_byte_64(xb_asm *to, uint32_t reg, xb_operand rm) {
+    xb_asm_reg_rm(to, 0, XB_REX_W, 0x0fbe, reg, rm);
+}
+
+/* movsx reg64, r/m16 */
+static inline void xb_asm_movsx_word_64(xb_asm *to, uint32_t reg, xb_operand rm) {
+    xb_asm_reg_rm(to, 0, XB_REX_W, 0x0fbf, reg, rm);
+}
+
+/* movsxd reg64, r/m32 */
+static inline void xb_asm_movsxd(xb_asm *to, uint32_t reg, xb_operand rm) {
+    xb_asm_reg_rm(to, 0, XB_REX_W, 0x63, reg, rm);
+}
+
 /* mov eax, imm32 */
 static inline void xb_asm_mov_eax(xb_asm *to, uint32_t value) {
     xb_asm_byte(to, 0xb8);
@@ -316,6 +332,11 @@ static inline void xb_asm_sub_rsp(xb_asm *to, uint32_t value) {
 /* add rsp, value */
 static inline void xb_asm_add_rsp(xb_asm *to, uint32_t value) {
     xb_asm_rsp_immediate(to, 0, value);
+}
+
+/* leave: mov rsp, rbp; pop rbp */
+static inline void xb_asm_leave(xb_asm *to) {
+    xb_asm_byte(to, 0xc9);
 }
 
 /* ---- Branches ---- */

@@ -16,12 +16,12 @@ typedef struct xb_code {
     xb_layout where;                        /* where the target wants them */
     execbuf_abi callee_abi;                 /* the target's convention */
     uint32_t incoming;                      /* where the caller's rsp was at its call */
-    uint32_t result;                        /* 16 bytes: see results.c */
+    uint32_t result;                        /* 16 bytes: see results.c and packed.c */
     uint32_t copies[EXECBUF_MAX_ARGUMENTS]; /* of values whose addresses the target gets */
 } xb_code;
 
 /* Registers that no convention passes arguments in, and that may be changed: rax and r10 for addresses and
- * parts of values, and this one, which the adapter has saved if it must, for longer parts. */
+ * parts of values, and this one, which the adapter has saved if it must, for longer parts (to.scratch). */
 #define XB_SCRATCH_VECTOR 8U
 
 /* The next multiple of 16. */
@@ -57,6 +57,20 @@ bool xb_edit_layouts(xb_code *code, xb_signature *short_, const xb_signature *si
  * Returns: where they end, likewise. */
 uint32_t xb_moves_plan(xb_code *code, uint32_t at);
 uint32_t xb_results_plan(xb_code *code, uint32_t at);
+
+/* Draws the frame of an adapter that is called by Win64, or calls it: writes the prologue and the epilogue.
+ * code->frame.size and frame.vectors say what they are. */
+void xb_code_begin_frame(xb_code *code);
+void xb_code_end_frame(xb_code *code);
+
+/* Does what variadic functions expect beside their arguments, all of which have been moved. */
+void xb_code_prepare_variadic(xb_code *code);
+
+/* Writes an adapter of execbuf_call. code->to has what comes before.
+ *
+ * In: entry_abi, callee_abi: the conventions by which it is called, and by which it calls its target. */
+void xb_packed_write(xb_code *code, const xb_signature *signature, execbuf_abi entry_abi,
+                     execbuf_abi callee_abi);
 
 /* Moves the arguments to where the target wants them. The frame exists; what it saves is saved. rdi and rsi
  * hold arguments only if the caller's convention is System V. */

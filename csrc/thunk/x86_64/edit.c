@@ -17,6 +17,7 @@
 uint8_t xb_machine_alike_edited(xb_shape *shape, bool is_result, execbuf_abi abi) {
     bool is_word = shape->size == 1 || shape->size == 2 || shape->size == 4 || shape->size == 8;
     bool is_win64 = abi == EXECBUF_ABI_WIN64;
+    shape->arm = 0;
     if (is_result) { /* not moved, but an address may be passed before the arguments */
         if (is_win64 ? is_word : shape->classes[0] != XB_CLASS_MEMORY) {
             return (uint8_t)EXECBUF_TYPE_VOID;

@@ -1,6 +1,8 @@
-/* Writes adapters and whole thunks for x86-64. Pure: no state, no system calls.
+/* Writes adapters and whole thunks for x86-64; packed.c writes the adapters of execbuf_call. Pure: no state,
+ * no system calls.
  *
- * An adapter is entered with the target's address in r11. Its frame, from high addresses to low ones:
+ * An adapter of thunks is entered with the target's address in r11. Its frame, from high addresses to low
+ * ones:
  *
  *     System V to Win64                         Win64 to System V
  *
@@ -40,17 +42,20 @@
 
 #include <string.h>
 
+#include "../../call/packed.h"
 #include "../../call/type.h"
 #include "../edit.h"
 #include "../machine.h"
 #include "code.h"
+#include "machine.h"
 
-/* The worst case of an adapter without shapes: 127 vectors, each copied from where an address on the stack
- * points to, by three instructions of at most 27 bytes; and 20 moves of vector registers of 9 bytes with all
- * that is around them. Its frame has 127 * 16 bytes of arguments, and the vectors. tests/c/thunk_types.c
- * makes it.
- */
-XB_STATIC_ASSERT(27 * EXECBUF_MAX_ARGUMENTS + 9 * 2 * XB_SAVED_VECTORS + 50 <= XB_MAX_ADAPTER_SIZE,
+/* The worst cases of adapters without shapes. Of thunks: 127 vectors, each copied from where an address on
+ * the stack points to, by three instructions of at most 27 bytes; and 20 moves of vector registers of 9 bytes
+ * with all that is around them. Its frame has 127 * 16 bytes of arguments, and the vectors.
+ * tests/c/thunk_types.c makes it. Of execbuf_call: 127 vectors whose addresses Win64 gets, by four
+ * instructions of at most 31 bytes. tests/c/caller.c makes it. */
+XB_STATIC_ASSERT(27 * EXECBUF_MAX_ARGUMENTS + 9 * 2 * XB_SAVED_VECTORS + 50 <= XB_MAX_ADAPTER_SIZE &&
+                     31 * EXECBUF_MAX_ARGUMENTS + 80 <= XB_MAX_ADAPTER_SIZE,
                  "the longest adapter fits");
 
 /* The largest frame, so that with what is pushed it is less than a page. */
@@ -58,18 +63,30 @@ XB_STATIC_ASSERT(27 * EXECBUF_MAX_ARGUMENTS + 9 * 2 * XB_SAVED_VECTORS + 50 <= X
 
 /* ---- What is moved alike ---- */
 
-/* Two types are moved alike if both are floats, or if both are extended alike. */
-const uint8_t *xb_machine_kinds(execbuf_abi caller_abi) {
+/* The target's convention. */
+static execbuf_abi callee_of(execbuf_abi caller_abi) {
+    if (xb_abi_is_packed(caller_abi)) {
+        return xb_packed_callee(caller_abi);
+    }
+    return caller_abi == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
+}
+
 #define NONE EXECBUF_TYPE_VOID
 #define I8 EXECBUF_TYPE_I8
 #define U8 EXECBUF_TYPE_U8
 #define I16 EXECBUF_TYPE_I16
 #define U16 EXECBUF_TYPE_U16
+#define I32 EXECBUF_TYPE_I32
+#define U32 EXECBUF_TYPE_U32
 #define I64 EXECBUF_TYPE_I64
 #define F64 EXECBUF_TYPE_F64
 #define I128 EXECBUF_TYPE_I128
 #define V128 EXECBUF_TYPE_V128
-    /* Of void, bool, i8, u8, i16, u16, i32, u32, i64, u64, pointer, f32, f64, i128, u128 and the vector. */
+/* The lists below are of void, bool, i8, u8, i16, u16, i32, u32, i64, u64, pointer, f32, f64, i128, u128 and
+ * the vector. */
+
+/* Two types are moved alike if both are floats, or if both are extended alike. */
+const uint8_t *xb_x86_kinds(execbuf_abi caller_abi) {
     static const uint8_t to_sysv[XB_TYPE_COUNT] = {NONE, U8,  I8,  U8,  I16, U16,  I64,  I64,
                                                    I64,  I64, I64, F64, F64, I128, I128, V128};
     static const uint8_t to_win64[XB_TYPE_COUNT] = {NONE, I64, I64, I64, I64, I64,  I64,  I64,
@@ -79,25 +96,39 @@ const uint8_t *xb_machine_kinds(execbuf_abi caller_abi) {
     if (xb_edit_of(caller_abi) != XB_EDIT_NONE) {
         return xb_edit_convention(caller_abi) == EXECBUF_ABI_WIN64 ? edited_win64 : to_win64;
     }
-    return caller_abi == EXECBUF_ABI_SYSV64 ? to_win64 : to_sysv;
+    return callee_of(caller_abi) == EXECBUF_ABI_SYSV64 ? to_sysv : to_win64;
+}
+
+/* Between System V and Win64, only 128-bit integers are moved; to a slot, all results are. */
+const uint8_t *xb_x86_result_kinds(execbuf_abi caller_abi) {
+    static const uint8_t crossing[XB_TYPE_COUNT] = {NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE,
+                                                    NONE, NONE, NONE, NONE, NONE, I128, I128, NONE};
+    static const uint8_t packed[XB_TYPE_COUNT] = {NONE, U8,  I8,  U8,  I16, U16,  I32,  U32,
+                                                  I64,  I64, I64, F64, F64, I128, I128, V128};
+    return xb_abi_is_packed(caller_abi) ? packed : crossing;
+}
+
 #undef NONE
 #undef I8
 #undef U8
 #undef I16
 #undef U16
+#undef I32
+#undef U32
 #undef I64
 #undef F64
 #undef I128
 #undef V128
-}
 
 /* An integer in one register is a word to both conventions. Sizes and alignments become the same where no
  * move depends on them. */
-uint8_t xb_machine_alike(xb_shape *shape, bool is_result) {
+uint8_t xb_x86_alike(xb_shape *shape, execbuf_abi caller_abi, bool is_result) {
+    const uint8_t *results = xb_x86_result_kinds(caller_abi);
     bool is_word = shape->size == 1 || shape->size == 2 || shape->size == 4 || shape->size == 8;
     shape->align = is_result || shape->align <= 8 ? 8 : 16;
+    shape->arm = 0;
     if (is_word && shape->classes[0] == XB_CLASS_INTEGER) {
-        return is_result ? (uint8_t)EXECBUF_TYPE_VOID : (uint8_t)EXECBUF_TYPE_I64;
+        return is_result ? results[EXECBUF_TYPE_I64] : (uint8_t)EXECBUF_TYPE_I64;
     }
     if (is_word && shape->classes[0] == XB_CLASS_SSE) {
         shape->size = 8;
@@ -108,10 +139,9 @@ uint8_t xb_machine_alike(xb_shape *shape, bool is_result) {
     return XB_FIRST_SHAPE;
 }
 
-/* Does what variadic functions expect beside their arguments. System V: the number of vector registers with
- * arguments is in al (psABI, 3.5.7). Win64: a float is also in the general register of its position
- * (Microsoft, "x64 calling convention", "Varargs"). All arguments have been moved. */
-static void prepare_variadic(xb_code *code) {
+/* System V: the number of vector registers with arguments is in al (psABI, 3.5.7). Win64: a float is also in
+ * the general register of its position (Microsoft, "x64 calling convention", "Varargs"). */
+void xb_code_prepare_variadic(xb_code *code) {
     if (code->signature->variadic == 0) {
         return;
     }
@@ -138,73 +168,76 @@ static uint32_t plan_frame(xb_code *code) {
     return xb_results_plan(code, at);
 }
 
-static void begin_frame(xb_code *code) {
-    xb_asm_push(&code->to, XB_RBP);
-    code->frame.pushed_rbp = code->to.length;
-    xb_asm_mov(&code->to, XB_RBP, xb_asm_reg(XB_RSP));
-    code->frame.moved_rbp = code->to.length;
+/* Saves the vector registers that System V functions may change. */
+static void save_vectors(xb_code *code) {
+    for (uint32_t i = 0; i < XB_SAVED_VECTORS; i++) {
+        xb_asm_movaps_store(&code->to, xb_asm_stack(code->frame.vectors + 16 * i), XB_FIRST_SAVED_VECTOR + i);
+    }
+    code->frame.saved = code->to.length;
+}
+
+static void restore_vectors(xb_code *code) {
+    for (uint32_t i = 0; i < XB_SAVED_VECTORS; i++) {
+        xb_asm_movaps(&code->to, XB_FIRST_SAVED_VECTOR + i, xb_asm_stack(code->frame.vectors + 16 * i));
+    }
+}
+
+void xb_code_begin_frame(xb_code *code) {
+    xb_asm *to = &code->to;
+    xb_frame *frame = &code->frame;
+    xb_asm_push(to, XB_RBP);
+    frame->pushed_rbp = to->length;
+    xb_asm_mov(to, XB_RBP, xb_asm_reg(XB_RSP));
+    frame->moved_rbp = to->length;
+    if (frame->saves) {
+        xb_asm_push(to, XB_RDI);
+        frame->pushed_rdi = to->length;
+        xb_asm_push(to, XB_RSI);
+        frame->pushed_rsi = to->length;
+    }
+    xb_asm_sub_rsp(to, frame->size);
+    frame->allocated = to->length;
+    if (frame->saves) {
+        save_vectors(code);
+    }
 }
 
 /* Not leave, although it does the work of two instructions: Windows knows an epilogue by its instructions,
  * and leave is none of those. */
-static void end_frame(xb_code *code) {
-    xb_asm_pop(&code->to, XB_RBP);
-    code->frame.popped_rbp = code->to.length;
-    xb_asm_ret(&code->to);
+void xb_code_end_frame(xb_code *code) {
+    xb_asm *to = &code->to;
+    xb_frame *frame = &code->frame;
+    if (frame->saves) {
+        restore_vectors(code);
+    }
+    xb_asm_add_rsp(to, frame->size);
+    frame->freed = to->length;
+    if (frame->saves) {
+        xb_asm_pop(to, XB_RSI);
+        frame->popped_rsi = to->length;
+        xb_asm_pop(to, XB_RDI);
+        frame->popped_rdi = to->length;
+    }
+    xb_asm_pop(to, XB_RBP);
+    frame->popped_rbp = to->length;
+    xb_asm_ret(to);
 }
 
 /* rsp is a multiple of 16 before the call of the thunk, and again when the return address and rbp have been
- * pushed. So the rest of the frame is a multiple of 16. */
-static void sysv64_to_win64(xb_code *code) {
-    xb_asm *to = &code->to;
+ * pushed; rdi and rsi do not change what it is modulo 16. So the rest of the frame is a multiple of 16. */
+static void write_crossing(xb_code *code) {
     xb_frame *frame = &code->frame;
-    frame->size = plan_frame(code);
-    code->incoming = frame->size + 8 + 8; /* rbp, the return address */
-    begin_frame(code);
-    xb_asm_sub_rsp(to, frame->size);
-    frame->allocated = to->length;
+    uint32_t end = plan_frame(code);
+    frame->saves = code->callee_abi == EXECBUF_ABI_SYSV64;
+    frame->vectors = frame->saves ? end : 0;
+    frame->size = end + (frame->saves ? 16 * XB_SAVED_VECTORS : 0);
+    code->incoming = frame->size + (frame->saves ? 16 : 0) + 8 + 8; /* rsi and rdi; rbp, the return address */
+    xb_code_begin_frame(code);
     xb_moves_write(code);
-    prepare_variadic(code);
-    xb_asm_call_r11(to);
+    xb_code_prepare_variadic(code);
+    xb_asm_call_r11(&code->to);
     xb_results_write(code);
-    xb_asm_add_rsp(to, frame->size);
-    frame->freed = to->length;
-    end_frame(code);
-}
-
-/* As above; the two pushes do not change what rsp is modulo 16. */
-static void win64_to_sysv64(xb_code *code) {
-    xb_asm *to = &code->to;
-    xb_frame *frame = &code->frame;
-    frame->saves = true;
-    frame->vectors = plan_frame(code);
-    frame->size = frame->vectors + 16 * XB_SAVED_VECTORS;
-    code->incoming = frame->size + 8 + 8 + 8 + 8; /* rsi, rdi, rbp, the return address */
-    begin_frame(code);
-    xb_asm_push(to, XB_RDI);
-    frame->pushed_rdi = to->length;
-    xb_asm_push(to, XB_RSI);
-    frame->pushed_rsi = to->length;
-    xb_asm_sub_rsp(to, frame->size);
-    frame->allocated = to->length;
-    for (uint32_t i = 0; i < XB_SAVED_VECTORS; i++) {
-        xb_asm_movaps_store(to, xb_asm_stack(frame->vectors + 16 * i), XB_FIRST_SAVED_VECTOR + i);
-    }
-    frame->saved = to->length;
-    xb_moves_write(code);
-    prepare_variadic(code);
-    xb_asm_call_r11(to);
-    xb_results_write(code);
-    for (uint32_t i = 0; i < XB_SAVED_VECTORS; i++) {
-        xb_asm_movaps(to, XB_FIRST_SAVED_VECTOR + i, xb_asm_stack(frame->vectors + 16 * i));
-    }
-    xb_asm_add_rsp(to, frame->size);
-    frame->freed = to->length;
-    xb_asm_pop(to, XB_RSI);
-    frame->popped_rsi = to->length;
-    xb_asm_pop(to, XB_RDI);
-    frame->popped_rdi = to->length;
-    end_frame(code);
+    xb_code_end_frame(code);
 }
 
 /* Edits the list of arguments, as a tail call if it can: see edit.c. Both conventions are the same, so no
@@ -212,50 +245,47 @@ static void win64_to_sysv64(xb_code *code) {
  * otherwise that of the target; no move changes it. */
 static void edit_arguments(xb_code *code, const xb_signature *signature, execbuf_abi edit) {
     xb_asm *to = &code->to;
-    xb_frame *frame = &code->frame;
     xb_signature short_;
     xb_operand target = xb_edit_of(edit) == XB_EDIT_INSERT ? xb_asm_memory(XB_R11, 0) : xb_asm_reg(XB_R11);
     if (!xb_edit_layouts(code, &short_, signature, edit)) {
         code->incoming = 8; /* the return address */
         xb_moves_write(code);
-        prepare_variadic(code);
+        xb_code_prepare_variadic(code);
         xb_asm_jmp(to, target);
     } else {
-        frame->size = xb_code_round_up(code->where.stack_size);
-        code->incoming = frame->size + 8 + 8; /* rbp, the return address */
-        begin_frame(code);
-        xb_asm_sub_rsp(to, frame->size);
-        frame->allocated = to->length;
+        code->frame.size = xb_code_round_up(code->where.stack_size);
+        code->incoming = code->frame.size + 8 + 8; /* rbp, the return address */
+        xb_code_begin_frame(code);
         xb_moves_write(code);
-        prepare_variadic(code);
+        xb_code_prepare_variadic(code);
         xb_asm_call(to, target);
-        xb_asm_add_rsp(to, frame->size);
-        frame->freed = to->length;
-        end_frame(code);
+        xb_code_end_frame(code);
     }
 }
 
-/* Writes an adapter from where r11 holds the target's address, or the cell's. code->to has what comes before.
- */
+/* Writes an adapter. If it is one of thunks, r11 holds the target's address; or the cell's. code->to has what
+ * comes before. */
 static void write_adapter(xb_code *code, const xb_signature *signature, execbuf_abi caller_abi) {
     if (xb_edit_of(caller_abi) != XB_EDIT_NONE) {
+        code->to.scratch = XB_SCRATCH_VECTOR;
         edit_arguments(code, signature, caller_abi);
         code->frame.length = code->to.length;
         return;
     }
+    if (xb_abi_is_packed(caller_abi)) {
+        xb_packed_write(code, signature, xb_packed_entry(caller_abi), xb_packed_callee(caller_abi));
+        return;
+    }
     code->signature = signature;
-    code->callee_abi = caller_abi == EXECBUF_ABI_SYSV64 ? EXECBUF_ABI_WIN64 : EXECBUF_ABI_SYSV64;
+    code->to.scratch = XB_SCRATCH_VECTOR;
+    code->callee_abi = callee_of(caller_abi);
     xb_layout_of(&code->from, signature, caller_abi);
     xb_layout_of(&code->where, signature, code->callee_abi);
-    if (caller_abi == EXECBUF_ABI_SYSV64) {
-        sysv64_to_win64(code);
-    } else {
-        win64_to_sysv64(code);
-    }
+    write_crossing(code);
     code->frame.length = code->to.length;
 }
 
-bool xb_machine_can(const xb_signature *signature, execbuf_abi caller_abi) {
+bool xb_x86_can(const xb_signature *signature, execbuf_abi caller_abi) {
     if (signature->shape_count == 0) {
         return true;
     }
@@ -267,8 +297,7 @@ bool xb_machine_can(const xb_signature *signature, execbuf_abi caller_abi) {
 }
 
 /* An adapter begins with endbr64, of XB_ADAPTER_START bytes, for stubs that jump to it by a register. */
-void xb_machine_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signature,
-                        execbuf_abi caller_abi) {
+void xb_x86_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signature, execbuf_abi caller_abi) {
     xb_code code;
     memset(&code, 0, sizeof code);
     code.to.out = out;

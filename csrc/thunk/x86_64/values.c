@@ -83,8 +83,8 @@ void xb_value_store_vector(xb_asm *to, uint32_t base, uint32_t offset, uint32_t 
 /* Copies 1, 2, 4, 8 or 16 bytes. */
 static void copy_part(xb_asm *to, uint32_t where, uint32_t base, uint32_t from, uint32_t size) {
     if (size == 16) {
-        xb_asm_movups(to, XB_SCRATCH_VECTOR, xb_asm_memory(base, from));
-        xb_asm_movups_store(to, xb_asm_stack(where), XB_SCRATCH_VECTOR);
+        xb_asm_movups(to, to->scratch, xb_asm_memory(base, from));
+        xb_asm_movups_store(to, xb_asm_stack(where), to->scratch);
     } else {
         load_power(to, XB_RAX, xb_asm_memory(base, from), size);
         store_power(to, xb_asm_stack(where), XB_RAX, size);
@@ -95,8 +95,8 @@ static void copy_part(xb_asm *to, uint32_t where, uint32_t base, uint32_t from, 
 static void copy_by_loop(xb_asm *to, uint32_t where, uint32_t base, uint32_t from, uint32_t size) {
     xb_asm_mov_r10d(to, size);
     uint32_t start = to->length;
-    xb_asm_movups(to, XB_SCRATCH_VECTOR, xb_asm_indexed(base, from - 16));
-    xb_asm_movups_store(to, xb_asm_indexed(XB_RSP, where - 16), XB_SCRATCH_VECTOR);
+    xb_asm_movups(to, to->scratch, xb_asm_indexed(base, from - 16));
+    xb_asm_movups_store(to, xb_asm_indexed(XB_RSP, where - 16), to->scratch);
     xb_asm_sub_r10_16(to);
     xb_asm_jnz_back(to, start);
 }

@@ -22,7 +22,7 @@ void xb_value_store(xb_asm *to, uint32_t base, uint32_t offset, uint32_t reg, ui
 /* Stores the lower 4, 8 or 16 bytes of a vector register at [base + offset]. */
 void xb_value_store_vector(xb_asm *to, uint32_t base, uint32_t offset, uint32_t xmm, uint32_t size);
 
-/* Copies a value from [base + from] to [rsp + where]. Changes rax, r10 and XB_SCRATCH_VECTOR. base is neither
+/* Copies a value from [base + from] to [rsp + where]. Changes rax, r10 and to->scratch. base is neither
  * rax nor r10. */
 void xb_value_copy(xb_asm *to, uint32_t where, uint32_t base, uint32_t from, uint32_t size);
 

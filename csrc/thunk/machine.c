@@ -1,0 +1,49 @@
+/* Chooses the instruction set of an adapter: by its target's convention. */
+
+#include "machine.h"
+
+#include "../call/packed.h"
+#include "aarch64/machine.h"
+#include "x86_64/machine.h"
+
+/* Whether the target has the convention of AArch64, which only execbuf_call knows. */
+static bool is_for_arm(execbuf_abi caller_abi) {
+    return xb_abi_is_packed(caller_abi) && xb_packed_callee(caller_abi) == EXECBUF_ABI_NATIVE;
+}
+
+const uint8_t *xb_machine_kinds(execbuf_abi caller_abi) {
+    return is_for_arm(caller_abi) ? xb_arm_kinds() : xb_x86_kinds(caller_abi);
+}
+
+const uint8_t *xb_machine_result_kinds(execbuf_abi caller_abi) {
+    return is_for_arm(caller_abi) ? xb_arm_result_kinds() : xb_x86_result_kinds(caller_abi);
+}
+
+uint8_t xb_machine_alike(xb_shape *shape, execbuf_abi caller_abi, bool is_result) {
+    return is_for_arm(caller_abi) ? xb_arm_alike(shape) : xb_x86_alike(shape, caller_abi, is_result);
+}
+
+void xb_machine_layout(xb_layout *out, const xb_signature *signature, execbuf_abi caller_abi) {
+    if (is_for_arm(caller_abi)) {
+        xb_arm_layout(out, signature);
+    } else {
+        xb_layout_of(out, signature, xb_packed_callee(caller_abi));
+    }
+}
+
+bool xb_machine_has_small_slots(execbuf_abi caller_abi) {
+    return is_for_arm(caller_abi) && xb_arm_has_small_slots();
+}
+
+bool xb_machine_can(const xb_signature *signature, execbuf_abi caller_abi) {
+    return is_for_arm(caller_abi) ? xb_arm_can(signature) : xb_x86_can(signature, caller_abi);
+}
+
+void xb_machine_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signature,
+                        execbuf_abi caller_abi) {
+    if (is_for_arm(caller_abi)) {
+        xb_arm_adapter(out, frame, signature);
+    } else {
+        xb_x86_adapter(out, frame, signature, caller_abi);
+    }
+}
