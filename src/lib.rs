@@ -134,6 +134,7 @@
 //! - [`Thunk`] adapts a function to callers that use another calling convention. (Rust itself needs no thunk.)
 //!   [`dynamic::DynThunk`] does the same for a [`Signature`] that is known only at run time.
 //! - [`abi`] defines the function pointer types that all of these accept, and describes signatures as values.
+//!   [`abi_struct!`] defines structs that functions take and return by value.
 //! - [`Info`] describes code: its name, how to unwind through it, and its lines of source. [`tools`] shows it to debuggers and profilers.
 //! - [`probe()`] reports which backends work on this machine and in this process, and why the others do not. The
 //!   example `doctor` prints the report.
@@ -172,8 +173,8 @@ extern crate alloc;
 extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
-// ffi, backend, error, choice, info, buffer, reserved, staged, placement, stats, data, pool, probe, types, signature, abi, function,
-// cell, call, entry, thunk, dynamic, tools.
+// ffi, backend, error, choice, info, buffer, reserved, staged, placement, stats, data, pool, probe, types, signature, abi, vectors,
+// structs, function, cell, call, entry, thunk, dynamic, tools.
 pub mod abi;
 mod backend;
 mod buffer;
@@ -197,9 +198,12 @@ mod reserved;
 mod signature;
 mod staged;
 mod stats;
+#[doc(hidden)]
+pub mod structs;
 mod thunk;
 pub mod tools;
 mod types;
+mod vectors;
 
 mod call; // last, so that the page of `Function` begins with the other methods
 
