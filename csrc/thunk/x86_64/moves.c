@@ -121,7 +121,10 @@ static uint32_t passed_address(const xb_code *code, uint32_t index) {
     return is_in_place(from) ? code->incoming + from->offset : code->copies[index];
 }
 
-/* Makes the copy whose address the target gets. Pieces are stored as whole registers; the frame has space. */
+/* Makes the copy whose address the target gets. Pieces are stored as whole registers; the frame has space.
+ *
+ * Two pieces in vector registers are joined in the first, which nothing else reads, and stored as one: a
+ * target that loads them at once would wait until two stores have left the processor's store buffer. */
 static void make_copy(xb_code *code, uint32_t index) {
     xb_asm *to = &code->to;
     const xb_location *from = &code->from.arguments[index];
@@ -130,6 +133,11 @@ static void make_copy(xb_code *code, uint32_t index) {
         if (!is_in_place(from)) {
             xb_value_copy(to, copy, XB_RSP, code->incoming + from->offset, from->size);
         }
+        return;
+    }
+    if (from->where[0] == EXECBUF_IN_VECTOR && from->where[1] == EXECBUF_IN_VECTOR) {
+        xb_asm_punpcklqdq(to, from->number[0], from->number[1]);
+        xb_value_store_vector(to, XB_RSP, copy, from->number[0], 16);
         return;
     }
     for (uint32_t i = 0; i < 2; i++) {
