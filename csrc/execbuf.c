@@ -44,6 +44,7 @@
 #include "pool/free.c"
 #include "pool/span.c"
 
+#include "call/aarch64.c"
 #include "call/parse.c"
 #include "call/signature.c"
 #include "call/tree.c"

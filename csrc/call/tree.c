@@ -274,6 +274,50 @@ static void finish_classes(uint8_t *classes) {
     }
 }
 
+/* ---- For AArch64 ---- */
+
+/* AAPCS64's homogeneous aggregates have at most four elements. */
+#define MAX_ELEMENTS 4U
+
+/* How many elements a value has, if it has only floats, or only vectors, of one size: more than MAX_ELEMENTS
+ * if not, or if they are more.
+ *
+ * In/out: element: their size, 0 as long as there is none. */
+static uint32_t count_elements(const execbuf_type *type, uint32_t *element) {
+    type = without_attributes(type);
+    if (is_scalar(type)) {
+        xb_shape shape = xb_type_shape((uint8_t)type->kind);
+        uint32_t size = shape.arm & XB_ARM_ELEMENT;
+        bool fits = size != 0 && (*element == 0 || *element == size);
+        *element = size;
+        return fits ? 1 : MAX_ELEMENTS + 1;
+    }
+    if (type->kind == EXECBUF_TYPE_ARRAY) {
+        return type->count > MAX_ELEMENTS ? MAX_ELEMENTS + 1
+                                          : type->count * count_elements(type->members, element);
+    }
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < type->count && count <= MAX_ELEMENTS; i++) {
+        uint32_t more = count_elements(&type->members[i], element);
+        if (type->kind == EXECBUF_TYPE_STRUCT) {
+            count += more;
+        } else {
+            count = more > count ? more : count;
+        }
+    }
+    return count;
+}
+
+/* The part of a shape that is for AArch64. */
+static uint8_t shape_for_arm(const execbuf_type *type, uint32_t size) {
+    const execbuf_type *natural = type->kind == EXECBUF_TYPE_ALIGNED ? type->members : type;
+    uint32_t element = 0;
+    uint32_t count = count_elements(type, &element);
+    bool is_homogeneous = count <= MAX_ELEMENTS && count * element == size;
+    uint32_t flags = measured(natural).align == 16 ? XB_ARM_ALIGNED : 0;
+    return (uint8_t)((is_homogeneous ? element : 0) | flags);
+}
+
 const char *xb_tree_shape(xb_tree_reader *reader, xb_shape *shape, const execbuf_type *type) {
     extent whole;
     const char *fault = measure_type(reader, &whole, type, false);
@@ -287,6 +331,7 @@ const char *xb_tree_shape(xb_tree_reader *reader, xb_shape *shape, const execbuf
     memset(shape, 0, sizeof *shape);
     shape->size = whole.size;
     shape->align = (uint8_t)whole.align;
+    shape->arm = shape_for_arm(type, whole.size);
     if (whole.size > XB_MAX_IN_REGISTERS) {
         shape->classes[0] = XB_CLASS_MEMORY;
         shape->classes[1] = XB_CLASS_MEMORY;

@@ -31,6 +31,8 @@ xb_shape xb_type_shape(uint8_t type) {
     } else if (shape.size > 8) {
         shape.classes[1] = XB_CLASS_INTEGER;
     }
+    bool is_element = xb_type_is_float(type) || type == EXECBUF_TYPE_V128;
+    shape.arm = (uint8_t)((is_element ? shape.size : 0) | (shape.size == 16 ? XB_ARM_ALIGNED : 0));
     return shape;
 }
 

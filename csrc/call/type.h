@@ -23,8 +23,16 @@ typedef struct xb_shape {
     uint32_t size;      /* in bytes, at most EXECBUF_MAX_TYPE_SIZE; 0: void */
     uint8_t align;      /* 1, 2, 4, 8 or 16 */
     uint8_t classes[2]; /* each an xb_class; both are MEMORY, or none is */
-    uint8_t zero;
+    uint8_t arm;        /* for AArch64: XB_ARM_ELEMENT and XB_ARM_ALIGNED */
 } xb_shape;
+
+/* The size of an element, in bytes, if the value is nothing but one to four floats, doubles or vectors, all
+ * of one size, without padding: AAPCS64's homogeneous aggregate, or one of these by itself. Otherwise 0. */
+#define XB_ARM_ELEMENT 0x1fU
+
+/* The natural alignment is 16, which is that of the members: an attribute of the type as a whole does not
+ * count (AAPCS64, 5.9). */
+#define XB_ARM_ALIGNED 0x80U
 
 /* The longest value that may be in registers, in bytes. */
 #define XB_MAX_IN_REGISTERS 16U

@@ -74,6 +74,12 @@ typedef struct allocation {
 static void put_in(xb_location *location, uint32_t piece, execbuf_where where, uint32_t number) {
     location->where[piece] = (uint8_t)where;
     location->number[piece] = (uint8_t)number;
+    location->piece = 8;
+}
+
+/* How many bytes of a value its registers have. */
+static uint8_t piece_of(const xb_shape *shape) {
+    return shape->classes[1] == XB_CLASS_SSE_UP ? 16 : 8;
 }
 
 /* Puts an argument on the stack. Slots have multiples of 8 bytes. */
@@ -122,6 +128,7 @@ static void put_sysv64(allocation *to, xb_location *location, const xb_shape *sh
             put_in(location, i, EXECBUF_IN_VECTOR, to->vector++);
         }
     }
+    location->piece = piece_of(shape);
 }
 
 /* Whether Win64 passes values of this size by themselves. */
@@ -156,6 +163,7 @@ static void put_result_sysv64(xb_location *location, const xb_shape *shape) {
             put_in(location, i, EXECBUF_IN_VECTOR, used[1]++);
         }
     }
+    location->piece = piece_of(shape);
 }
 
 /* Finds where Win64 has the result. */
@@ -163,6 +171,7 @@ static void put_result_win64(xb_location *location, const xb_shape *shape, uint8
     bool is_wide = type < XB_FIRST_SHAPE && shape->size == 16;
     if (xb_type_is_float(type) || is_wide) {
         put_in(location, 0, EXECBUF_IN_VECTOR, 0);
+        location->piece = is_wide ? 16 : 8;
     } else if (type != EXECBUF_TYPE_VOID) {
         location->is_reference = !is_word(shape->size);
         put_in(location, 0, EXECBUF_IN_GENERAL, XB_RAX);

@@ -128,6 +128,7 @@ program probe-stub$suffix stub probe.c
 program thunk$suffix plain thunk.c
 program signature$suffix plain signature.c
 program types$suffix plain types.c
+program layouts$suffix plain layouts.c
 program thunk-types$suffix plain thunk_types.c -fno-asynchronous-unwind-tables
 program error$suffix plain error.c
 program xdata$suffix plain xdata.c

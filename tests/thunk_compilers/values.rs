@@ -15,7 +15,7 @@ pub(crate) struct Signature {
     pub(crate) result: Type,
     pub(crate) arguments: Vec<Type>,
     /// The number of arguments before `...`; all of them if the function is not variadic.
-    fixed: usize,
+    pub(crate) fixed: usize,
 }
 
 impl Signature {
@@ -58,6 +58,16 @@ impl Signature {
 
     pub(crate) fn has(&self, letters: &str) -> bool {
         self.result.has(letters) || self.arguments.iter().any(|argument| argument.has(letters))
+    }
+
+    /// Whether a union has a member whose padding another member uses.
+    pub(crate) fn uses_padding(&self) -> bool {
+        self.result.uses_padding() || self.arguments.iter().any(Type::uses_padding)
+    }
+
+    /// Whether the result itself is of one of these types.
+    pub(crate) fn returns(&self, letters: &str) -> bool {
+        matches!(self.result, Type::Scalar(letter) if letters.contains(letter))
     }
 
     pub(crate) fn text(&self) -> String {

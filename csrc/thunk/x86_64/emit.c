@@ -90,6 +90,7 @@ const uint8_t *xb_machine_kinds(execbuf_abi caller_abi) {
 uint8_t xb_machine_alike(xb_shape *shape, bool is_result) {
     bool is_word = shape->size == 1 || shape->size == 2 || shape->size == 4 || shape->size == 8;
     shape->align = is_result || shape->align <= 8 ? 8 : 16;
+    shape->arm = 0;
     if (is_word && shape->classes[0] == XB_CLASS_INTEGER) {
         return is_result ? (uint8_t)EXECBUF_TYPE_VOID : (uint8_t)EXECBUF_TYPE_I64;
     }
