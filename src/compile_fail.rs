@@ -9,5 +9,6 @@ mod lifetimes;
 mod promises;
 mod reservations;
 mod staged;
+mod structs;
 mod threads;
 mod types;

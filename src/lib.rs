@@ -136,6 +136,7 @@
 //! - [`Closure`], [`ClosureMut`] and [`ClosureOnce`] turn Rust closures into C function pointers.
 //! - [`dynamic::Caller`] calls functions whose signature is known only at run time.
 //! - [`abi`] defines the function pointer types that all of these accept, and describes signatures as values.
+//!   [`abi_struct!`] defines structs that functions take and return by value.
 //! - [`Info`] describes code: its name, how to unwind through it, and its lines of source. [`tools`] shows it to debuggers and profilers.
 //! - [`probe()`] reports which backends work on this machine and in this process, and why the others do not. The
 //!   example `doctor` prints the report.
@@ -174,8 +175,8 @@ extern crate alloc;
 extern crate std;
 
 // The modules in dependency order. Each uses only modules before it:
-// ffi, backend, error, choice, info, buffer, reserved, staged, placement, stats, data, pool, probe, types, signature, abi, function,
-// cell, call, entry, thunk, closure, dynamic, tools.
+// ffi, backend, error, choice, info, buffer, reserved, staged, placement, stats, data, pool, probe, types, signature, abi, vectors,
+// structs, function, cell, call, entry, thunk, closure, dynamic, tools.
 pub mod abi;
 mod backend;
 mod buffer;
@@ -200,9 +201,12 @@ mod reserved;
 mod signature;
 mod staged;
 mod stats;
+#[doc(hidden)]
+pub mod structs;
 mod thunk;
 pub mod tools;
 mod types;
+mod vectors;
 
 mod call; // last, so that the page of `Function` begins with the other methods
 

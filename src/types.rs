@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::fmt::{self, Write};
+use core::hash::{Hash, Hasher};
 use core::{ptr, slice};
 
 use crate::ffi;
@@ -83,10 +84,61 @@ pub enum Type {
 }
 
 /// The types of the members of a struct or union.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Members(Arc<[Type]>);
+#[derive(Clone)]
+pub struct Members(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    /// Members of a constant.
+    Constant(&'static ConstantMembers),
+    /// Members of a type in a parsed signature.
+    Parsed(Arc<[Type]>),
+}
+
+/// The members of a type that is a constant, also in the form of C.
+pub(crate) struct ConstantMembers {
+    types: &'static [Type],
+    raw: &'static [ffi::execbuf_type],
+}
+
+// SAFETY: Nobody changes constants. The pointers in `raw` refer to others.
+unsafe impl Send for ConstantMembers {}
+// SAFETY: As above.
+unsafe impl Sync for ConstantMembers {}
+
+impl ConstantMembers {
+    /// # Safety
+    ///
+    /// `raw` has what [`Type::raw`] returns for each of the types.
+    pub(crate) const unsafe fn new(types: &'static [Type], raw: &'static [ffi::execbuf_type]) -> Self {
+        assert!(types.len() == raw.len());
+        assert!(
+            types.len() <= ffi::EXECBUF_MAX_MEMBERS as usize,
+            "a type has more than 255 members; pass a pointer"
+        );
+        Self { types, raw }
+    }
+}
 
 impl Members {
+    /// Returns the members of a constant.
+    pub(crate) const fn of_constant(members: &'static ConstantMembers) -> Self {
+        Self(Repr::Constant(members))
+    }
+
+    /// The members of a type that is a constant. Only parsed signatures contain other types.
+    const fn constant(&self) -> &'static ConstantMembers {
+        match &self.0 {
+            Repr::Constant(members) => members,
+            Repr::Parsed(_) => panic!("the type is no constant"),
+        }
+    }
+
+    /// The types of a constant, as [`types`](Self::types).
+    pub(crate) const fn constant_types(&self) -> &'static [Type] {
+        self.constant().types
+    }
+
     /// Returns the types, in order.
     ///
     /// # Examples
@@ -94,14 +146,32 @@ impl Members {
     /// See [`Type`].
     #[must_use]
     pub fn types(&self) -> &[Type] {
-        &self.0
+        match &self.0 {
+            Repr::Constant(members) => members.types,
+            Repr::Parsed(types) => types,
+        }
+    }
+}
+
+/// Members are equal if their types are.
+impl PartialEq for Members {
+    fn eq(&self, other: &Self) -> bool {
+        self.types() == other.types()
+    }
+}
+
+impl Eq for Members {}
+
+impl Hash for Members {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.types().hash(state);
     }
 }
 
 /// Formats the list of types.
 impl fmt::Debug for Members {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.types().fmt(f)
     }
 }
 
@@ -109,10 +179,22 @@ impl fmt::Debug for Members {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Counted {
     count: u32,
-    inner: Arc<Type>,
+    /// One type.
+    inner: Members,
 }
 
 impl Counted {
+    /// Returns a constant. It has one member.
+    pub(crate) const fn of_constant(count: u32, inner: &'static ConstantMembers) -> Self {
+        assert!(inner.types.len() == 1);
+        Self { count, inner: Members::of_constant(inner) }
+    }
+
+    /// The type of a constant, as [`inner`](Self::inner).
+    pub(crate) const fn constant_inner(&self) -> &'static Type {
+        &self.inner.constant_types()[0]
+    }
+
     /// Returns the number: of elements, or of bytes.
     ///
     /// # Examples
@@ -126,7 +208,7 @@ impl Counted {
     /// # Ok::<(), execbuf::Error>(())
     /// ```
     #[must_use]
-    pub fn count(&self) -> u32 {
+    pub const fn count(&self) -> u32 {
         self.count
     }
 
@@ -137,7 +219,7 @@ impl Counted {
     /// See [`count`](Self::count).
     #[must_use]
     pub fn inner(&self) -> &Type {
-        &self.inner
+        &self.inner.types()[0]
     }
 }
 
@@ -184,9 +266,21 @@ impl Type {
         }
     }
 
-    /// The type for C, which has no members: only parsed signatures contain others, and these have their own form for C.
+    /// The type for C. The type is a constant: those of parsed signatures have their own form for C.
     pub(crate) const fn raw(&self) -> ffi::execbuf_type {
-        ffi::execbuf_type { kind: self.number() as i32, count: 0, members: ptr::null() }
+        let (count, members) = match self {
+            Self::Struct(members) | Self::Union(members) => {
+                let members = members.constant();
+                #[expect(clippy::cast_possible_truncation, reason = "there are at most 255 members")]
+                let count = members.types.len() as u32;
+                (count, members.raw.as_ptr())
+            }
+            Self::Array(counted) | Self::Packed(counted) | Self::Aligned(counted) => {
+                (counted.count, counted.inner.constant().raw.as_ptr())
+            }
+            _ => (0, ptr::null()),
+        };
+        ffi::execbuf_type { kind: self.number() as i32, count, members }
     }
 
     /// The number of the type in C: an `execbuf_type_kind`.
@@ -231,12 +325,12 @@ impl Type {
         // SAFETY: The signature is valid, so these are the members.
         let members = unsafe { slice::from_raw_parts(raw.members, length) };
         // SAFETY: They belong to the same signature.
-        let mut members = members.iter().map(|member| unsafe { Self::from_raw(member) });
+        let members = members.iter().map(|member| unsafe { Self::from_raw(member) });
+        let members = Members(Repr::Parsed(members.collect()));
         if is_struct {
-            let members = Members(members.collect());
             return if number == 16 { Self::Struct(members) } else { Self::Union(members) };
         }
-        let counted = Counted { count: raw.count, inner: Arc::new(members.next().expect("there is one")) };
+        let counted = Counted { count: raw.count, inner: members };
         match number {
             18 => Self::Array(counted),
             19 => Self::Packed(counted),

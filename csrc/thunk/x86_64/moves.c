@@ -125,8 +125,16 @@ static uint32_t passed_address(const xb_code *code, uint32_t index) {
     return is_in_place(from) ? code->incoming + from->offset : code->copies[index];
 }
 
-/* Stores a value that is in registers, as whole registers. */
+/* Stores a value that is in registers, as whole registers.
+ *
+ * Two pieces in vector registers are joined in the first, which nothing else reads, and stored as one: a
+ * target that loads them at once would wait until two stores have left the processor's store buffer. */
 static void store_pieces(xb_asm *to, const xb_location *from, uint32_t offset) {
+    if (from->where[0] == EXECBUF_IN_VECTOR && from->where[1] == EXECBUF_IN_VECTOR) {
+        xb_asm_punpcklqdq(to, from->number[0], from->number[1]);
+        xb_value_store_vector(to, XB_RSP, offset, from->number[0], 16);
+        return;
+    }
     for (uint32_t i = 0; i < 2; i++) {
         bool is_whole = i == 0 && from->where[1] == EXECBUF_NOWHERE;
         if (from->where[i] == EXECBUF_IN_GENERAL) {

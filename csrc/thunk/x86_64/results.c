@@ -21,11 +21,19 @@ uint32_t xb_results_plan(xb_code *code, uint32_t at) {
     return at + (is_kept ? 16 : 0);
 }
 
-/* Stores a result that the target has in registers. */
+/* Stores a result that the target has in registers. Two whole pieces in vector registers are joined, for
+ * callers that load them at once (see moves.c). */
 static void store_result(xb_code *code) {
     xb_asm *to = &code->to;
     const xb_location *from = &code->where.result;
+    bool is_pair = from->where[0] == EXECBUF_IN_VECTOR && from->where[1] == EXECBUF_IN_VECTOR;
     xb_asm_mov(to, XB_R10, xb_asm_stack(code->result));
+    if (is_pair && from->size == 16) {
+        xb_asm_punpcklqdq(to, 0, 1);
+        xb_value_store_vector(to, XB_R10, 0, 0, 16);
+        xb_asm_mov(to, XB_RAX, xb_asm_reg(XB_R10));
+        return;
+    }
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t size = xb_code_piece(from, i);
         if (from->where[i] == EXECBUF_IN_GENERAL) {
