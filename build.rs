@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn main() {
     let csrc = Path::new(&variable("CARGO_MANIFEST_DIR")).join("csrc");
@@ -12,6 +13,11 @@ fn main() {
     // The tests build C programs for the same target.
     println!("cargo::rustc-env=EXECBUF_TARGET={}", variable("TARGET"));
     println!("cargo::rustc-env=EXECBUF_HOST={}", variable("HOST"));
+    // Whether rustc returns 128-bit integers of Win64 functions as C compilers do (rust-lang/rust#134290).
+    println!("cargo::rustc-check-cfg=cfg(execbuf_win64_i128)");
+    if rust_version() >= 86 {
+        println!("cargo::rustc-cfg=execbuf_win64_i128");
+    }
 
     // docs.rs and Miri do not link, and may not have a C compiler for the target.
     let linked = env::var_os("DOCS_RS").is_none() && env::var("CARGO_CFG_MIRI").is_err();
@@ -24,6 +30,15 @@ fn main() {
 
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|error| panic!("cargo sets {name}: {error}"))
+}
+
+/// Returns the minor version of the compiler: 85 of `rustc 1.85.1 (4eb161250 2025-03-15)`. If it does not say, the oldest
+/// that is supported.
+fn rust_version() -> u32 {
+    let output =
+        Command::new(variable("RUSTC")).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&output);
+    text.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(85)
 }
 
 fn compile(csrc: &Path) {

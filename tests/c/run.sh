@@ -133,6 +133,7 @@ program bind$suffix plain bind.c
 program bind-threads$suffix plain bind_threads.c -D_GNU_SOURCE
 program signature$suffix plain signature.c
 program types$suffix plain types.c
+program layouts$suffix plain layouts.c
 program thunk-types$suffix plain thunk_types.c -fno-asynchronous-unwind-tables
 program error$suffix plain error.c
 program xdata$suffix plain xdata.c

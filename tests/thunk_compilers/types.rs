@@ -90,6 +90,21 @@ impl Type {
         }
     }
 
+    /// Returns whether a union has a member whose padding another member uses.
+    pub(crate) fn uses_padding(&self) -> bool {
+        match self {
+            Self::Scalar(_) | Self::Complex(_) => false,
+            Self::Struct(members) | Self::Union(members) => {
+                let whole = self.mask();
+                let has_hole =
+                    |member: &Self| member.mask().bytes().zip(whole.bytes()).any(|pair| pair == (b'0', b'1'));
+                matches!(self, Self::Union(_)) && members.iter().any(has_hole)
+                    || members.iter().any(Self::uses_padding)
+            }
+            Self::Array(_, inner) | Self::Packed(_, inner) | Self::Aligned(_, inner) => inner.uses_padding(),
+        }
+    }
+
     /// Returns size and alignment, if members are aligned to at most `limit` bytes.
     fn measure(&self, limit: usize) -> (usize, usize) {
         match self {

@@ -16,7 +16,7 @@ pub(crate) struct Signature {
     pub(crate) result: Type,
     pub(crate) arguments: Vec<Type>,
     /// The number of arguments before `...`; all of them if the function is not variadic.
-    fixed: usize,
+    pub(crate) fixed: usize,
     /// The position of a pointer that closures insert.
     pub(crate) context: Option<usize>,
 }
@@ -76,6 +76,16 @@ impl Signature {
     pub(crate) fn has_variadic_structs_with(&self, letters: &str) -> bool {
         let is_one = |argument: &Type| !matches!(argument, Type::Scalar(_)) && argument.has(letters);
         self.arguments[self.fixed..].iter().any(is_one)
+    }
+
+    /// Whether a union has a member whose padding another member uses.
+    pub(crate) fn uses_padding(&self) -> bool {
+        self.result.uses_padding() || self.arguments.iter().any(Type::uses_padding)
+    }
+
+    /// Whether the result itself is of one of these types.
+    pub(crate) fn returns(&self, letters: &str) -> bool {
+        matches!(self.result, Type::Scalar(letter) if letters.contains(letter))
     }
 
     pub(crate) fn text(&self) -> String {
