@@ -1,5 +1,6 @@
 //! Dynamic calls: `dynamic::Caller` and `dynamic::Args`. `thunk_compilers` tests many signatures.
 #![cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))]
+#![allow(clippy::float_cmp, reason = "the numbers are exact")]
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{self, NonNull};
@@ -12,18 +13,33 @@ fn caller(text: &str, abi: Abi) -> Caller {
     Caller::new(&text.parse().unwrap(), abi).unwrap()
 }
 
-extern "C" fn mix(a: i8, b: u16, c: f32, d: *const u8, e: f64, f: bool) -> f64 {
-    f64::from(a) + f64::from(b) + f64::from(c) + d as usize as f64 + e + f64::from(u8::from(f))
+extern "C" fn mix(small: i8, short: u16, float: f32, pointer: *const u8, double: f64, is_one: bool) -> f64 {
+    let sum = f64::from(small) + f64::from(short) + f64::from(float) + double + f64::from(u8::from(is_one));
+    sum + f64::from(u16::try_from(pointer.addr()).unwrap())
 }
 
 #[cfg(all(target_arch = "x86_64", windows))]
-extern "sysv64" fn mix_foreign(a: i8, b: u16, c: f32, d: *const u8, e: f64, f: bool) -> f64 {
-    mix(a, b, c, d, e, f)
+extern "sysv64" fn mix_foreign(
+    small: i8,
+    short: u16,
+    float: f32,
+    pointer: *const u8,
+    double: f64,
+    is_one: bool,
+) -> f64 {
+    mix(small, short, float, pointer, double, is_one)
 }
 
 #[cfg(all(target_arch = "x86_64", not(windows)))]
-extern "win64" fn mix_foreign(a: i8, b: u16, c: f32, d: *const u8, e: f64, f: bool) -> f64 {
-    mix(a, b, c, d, e, f)
+extern "win64" fn mix_foreign(
+    small: i8,
+    short: u16,
+    float: f32,
+    pointer: *const u8,
+    double: f64,
+    is_one: bool,
+) -> f64 {
+    mix(small, short, float, pointer, double, is_one)
 }
 
 #[test]
@@ -67,7 +83,7 @@ fn results_have_their_types() {
         assert_eq!(caller("b()", Abi::C).args().call::<i8>(minus_two as *const u8).unwrap(), -2);
         let mut slot = 0;
         caller("b()", Abi::C).call_raw(minus_two as *const u8, ptr::null(), &raw mut slot);
-        assert_eq!(slot, -2_i64 as u64);
+        assert_eq!(slot.to_ne_bytes(), (-2_i64).to_ne_bytes());
         let mut byte = [0];
         caller("b()", Abi::C).args().call_bytes(minus_two as *const u8, &mut byte).unwrap();
         assert_eq!(byte, [254]);
@@ -193,7 +209,9 @@ fn threads_share_a_caller_and_may_free_it() {
     };
     let threads: Vec<_> = (0..4).map(|_| caller.clone()).map(|clone| thread::spawn(move || work(clone))).collect();
     drop(caller);
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }
 
 #[test]

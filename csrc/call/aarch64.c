@@ -30,7 +30,6 @@
 
 #include <string.h>
 
-#include "abi.h"
 #include "layout.h"
 #include "type.h"
 

@@ -8,6 +8,12 @@
 #include "../include/execbuf.h"
 #include "signature.h"
 
+/* The conventions of AArch64, which nothing but layouts knows: AAPCS64, as Linux and the BSDs have it, and
+ * what Apple and Microsoft made of it. */
+#define XB_ABI_AAPCS64 ((execbuf_abi)64)
+#define XB_ABI_APPLE64 ((execbuf_abi)65)
+#define XB_ABI_WINDOWS64 ((execbuf_abi)66)
+
 /* How many registers a value is in at most: four floats or vectors on AArch64, two on x86-64. */
 #define XB_MAX_PIECES 4U
 

@@ -13,17 +13,6 @@
 /* Empty spans are kept for their class while it has no more than this. */
 #define KEPT_CLASS_SIZE ((size_t)256 << 10)
 
-/* A barrier is worthwhile if half of the arena's memory is in quarantine. It interrupts the process's other
- * threads, which takes some microseconds, in virtual machines more than ten: so a small arena waits until at
- * least the least size is in quarantine. Above the most, a barrier costs little for each piece of code. */
-#define LEAST_QUARANTINE ((size_t)128 << 10)
-#define MOST_QUARANTINE ((size_t)512 << 10)
-
-/* A barrier is better than a new region if this many bytes are in quarantine, and also this part of the
- * arena's memory. */
-#define QUARANTINE_FOR_REGION ((size_t)64 << 10)
-#define QUARANTINE_PART 16
-
 /* The least guests_shift. */
 #define LEAST_GUESTS_SHIFT 14U
 
@@ -72,16 +61,12 @@ static size_t quarantine_size(const xb_arena *arena) {
 }
 
 bool xb_reclaim_is_worthwhile(const xb_arena *arena) {
-    size_t wanted = arena->resident / 2;
-    wanted = wanted < LEAST_QUARANTINE ? LEAST_QUARANTINE : wanted;
-    wanted = wanted > MOST_QUARANTINE ? MOST_QUARANTINE : wanted;
     size_t size = quarantine_size(arena);
-    return size >= wanted && size >= arena->quarantine_wait;
+    return size >= arena->quarantine_wait && xb_sizes_are_worth_barrier(size, arena->resident);
 }
 
 bool xb_reclaim_replaces_region(const xb_arena *arena) {
-    size_t size = quarantine_size(arena);
-    return size >= QUARANTINE_FOR_REGION && size >= arena->resident / QUARANTINE_PART;
+    return xb_sizes_replace_region(quarantine_size(arena), arena->resident);
 }
 
 bool xb_reclaim_quarantine(xb_arena *arena, xb_span **empty) {

@@ -81,3 +81,25 @@ bool xb_sizes_use_remains(xb_span_design *design, uint32_t class_, uint32_t free
     }
     return false;
 }
+
+/* A barrier is worthwhile if half of the arena's memory is in quarantine. It interrupts the process's other
+ * threads, which takes some microseconds, in virtual machines more than ten: so a small arena waits until at
+ * least the least size is in quarantine. Above the most, a barrier costs little for each piece of code. */
+#define LEAST_QUARANTINE ((size_t)128 << 10)
+#define MOST_QUARANTINE ((size_t)512 << 10)
+
+/* A barrier is better than a new region if this many bytes are in quarantine, and also this part of the
+ * arena's memory. */
+#define QUARANTINE_FOR_REGION ((size_t)64 << 10)
+#define QUARANTINE_PART 16
+
+bool xb_sizes_are_worth_barrier(size_t quarantined, size_t resident) {
+    size_t wanted = resident / 2;
+    wanted = wanted < LEAST_QUARANTINE ? LEAST_QUARANTINE : wanted;
+    wanted = wanted > MOST_QUARANTINE ? MOST_QUARANTINE : wanted;
+    return quarantined >= wanted;
+}
+
+bool xb_sizes_replace_region(size_t quarantined, size_t resident) {
+    return quarantined >= QUARANTINE_FOR_REGION && quarantined >= resident / QUARANTINE_PART;
+}

@@ -1,4 +1,5 @@
-/* Sizes in arenas: the size classes of slots, how large a new span is, and which larger class may be used.
+/* Sizes in arenas: the size classes of slots, how large a new span is, which larger class may be used, and how
+ * much freed code is worth a barrier.
  * Policy only: no function here has state, allocates or knows an arena. */
 #ifndef XB_POOL_SIZES_H
 #define XB_POOL_SIZES_H
@@ -117,6 +118,14 @@ xb_span_design xb_sizes_design(uint32_t class_, size_t length, size_t class_byte
  * In:     class_:      a size class.
  *         free_orders: bit k says that there are free blocks of 2^k pages. */
 bool xb_sizes_use_remains(xb_span_design *design, uint32_t class_, uint32_t free_orders, size_t page_size);
+
+/* Whether so many bytes in quarantine are worth a barrier, and whether the barrier is better than a new
+ * region.
+ *
+ * In: quarantined: the bytes of slots in quarantine.
+ *     resident:    the memory of the arena, in bytes. */
+bool xb_sizes_are_worth_barrier(size_t quarantined, size_t resident);
+bool xb_sizes_replace_region(size_t quarantined, size_t resident);
 
 XB_PRIVATE_END
 

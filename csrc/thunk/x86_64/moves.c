@@ -147,16 +147,15 @@ static void store_pieces(xb_asm *to, const xb_location *from, uint32_t offset) {
 
 /* Makes the copy whose address the target gets. The frame has space for whole registers. */
 static void make_copy(xb_code *code, uint32_t index) {
-    xb_asm *to = &code->to;
     const xb_location *from = &code->from.arguments[index];
     uint32_t copy = code->copies[index];
     if (from->where[0] == EXECBUF_ON_STACK) {
         if (!is_in_place(from)) {
-            xb_value_copy(to, copy, XB_RSP, code->incoming + from->offset, from->size);
+            xb_value_copy(&code->to, copy, XB_RSP, code->incoming + from->offset, from->size);
         }
         return;
     }
-    store_pieces(to, from, copy);
+    store_pieces(&code->to, from, copy);
 }
 
 /* Copies a value whose address the caller passes to where System V has it on the stack. */
