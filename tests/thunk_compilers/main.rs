@@ -9,7 +9,9 @@
 
 mod arm;
 mod c;
+mod calls;
 mod edits;
+mod known;
 mod rust;
 mod rust_values;
 #[path = "../support/mod.rs"]
@@ -23,70 +25,9 @@ use std::sync::Mutex;
 use std::{env, fs, thread};
 
 use edits::Edit;
+use known::{KNOWN, KNOWN_VALUES};
 use support::Random;
 use support::signatures::{number, random_signature};
-
-/// Signatures that other libraries handled incorrectly: alternating integers and floats, floats on the stack, small
-/// integers, one argument more than there are registers of its kind.
-const KNOWN: &[&str] = &[
-    "v()",
-    "d(dlldd)",
-    "v(ifif)",
-    "v(fifififi)",
-    "d(ffffffffff)",
-    "v(llllllddddddddld)",
-    "i(b)",
-    "i(BbHh?)",
-    "i(llllbBhH?)",
-    "i(llllllllbBhH?)",
-    "f(llllffff)",
-    "?(?)",
-    "b(b)",
-    "H(H)",
-    "i(p.d)",
-    "i(p.iddd)",
-    "d(d.ddddddddd)",
-    "l(l.lllllllll)",
-];
-
-/// The same for types with members, 128-bit integers and vectors.
-const KNOWN_VALUES: &[&str] = &[
-    "{f}({f}{d}{ff})",
-    "{ff}({fi}{if}{fff})",
-    "{d}({dd}{dl}{ld})",
-    "{dl}(d{ld}l)",
-    "{m}({m}m)",
-    "m(mmmmmmmmmm)",
-    "x(xX)",
-    "X(lllllxl)",
-    "v(lllllxxlX)",
-    "v(lllll{ll}l{ll})",
-    "v(ddddddd{dd}d{dd})",
-    "v(llll{ll}l{dl})", // with a pointer before it, the first struct is on the stack
-    "x(llllx{ld}d)",
-    "{[3l]}(lll{ll}{ld}i)",
-    "{bbb}({b}{bb}{bbb}{bbbb}{bbbbb}{bbbbbb}{bbbbbbb})",
-    "{[5b]}({[9b]}{[10b]}{[11b]}{[12b]}{[13b]}{[14b]}{[15b]})",
-    "{[6b]}(l{[17b]}{[23b]}{[33b]})",
-    "{[7b]}(llll{[7b]}{[3b]}{[15b]})",
-    "{[15b]}({lh}{lb}{dhb})",
-    "{[13b]}(bBhH{hb})",
-    "{hb}(llllll{hb}bBhH)",
-    "<lm>(<lm><dm><m[2d]>)",
-    "<fi>(<d><ld><f[3b]>)",
-    "@16{l}(@16{l}l@16{d}d)",
-    "{@16l}(lllllll@16{b}{@16bb})",
-    "!{bi}(!{bi}!{id}!{ii}!2{hi})",
-    "!{bHb}(!{bHb}!{bi!{bi}})",
-    "!{bHb}({ll}{ll}ll)", // a cycle of registers
-    "!{bl}(l!{bl}!1{bi[3b]})",
-    "{[3l]}({[3l]}l{[40b]}{[300b]})",
-    "{[300b]}(d{[300b]}{[100b]}{[65b]}{[63b]})",
-    "v(@16{[40l]}b@16{[3l]})",
-    "i(p.{ll}{dd}{ld}xm{[3l]}i)",
-    "{ll}(p{f}.d{f}{d}d)",
-    "{ld}(ll.ddddddddd{dd}x)",
-];
 
 /// The part of the programs for thunks that is not generated.
 const CROSSING: &str = "tests/c/crossing.c";
@@ -181,17 +122,6 @@ impl Compiler {
         output.status.success().then_some(()).ok_or(failure)
     }
 
-    /// Returns whether the compiler passes these types as the convention says. clang 14 for x86-64 passes 128-bit
-    /// integers in memory wrongly. With optimisation, gcc 12's `va_arg` for AArch64 does not read structs of vectors.
-    fn is_right(&self, signature: &values::Signature) -> bool {
-        let is_clang = self.name().contains("clang");
-        if is_for_aarch64() {
-            !(is_clang && signature.uses_padding()) && (is_clang || !signature.has_variadic_structs_with("m"))
-        } else {
-            !is_clang || !(signature.has("xX") || signature.uses_padding())
-        }
-    }
-
     fn command(&self) -> Command {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]);
@@ -265,11 +195,6 @@ fn rustc(level: &str, objects: Vec<PathBuf>) -> Compiler {
         objects,
         runner: String::new(),
     }
-}
-
-/// Returns whether the programs are for Windows.
-fn is_windows() -> bool {
-    cfg!(windows) || env::var("EXECBUF_CC").is_ok_and(|compiler| compiler.contains("mingw"))
 }
 
 /// Returns whether `EXECBUF_CC` compiles for AArch64, which has no thunks.
@@ -407,27 +332,6 @@ fn layouts_of_aarch64_agree_with_compiled_code() {
         let all: Vec<_> = known.chain(more).collect();
         (compiler, format!("arm{number}"), Box::new(move || arm::program(&all)))
     }));
-}
-
-/// Tests dynamic calls of functions of the system's convention: on AArch64, and everywhere without machine code. (The
-/// programs for thunks test them, too.)
-#[test]
-fn dynamic_calls_agree_with_compiled_code() {
-    if cfg!(target_vendor = "apple") || !support::can_compile("dynamic calls against compiled code") {
-        return;
-    }
-    let seed = number("EXECBUF_SEED", 1);
-    let variants: &[&str] = if is_windows() { &[""] } else { &["", "-DEXECBUF_PRIM_STUB"] };
-    for (index, variant) in variants.iter().enumerate() {
-        let mut compilers = compilers_with(seed, &format!("calls{index}"), variant);
-        compilers.retain(|compiler| !compiler.is_rust);
-        work(divide(&compilers, seed, |compiler, random, count, number| {
-            let known = KNOWN.iter().chain(KNOWN_VALUES).map(|text| values::Signature::parse(text));
-            let more = (0..count).map(|_| values::Signature::random(random));
-            let all: Vec<_> = known.chain(more).filter(|signature| compiler.is_right(signature)).collect();
-            (compiler, format!("calls{index}_{number}"), Box::new(move || values::program_of_calls(&all)))
-        }));
-    }
 }
 
 /// Closures at every position, and functions that drop an argument, with all types and both conventions. The target and
