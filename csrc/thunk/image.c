@@ -86,7 +86,7 @@ static void put_image_word(call_image *image, uint8_t *stack, const xb_location 
 static void put_image_pieces(call_image *image, uint8_t *stack, const xb_location *where, uint8_t type,
                              const uint8_t *value) {
     for (uint32_t i = 0; i < XB_MAX_PIECES && where->where[i] != EXECBUF_NOWHERE; i++) {
-        const uint8_t *part = value + where->piece * i;
+        const uint8_t *part = value + (size_t)where->piece * i;
         if (where->where[i] == EXECBUF_ON_STACK) {
             memcpy(stack + where->offset, part, where->size - where->piece * i);
         } else if (where->where[i] == EXECBUF_IN_VECTOR) {
@@ -121,7 +121,7 @@ static void store_image_result(const call_image *image, const xb_image_plan *pla
         return;
     }
     for (uint32_t i = 0; i < XB_MAX_PIECES && from->where[i] != EXECBUF_NOWHERE; i++) {
-        uint8_t *part = (uint8_t *)result + from->piece * i;
+        uint8_t *part = (uint8_t *)result + (size_t)from->piece * i;
         if (from->where[i] == EXECBUF_IN_VECTOR) {
             memcpy(part, image->vector_results[from->number[i]], image_piece(from, i));
         } else {

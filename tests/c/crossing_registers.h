@@ -1,4 +1,5 @@
-/* Calls with all preserved registers set, for crossing.c. */
+/* The part of crossing.c that is assembly: wrappers of calls, which set the registers that a call preserves,
+ * and store them behind it. */
 #ifndef CROSSING_REGISTERS_H
 #define CROSSING_REGISTERS_H
 

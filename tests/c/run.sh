@@ -170,6 +170,8 @@ program biased-lock plain biased_lock.c -D_GNU_SOURCE
 program biased-lock-unix unix biased_lock.c -D_GNU_SOURCE
 program own plain own.c -D_GNU_SOURCE
 program caller-without-code stub caller.c
+program call-backtrace plain call_backtrace.c -fexceptions
+program call-backtrace-without-code stub call_backtrace.c -fexceptions
 program own-limits plain own_limits.c -D_GNU_SOURCE
 program own-faults faults own_faults.c -D_GNU_SOURCE
 program fences faults fences.c -D_GNU_SOURCE

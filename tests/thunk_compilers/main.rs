@@ -9,8 +9,9 @@
 
 mod arm;
 mod c;
-mod compilers;
+mod calls;
 mod edits;
+mod known;
 mod rust;
 mod rust_values;
 #[path = "../support/mod.rs"]
@@ -18,77 +19,21 @@ mod support;
 mod types;
 mod values;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, thread};
+use std::sync::Mutex;
+use std::{env, fs, thread};
 
-use compilers::{
-    CROSSING, Compiler, PROGRAM, can_compile, compilers, compilers_with, divide, is_windows, objects, rustc, work,
-};
 use edits::Edit;
+use known::{KNOWN, KNOWN_VALUES};
 use support::Random;
 use support::signatures::{number, random_signature};
 
-/// Signatures that other libraries handled incorrectly: alternating integers and floats, floats on the stack, small
-/// integers, one argument more than there are registers of its kind.
-const KNOWN: &[&str] = &[
-    "v()",
-    "d(dlldd)",
-    "v(ifif)",
-    "v(fifififi)",
-    "d(ffffffffff)",
-    "v(llllllddddddddld)",
-    "i(b)",
-    "i(BbHh?)",
-    "i(llllbBhH?)",
-    "i(llllllllbBhH?)",
-    "f(llllffff)",
-    "?(?)",
-    "b(b)",
-    "H(H)",
-    "i(p.d)",
-    "i(p.iddd)",
-    "d(d.ddddddddd)",
-    "l(l.lllllllll)",
-];
+/// The part of the programs for thunks that is not generated.
+const CROSSING: &str = "tests/c/crossing.c";
 
-/// The same for types with members, 128-bit integers and vectors.
-const KNOWN_VALUES: &[&str] = &[
-    "{f}({f}{d}{ff})",
-    "{ff}({fi}{if}{fff})",
-    "{d}({dd}{dl}{ld})",
-    "{dl}(d{ld}l)",
-    "{m}({m}m)",
-    "m(mmmmmmmmmm)",
-    "x(xX)",
-    "X(lllllxl)",
-    "v(lllllxxlX)",
-    "v(lllll{ll}l{ll})",
-    "v(ddddddd{dd}d{dd})",
-    "v(llll{ll}l{dl})", // with a pointer before it, the first struct is on the stack
-    "x(llllx{ld}d)",
-    "{[3l]}(lll{ll}{ld}i)",
-    "{bbb}({b}{bb}{bbb}{bbbb}{bbbbb}{bbbbbb}{bbbbbbb})",
-    "{[5b]}({[9b]}{[10b]}{[11b]}{[12b]}{[13b]}{[14b]}{[15b]})",
-    "{[6b]}(l{[17b]}{[23b]}{[33b]})",
-    "{[7b]}(llll{[7b]}{[3b]}{[15b]})",
-    "{[15b]}({lh}{lb}{dhb})",
-    "{[13b]}(bBhH{hb})",
-    "{hb}(llllll{hb}bBhH)",
-    "<lm>(<lm><dm><m[2d]>)",
-    "<fi>(<d><ld><f[3b]>)",
-    "@16{l}(@16{l}l@16{d}d)",
-    "{@16l}(lllllll@16{b}{@16bb})",
-    "!{bi}(!{bi}!{id}!{ii}!2{hi})",
-    "!{bHb}(!{bHb}!{bi!{bi}})",
-    "!{bHb}({ll}{ll}ll)", // a cycle of registers
-    "!{bl}(l!{bl}!1{bi[3b]})",
-    "{[3l]}({[3l]}l{[40b]}{[300b]})",
-    "{[300b]}(d{[300b]}{[100b]}{[65b]}{[63b]})",
-    "v(@16{[40l]}b@16{[3l]})",
-    "i(p.{ll}{dd}{ld}xm{[3l]}i)",
-    "{ll}(p{f}.d{f}{d}d)",
-    "{ld}(ll.ddddddddd{dd}x)",
-];
+/// The maximum number of random signatures in one program.
+const PROGRAM: usize = 250;
 
 /// The signature of a function that is called through a thunk.
 struct Signature {
@@ -132,6 +77,186 @@ enum CallerAbi {
     Packed,
 }
 
+/// A compiler with its options.
+#[derive(Clone)]
+struct Compiler {
+    command: Vec<String>,
+    is_rust: bool,
+    /// The object files of the library and of the part of the programs that is not generated.
+    objects: Vec<PathBuf>,
+    /// Runs the programs, if it is not empty.
+    runner: String,
+}
+
+impl Compiler {
+    fn name(&self) -> String {
+        self.command.join(" ")
+    }
+
+    /// As [`Self::run_text`], with a program for these signatures.
+    fn run(&self, name: &str, signatures: &[Signature]) -> Result<(), String> {
+        self.run_text(name, &if self.is_rust { rust::program(signatures) } else { c::program(signatures) })
+    }
+
+    /// Compiles a program and runs it. If a thunk is wrong, the error contains the program's output.
+    fn run_text(&self, name: &str, text: &str) -> Result<(), String> {
+        let source = directory().join(name).with_extension(if self.is_rust { "rs" } else { "c" });
+        let program = source.with_extension("exe");
+        fs::write(&source, text).expect("the directory is there");
+        let mut command = self.command();
+        command.arg(&source).arg("-o").arg(&program);
+        if self.is_rust {
+            let object = |path: &PathBuf| format!("-Clink-arg={}", path.display());
+            command.args(["--edition=2024", "-Awarnings"]).args(self.objects.iter().map(object));
+            // glibc's pthread_atfork is in the static part of libc, which linkers search only for the objects before it.
+            command.arg("-Clink-arg=-lc");
+        } else {
+            command.args(["-std=c11", "-w", "-pthread"]).args(includes()).args(&self.objects);
+        }
+        succeed(&mut command);
+        let mut words = self.runner.split_whitespace().map(PathBuf::from).chain([program]);
+        let output =
+            Command::new(words.next().expect("at least the program")).args(words).output().expect("it starts");
+        let text = String::from_utf8_lossy(&output.stderr);
+        let failure = format!("{}, {}: {}: {text}", self.name(), source.display(), output.status);
+        output.status.success().then_some(()).ok_or(failure)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]);
+        command
+    }
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("crossing")
+}
+
+/// Returns the options with the include directories.
+fn includes() -> [String; 2] {
+    let root = env!("CARGO_MANIFEST_DIR");
+    [format!("-I{root}/csrc/include"), format!("-I{root}/tests/c")]
+}
+
+fn succeed(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Compiles the library and a file of `tests/c` into a directory of this test, because other tests may run at the same
+/// time. The variant is an option for the library, or empty.
+fn objects(compiler: &[&str], seed: u64, test: &str, source: &str, variant: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let out = directory().join(format!("{test}_{}", compiler.join("_").replace('/', "_")));
+    fs::create_dir_all(&out).expect("the directory can be created");
+    let sources = ["csrc/execbuf.c", source].map(|file| root.join(file));
+    let mut command = Command::new(compiler[0]);
+    command.args(&compiler[1..]).current_dir(&out).args(["-std=c11", "-w", "-O1", "-c"]);
+    command.args((!variant.is_empty()).then_some(variant));
+    succeed(command.arg(format!("-DSEED={seed}u")).args(includes()).args(&sources));
+    let object = |source: &PathBuf| out.join(source.file_name().expect("it has one")).with_extension("o");
+    sources.iter().map(object).collect()
+}
+
+/// Returns all available compilers, each without and with optimisation.
+fn compilers(seed: u64, test: &str) -> Vec<Compiler> {
+    compilers_with(seed, test, "")
+}
+
+/// The same, with an option for the library.
+fn compilers_with(seed: u64, test: &str, variant: &str) -> Vec<Compiler> {
+    let given = env::var("EXECBUF_CC").ok();
+    let mut names = vec![given.as_deref().unwrap_or("cc")];
+    if given.is_none() && Command::new("clang").arg("--version").output().is_ok() {
+        names.push("clang");
+    }
+    let runner = env::var("EXECBUF_RUNNER").unwrap_or_default();
+    let mut compilers = Vec::new();
+    for name in names {
+        let words: Vec<&str> = name.split_whitespace().collect();
+        let objects = objects(&words, seed, test, CROSSING, variant);
+        for level in ["-O0", "-O2"] {
+            let command = words.iter().chain([&level]).map(ToString::to_string).collect();
+            compilers.push(Compiler { command, is_rust: false, objects: objects.clone(), runner: runner.clone() });
+        }
+    }
+    if given.is_none() {
+        compilers.extend(["0", "2"].map(|level| rustc(level, compilers[0].objects.clone())));
+    }
+    compilers
+}
+
+fn rustc(level: &str, objects: Vec<PathBuf>) -> Compiler {
+    let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    Compiler {
+        command: vec![rustc, format!("-Copt-level={level}")],
+        is_rust: true,
+        objects,
+        runner: String::new(),
+    }
+}
+
+/// Returns whether `EXECBUF_CC` compiles for AArch64, which has no thunks.
+fn is_for_aarch64() -> bool {
+    env::var("EXECBUF_CC").is_ok_and(|compiler| compiler.contains("aarch64"))
+}
+
+/// Returns whether these programs can be compiled here. If not, prints a SKIP line.
+fn can_compile() -> bool {
+    let what = "thunks against compiled code";
+    if is_for_aarch64() {
+        support::skip(&format!("{what}: AArch64 has none"));
+        return false;
+    }
+    if cfg!(target_vendor = "apple") {
+        support::skip(&format!("{what}: assembler names differ on this system"));
+    }
+    support::can_compile(what) && cfg!(not(target_vendor = "apple"))
+}
+
+/// A program that is compiled and run: the compiler, its name and how to write it.
+type Job<'a> = (&'a Compiler, String, Box<dyn FnOnce() -> String + Send>);
+
+/// Does the jobs, as many at a time as there are processors.
+fn work(jobs: Vec<Job<'_>>) {
+    let jobs = Mutex::new(jobs);
+    let work = || {
+        loop {
+            let job = jobs.lock().expect("no thread panics with it").pop();
+            let Some((compiler, name, write)) = job else { break };
+            compiler.run_text(&name, &write()).unwrap_or_else(|error| panic!("{error}"));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, Into::into) {
+            scope.spawn(work);
+        }
+    });
+}
+
+/// Divides the random signatures among the compilers, and these among programs: calls `each` with a compiler, its random
+/// numbers, how many signatures the program has, and what its name ends in.
+fn divide<'a>(
+    compilers: &'a [Compiler],
+    seed: u64,
+    mut each: impl FnMut(&'a Compiler, &mut Random, usize, &str) -> Job<'a>,
+) -> Vec<Job<'a>> {
+    let count = number("EXECBUF_THUNKS", 60);
+    let share = usize::try_from(count).expect("it fits").div_ceil(compilers.len());
+    let names: Vec<_> = compilers.iter().map(Compiler::name).collect();
+    support::say(&format!("{share} signatures for each of {}; EXECBUF_SEED={seed}", names.join(", ")));
+    let mut jobs = Vec::new();
+    for (index, compiler) in compilers.iter().enumerate() {
+        let mut random = Random(seed.wrapping_mul(1000) + index as u64);
+        for start in (0..share).step_by(PROGRAM) {
+            let count = PROGRAM.min(share - start);
+            jobs.push(each(compiler, &mut random, count, &format!("{index}_{start}")));
+        }
+    }
+    jobs
+}
+
 /// Each program has the known signatures, and different random ones.
 #[test]
 fn thunks_agree_with_compiled_code() {
@@ -164,10 +289,15 @@ fn thunks_agree_with_compiled_code_on_structs() {
     let seed = number("EXECBUF_SEED", 1);
     let compilers = compilers(seed, "structs");
     work(divide(&compilers, seed, |compiler, random, count, number| {
-        let is_rust = compiler.is_rust;
+        let (is_rust, is_clang) = (compiler.is_rust, compiler.name().contains("clang"));
+        let agrees = |signature: &values::Signature| {
+            let is_old = is_rust && cfg!(not(execbuf_win64_i128));
+            let is_wrong = is_clang && (signature.has("xX") || signature.uses_padding());
+            !(is_wrong || is_old && signature.returns("xX"))
+        };
         let known = KNOWN_VALUES.iter().map(|text| values::Signature::parse(text));
         let more = (0..count).map(|_| values::Signature::random(random));
-        let all: Vec<_> = known.chain(more).filter(|signature| compiler.is_right(signature)).collect();
+        let all: Vec<_> = known.chain(more).filter(agrees).collect();
         let write = move || if is_rust { rust_values::program(&all) } else { values::program(&all) };
         (compiler, format!("structs{number}"), Box::new(write))
     }));
@@ -204,27 +334,6 @@ fn layouts_of_aarch64_agree_with_compiled_code() {
     }));
 }
 
-/// Tests dynamic calls of functions of the system's convention: on AArch64, and everywhere without machine code. (The
-/// programs for thunks test them, too.)
-#[test]
-fn dynamic_calls_agree_with_compiled_code() {
-    if cfg!(target_vendor = "apple") || !support::can_compile("dynamic calls against compiled code") {
-        return;
-    }
-    let seed = number("EXECBUF_SEED", 1);
-    let variants: &[&str] = if is_windows() { &[""] } else { &["", "-DEXECBUF_PRIM_STUB"] };
-    for (index, variant) in variants.iter().enumerate() {
-        let mut compilers = compilers_with(seed, &format!("calls{index}"), variant);
-        compilers.retain(|compiler| !compiler.is_rust);
-        work(divide(&compilers, seed, |compiler, random, count, number| {
-            let known = KNOWN.iter().chain(KNOWN_VALUES).map(|text| values::Signature::parse(text));
-            let more = (0..count).map(|_| values::Signature::random(random));
-            let all: Vec<_> = known.chain(more).filter(|signature| compiler.is_right(signature)).collect();
-            (compiler, format!("calls{index}_{number}"), Box::new(move || values::program_of_calls(&all)))
-        }));
-    }
-}
-
 /// Closures at every position, and functions that drop an argument, with all types and both conventions. The target and
 /// the caller are compiled, and the thunk between them is one that the tests above look at.
 #[test]
@@ -239,6 +348,7 @@ fn closures_agree_with_compiled_code() {
         for (index, compiler) in compilers.iter().enumerate() {
             scope.spawn(move || {
                 let mut random = Random(seed.wrapping_mul(1000) + index as u64);
+                let is_clang = compiler.name().contains("clang");
                 for start in (0..share).step_by(PROGRAM) {
                     let more = start..share.min(start + PROGRAM);
                     let known = KNOWN.iter().map(|&text| text.to_owned());
@@ -255,7 +365,7 @@ fn closures_agree_with_compiled_code() {
                     let all: Vec<_> = known.chain(more.map(|_| values::Signature::random(&mut random))).collect();
                     let all: Vec<_> = all
                         .into_iter()
-                        .filter(|signature| compiler.is_right(signature))
+                        .filter(|signature| !is_clang || !signature.has("xX"))
                         .map(|signature| signature.with_context(&mut random))
                         .collect();
                     compiler
