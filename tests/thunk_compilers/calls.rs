@@ -31,12 +31,12 @@ fn dynamic_calls_agree_with_compiled_code() {
     if cfg!(target_vendor = "apple") || !support::can_compile("dynamic calls against compiled code") {
         return;
     }
-    let seed = number("EXECBUF_SEED", 1);
+    let (count, seed) = (number("EXECBUF_THUNKS", 60), number("EXECBUF_SEED", 1));
     let variants: &[&str] = if is_windows() { &[""] } else { &["", "-DEXECBUF_PRIM_STUB"] };
     for (index, variant) in variants.iter().enumerate() {
         let mut compilers = compilers_with(seed, &format!("calls{index}"), variant);
         compilers.retain(|compiler| !compiler.is_rust);
-        work(divide(&compilers, seed, |compiler, random, count, number| {
+        work(divide(&compilers, count, seed, |compiler, random, count, number| {
             let known = KNOWN.iter().chain(KNOWN_VALUES).map(|text| values::Signature::parse(text));
             let more = (0..count).map(|_| values::Signature::random(random));
             let all: Vec<_> = known.chain(more).filter(|signature| compiler.is_right(signature)).collect();
