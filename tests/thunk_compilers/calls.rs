@@ -9,7 +9,7 @@ use super::{Compiler, compilers_with, divide, is_for_aarch64, values, work};
 impl Compiler {
     /// Returns whether the compiler passes these types as the convention says. clang 14 for x86-64 passes 128-bit
     /// integers in memory wrongly. With optimisation, gcc 12's `va_arg` for AArch64 does not read structs of vectors.
-    fn is_right(&self, signature: &values::Signature) -> bool {
+    pub(crate) fn is_right(&self, signature: &values::Signature) -> bool {
         let is_clang = self.name().contains("clang");
         if is_for_aarch64() {
             !(is_clang && signature.uses_padding()) && (is_clang || !signature.has_variadic_structs_with("m"))
