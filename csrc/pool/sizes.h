@@ -1,6 +1,6 @@
-/* Sizes in arenas: the size classes of slots, how large a new span is, which larger class may be used, and how
- * much freed code is worth a barrier.
- * Policy only: no function here has state, allocates or knows an arena. */
+/* Sizes in arenas: the size classes of slots, how large a new span is, which larger class may be used, and
+ * how much freed code is worth a barrier. Policy only: no function here has state, allocates or knows an
+ * arena. */
 #ifndef XB_POOL_SIZES_H
 #define XB_POOL_SIZES_H
 
