@@ -136,7 +136,9 @@ impl<'c> Args<'c> {
 
     /// Returns where the value of an argument is.
     fn value(&mut self, place: Place) -> *mut u8 {
-        let slot = self.memory[place.slot..].as_mut_ptr();
+        // SAFETY: The vector has the slots of all arguments. There is no reference to its elements, which would end the use of
+        // the addresses in them.
+        let slot = unsafe { self.memory.as_mut_ptr().add(place.slot) };
         if !place.is_address() {
             return slot.cast();
         }
