@@ -86,7 +86,7 @@ bool xb_sizes_use_remains(xb_span_design *design, uint32_t class_, uint32_t free
  * threads, which takes some microseconds, in virtual machines more than ten: so a small arena waits until at
  * least the least size is in quarantine. Above the most, a barrier costs little for each piece of code. */
 #define LEAST_QUARANTINE ((size_t)128 << 10)
-#define MOST_QUARANTINE ((size_t)512 << 10)
+#define MOST_QUARANTINE ((size_t)384 << 10)
 
 /* A barrier is better than a new region if this many bytes are in quarantine, and also this part of the
  * arena's memory. */
