@@ -21,7 +21,8 @@ pub use crate::types::{Counted, Members, Type};
 ///
 /// The implementors are integers of fixed width and of pointer width, `bool`, floats, vectors of 128 bits, pointers to
 /// sized data, `NonNull`, `Option<NonNull>`, and the function pointer types that implement [`FnPtr`], also in an `Option`.
-/// [`abi_struct!`](crate::abi_struct) implements it for structs.
+/// [`abi_struct!`](crate::abi_struct) implements it for structs. On x86-64, `i128` and `u128` implement it if the compiler has
+/// LLVM 21 or later, as Rust 1.91 has: older ones do not always pass them as C compilers do (llvm/llvm-project#123935).
 /// References do not implement it, because a function pointer type with a reference is generic over a lifetime, which
 /// this trait cannot express. Pass pointers instead.
 ///
@@ -54,6 +55,7 @@ pub use crate::types::{Counted, Members, Type};
     label = "not an `AbiType`",
     note = "these can: integers, `bool`, floats, pointers to sized data, `NonNull`, `Option<NonNull>` and `extern` \
             function pointers",
+    note = "`i128` and `u128` can if rustc has LLVM 21 or later",
     note = "for a struct by value, define it with `execbuf::abi_struct!`",
     note = "instead of `&T` write `*const T` or `NonNull<T>`"
 )]
@@ -147,10 +149,14 @@ scalars! {
     u64 => Type::U64,
     isize => if cfg!(target_pointer_width = "64") { Type::I64 } else { Type::I32 },
     usize => if cfg!(target_pointer_width = "64") { Type::U64 } else { Type::U32 },
-    i128 => Type::I128,
-    u128 => Type::U128,
     f32 => Type::F32,
     f64 => Type::F64,
+}
+
+#[cfg(execbuf_i128)]
+scalars! {
+    i128 => Type::I128,
+    u128 => Type::U128,
 }
 
 macro_rules! pointers {
@@ -244,17 +250,6 @@ pub unsafe trait FnPtr: Copy + Send + Sync + sealed::Sealed {
     fn address(self) -> *const u8;
 }
 
-/// Returns the convention of a function type, or fails to compile if rustc and C compilers disagree on the result.
-///
-/// Rust before 1.86 returned 128-bit integers of Win64 functions in memory (rust-lang/rust#134290).
-const fn convention(abi: Abi, result: &Type) -> Abi {
-    assert!(
-        cfg!(execbuf_win64_i128) || !matches!((abi, result), (Abi::Win64, Type::I128 | Type::U128)),
-        "Rust before 1.86 returns 128-bit integers of Win64 functions in memory, unlike C: use a newer Rust"
-    );
-    abi
-}
-
 /// Returns the type of an argument for C, or fails to compile if there is none.
 const fn not_void(argument: &Type) -> ffi::execbuf_type {
     assert!(!matches!(argument, Type::Void), "the `TYPE` of an argument is `Type::Void`");
@@ -335,7 +330,7 @@ macro_rules! fn_ptr {
         unsafe impl<R: AbiReturn $(, $argument: AbiType)*> FnPtr
             for $($unsafe)? extern $extern fn($($argument),*) -> R
         {
-            const ABI: Abi = convention($abi, TypeOf::<R>::TYPE);
+            const ABI: Abi = $abi;
             const SIGNATURE: Signature = Signature::from_static(R::TYPE, Self::ARGUMENTS);
             type Native = $($unsafe)? extern $native fn($($argument),*) -> R;
             const ARGUMENTS: &'static [Type] = {
