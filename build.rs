@@ -13,10 +13,12 @@ fn main() {
     // The tests build C programs for the same target.
     println!("cargo::rustc-env=EXECBUF_TARGET={}", variable("TARGET"));
     println!("cargo::rustc-env=EXECBUF_HOST={}", variable("HOST"));
-    // Whether rustc returns 128-bit integers of Win64 functions as C compilers do (rust-lang/rust#134290).
-    println!("cargo::rustc-check-cfg=cfg(execbuf_win64_i128)");
-    if rust_version() >= 86 {
-        println!("cargo::rustc-cfg=execbuf_win64_i128");
+    // Whether rustc passes 128-bit integers as C compilers do. LLVM before 21 may place what follows one on the stack
+    // elsewhere (llvm/llvm-project#123935); Rust before 1.86 returns one from a Win64 function in memory
+    // (rust-lang/rust#134290).
+    println!("cargo::rustc-check-cfg=cfg(execbuf_i128)");
+    if variable("CARGO_CFG_TARGET_ARCH") != "x86_64" || llvm_version() >= 21 {
+        println!("cargo::rustc-cfg=execbuf_i128");
     }
 
     // docs.rs and Miri do not link, and may not have a C compiler for the target.
@@ -32,13 +34,14 @@ fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|error| panic!("cargo sets {name}: {error}"))
 }
 
-/// Returns the minor version of the compiler: 85 of `rustc 1.85.1 (4eb161250 2025-03-15)`. If it does not say, the oldest
-/// that is supported.
-fn rust_version() -> u32 {
+/// Returns the major version of the compiler's LLVM, or 0 if it does not say. Rust 1.91 has LLVM 21; Linux distributions
+/// choose their own.
+fn llvm_version() -> u32 {
     let output =
-        Command::new(variable("RUSTC")).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+        Command::new(variable("RUSTC")).arg("-vV").output().map(|output| output.stdout).unwrap_or_default();
     let text = String::from_utf8_lossy(&output);
-    text.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(85)
+    let version = text.lines().find_map(|line| line.strip_prefix("LLVM version: ")).unwrap_or_default();
+    version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
 }
 
 fn compile(csrc: &Path) {

@@ -23,7 +23,8 @@ pub(crate) use fn_types::fn_types;
 ///
 /// The implementors are integers of fixed width and of pointer width, `bool`, floats, vectors of 128 bits, pointers to
 /// sized data, `NonNull`, `Option<NonNull>`, and the function pointer types that implement [`FnPtr`], also in an `Option`.
-/// [`abi_struct!`](crate::abi_struct) implements it for structs.
+/// [`abi_struct!`](crate::abi_struct) implements it for structs. On x86-64, `i128` and `u128` implement it if the compiler has
+/// LLVM 21 or later, as Rust 1.91 has: older ones do not always pass them as C compilers do (llvm/llvm-project#123935).
 /// References do not implement it, because a function pointer type with a reference is generic over a lifetime, which
 /// this trait cannot express. Pass pointers instead.
 ///
@@ -56,6 +57,7 @@ pub(crate) use fn_types::fn_types;
     label = "not an `AbiType`",
     note = "these can: integers, `bool`, floats, pointers to sized data, `NonNull`, `Option<NonNull>` and `extern` \
             function pointers",
+    note = "`i128` and `u128` can if rustc has LLVM 21 or later",
     note = "for a struct by value, define it with `execbuf::abi_struct!`",
     note = "instead of `&T` write `*const T` or `NonNull<T>`"
 )]
@@ -149,10 +151,14 @@ scalars! {
     u64 => Type::U64,
     isize => if cfg!(target_pointer_width = "64") { Type::I64 } else { Type::I32 },
     usize => if cfg!(target_pointer_width = "64") { Type::U64 } else { Type::U32 },
-    i128 => Type::I128,
-    u128 => Type::U128,
     f32 => Type::F32,
     f64 => Type::F64,
+}
+
+#[cfg(execbuf_i128)]
+scalars! {
+    i128 => Type::I128,
+    u128 => Type::U128,
 }
 
 macro_rules! pointers {
@@ -282,15 +288,4 @@ pub trait Context<A, R> {
     ///
     /// The context is that of a closure which may be called now, on this thread.
     unsafe fn call(context: *mut Self, arguments: A) -> R;
-}
-
-/// Returns the convention of a function type, or fails to compile if rustc and C compilers disagree on the result.
-///
-/// Rust before 1.86 returned 128-bit integers of Win64 functions in memory (rust-lang/rust#134290).
-const fn convention(abi: Abi, result: &Type) -> Abi {
-    assert!(
-        cfg!(execbuf_win64_i128) || !matches!((abi, result), (Abi::Win64, Type::I128 | Type::U128)),
-        "Rust before 1.86 returns 128-bit integers of Win64 functions in memory, unlike C: use a newer Rust"
-    );
-    abi
 }

@@ -54,19 +54,20 @@ abi_struct! {
 /// A struct that another tool has written.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Wide {
+struct Record {
     small: u8,
-    wide: u128,
+    large: u64,
+    odd: [u16; 3],
 }
 
 // SAFETY: The struct is `#[repr(C)]` and has no invariants.
-abi_struct! { unsafe impl Wide { small: u8, wide: u128 } }
+abi_struct! { unsafe impl Record { small: u8, large: u64, odd: [u16; 3] } }
 
 #[test]
 fn structs_have_the_text_of_their_members() {
     assert_eq!(<extern "C" fn(Segment) -> Point>::SIGNATURE.to_string(), "{dd}({{dd}{dd}{Bl}})");
-    let arguments = <extern "C" fn(Bytes, Matrix, Hook, Wide, Pair<bool, Pair<u16, Bytes>>)>::SIGNATURE;
-    assert_eq!(arguments.to_string(), "v({[7B]}{[2[2f]]}{pp}{BX}{?{H{[7B]}}})");
+    let arguments = <extern "C" fn(Bytes, Matrix, Hook, Record, Pair<bool, Pair<u16, Bytes>>)>::SIGNATURE;
+    assert_eq!(arguments.to_string(), "v({[7B]}{[2[2f]]}{pp}{BL[3H]}{?{H{[7B]}}})");
     assert_eq!(arguments, arguments.to_string().parse().unwrap());
     let Type::Struct(members) = Bytes::TYPE else { panic!("it is a struct") };
     let [Type::Array(bytes)] = members.types() else { panic!("it is an array") };
@@ -76,7 +77,7 @@ fn structs_have_the_text_of_their_members() {
 #[test]
 fn structs_are_valid_for_all_bits_if_their_members_are() {
     abi_struct! { struct Pointers { a: [NonNull<u8>; 2] } }
-    assert_eq!([Point::ANY_BITS, Segment::ANY_BITS, Wide::ANY_BITS, Matrix::ANY_BITS], [true; 4]);
+    assert_eq!([Point::ANY_BITS, Segment::ANY_BITS, Record::ANY_BITS, Matrix::ANY_BITS], [true; 4]);
     assert_eq!([Hook::ANY_BITS, Pointers::ANY_BITS, <Pair<u8, Hook>>::ANY_BITS], [false; 3]);
 }
 
@@ -146,7 +147,7 @@ mod crossings {
     const POINT: Point = Point { x: 1.5, y: -2.5 };
     const SEGMENT: Segment = Segment { from: POINT, to: Point { x: 3.0, y: 4.0 }, tag: Pair { a: 200, b: -7 } };
     const BYTES: Bytes = Bytes { bytes: [1, 2, 3, 4, 5, 6, 7] };
-    const WIDE: Wide = Wide { small: 3, wide: u128::MAX / 3 };
+    const RECORD: Record = Record { small: 3, large: u64::MAX / 3, odd: [1, 2, 3] };
 
     crossings! {
         two_floats(a: Point = POINT) -> Point = Point { x: 0.25, y: 8.0 };
@@ -162,19 +163,35 @@ mod crossings {
             a: i64 = 1, b: i64 = 2, c: i64 = 3, d: i64 = 4, e: i64 = 5,
             f: Pair<i64, i64> = Pair { a: 6, b: 7 }, g: i64 = 8, h: Pair<i64, i64> = Pair { a: 9, b: 10 }
         ) -> i64 = 11;
-        aligned_to_16(a: u8 = 1, b: Wide = WIDE, c: u8 = 2, d: Wide = WIDE) -> Wide = WIDE;
-        wide_integers(a: i128 = i128::MIN + 5, b: u64 = 6, c: u128 = u128::MAX - 7) -> u64 = 8;
+        in_memory(a: u8 = 1, b: Record = RECORD, c: u8 = 2, d: Record = RECORD) -> Record = RECORD;
         twelve_structs(
             a: Point = POINT, b: Point = POINT, c: Point = POINT, d: Point = POINT, e: Point = POINT, f: Point = POINT,
             g: Bytes = BYTES, h: Bytes = BYTES, i: Bytes = BYTES, j: Bytes = BYTES, k: Bytes = BYTES, l: Bytes = BYTES
         ) -> Point = POINT;
     }
 
-    // Rust before 1.86 returns them in memory, so these types do not compile there.
-    #[cfg(execbuf_win64_i128)]
-    crossings! {
-        wide_results(a: i128 = -1) -> i128 = i128::MAX - 2;
-        unsigned_wide_results(a: u128 = 1, b: Point = POINT) -> u128 = u128::MAX - 2;
+    // Older compilers pass 128-bit integers in other places, so they are no `AbiType`s there.
+    #[cfg(execbuf_i128)]
+    mod wide {
+        use super::*;
+
+        abi_struct! {
+            #[derive(Debug, PartialEq)]
+            struct Wide {
+                small: u8,
+                wide: u128,
+            }
+        }
+
+        const WIDE: Wide = Wide { small: 3, wide: u128::MAX / 3 };
+
+        crossings! {
+            aligned_to_16(a: u8 = 1, b: Wide = WIDE, c: u8 = 2, d: Wide = WIDE) -> Wide = WIDE;
+            integers(a: i128 = i128::MIN + 5, b: u64 = 6, c: u128 = u128::MAX - 7) -> u64 = 8;
+            no_gap(a: u8 = 1, b: u128 = 2, c: i128 = 3, d: u128 = u128::MAX - 4, e: u64 = 5, f: i128 = -6) -> u64 = 7;
+            results(a: i128 = -1) -> i128 = i128::MAX - 2;
+            unsigned_results(a: u128 = 1, b: Point = POINT) -> u128 = u128::MAX - 2;
+        }
     }
 
     #[test]

@@ -26,7 +26,8 @@
  * first on the stack, in slots  64 bytes of the stack that they would of 8 bytes              make are in x0
  * to x7
  *
- * So on Windows, a value may be in x7 and on the stack. */
+ * So on Windows, a value may be in x7 and on the stack. On Apple, clang's va_arg looks for vectors in a
+ * variadic homogeneous aggregate at a multiple of 16, as here; but its callers do not align them. */
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 //! The function pointer types, and what they are to C.
 
-use super::{Abi, AbiReturn, AbiType, Context, FnPtr, Signature, Type, convention, sealed};
+use super::{Abi, AbiReturn, AbiType, Context, FnPtr, Signature, Type, sealed};
 use crate::ffi;
 use crate::signature::raw_signature;
 
@@ -84,7 +84,7 @@ macro_rules! fn_ptr {
         unsafe impl<R: AbiReturn $(, $argument: AbiType)*> FnPtr
             for $($unsafe)? extern $extern fn($($argument),*) -> R
         {
-            const ABI: Abi = convention($abi, TypeOf::<R>::TYPE);
+            const ABI: Abi = $abi;
             const SIGNATURE: Signature = Signature::from_static(R::TYPE, Self::ARGUMENTS);
             type Native = $($unsafe)? extern $native fn($($argument),*) -> R;
             type Args = ($($argument,)*);

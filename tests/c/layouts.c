@@ -145,6 +145,7 @@ static void variadic_functions_of_arm(void) {
     check_arm("d(d.{dd}{[3b]})", "v0(v0 v1v2 g0)0", "v0(v0 s0 s16)24", "v0(g0 g1g2 g3)0");
     check_arm("{ff}(p.i@16{ll}i{@16l}i{dddd}i)", "v0v1:4(g0 g1 g2g3 g4 g6g7 s0 v0v1v2v3 s8)16",
               "v0v1:4(g0 s0 s16 s32 s48 s64 s72 s104)112", "v0v1:4(g0 g1 g2g3 g4 g6g7 s0 &s8 s16)24");
+    check_arm("v(p.i{mm}i)", "-(g0 g1 v0v1:16 g2)0", "-(g0 s0 s16 s48)56", "-(g0 g1 &g2 g3)0");
     check_arm("v(p.)", "-(g0)0", "-(g0)0", "-(g0)0");
 }
 

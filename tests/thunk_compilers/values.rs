@@ -83,11 +83,6 @@ impl Signature {
         self.result.uses_padding() || self.arguments.iter().any(Type::uses_padding)
     }
 
-    /// Whether the result itself is of one of these types.
-    pub(crate) fn returns(&self, letters: &str) -> bool {
-        matches!(self.result, Type::Scalar(letter) if letters.contains(letter))
-    }
-
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}(", self.result.text());
         for (index, argument) in self.arguments.iter().enumerate() {
