@@ -77,6 +77,8 @@ mod x86_64 {
         }
     }
 
+    type Factorial = extern "C" fn(u64) -> u64;
+
     #[test]
     fn a_closure_may_be_called_by_threads_and_by_itself() {
         let calls = AtomicUsize::new(0);
@@ -89,7 +91,6 @@ mod x86_64 {
         assert_eq!(calls.load(Ordering::Relaxed), 4000);
 
         // The closure calls itself through a C function pointer.
-        type Factorial = extern "C" fn(u64) -> u64;
         let itself: Cell<Option<Factorial>> = Cell::new(None);
         let factorial =
             Closure::new(|n: u64| if n == 0 { 1 } else { n * itself.get().expect("it is set")(n - 1) }).unwrap();
@@ -265,8 +266,8 @@ mod x86_64 {
         let cell = Cell::new(0); // Send, but not Sync
         let closure = Closure::new(move |number: i32| cell.set(number)).unwrap();
         is_send(&closure);
-        let mut count = 0;
-        let mutable = ClosureMut::new(move |number: i32| count += number).unwrap();
+        let mut numbers = Vec::new();
+        let mutable = ClosureMut::new(move |number: i32| numbers.push(number)).unwrap();
         is_send(&mutable);
         is_sync(&mutable);
         let cell = Cell::new(0);

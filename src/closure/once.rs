@@ -17,7 +17,7 @@ use crate::error::Error;
 /// A second call ends the process with a message. If nobody is left to drop the handle after the call,
 /// [`detach`](Self::detach) leaves that to the call.
 ///
-/// It is `Send` and `Sync` if the closure is `Send`. What else holds for [`Closure`] holds for this type.
+/// It is `Send` and `Sync` if the closure is `Send`. What else holds for [`Closure`](crate::Closure) holds for this type.
 ///
 /// # Examples
 ///

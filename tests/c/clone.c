@@ -122,6 +122,27 @@ static void make_data(void) {
     check_inherited();
 }
 
+#if defined(__x86_64__)
+static int value_of(void *context) {
+    return *(int *)context;
+}
+#endif
+
+static void make_closure(void) {
+#if defined(__x86_64__)
+    int values[] = {7, 8};
+    execbuf_signature *signature = parsed("i(p)");
+    execbuf closure;
+    CHECK(execbuf_bind(shared, &closure, signature, EXECBUF_ABI_NATIVE, (execbuf_function)value_of,
+                       &values[0], 0, NULL) == EXECBUF_OK);
+    execbuf_signature_free(signature);
+    CHECK(call(&closure, 0) == 7 && execbuf_rebind(&closure, &values[1]) == EXECBUF_OK);
+    CHECK(call(&closure, 0) == 8);
+    release(&closure);
+#endif
+    check_inherited();
+}
+
 static void free_pooled(void) {
     release(&pooled);
     release(&reserved_pooled);
@@ -198,7 +219,7 @@ static void every_call_can_be_the_first_in_a_clone(void) {
     static void (*const first_calls[])(void) = {
         make_alone,  make_in_pool,         make_batch,   make_reserved, rewrite_pooled, rewrite_alone,
         free_pooled, publish_reserved,     free_alone,   find_both,     ask_the_pool,   make_a_pool,
-        probe,       publish_all_reserved, rewrite_both, reserve_many,  make_data,
+        probe,       publish_all_reserved, rewrite_both, reserve_many,  make_data,      make_closure,
     };
     make_all();
     for (size_t i = 0; i < sizeof first_calls / sizeof first_calls[0]; i++) {

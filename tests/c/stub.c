@@ -15,6 +15,8 @@ static void unsupported(execbuf_status status) {
     CHECK(error.os_error == 0 && error.attempt_count == 0);
 }
 
+static void nothing(void) {}
+
 static void nothing_can_be_made(void) {
     code one = returning(1);
     execbuf buffer = filled();
@@ -41,6 +43,16 @@ static void nothing_can_be_made(void) {
     CHECK((caller != NULL) == (status == EXECBUF_OK));
     execbuf_caller_free(caller);
     execbuf_signature_free(signature);
+    signature = parsed("i(p)");
+    buffer = filled();
+    status = execbuf_bind(NULL, &buffer, signature, EXECBUF_ABI_NATIVE, nothing, NULL, 0, &error);
+    CHECK(status == EXECBUF_E_UNSUPPORTED || status == EXECBUF_E_ABI);
+    CHECK(error.status == status && is_zero(&buffer));
+    buffer = filled();
+    status = execbuf_drop_argument(NULL, &buffer, signature, EXECBUF_ABI_NATIVE, nothing, 0, &error);
+    CHECK(status == EXECBUF_E_UNSUPPORTED || status == EXECBUF_E_ABI);
+    CHECK(error.status == status && is_zero(&buffer));
+    execbuf_signature_free(signature);
 }
 
 static void no_handle_is_valid(void) {
@@ -53,6 +65,7 @@ static void no_handle_is_valid(void) {
     };
     for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++) {
         execbuf handle = handles[i];
+        CHECK(execbuf_rebind(&handle, NULL) == EXECBUF_E_STALE);
         CHECK(execbuf_free(&handle) == EXECBUF_E_STALE);
         expect(execbuf_publish(&handle, one.bytes, one.length, &error), EXECBUF_E_STALE, "buffer");
         expect(execbuf_rewrite(&handle, 0, one.bytes, one.length, &error), EXECBUF_E_STALE, "buffer");
@@ -61,7 +74,7 @@ static void no_handle_is_valid(void) {
         expect(execbuf_publish_all(&handle, &piece, 1, &error), EXECBUF_E_STALE, "buffer");
         expect(execbuf_rewrite_batch(&change, 1, &error), EXECBUF_E_STALE, "buffer");
     }
-    CHECK(execbuf_stale_count() == 5 * sizeof handles / sizeof handles[0]);
+    CHECK(execbuf_stale_count() == 6 * sizeof handles / sizeof handles[0]);
     execbuf_data data = {&data, 1, 1};
     CHECK(execbuf_data_free(&data) == EXECBUF_E_STALE && execbuf_data_free(NULL) == EXECBUF_OK);
     execbuf buffer = {NULL, 0, 0};
