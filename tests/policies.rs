@@ -7,7 +7,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use execbuf::{Backend, ErrorKind, ExecBuffer, ExecPool};
+use execbuf::dynamic::Caller;
+use execbuf::{Abi, Backend, ErrorKind, ExecBuffer, ExecPool};
 use support::child::{End, forked};
 use support::harden::{self, SKIPPED, must};
 use support::{alone, call, has_proc, maps, publish, returning};
@@ -179,4 +180,27 @@ fn code_of_a_pool_of_private_memory_has_private_mappings() {
             assert_eq!((pool.stats().regions(), pool.stats().dedicated()), (0, 1));
         },
     );
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[test]
+fn dynamic_calls_work_without_executable_memory() {
+    extern "C" fn scale(number: i32, factor: f64) -> f64 {
+        f64::from(number) * factor
+    }
+    hardened(harden::no_memfd, || {
+        must(&harden::deny(&[libc::SYS_mremap]));
+        assert_eq!(ExecBuffer::new(&returning(1)).unwrap_err().kind(), ErrorKind::Denied);
+        let new = || Caller::new(&"d(id)".parse().unwrap(), Abi::NATIVE).unwrap();
+        drop(new()); // the library keeps a pool
+        let before = maps::look();
+        for _ in 0..3 {
+            let caller = new();
+            let mut args = caller.args();
+            args.set(0, 28).unwrap().set(1, 1.5).unwrap();
+            // SAFETY: The function has this signature.
+            assert_eq!(unsafe { args.call::<f64>(scale as *const u8) }.unwrap().to_bits(), 42_f64.to_bits());
+        }
+        assert_eq!(maps::look(), before);
+    });
 }

@@ -94,7 +94,7 @@ extern "C" fn innermost(number: u64) -> u64 {
     let trace = std::backtrace::Backtrace::force_capture().to_string();
     // A program without symbols has no names.
     let has_names = trace.contains("thunk_unwind::innermost");
-    let has_caller = trace.contains("thunk_unwind::caller_of_the_thunks");
+    let has_caller = trace.contains("::caller_of_the_thunks");
     if !has_names {
         skip("names in a backtrace: this program is without symbols");
     }

@@ -134,6 +134,7 @@ program bind-threads$suffix plain bind_threads.c -D_GNU_SOURCE
 program signature$suffix plain signature.c
 program types$suffix plain types.c
 program layouts$suffix plain layouts.c
+program arm-calls$suffix plain arm_calls.c
 program thunk-types$suffix plain thunk_types.c -fno-asynchronous-unwind-tables
 program error$suffix plain error.c
 program xdata$suffix plain xdata.c
