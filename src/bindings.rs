@@ -740,7 +740,7 @@ pub struct execbuf_layout {
  - A value of more than 16 bytes has one slot, with its address. The call reads exactly its bytes, at any
    alignment, and does not change them.
 
- So the arguments of f(int32_t a, struct { int64_t x, y; } b, struct { char text[40]; } c, double d) are a
+ So the arguments of f(int32_t a, struct { int64_t x, y; } b, a struct of 40 bytes c, double d) are a
  in slot 0, b.x and b.y in the slots 1 and 2, the address of c in slot 3, and d in slot 4.
 
  The result is written to another array:
