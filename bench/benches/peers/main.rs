@@ -9,6 +9,7 @@ compile_error!("the machine code is for x86-64, and the memory figures come from
 
 mod chart;
 mod churn;
+mod closures;
 mod descriptions;
 mod forks;
 mod instructions;
@@ -135,6 +136,7 @@ fn main() -> Result<()> {
     let lines = churn::speed(&mut report, plan.effort, plan.churn);
     speed::call(&mut report)?;
     thunks::call(&mut report)?;
+    closures::all(&mut report)?;
     memory::all(&mut report, &plan)?;
 
     print!("\n{report}");

@@ -54,6 +54,7 @@ macro_rules! calls {
         |turns: u64| (0..turns).fold(0, |sum: u64, turn| $function(sum, turn, 3, 4))
     };
 }
+pub(crate) use calls;
 
 pub(crate) fn call(report: &mut Report) -> Result<()> {
     let pool = ExecPool::new()?;
@@ -93,7 +94,12 @@ pub(crate) fn call(report: &mut Report) -> Result<()> {
 }
 
 /// Adds the time and the number of instructions of a call to the table. Returns the number of instructions.
-fn measure(report: &mut Report, row: &str, column: &'static str, calls: impl Fn(u64) -> u64) -> Result<u64> {
+pub(crate) fn measure(
+    report: &mut Report,
+    row: &str,
+    column: &'static str,
+    calls: impl Fn(u64) -> u64,
+) -> Result<u64> {
     report.time(row, column, |turns| {
         let start = Instant::now();
         black_box(calls(turns));
