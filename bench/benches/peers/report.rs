@@ -102,10 +102,10 @@ impl Display for Report {
     }
 }
 
-/// Returns the name of a library with its version in Cargo.lock.
+/// Returns the name of a library with its version in Cargo.lock: the last one, if other packages use older ones.
 fn with_version(library: &str) -> String {
     let lock = include_str!("../../../Cargo.lock");
-    let (_, package) = lock.split_once(&format!("name = \"{library}\"\nversion = \"")).unwrap_or_default();
+    let (_, package) = lock.rsplit_once(&format!("name = \"{library}\"\nversion = \"")).unwrap_or_default();
     let version = package.split('"').next().unwrap_or_default();
     format!("{library} {version}").trim_end().to_string()
 }
