@@ -89,7 +89,7 @@ use crate::types::{ConstantMembers, Counted, Members};
 #[doc(alias = "execbuf_type")]
 macro_rules! abi_struct {
     (unsafe impl $name:ty { $($member:ident: $type:ty),+ $(,)? }) => {
-        $crate::abi_struct!(@impl [] [$name] [$($member: $type),+]);
+        $crate::abi_struct!(@unsafe impl [] [$name] [$($member: $type),+]);
     };
     ($(#[$attribute:meta])* $visibility:vis struct $name:ident $(<$($parameter:ident),+ $(,)?>)? {}) => {
         ::core::compile_error!("a struct without members cannot be passed by value in C; leave it out");
@@ -106,9 +106,9 @@ macro_rules! abi_struct {
         $visibility struct $name $(<$($parameter: $crate::AbiType),+>)? {
             $($(#[$member_attribute])* $member_visibility $member: $type),+
         }
-        $crate::abi_struct!(@impl [$($($parameter),+)?] [$name $(<$($parameter),+>)?] [$($member: $type),+]);
+        $crate::abi_struct!(@unsafe impl [$($($parameter),+)?] [$name $(<$($parameter),+>)?] [$($member: $type),+]);
     };
-    (@impl [$($parameter:ident),*] [$name:ty] [$($member:ident: $type:ty),+]) => {
+    (@unsafe impl [$($parameter:ident),*] [$name:ty] [$($member:ident: $type:ty),+]) => {
         // SAFETY: These are all members, with their types, because `members` compiles. `struct_type` compares their layout with
         // that of the struct. The struct is `#[repr(C)]`: the macro or the author of `unsafe impl` has written it.
         unsafe impl<$($parameter: $crate::AbiType),*> $crate::AbiType for $name {

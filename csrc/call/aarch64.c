@@ -6,25 +6,25 @@
  *
  *     integers, pointers        x0 to x7, one after the other
  *     floats, vectors           v0 to v7
- *     homogeneous aggregates    one to four floats or vectors of one size: one register v for each, if there
- * are enough for all; else on the stack, and so are all later floats other values up to 16     one or two
- * registers x, if there are enough; else on the stack, and so are all bytes                     later
- * integers. Unlike in System V's convention of x86-64, no gap is filled longer values             the address
- * of a copy on the stack              slots of 8 bytes; values that are aligned to 16 are at multiples of 16
- *     result                    as if it were the first argument; the address of a longer one is passed in
- * x8, and is not returned
+ *     homogeneous aggregates    one register v for each of their one to four floats or vectors
+ *     other values              up to 16 bytes: one or two registers x; longer ones: the address of a copy
+ *     on the stack              slots of 8 bytes; what is aligned to 16 is at a multiple of 16
+ *     result                    as the first argument; the address of a longer one is passed in x8
+ *
+ * If there are not enough registers for all of a value, it is on the stack, and so are all later ones of its
+ * kind: unlike in System V's convention of x86-64, no gap is filled. The address in x8 is not returned.
  *
  * The systems differ in this:
  *
- *                               AAPCS64             Apple                   Windows
- *     aligned to 16: begins in  an even register x  any register            an even register x
- *     which alignment counts    of the members      of the type             of the type
- *     on the stack              slots of 8 bytes    scalars and homogeneous slots of 8 bytes
- *                                                   aggregates: without
- *                                                   padding
- *     variadic functions        as others           variadic arguments      all arguments as integers; the
- * first on the stack, in slots  64 bytes of the stack that they would of 8 bytes              make are in x0
- * to x7
+ *                               AAPCS64             Apple                    Windows
+ *     aligned to 16: begins in  an even register x  any register             an even register x
+ *     which alignment counts    of the members      of the type              of the type
+ *     on the stack              slots of 8 bytes    (1)                      slots of 8 bytes
+ *     variadic functions        as others           "..." is on the stack    (2)
+ *
+ * (1) Scalars and homogeneous aggregates without padding; "..." in slots of 8 bytes.
+ * (2) All arguments are as integers, and the first 64 bytes of the stack that they would make are in x0 to
+ * x7.
  *
  * So on Windows, a value may be in x7 and on the stack. On Apple, clang's va_arg looks for vectors in a
  * variadic homogeneous aggregate at a multiple of 16, as here; but its callers do not align them. */

@@ -6,12 +6,6 @@
 
 #include "../prim/prim.h"
 
-/* The conventions of AArch64, which only layouts know: AAPCS64, as Linux and the BSDs have it, and what Apple
- * and Microsoft made of it. */
-#define XB_ABI_AAPCS64 ((execbuf_abi)64)
-#define XB_ABI_APPLE64 ((execbuf_abi)65)
-#define XB_ABI_WINDOWS64 ((execbuf_abi)66)
-
 /* The convention that a caller named, with EXECBUF_ABI_NATIVE replaced by this platform's. The result is
  * still NATIVE if this platform has neither of the two conventions of x86-64. Any value. */
 static inline execbuf_abi xb_abi_resolve(execbuf_abi abi) {

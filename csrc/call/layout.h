@@ -8,8 +8,8 @@
 #include "../include/execbuf.h"
 #include "signature.h"
 
-/* The conventions of AArch64, which nothing but layouts knows: AAPCS64, as Linux and the BSDs have it, and
- * what Apple and Microsoft made of it. */
+/* The conventions of AArch64, which only layouts know: AAPCS64, as Linux and the BSDs have it, and what Apple
+ * and Microsoft made of it. */
 #define XB_ABI_AAPCS64 ((execbuf_abi)64)
 #define XB_ABI_APPLE64 ((execbuf_abi)65)
 #define XB_ABI_WINDOWS64 ((execbuf_abi)66)

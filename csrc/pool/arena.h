@@ -48,7 +48,8 @@ typedef struct xb_arena_links {
      * takes one indirect call.
      *
      * Returns: true if that is done; false, and nothing has changed, if it is the last stub, or more has to
-     * be done that needs the arena unlocked. In: data: links_data of the arena. The rest is as for target. */
+     *          be done that needs the arena unlocked.
+     * In: data: links_data of the arena. The rest is as for target. */
     bool (*release_shared)(void *data, const uint8_t *bytes, size_t length, const void *entry);
     /* Ends what a stub refers to: takes it from its adapter, which is freed with the last one. The arena is
      * not locked. */

@@ -138,6 +138,12 @@ execbuf_status xb_lock_linked(const execbuf *buffer, xb_arena **arena, xb_link *
     *arena = xb_registry[record.owner];
     *link = record.link;
     xb_arena_lock(*arena);
+    /* Another thread may have freed it meanwhile. It gives the cell back after this, while the arena is
+     * locked. */
+    if (!xb_handles_find(buffer, &record)) {
+        xb_arena_unlock(*arena);
+        return EXECBUF_E_STALE;
+    }
     return EXECBUF_OK;
 }
 

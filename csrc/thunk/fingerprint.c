@@ -46,7 +46,9 @@ void xb_fingerprint_of(xb_fingerprint *fingerprint, xb_shape *shapes, const xb_s
     to->shape_count = 0;
     to->result = kind_of_result(to, signature, caller_abi);
     uint64_t hash = fnv_add(FNV_BASIS, (uint64_t)caller_abi | (uint64_t)to->result << 8);
-    hash = fnv_add(hash, signature->variadic != 0);
+    bool counts_dots = signature->variadic != 0 && xb_machine_has_small_slots(caller_abi);
+    uint8_t fixed = counts_dots ? signature->fixed : (uint8_t)count; /* no move depends on it otherwise */
+    hash = fnv_add(hash, (uint64_t)(signature->variadic != 0) | (uint64_t)fixed << 8);
     for (uint32_t i = 0; i < count; i++) {
         uint8_t type = signature->arguments[i];
         uint8_t kind =
@@ -63,15 +65,15 @@ void xb_fingerprint_of(xb_fingerprint *fingerprint, xb_shape *shapes, const xb_s
     fingerprint->caller_abi = caller_abi;
     to->count = (uint8_t)count;
     to->variadic = signature->variadic != 0;
-    to->fixed = (uint8_t)count; /* no move depends on it */
+    to->fixed = fixed;
 }
 
 bool xb_fingerprint_same(const xb_fingerprint *one, const xb_fingerprint *other) {
     const xb_signature *first = &one->signature;
     const xb_signature *second = &other->signature;
     if (one->hash != other->hash || one->caller_abi != other->caller_abi || first->count != second->count ||
-        first->variadic != second->variadic || first->result != second->result ||
-        first->shape_count != second->shape_count) {
+        first->variadic != second->variadic || first->fixed != second->fixed ||
+        first->result != second->result || first->shape_count != second->shape_count) {
         return false;
     }
     uint32_t same = 0; /* a loop, since there are few arguments, and a call of memcmp would take longer */

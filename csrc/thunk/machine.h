@@ -75,7 +75,7 @@ void xb_machine_layout(xb_layout *out, const xb_signature *signature, execbuf_ab
 bool xb_machine_has_small_slots(execbuf_abi caller_abi);
 
 /* Whether an adapter can be made: it must not need more than XB_MAX_ADAPTER_SIZE bytes of code, nor a page of
- * stack. It always can if the signature has no shapes.
+ * stack. It always can if the signature has no shapes, and the adapter is not one of execbuf_call.
  *
  * In: signature, caller_abi: as below. */
 bool xb_machine_can(const xb_signature *signature, execbuf_abi caller_abi);

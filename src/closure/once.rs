@@ -51,20 +51,21 @@ conversions!(ClosureOnce, ClosureFnOnce, Once);
 
 impl<F: FnPtr, C> ClosureOnce<F, C> {
     fn make(shim: *const u8, callback: C) -> Result<Self, Error> {
-        let mut context = Box::new(Once::new(callback));
-        let code = match bind::<F>(shim, (&raw mut *context).cast()) {
+        // A raw pointer, because the stub has another one.
+        let context = NonNull::from(Box::leak(Box::new(Once::new(callback))));
+        let code = match bind::<F>(shim, context.as_ptr().cast()) {
             Ok(code) => code,
             Err(error) => {
                 // SAFETY: There is no code that could call it.
-                drop(unsafe { Once::take(Box::into_raw(context)) });
+                drop(unsafe { Once::take(context.as_ptr()) });
                 return Err(error);
             }
         };
         // SAFETY: The code is a function of this type.
         let pointer = unsafe { F::from_address(code.as_ptr()) };
-        // SAFETY: Nobody has the code yet.
-        unsafe { context.set_code(code) };
-        Ok(Self { pointer, context: NonNull::from(Box::leak(context)), marker: PhantomData })
+        // SAFETY: The context exists, and nobody has the code yet.
+        unsafe { context.as_ref().set_code(code) };
+        Ok(Self { pointer, context, marker: PhantomData })
     }
 
     /// Returns the function pointer.

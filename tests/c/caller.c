@@ -293,7 +293,13 @@ static void frames_of_more_than_a_page_are_refused(void) {
     check_slots("v({[3000b]})", 1, 0);
 }
 
-/* Signatures without members always have a caller. */
+#if defined(_WIN32)
+#define ENTERED_BY_WIN64 1
+#else
+#define ENTERED_BY_WIN64 0
+#endif
+
+/* Signatures without members have a caller. On Windows there are a few whose code would be too long. */
 static void the_most_arguments_fit(void) {
 #if defined(__x86_64__)
     static const execbuf_abi abis[] = {EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64};
@@ -307,6 +313,15 @@ static void the_most_arguments_fit(void) {
             memset(text + 2, letters[n], EXECBUF_MAX_ARGUMENTS);
             text[2 + EXECBUF_MAX_ARGUMENTS] = ')';
             execbuf_caller_free(caller_of(text, abis[i]));
+            for (const char *result = "bid"; *result != '\0'; result++) {
+                text[0] = *result;
+                execbuf_caller *caller = NULL;
+                execbuf_signature *signature = parsed(text);
+                execbuf_status status = execbuf_caller_new(&caller, signature, abis[i], NULL);
+                CHECK(status == EXECBUF_OK || (ENTERED_BY_WIN64 && status == EXECBUF_E_TYPE));
+                execbuf_caller_free(caller);
+                execbuf_signature_free(signature);
+            }
         }
     }
 }

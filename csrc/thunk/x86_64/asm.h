@@ -8,9 +8,10 @@
  *
  *     REX      0100WRXB   W: operands of 64 bits; R: bit 3 of reg; X: bit 3 of the index; B: bit 3 of rm
  *     ModRM    mmrrrmmm   mod, the lower three bits of reg, the lower three bits of rm
- *     SIB      00xxxbbb   the lower three bits of the index (4: none) and of the base: follows if rm is
- * memory that has an index or is relative to rsp; rm is 4 then displacement        of 8 or 32 bits, as mod
- * says */
+ *     SIB      00xxxbbb   the lower three bits of the index (4: none) and of the base
+ *     displacement        of 8 or 32 bits, as mod says
+ *
+ * A SIB follows if rm is memory that has an index or is relative to rsp; rm is 4 then. */
 #ifndef XB_THUNK_X86_64_ASM_H
 #define XB_THUNK_X86_64_ASM_H
 
