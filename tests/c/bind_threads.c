@@ -127,8 +127,9 @@ static void *make_until_told(void *stops) {
 
 static void a_process_forks_while_closures_are_made(void) {
     if (under_address_sanitizer() || under_thread_sanitizer()) {
-        (void)fprintf(stderr, "SKIP: forks while closures are made: malloc of sanitizers may wait for ever in "
-                              "the child\n");
+        (void)fprintf(stderr,
+                      "SKIP: forks while closures are made: malloc of sanitizers may wait for ever in "
+                      "the child\n");
         return;
     }
     bool stops = false;
