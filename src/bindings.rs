@@ -1737,9 +1737,9 @@ unsafe extern "C" {
 
  Memory: a thunk is a buffer of the pool that holds a stub of 16 bytes if the target is within 2 GiB of it,
  and of 32 bytes otherwise; if the pool has no regions, it has a dedicated mapping. The stub jumps to an
- adapter. All thunks of a pool whose arguments are moved alike in the same direction share one adapter. It
- counts as a buffer of the pool, and is freed with the last of them. If both conventions are the same, the
- thunk is an ordinary buffer that holds a jump.
+ adapter. All thunks that a thread makes in a pool, and whose arguments are moved alike in the same
+ direction, share one adapter. It counts as a buffer of the pool, and is freed with the last of them. If
+ both conventions are the same, the thunk is an ordinary buffer that holds a jump.
 
  The address of the thunk is execbuf_entry(out, 0). Free it with execbuf_free when nobody calls it any more.
  The target must live as long. A thunk cannot be rewritten. The target must not use the red zone (the 128
@@ -1814,9 +1814,9 @@ unsafe extern "C" {
  Memory: a closure is a stub of 16 bytes, which is a buffer of the pool, and a cell of 16 bytes with the
  function and the context, in data of the pool: it is never executable, and private to each process after a
  fork. (The stub has 32 bytes if the cell is farther away than 2 GiB; if the pool has no regions, it has a
- dedicated mapping.) The stub jumps to an adapter. All closures of a pool with the same convention and
- position whose arguments are moved alike share one adapter. It counts as a buffer of the pool, and is kept
- until the pool is freed, and all of these closures are.
+ dedicated mapping.) The stub jumps to an adapter. All closures that a thread makes in a pool with the
+ same convention and position, and whose arguments are moved alike, share one adapter. It counts as a buffer
+ of the pool, and is kept until the pool is freed, and all of these closures are.
 
  Cost: if only registers change, the adapter moves them and jumps to the function. It is two instructions
  long with System V's convention, the context last, and at most six arguments in general registers. If an
@@ -1886,8 +1886,9 @@ unsafe extern "C" {
  receiver or a context which the target does not know. It requires x86-64.
 
  It is a stub with a shared adapter, as a thunk is (see execbuf_thunk_new), and what is said there of the
- target, of unwinding and of tools applies. The adapter is as that of a closure (see execbuf_bind), so it
- moves registers and jumps if no argument is on the stack. Debuggers show it as execbuf_drop_argument.
+ target, of unwinding and of tools applies. The adapter has the code of one of closures (see execbuf_bind),
+ so it moves registers and jumps if no argument is on the stack; but it is freed with its last function.
+ Debuggers show it as execbuf_drop_argument.
 
  Returns: what execbuf_bind returns, except that the argument may have any type.
  In:      pool       the pool; NULL for one that the library keeps for this
@@ -1909,8 +1910,9 @@ unsafe extern "C" {
     /** Makes a caller, for functions whose signature is known only at run time. It requires x86-64, or AArch64 on
  another system than Windows.
 
- Memory: all callers whose arguments are moved alike share machine code in a pool of the library, of some 50
- to 4000 bytes; so making one is mostly a look-up. No code is made for a function that is called.
+ Memory: all callers that a thread makes, and whose arguments are moved alike, share machine code in a pool
+ of the library, of some 50 to 4000 bytes; so making one is mostly a look-up. No code is made for a function
+ that is called.
 
  If the system refuses to make memory executable, the caller is made nevertheless, and its calls are some
  ten times as slow: code of the library puts the arguments into registers. Then EXECBUF_OK is returned, and
