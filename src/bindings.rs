@@ -1914,8 +1914,8 @@ unsafe extern "C" {
  of the library, of some 50 to 4000 bytes; so making one is mostly a look-up. No code is made for a function
  that is called.
 
- If the system refuses to make memory executable, the caller is made nevertheless, and its calls are some
- ten times as slow: code of the library puts the arguments into registers. Then EXECBUF_OK is returned, and
+ If the system refuses to make memory executable, the caller is made nevertheless, and its calls take
+ longer: code of the library puts the arguments into registers. Then EXECBUF_OK is returned, and
  the report says what was refused. This requires a library that gcc or clang compiled, and is not so on
  Windows.
 

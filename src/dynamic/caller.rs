@@ -19,7 +19,7 @@ use crate::ffi;
 /// Making a caller is mostly a look-up: all callers whose arguments are moved alike share machine code in a pool of the
 /// library. No code is made for a function that is called. A clone is the same caller, and threads may share it.
 ///
-/// Where the system refuses to make memory executable, calls work nevertheless, but some ten times as slowly. (Not on
+/// Where the system refuses to make memory executable, calls work nevertheless, but take longer. (Not on
 /// Windows.)
 ///
 /// # Unwinding
