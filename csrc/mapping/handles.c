@@ -173,14 +173,19 @@ uint64_t xb_handles_add(const xb_record *record) {
     return id;
 }
 
-bool xb_handles_find(const execbuf *buffer, xb_record *record) {
-    xb_prim_lock();
+bool xb_handles_look(const execbuf *buffer, xb_record *record) {
     const handle_entry *entry = entry_of(buffer);
     if (entry != NULL) {
         *record = entry->record;
     }
-    xb_prim_unlock();
     return entry != NULL;
+}
+
+bool xb_handles_find(const execbuf *buffer, xb_record *record) {
+    xb_prim_lock();
+    bool found = xb_handles_look(buffer, record);
+    xb_prim_unlock();
+    return found;
 }
 
 void xb_handles_update(const xb_record *record) {

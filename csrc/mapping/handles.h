@@ -78,6 +78,9 @@ uint64_t xb_handles_add(const xb_record *record);
  * Out: record: the buffer's record; unchanged if there is none. */
 bool xb_handles_find(const execbuf *buffer, xb_record *record);
 
+/* xb_handles_find for a caller that holds the process's lock. */
+bool xb_handles_look(const execbuf *buffer, xb_record *record);
+
 /* Changes the record of a live buffer.
  *
  * In: record: from xb_handles_find, with new values. */

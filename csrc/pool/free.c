@@ -129,22 +129,21 @@ execbuf_status xb_lock_linked(const execbuf *buffer, xb_arena **arena, xb_link *
     if ((buffer->id & XB_ID_POOL_BIT) != 0) {
         return lock_linked_slot(buffer, arena, link);
     }
-    if (!xb_handles_find(buffer, &record)) {
+    /* The arena is locked before another thread can free the buffer: that thread gives the cell back
+     * afterwards, while it has the arena's lock. */
+    xb_prim_lock();
+    bool found = xb_handles_look(buffer, &record);
+    bool is_linked = found && !record.is_lost && record.link.adapter != NULL;
+    if (is_linked) {
+        *arena = xb_registry[record.owner];
+        *link = record.link;
+        xb_arena_lock(*arena);
+    }
+    xb_prim_unlock();
+    if (!found) {
         return EXECBUF_E_STALE;
     }
-    if (record.is_lost || record.link.adapter == NULL) {
-        return record.is_lost ? EXECBUF_E_NOT_INHERITED : EXECBUF_E_UNSUPPORTED;
-    }
-    *arena = xb_registry[record.owner];
-    *link = record.link;
-    xb_arena_lock(*arena);
-    /* Another thread may have freed it meanwhile. It gives the cell back after this, while the arena is
-     * locked. */
-    if (!xb_handles_find(buffer, &record)) {
-        xb_arena_unlock(*arena);
-        return EXECBUF_E_STALE;
-    }
-    return EXECBUF_OK;
+    return is_linked ? EXECBUF_OK : record.is_lost ? EXECBUF_E_NOT_INHERITED : EXECBUF_E_UNSUPPORTED;
 }
 
 /* xb_slot_free in all cases. */

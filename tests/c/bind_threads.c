@@ -51,8 +51,7 @@ static void another_thread_frees_closures(void) {
 }
 
 #if !defined(_WIN32)
-#include <sys/wait.h>
-#include <unistd.h>
+#include "child.h"
 
 static void expect_success(pid_t child) {
     int status;
@@ -81,7 +80,7 @@ static void both_processes_use_closures_after_a_fork(void) {
         if (child == 0) {
             CHECK(execbuf_free(&first) == EXECBUF_OK && execbuf_free(&third) == EXECBUF_OK);
             execbuf_pool_free(pool);
-            _exit(0);
+            end_child(true);
         }
         CHECK(call_one(&first, 1) == 43 && call_one(&second, 1) == 44);
         CHECK(execbuf_free(&first) == EXECBUF_OK && execbuf_free(&second) == EXECBUF_OK);
@@ -109,7 +108,7 @@ static void a_child_without_the_pools_memory_makes_new_closures(void) {
         CHECK(call_one(&closure, 42) == 42 && execbuf_free(&closure) == EXECBUF_OK);
         CHECK(execbuf_rebind(&old, &sum) == EXECBUF_E_NOT_INHERITED && execbuf_free(&old) == EXECBUF_OK);
         execbuf_pool_free(pool);
-        _exit(0);
+        end_child(true);
     }
     expect_success(child);
     CHECK(call_one(&old, 1) == 1 && execbuf_free(&old) == EXECBUF_OK);
@@ -140,7 +139,7 @@ static void a_process_forks_while_closures_are_made(void) {
         CHECK(child >= 0);
         if (child == 0) {
             (void)make_and_free(NULL);
-            _exit(0);
+            end_child(true);
         }
         expect_success(child);
     }

@@ -6,8 +6,7 @@
 
 #include <pthread.h>
 #if !defined(_WIN32)
-#include <sys/wait.h>
-#include <unistd.h>
+#include "child.h"
 #endif
 
 static execbuf_caller *caller_of(const char *text, execbuf_abi abi) {
@@ -87,7 +86,7 @@ static void both_processes_call_after_a_fork(void) {
         execbuf_caller_free(made);
         execbuf_caller_free(other);
         if (child == 0) {
-            _exit(0);
+            end_child(true);
         }
         int status;
         CHECK(waitpid(child, &status, 0) == child && status == 0);
