@@ -1441,6 +1441,13 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish_with(execbuf_p
  * tools/perf/Documentation/jitdump-specification.txt). Record with "perf record -k 1", then run "perf inject
  * --jit -i perf.data -o perf.jit.data", and "perf report -i perf.jit.data". Any memory will do.
  *
+ * With "perf record --call-graph dwarf", perf unwinds through code whose frame is described, by a table in
+ * the dump. perf takes the bytes behind the code for that table, so no other code may be there. While the
+ * tool is on, execbuf_pool_publish_with and execbuf_pool_publish_batch put such code into a slot that is
+ * longer by 131 bytes or less, or by 99 and the length of a finished table. Code that is described in other
+ * ways has a table in the dump if there is as much room behind it: to the end of a reservation in a region of
+ * a pool, or to the end of the page in other memory.
+ *
  * The dump of a process is the file jit-PID.dump in a new directory execbuf-XXXXXX, which is made in the
  * directory of execbuf_tools, or in that of the environment variable JITDUMPDIR, or in the current one. perf
  * inject writes a file there for each piece of code. A child of a fork has a dump of its own. All of this

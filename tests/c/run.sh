@@ -190,6 +190,7 @@ program describe-arrays plain describe.c -D_GNU_SOURCE -DUNWINDER_TAKES_ARRAYS
 program describe-tables plain describe_tables.c
 program observe plain observe.c -D_GNU_SOURCE
 program jitdump plain jitdump.c -D_GNU_SOURCE
+program dump-tables plain dump_tables.c -D_GNU_SOURCE
 program tools plain tools.c -D_GNU_SOURCE
 program tools-unix unix tools.c -D_GNU_SOURCE
 program tools-faults faults tools_faults.c -D_GNU_SOURCE
