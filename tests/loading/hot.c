@@ -1,7 +1,7 @@
 /* For perf: a described function that calls another one, which runs for a while: hot COUNT fp|dwarf
  *
  * It publishes COUNT pairs of functions, and frees half of them before it calls one. They keep a frame
- * pointer, or have frames of a fixed size, and the inner function clears the frame pointer. */
+ * pointer, or have frames of a fixed size. */
 
 #include "check.h"
 
@@ -29,15 +29,12 @@ static const unsigned char caller[] = {
 };
 
 static const unsigned char fixed_loop[] = {
-    0x48, 0x83, 0xec, 0x20,       /* sub rsp, 32 */
-    0x55,                         /* push rbp */
-    0x31, 0xed,                   /* xor ebp, ebp */
+    0x48, 0x83, 0xec, 0x28,       /* sub rsp, 40 */
     0xb9, 0x00, 0xa3, 0xe1, 0x11, /* mov ecx, 300000000 */
     0xff, 0xc9,                   /* dec ecx */
     0x75, 0xfc,                   /* jnz, 4 bytes back */
     0xb8, 7,    0,    0,    0,    /* mov eax, 7 */
-    0x5d,                         /* pop rbp */
-    0x48, 0x83, 0xc4, 0x20,       /* add rsp, 32 */
+    0x48, 0x83, 0xc4, 0x28,       /* add rsp, 40 */
     0xc3,                         /* ret */
 };
 
@@ -60,7 +57,7 @@ static execbuf publish(execbuf_pool *pool, const void *code, size_t length, cons
     info.unwind = is_fixed ? EXECBUF_UNWIND_FIXED : EXECBUF_UNWIND_FRAME_POINTER;
     if (is_fixed) {
         info.frame_size = code == fixed_loop ? 40 : 56;
-        info.prologue = code == fixed_loop ? 5 : 4;
+        info.prologue = 4; /* sub */
         info.epilogue = 1; /* ret */
     }
     const execbuf_line lines[2] = {{0, "toy.src", 7, 1, 0},
