@@ -45,23 +45,6 @@ static execbuf_status publish_batch(void) {
     return status;
 }
 
-/* A dedicated mapping, and a table with two functions. */
-static execbuf_status publish_two_functions(void) {
-    uint8_t table[2 * TABLE_SIZE];
-    execbuf out;
-    execbuf_status status = execbuf_reserve(&out, 64, NULL);
-    if (status != EXECBUF_OK) {
-        return status;
-    }
-    write_table(table, out.entry, 4);
-    write_table(table + TABLE_SIZE, (const uint8_t *)out.entry + 4, 4);
-    const execbuf_info info = info_of_table(table, sizeof table);
-    status = execbuf_publish_with(&out, frame, sizeof frame, &info, NULL);
-    CHECK(out.length == (status == EXECBUF_OK ? sizeof frame : 0));
-    CHECK(status != EXECBUF_OK || call(&out, 0) == 0);
-    return execbuf_free(&out) == EXECBUF_OK ? status : EXECBUF_E_STALE;
-}
-
 /* What libgcc has for an address; NULL: the program has another unwinder. */
 static const void *(*find_fde)(const void *address, void *bases);
 
@@ -81,6 +64,23 @@ static bool is_described(const execbuf *checked) {
     const uint8_t *address;
     memcpy((void *)&address, (const void *)&checked->entry, sizeof address);
     return find_fde != NULL && find_fde(address, bases) != NULL;
+}
+
+/* A dedicated mapping, and a table with two functions. If publishing fails, it has no description. */
+static execbuf_status publish_two_functions(void) {
+    uint8_t table[2 * TABLE_SIZE];
+    execbuf out;
+    execbuf_status status = execbuf_reserve(&out, 64, NULL);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    write_table(table, out.entry, 4);
+    write_table(table + TABLE_SIZE, (const uint8_t *)out.entry + 4, 4);
+    const execbuf_info info = info_of_table(table, sizeof table);
+    status = execbuf_publish_with(&out, frame, sizeof frame, &info, NULL);
+    CHECK(out.length == (status == EXECBUF_OK ? sizeof frame : 0));
+    CHECK(status == EXECBUF_OK ? call(&out, 0) == 0 : !is_described(&out));
+    return execbuf_free(&out) == EXECBUF_OK ? status : EXECBUF_E_STALE;
 }
 
 /* Two dedicated mappings. If publishing fails, they have no descriptions. */
