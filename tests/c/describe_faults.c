@@ -152,10 +152,37 @@ static void the_first_description_may_fail(void) {
     free_pool();
 }
 
+static void ignore(void *context, const execbuf_event *event) {
+    (void)context;
+    (void)event;
+}
+
+/* How often memory is allocated to describe the buffer, with lines or without. */
+static long allocations(size_t line_count) {
+    static const execbuf_line lines[2] = {{0, "a", 1, 1, 0}, {1, "b", 1, 2, 0}};
+    execbuf_info info = EXECBUF_INFO_INIT;
+    info.lines = lines;
+    info.line_count = line_count;
+    arm("malloc", -1, false);
+    CHECK(execbuf_describe(&buffer, &info, NULL) == EXECBUF_OK);
+    return calls;
+}
+
+static void lines_are_copied_only_if_somebody_is_told(void) {
+    execbuf_observer *observer;
+    make_pool();
+    CHECK(allocations(0) == 1 && allocations(2) == 1);
+    CHECK(execbuf_observe(&observer, ignore, NULL, NULL, NULL) == EXECBUF_OK);
+    CHECK(allocations(0) == 1 && allocations(2) == 2);
+    execbuf_unobserve(observer);
+    free_pool();
+}
+
 int main(void) {
     look_for_unwinder();
     RUN(the_first_description_may_fail);
     RUN(descriptions_that_fail_leave_nothing);
+    RUN(lines_are_copied_only_if_somebody_is_told);
     (void)printf("ok\n");
     return 0;
 }
