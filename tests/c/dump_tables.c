@@ -24,13 +24,16 @@ static void end(FILE *file) {
     remove_place();
 }
 
-/* Switches the tool on, and makes a pool. */
-static void begin(void) {
+static void start(void) {
     execbuf_tools tools = EXECBUF_TOOLS_INIT;
-    make_place();
     tools.which = JITDUMP;
     tools.jitdump_directory = place;
     CHECK(execbuf_tools_enable(&tools, NULL) == EXECBUF_OK);
+}
+
+static void begin(void) {
+    make_place();
+    start();
     pool = new_pool();
 }
 
@@ -328,7 +331,7 @@ static void room_is_taken_only_for_the_tool(void) {
     execbuf_tools_disable(JITDUMP);
     for (int i = 0; i < 3; i++) {
         if (i == 2) {
-            CHECK(switch_on(JITDUMP, NULL) == EXECBUF_OK);
+            start();
         }
         CHECK(execbuf_pool_publish_with(pool, &buffers[i], one.bytes, one.length, &info, NULL) == EXECBUF_OK);
     }
