@@ -30,7 +30,7 @@ static bool can_insert(const xb_signature *signature, uint32_t position) {
  * Returns: EXECBUF_OK, and error is untouched; else what is wrong.
  * Out: compact: borrows shapes, of which there are XB_MAX_SHAPES.
  *      abi:     becomes the edit.
- * In:  abi: resolved, and known. */
+ * In:  abi: resolved, and callable. */
 static execbuf_status check_edit(xb_signature *compact, xb_shape *shapes, const execbuf_signature *signature,
                                  execbuf_abi *abi, xb_edit edit, uint32_t position, execbuf_error *error) {
     execbuf_status status = xb_signature_read(compact, shapes, signature, error);
@@ -67,8 +67,7 @@ static execbuf_status check_arguments(execbuf *out, execbuf_abi *abi, execbuf_fu
         return xb_error_set(error, EXECBUF_E_NULL, "function", 0);
     }
     *abi = xb_abi_resolve(*abi);
-    bool is_known = xb_prim_abi != EXECBUF_ABI_NATIVE && xb_abi_is_known(*abi);
-    return is_known ? EXECBUF_OK : xb_error_set(error, EXECBUF_E_ABI, "abi", 0);
+    return xb_abi_is_callable(*abi) ? EXECBUF_OK : xb_error_set(error, EXECBUF_E_ABI, "abi", 0);
 }
 
 /* The arena in which the calling thread publishes.
@@ -107,7 +106,7 @@ execbuf_status execbuf_bind(execbuf_pool *pool, execbuf *out, const execbuf_sign
     const execbuf_pool *used = pool != NULL ? pool : XB_LOAD_ACQUIRE(xb_common_pool);
     xb_arena *arena = used != NULL ? xb_pool_arena(used) : NULL;
     if (XB_UNLIKELY(out == NULL || arena == NULL || signature == NULL || function == NULL ||
-                    xb_prim_abi == EXECBUF_ABI_NATIVE || !xb_abi_is_known(resolved)) ||
+                    !xb_abi_is_callable(resolved)) ||
         !xb_signature_read_fast(&compact, signature)) {
         return bind_slowly(pool, out, signature, abi, function, context, position, error);
     }

@@ -1,4 +1,5 @@
-/* What thunks need of an instruction set: the contract of x86_64/, and of any folder for another one.
+/* What thunks need of an instruction set: the contract of x86_64/ and aarch64/, and of any folder for another
+ * one.
  *
  * A thunk is a function that is called by one calling convention and calls its target by the other. The
  * functions here work on every machine: which conventions can be called on this one, api/ checks.
@@ -39,7 +40,12 @@
 #include "../call/signature.h"
 #include "../debug/frame.h"
 #include "../include/execbuf.h"
+
+#if defined(__aarch64__) || defined(_M_ARM64)
+#include "aarch64/stub.h"
+#else /* x86-64; on others nothing has stubs */
 #include "x86_64/stub.h"
+#endif
 
 /* The longest adapter, and the longest thunk that is made whole, in bytes. */
 #define XB_MAX_ADAPTER_SIZE 4032U
@@ -51,7 +57,8 @@ XB_PRIVATE_BEGIN
  * moves alike. VOID for VOID.
  *
  * In: caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64; or
- *                 an edit (see edit.h), or one of xb_packed_abi. */
+ *                 an edit (see edit.h), or one of xb_packed_abi. The convention of the last two may be
+ *                 EXECBUF_ABI_NATIVE, which is then that of AArch64. */
 const uint8_t *xb_machine_kinds(execbuf_abi caller_abi);
 
 /* The same for results; VOID if a result is not moved. */

@@ -82,6 +82,11 @@ static inline void xb_arm_mov(xb_arm_asm *to, uint32_t d, uint32_t m) {
     xb_arm_word(to, 0xaa0003e0U | m << 16 | d);
 }
 
+/* mov vd.16b, vm.16b */
+static inline void xb_arm_mov_vector(xb_arm_asm *to, uint32_t d, uint32_t m) {
+    xb_arm_word(to, 0x4ea01c00U | m << 16 | m << 5 | d);
+}
+
 /* mov xd, value; below 65536 */
 static inline void xb_arm_movz(xb_arm_asm *to, uint32_t d, uint32_t value) {
     xb_arm_word(to, 0xd2800000U | value << 5 | d);
@@ -127,6 +132,11 @@ static inline void xb_arm_pop_frame(xb_arm_asm *to, uint32_t size) {
 /* blr xn */
 static inline void xb_arm_blr(xb_arm_asm *to, uint32_t n) {
     xb_arm_word(to, 0xd63f0000U | n << 5);
+}
+
+/* br xn. Where pages are guarded, it may lead to a bti c if the register is x16 or x17. */
+static inline void xb_arm_br(xb_arm_asm *to, uint32_t n) {
+    xb_arm_word(to, 0xd61f0000U | n << 5);
 }
 
 /* ret */

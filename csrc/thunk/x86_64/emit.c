@@ -245,7 +245,7 @@ static void edit_arguments(xb_code *code, const xb_signature *signature, execbuf
     xb_asm *to = &code->to;
     xb_signature short_;
     xb_operand target = xb_edit_of(edit) == XB_EDIT_INSERT ? xb_asm_memory(XB_R11, 0) : xb_asm_reg(XB_R11);
-    if (!xb_edit_layouts(code, &short_, signature, edit)) {
+    if (!xb_edit_x86(code, &short_, signature, edit)) {
         code->incoming = 8; /* the return address */
         xb_moves_write(code);
         xb_code_prepare_variadic(code);
