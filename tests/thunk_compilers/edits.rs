@@ -10,6 +10,8 @@ pub(crate) enum Edit {
     Insert(usize),
     /// A function that drops that pointer, and then the closure.
     DropAndInsert(usize),
+    /// A function that drops an argument of any type, which the target does not have.
+    Drop(usize),
 }
 
 impl Edit {
@@ -23,6 +25,7 @@ impl Edit {
             Self::Nothing => "",
             Self::Insert(_) => "_closure",
             Self::DropAndInsert(_) => "_dropped",
+            Self::Drop(_) => "_shorter",
         }
     }
 
@@ -31,13 +34,17 @@ impl Edit {
         !matches!(self, Self::Insert(at) if at == index)
     }
 
-    /// Returns the call in C that makes what the caller calls.
+    /// Returns the call in C that makes what the caller calls. The declared signature is that of the thunk; if an argument
+    /// is dropped, that of the caller.
     pub(crate) fn prepare(self, text: &str, declared: &str, attribute: &str, target: &str) -> String {
         match self {
             Self::Nothing => format!("prepare({text}, {declared}, EXECBUF_ABI_{attribute}, {target})"),
             Self::Insert(at) => format!("prepare_closure({text}, EXECBUF_ABI_{attribute}, {target}, {at}, 0)"),
             Self::DropAndInsert(at) => {
                 format!("prepare_closure({text}, EXECBUF_ABI_{attribute}, {target}, {at}, 1)")
+            }
+            Self::Drop(at) => {
+                format!("prepare_shorter({declared}, {text}, EXECBUF_ABI_{attribute}, {target}, {at})")
             }
         }
     }

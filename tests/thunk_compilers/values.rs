@@ -12,6 +12,7 @@ use super::support::Random;
 use super::types::{Definitions, Type, random_type};
 use super::{CallerAbi, Edit};
 
+#[derive(Clone)]
 pub(crate) struct Signature {
     pub(crate) result: Type,
     pub(crate) arguments: Vec<Type>,
@@ -56,11 +57,18 @@ impl Signature {
     }
 
     /// Inserts the pointer that closures insert.
-    pub(crate) fn with_context(mut self, random: &mut Random) -> Self {
+    pub(crate) fn with_context(self, random: &mut Random) -> Self {
         let position = random_position(random, self.arguments.len());
+        self.with_context_at(position)
+    }
+
+    pub(crate) fn with_context_at(self, position: usize) -> Self {
+        Self { context: Some(position), ..self.with_argument_at(position, Type::Scalar('p')) }
+    }
+
+    fn with_argument_at(mut self, position: usize, argument: Type) -> Self {
         self.fixed += usize::from(position <= self.fixed);
-        self.arguments.insert(position, Type::Scalar('p'));
-        self.context = Some(position);
+        self.arguments.insert(position, argument);
         self
     }
 
@@ -99,7 +107,13 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
     for (index, signature) in signatures.iter().enumerate() {
         for (caller_abi, suffix) in [(CallerAbi::SysV64, "s"), (CallerAbi::Win64, "w")] {
             let name = format!("{index}{suffix}");
-            let writer = Writer { signature, types: Types::new(&mut definitions, signature), name, caller_abi };
+            let writer = Writer {
+                signature,
+                types: Types::new(&mut definitions, signature),
+                name,
+                caller_abi,
+                extra: None,
+            };
             writer.target(&mut targets, false).expect("writing to a string cannot fail");
             if caller_abi == CallerAbi::SysV64 {
                 writer.target(&mut targets, true).expect("writing to a string cannot fail");
@@ -123,12 +137,33 @@ pub(crate) fn program_of_calls(signatures: &[Signature]) -> String {
     let [mut targets, mut calls] = [const { String::new() }; 2];
     for (index, signature) in signatures.iter().enumerate() {
         let (types, name) = (Types::new(&mut definitions, signature), index.to_string());
-        let writer = Writer { signature, types, name, caller_abi: CallerAbi::Packed };
+        let writer = Writer { signature, types, name, caller_abi: CallerAbi::Packed, extra: None };
         writer.target(&mut targets, false).expect("writing to a string cannot fail");
         writer.packed_call(&mut calls, "target").expect("writing to a string cannot fail");
     }
     let types = definitions.text;
     format!("#include \"crossing.h\"\n\n{types}\n{targets}int main(void) {{\n{calls}    return 0;\n}}\n")
+}
+
+/// Returns a program that calls functions of the system's convention through closures, whose context is known, and through
+/// functions that drop an argument: the context, or one of another type, at a random position.
+pub(crate) fn program_of_closures(signatures: &[Signature], random: &mut Random) -> String {
+    let mut definitions = Definitions::new();
+    let [mut targets, mut calls, mut main] = [const { String::new() }; 3];
+    for (index, signature) in signatures.iter().enumerate() {
+        let (types, name) = (Types::new(&mut definitions, signature), index.to_string());
+        let extra = random_type(random, b"?bBhHiIlLpfd");
+        let extra = Some((definitions.name(&extra), extra));
+        let writer = Writer { signature, types, name, caller_abi: CallerAbi::Packed, extra };
+        writer.target(&mut targets, false).expect("writing to a string cannot fail");
+        let position = random.of(0..signature.fixed + 1);
+        for edit in Edit::all(signature.context).into_iter().chain([Edit::Drop(position)]) {
+            writer.call(&mut calls, false, edit).expect("writing to a string cannot fail");
+            let _ = writeln!(main, "    call_{index}{}();", edit.suffix());
+        }
+    }
+    let types = definitions.text;
+    format!("#include \"crossing.h\"\n\n{types}\n{targets}{calls}int main(void) {{\n{main}    return 0;\n}}\n")
 }
 
 /// The types of a signature in C.
@@ -164,12 +199,14 @@ struct Writer<'a> {
     types: Types,
     name: String,
     caller_abi: CallerAbi,
+    /// The type of an argument that only the caller has, in C and by itself.
+    extra: Option<(String, Type)>,
 }
 
 impl Writer<'_> {
     /// Writes the beginning of a target up to where it has its arguments.
     fn start(&self, program: &mut String, by_address: bool, is_variadic: bool) -> std::fmt::Result {
-        let Self { signature: Signature { arguments, fixed, .. }, types, name, caller_abi } = self;
+        let Self { signature: Signature { arguments, fixed, .. }, types, name, caller_abi, .. } = self;
         let (_, other) = attributes(*caller_abi);
         let takes_address = |i: usize| by_address && is_reference(&arguments[i]);
         let type_of = |i: usize| if takes_address(i) { "void *" } else { &types.arguments[i] };
@@ -238,7 +275,7 @@ impl Writer<'_> {
 
     /// Writes a function that calls the target through a thunk, and before through what edits the arguments.
     fn call(&self, program: &mut String, by_address: bool, edit: Edit) -> std::fmt::Result {
-        let Self { signature: Signature { result, arguments, .. }, types, name, caller_abi } = self;
+        let Self { signature: Signature { result, arguments, .. }, types, name, caller_abi, .. } = self;
         let (attribute, _) = attributes(*caller_abi);
         let text = format!("\"{}\"", self.signature.text().replace('?', "\\?")); // prevents trigraphs
         let is_win64 = *caller_abi == CallerAbi::Win64;
@@ -251,6 +288,12 @@ impl Writer<'_> {
         {
             parameters.push(if passes(argument) { "void *" } else { c_type });
         }
+        let mut declared = text.clone();
+        if let (Edit::Drop(at), Some((c_type, extra))) = (edit, &self.extra) {
+            parameters.insert(at, c_type);
+            let longer = self.signature.clone().with_argument_at(at, extra.clone());
+            declared = format!("\"{}\"", longer.text().replace('?', "\\?"));
+        }
         let parameters = if parameters.is_empty() { "void".to_owned() } else { parameters.join(", ") };
         let result_type = if passes_result { "void *" } else { &types.result };
         writeln!(program, "static void {}_{name}{}(void) {{", prefix(by_address), edit.suffix())?;
@@ -258,7 +301,7 @@ impl Writer<'_> {
         writeln!(
             program,
             "    function thunk = (function){};",
-            edit.prepare(&text, &text, attribute, &format!("(void (*)(void)){target}_{name}"))
+            edit.prepare(&text, &declared, attribute, &format!("(void (*)(void)){target}_{name}"))
         )?;
         let mut values = Vec::new();
         if passes_result {
@@ -282,6 +325,10 @@ impl Writer<'_> {
                     values.push(format!("a{i}"));
                 }
             }
+        }
+        if let (Edit::Drop(at), Some((c_type, _))) = (edit, &self.extra) {
+            writeln!(program, "    {c_type} extra;\n    memset(&extra, 1, sizeof extra);")?;
+            values.insert(at, "extra".to_owned());
         }
         let call = format!("thunk({})", values.join(", "));
         let mut concluded = "0";
