@@ -1,7 +1,7 @@
 //! Passes Rust closures to C functions whose callbacks have no argument for user data: a comparison for `qsort`, and the
 //! start routine of a thread.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))]
 mod closures {
     use core::ffi::{c_int, c_void};
 
@@ -99,12 +99,12 @@ mod closures {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     closures::main()
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows)))))]
 fn main() {
-    println!("closures exist on x86-64 only");
+    println!("closures need x86-64 or AArch64");
 }

@@ -65,7 +65,7 @@ macro_rules! conversions {
             ///
             /// # Errors
             ///
-            /// - [`Abi`](crate::ErrorKind::Abi): the target is not x86-64.
+            /// - [`Abi`](crate::ErrorKind::Abi): the target is neither x86-64 nor AArch64, or it is AArch64 Windows.
             /// - [`Signature`](crate::ErrorKind::Signature): structs that are passed by value do not fit into a page of
             ///   stack.
             /// - The errors of [`ExecPool::publish`](crate::ExecPool::publish).
@@ -131,8 +131,8 @@ use conversions;
 ///
 /// The closure is called through a stub and a shim that the compiler has made for the type of the function. The stub jumps
 /// to the shim if the context fits into a register after the arguments: with System V's convention up to five integers
-/// and pointers, with Win64's up to three arguments. Otherwise it calls the shim and copies the arguments that are on the
-/// stack.
+/// and pointers, with Win64's up to three arguments, on AArch64 up to seven integers and pointers. Otherwise it calls the
+/// shim and copies the arguments that are on the stack.
 ///
 /// A panic aborts the process, as in every `extern "C"` function. It leaves functions of an `-unwind` type.
 ///
@@ -141,7 +141,7 @@ use conversions;
 /// # Examples
 ///
 /// ```
-/// # #[cfg(target_arch = "x86_64")] {
+/// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
 /// use execbuf::Closure;
 ///
 /// let factor = 2;
@@ -196,7 +196,7 @@ impl<F: FnPtr, C> Closure<F, C> {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
+    /// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
     /// use execbuf::{Closure, Function};
     ///
     /// struct Watcher {
@@ -244,7 +244,7 @@ impl<F: FnPtr, C> Closure<F, C> {
 /// # Examples
 ///
 /// ```
-/// # #[cfg(target_arch = "x86_64")] {
+/// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
 /// use execbuf::ClosureMut;
 ///
 /// /// A C function with a callback that has no argument for user data.
@@ -306,7 +306,7 @@ impl<F: FnPtr, C> ClosureMut<F, C> {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
+    /// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
     /// use execbuf::ClosureMut;
     ///
     /// let mut count = 0;

@@ -135,6 +135,8 @@ program signature$suffix plain signature.c
 program types$suffix plain types.c
 program layouts$suffix plain layouts.c
 program arm-calls$suffix plain arm_calls.c
+program arm-edits$suffix plain arm_edits.c
+program arm-stubs$suffix plain arm_stubs.c
 program thunk-types$suffix plain thunk_types.c -fno-asynchronous-unwind-tables
 program error$suffix plain error.c
 program xdata$suffix plain xdata.c
