@@ -1806,23 +1806,24 @@ unsafe extern "C" {
         error: *mut execbuf_error,
     ) -> execbuf_status;
     /** Makes a closure: a function that calls another one with a context as one more argument. Callbacks that
- have no argument for user data get one so. It requires x86-64.
+ have no argument for user data get one so. It requires x86-64, or AArch64 on any system but Windows.
 
  For example, int by_name(const void *one, const void *other, void *names) with the signature "i(ppp)" and
  the position EXECBUF_LAST becomes a comparison for qsort, which passes two arguments.
 
  Memory: a closure is a stub of 16 bytes, which is a buffer of the pool, and a cell of 16 bytes with the
  function and the context, in data of the pool: it is never executable, and private to each process after a
- fork. (The stub has 32 bytes if the cell is farther away than 2 GiB; if the pool has no regions, it has a
- dedicated mapping.) The stub jumps to an adapter. All closures that a thread makes in a pool with the
+ fork. (The stub has 32 bytes if the cell is farther away than 2 GiB, or 4 GiB on AArch64, or the adapter
+ farther than 128 MiB there; if the pool has no regions, it has a dedicated mapping.) The stub jumps to an adapter. All closures that a thread makes in a pool with the
  same convention and position, and whose arguments are moved alike, share one adapter. It counts as a buffer
  of the pool, and is kept until the pool is freed, and all of these closures are.
 
  Cost: if only registers change, the adapter moves them and jumps to the function. It is two instructions
  long with System V's convention, the context last, and at most six arguments in general registers. If an
  argument has to go to the stack, which is so from the fifth argument on with Win64's convention and from
- the seventh one in general registers on with System V's, then the adapter calls the function, and copies
- all arguments that are on the stack. It uses less than a page of stack. A signature whose values do not fit
+ the seventh one in general registers on with System V's, or the ninth one on AArch64, then the adapter calls
+ the function, and copies all arguments that are on the stack. On AArch64, the shortest adapter has three
+ instructions, and a bti c. It uses less than a page of stack. A signature whose values do not fit
  is refused (EXECBUF_E_TYPE, with the number of the largest argument).
 
  The address of the closure is execbuf_entry(out, 0). Free it with execbuf_free. The function may be running
@@ -1840,7 +1841,8 @@ unsafe extern "C" {
                                        the number of the argument, and its culprit the reason;
           EXECBUF_E_ARGUMENTS          the signature has no argument at the position, more than
                                        EXECBUF_MAX_ARGUMENTS arguments, or more fixed ones than arguments;
-          EXECBUF_E_ABI                abi is not one of the two conventions, or the machine is not x86-64;
+          EXECBUF_E_ABI                this machine cannot call functions of the convention: x86-64 can call
+                                       those of both, AArch64 those of EXECBUF_ABI_NATIVE;
           EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
           EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
           EXECBUF_E_BACKENDS           pool is NULL, and the choice of backends is wrong (see
@@ -1883,7 +1885,7 @@ unsafe extern "C" {
         context: *mut ::core::ffi::c_void,
     ) -> execbuf_status;
     /** Makes a function that calls another one without one of its arguments: such as the first one, if that is a
- receiver or a context which the target does not know. It requires x86-64.
+ receiver or a context which the target does not know. It requires what execbuf_bind requires.
 
  It is a stub with a shared adapter, as a thunk is (see execbuf_thunk_new), and what is said there of the
  target, of unwinding and of tools applies. The adapter has the code of one of closures (see execbuf_bind),

@@ -10,6 +10,7 @@
 mod arm;
 mod c;
 mod calls;
+mod decoded;
 mod edits;
 mod known;
 mod rust;
