@@ -1814,17 +1814,18 @@ unsafe extern "C" {
  Memory: a closure is a stub of 16 bytes, which is a buffer of the pool, and a cell of 16 bytes with the
  function and the context, in data of the pool: it is never executable, and private to each process after a
  fork. (The stub has 32 bytes if the cell is farther away than 2 GiB, or 4 GiB on AArch64, or the adapter
- farther than 128 MiB there; if the pool has no regions, it has a dedicated mapping.) The stub jumps to an adapter. All closures that a thread makes in a pool with the
- same convention and position, and whose arguments are moved alike, share one adapter. It counts as a buffer
- of the pool, and is kept until the pool is freed, and all of these closures are.
+ farther than 128 MiB there; if the pool has no regions, it has a dedicated mapping.) The stub jumps to an
+ adapter. All closures that a thread makes in a pool with the same convention and position, and whose
+ arguments are moved alike, share one adapter. It counts as a buffer of the pool, and is kept until the pool
+ is freed, and all of these closures are.
 
  Cost: if only registers change, the adapter moves them and jumps to the function. It is two instructions
  long with System V's convention, the context last, and at most six arguments in general registers. If an
  argument has to go to the stack, which is so from the fifth argument on with Win64's convention and from
- the seventh one in general registers on with System V's, or the ninth one on AArch64, then the adapter calls
- the function, and copies all arguments that are on the stack. On AArch64, the shortest adapter has three
- instructions, and a bti c. It uses less than a page of stack. A signature whose values do not fit
- is refused (EXECBUF_E_TYPE, with the number of the largest argument).
+ the seventh one in general registers on with System V's, or the ninth one on AArch64, then the adapter
+ calls the function, and copies all arguments that are on the stack. On AArch64, the shortest adapter has
+ three instructions, and a bti c. It uses less than a page of stack. A signature whose values do not fit is
+ refused (EXECBUF_E_TYPE, with the number of the largest argument).
 
  The address of the closure is execbuf_entry(out, 0). Free it with execbuf_free. The function may be running
  then, and may free its own closure, as long as the pool is not freed: what the function returns through is
