@@ -87,6 +87,7 @@
 #include "thunk/aarch64/packed.c"
 #include "thunk/x86_64/edit.c"
 #include "thunk/x86_64/emit.c"
+#include "thunk/x86_64/handler.c"
 #include "thunk/x86_64/moves.c"
 #include "thunk/x86_64/packed.c"
 #include "thunk/x86_64/results.c"
