@@ -1,4 +1,4 @@
-//! Closures, and functions that drop an argument, between callers and thunks.
+//! Closures, and functions that drop an argument, between callers and thunks; and closures in place of thunks.
 
 use super::support::Random;
 
@@ -10,6 +10,8 @@ pub(crate) enum Edit {
     Insert(usize),
     /// A function that drops that pointer, and then the closure.
     DropAndInsert(usize),
+    /// There is no thunk and no target, but a closure that calls a handler of `tests/c/crossing.c`.
+    Handler,
 }
 
 impl Edit {
@@ -23,6 +25,7 @@ impl Edit {
             Self::Nothing => "",
             Self::Insert(_) => "_closure",
             Self::DropAndInsert(_) => "_dropped",
+            Self::Handler => "_handler",
         }
     }
 
@@ -39,6 +42,7 @@ impl Edit {
             Self::DropAndInsert(at) => {
                 format!("prepare_closure({text}, EXECBUF_ABI_{attribute}, {target}, {at}, 1)")
             }
+            Self::Handler => format!("prepare_handler({text}, EXECBUF_ABI_{attribute})"),
         }
     }
 }

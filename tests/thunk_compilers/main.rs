@@ -11,6 +11,7 @@ mod arm;
 mod c;
 mod calls;
 mod edits;
+mod handlers;
 mod known;
 mod rust;
 mod rust_values;

@@ -131,6 +131,26 @@ pub(crate) fn program_of_calls(signatures: &[Signature]) -> String {
     format!("#include \"crossing.h\"\n\n{types}\n{targets}int main(void) {{\n{calls}    return 0;\n}}\n")
 }
 
+/// Returns a program that calls closures with handlers, by these conventions.
+pub(crate) fn program_of_handlers(signatures: &[Signature], abis: &[CallerAbi]) -> String {
+    let mut definitions = Definitions::new();
+    let [mut calls, mut main] = [const { String::new() }; 2];
+    for (index, signature) in signatures.iter().enumerate() {
+        for &caller_abi in abis {
+            let name = format!("{index}{}", attributes(caller_abi).0);
+            let writer = Writer { signature, types: Types::new(&mut definitions, signature), name, caller_abi };
+            for by_address in if caller_abi == CallerAbi::Win64 { &[false, true][..] } else { &[false] } {
+                writer.call(&mut calls, *by_address, Edit::Handler).expect("writing to a string cannot fail");
+                let _ = writeln!(main, "        {}_{}_handler();", prefix(*by_address), writer.name);
+            }
+        }
+    }
+    // Twice, since the handler writes some results and not others.
+    let main = format!("    for (int turn = 0; turn < 2; turn++) {{\n{main}    }}\n    return 0;");
+    let types = definitions.text;
+    format!("#include \"crossing.h\"\n\n{types}\n{calls}int main(void) {{\n{main}\n}}\n")
+}
+
 /// The types of a signature in C.
 struct Types {
     result: String,
@@ -251,6 +271,10 @@ impl Writer<'_> {
         {
             parameters.push(if passes(argument) { "void *" } else { c_type });
         }
+        if matches!(edit, Edit::Handler) && self.signature.is_variadic() {
+            parameters.truncate(self.signature.fixed + usize::from(passes_result));
+            parameters.push("...");
+        }
         let parameters = if parameters.is_empty() { "void".to_owned() } else { parameters.join(", ") };
         let result_type = if passes_result { "void *" } else { &types.result };
         writeln!(program, "static void {}_{name}{}(void) {{", prefix(by_address), edit.suffix())?;
@@ -302,7 +326,9 @@ impl Writer<'_> {
         }
         self.checks(program)?;
         writeln!(program, "    conclude({concluded});")?;
-        self.packed_call(program, target)?;
+        if !matches!(edit, Edit::Handler) {
+            self.packed_call(program, target)?;
+        }
         writeln!(program, "}}\n")
     }
 

@@ -1,0 +1,26 @@
+//! Closures that call handlers: callers that compilers have compiled, and no thunk.
+
+use super::known::{KNOWN, KNOWN_VALUES};
+use super::support::signatures::{number, random_signature};
+use super::{CallerAbi, can_compile, compilers, divide, values, work};
+
+/// Tests closures of both conventions that call handlers, with all types.
+#[test]
+fn handlers_get_what_compiled_code_passes() {
+    if !can_compile() {
+        return;
+    }
+    let (count, seed) = (number("EXECBUF_THUNKS", 60), number("EXECBUF_SEED", 1));
+    let mut compilers = compilers(seed, "handlers");
+    compilers.retain(|compiler| !compiler.is_rust);
+    work(divide(&compilers, count, seed, |compiler, random, count, number| {
+        let known = KNOWN.iter().chain(KNOWN_VALUES).map(|text| values::Signature::parse(text));
+        let more = (0..count).map(|i| {
+            let scalars = random_signature(random);
+            if i % 3 == 0 { values::Signature::parse(&scalars) } else { values::Signature::random(random) }
+        });
+        let all: Vec<_> = known.chain(more).filter(|signature| compiler.is_right(signature)).collect();
+        let abis = [CallerAbi::SysV64, CallerAbi::Win64];
+        (compiler, format!("handlers{number}"), Box::new(move || values::program_of_handlers(&all, &abis)))
+    }));
+}
