@@ -178,7 +178,6 @@ static void check_call(uint64_t result) {
 #if defined(__x86_64__)
 
 static execbuf thunk;
-static const execbuf no_thunk;
 
 /* The last thunks made by execbuf_thunk_new. */
 static execbuf kept[64];
@@ -255,7 +254,6 @@ void conclude(uint64_t result) {
     CHECK(execbuf_free(&shorter) == EXECBUF_OK && execbuf_free(&closure) == EXECBUF_OK);
     context_position = EXECBUF_MAX_ARGUMENTS;
     free_thunk();
-    thunk = no_thunk;
 }
 
 /* ---- Handlers ---- */
@@ -298,8 +296,8 @@ static void handle(void *given, const execbuf_slot *arguments, execbuf_slot *res
     for (unsigned i = 0; i < signature->count; i++) {
         slot += unpack(i, slot, layout.arguments[i].size);
     }
-    uint32_t size = layout.result.size;
-    CHECK(size == 0 || size > 16 || (uintptr_t)result % 16 == 0);
+    const uint32_t size = layout.result.size;
+    CHECK(size > 16 || (uintptr_t)result % 16 == 0);
     for (uint32_t i = 0; i < size; i++) {
         CHECK(((const uint8_t *)result)[i] == 0);
     }
