@@ -35,11 +35,17 @@ fn bind<F: FnPtr>(shim: *const u8, context: *mut c_void) -> Result<ExecBuffer, E
 }
 
 /// The box of a context. A raw pointer, because the stub has another one.
-struct Owned<T>(NonNull<T>, PhantomData<T>);
+pub(crate) struct Owned<T: ?Sized>(NonNull<T>, PhantomData<T>);
 
 impl<T> Owned<T> {
     fn new(context: T) -> Self {
-        Self(NonNull::from(Box::leak(Box::new(context))), PhantomData)
+        Self::from_box(Box::new(context))
+    }
+}
+
+impl<T: ?Sized> Owned<T> {
+    pub(crate) fn from_box(context: Box<T>) -> Self {
+        Self(NonNull::from(Box::leak(context)), PhantomData)
     }
 
     fn into_box(self) -> Box<T> {
@@ -47,9 +53,18 @@ impl<T> Owned<T> {
         // SAFETY: The pointer is that of a box, and nobody else owns it.
         unsafe { Box::from_raw(context.as_ptr()) }
     }
+
+    pub(crate) fn as_ptr(&self) -> *mut T {
+        self.0.as_ptr()
+    }
+
+    /// Changes the type of the pointer, and nothing else.
+    pub(crate) fn map<U: ?Sized>(self, convert: impl FnOnce(NonNull<T>) -> NonNull<U>) -> Owned<U> {
+        Owned(convert(ManuallyDrop::new(self).0), PhantomData)
+    }
 }
 
-impl<T> Drop for Owned<T> {
+impl<T: ?Sized> Drop for Owned<T> {
     fn drop(&mut self) {
         // SAFETY: As in `into_box`; and nobody calls the closure any more.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });

@@ -2214,6 +2214,66 @@ EXECBUF_API size_t execbuf_caller_argument(const execbuf_caller *caller, size_t 
 EXECBUF_API void execbuf_call(const execbuf_caller *caller, execbuf_function function,
                               const execbuf_slot *arguments, execbuf_slot *result);
 
+/* ---- Closures for run-time signatures ------------------------------------------------------------------ */
+
+/* Answers the calls of closures. It has the convention of C functions on this system, whatever that of the
+ * closure is. Exceptions and longjmp may leave it, if they may leave functions of the closure's signature.
+ *
+ * The slots of the arguments are as those that execbuf_call reads, except that integers of less than 64 bits
+ * and bool are extended to their slots, as their types are signed or not: read i or u. The array is aligned
+ * to 16. Bytes behind the other values, in the same slots, are not defined.
+ *
+ * A value of more than 16 bytes has one slot, with its address. It is the copy that the caller has made for
+ * the call, and it is aligned as its type. The handler may change it, and must not free it. The slots and all
+ * values end with the call.
+ *
+ * The result's memory is all zero when the handler is called, and so is the result that the closure returns
+ * if the handler writes none:
+ *
+ * - Of an integer, a bool, a float or a pointer, the first bytes count, as many as its type has. Write the
+ *   member i or u of the slot, for example, or a value of the type to the address of the slot.
+ * - Another value has the bytes that it has in memory. If it has at most 16 bytes, there are two slots,
+ *   aligned to 16, and the bytes behind it do not matter. If it is longer, it is written to the memory of the
+ *   caller: exactly its bytes, at an address that is aligned as its type, and no more than that.
+ * - void has no slots. The address is not NULL all the same. */
+typedef void (*execbuf_handler)(void *context, const execbuf_slot *arguments, execbuf_slot *result);
+
+/* Makes a closure whose signature is known only at run time: a function of that signature which calls a
+ * handler with a context, and with its arguments in slots (see "Dynamic calls"). It requires x86-64.
+ *
+ * It is made as execbuf_bind makes closures: of a stub, a cell and an adapter, which all closures share that
+ * a thread makes in a pool with the same convention, and whose arguments are moved alike. What is said there
+ * of their memory holds here, too. So does this: execbuf_rebind gives it another context, and the handler may
+ * free its own closure.
+ *
+ * Variadic functions: the closure gets the arguments that are in the signature. It cannot find out how many
+ * the caller passes.
+ *
+ * Cost: the adapter writes each argument to its slot, calls the handler, and loads the result. It uses less
+ * than a page of stack. A signature whose values do not fit is refused (EXECBUF_E_TYPE, with the number of
+ * the largest argument).
+ *
+ * Unwinding, profilers, debuggers and forks: as for thunks. Debuggers show an adapter as
+ * execbuf_closure_sysv64 or execbuf_closure_win64, by the convention of the closure. What execbuf_thunk_new
+ * says of System V code that Win64 code calls holds for closures of Win64's convention outside of Windows.
+ *
+ * Returns: EXECBUF_E_NULL  out, signature, its arguments or handler is NULL;
+ *          EXECBUF_E_TYPE  a type is not supported, or not allowed where it stands, or the values need more
+ *                          than a page of stack or of code; the report's position is the number of the
+ *                          argument, and its culprit the reason;
+ *          other statuses  those of execbuf_bind.
+ * In:      pool       the pool; NULL for one that the library keeps for this
+ * Out:     out        the closure, a buffer, zeroed on failure; free it with execbuf_free
+ * In:      signature  the signature of the closure
+ *          abi        the convention of the closure
+ *          handler    the handler
+ *          context    what the handler gets; any value
+ * Out:     error      the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_closure_new(execbuf_pool *pool, execbuf *out,
+                                                                 const execbuf_signature *signature,
+                                                                 execbuf_abi abi, execbuf_handler handler,
+                                                                 void *context, execbuf_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -12,6 +12,9 @@ static bool is_for_arm(execbuf_abi caller_abi) {
     if (xb_edit_of(caller_abi) != XB_EDIT_NONE) {
         return xb_edit_convention(caller_abi) == EXECBUF_ABI_NATIVE;
     }
+    if (xb_abi_is_handler(caller_abi)) {
+        return xb_handler_entry(caller_abi) == EXECBUF_ABI_NATIVE;
+    }
     return xb_abi_is_packed(caller_abi) && xb_packed_callee(caller_abi) == EXECBUF_ABI_NATIVE;
 }
 
@@ -24,6 +27,9 @@ const uint8_t *xb_machine_result_kinds(execbuf_abi caller_abi) {
 }
 
 uint8_t xb_machine_alike(xb_shape *shape, execbuf_abi caller_abi, bool is_result) {
+    if (is_for_arm(caller_abi) && xb_abi_is_handler(caller_abi) && !is_result) {
+        return xb_arm_alike_edited(shape, false);
+    }
     return is_for_arm(caller_abi) ? xb_arm_alike(shape) : xb_x86_alike(shape, caller_abi, is_result);
 }
 

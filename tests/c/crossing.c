@@ -296,6 +296,8 @@ void conclude(uint64_t result) {
     }
 }
 
+#include "crossing_handlers.h"
+
 /* ---- Packed calls ---- */
 
 static execbuf_caller *packed;

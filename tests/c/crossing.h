@@ -103,6 +103,15 @@ void (*prepare_closure(const char *text, execbuf_abi caller, void (*target)(void
 void (*prepare_shorter(const char *longer, const char *text, execbuf_abi caller, void (*target)(void),
                        unsigned position))(void);
 
+/* As prepare, but the function to call is a closure that calls a handler, and there is no target: the handler
+ * takes what it gets from the slots. It checks that its context is right, the slots aligned, and the result's
+ * memory zero; and it changes the values that it gets by address. Every other time it writes no result, and
+ * what is sent is zero.
+ *
+ * In: text:   the signature of the closure.
+ *     caller: its convention. */
+void (*prepare_handler(const char *text, execbuf_abi caller))(void);
+
 /* Checks that a value that was received is the one that was sent: each byte for which the mask has a '1'.
  *
  * In: number: 0 for the result, else that of the argument, counted from 1. */

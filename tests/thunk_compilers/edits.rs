@@ -1,4 +1,4 @@
-//! Closures, and functions that drop an argument, between callers and thunks.
+//! Closures, and functions that drop an argument, between callers and thunks; and closures in place of thunks.
 
 use super::support::Random;
 
@@ -12,6 +12,8 @@ pub(crate) enum Edit {
     DropAndInsert(usize),
     /// A function that drops an argument of any type, which the target does not have.
     Drop(usize),
+    /// There is no thunk and no target, but a closure that calls a handler of `tests/c/crossing.c`.
+    Handler,
 }
 
 impl Edit {
@@ -26,6 +28,7 @@ impl Edit {
             Self::Insert(_) => "_closure",
             Self::DropAndInsert(_) => "_dropped",
             Self::Drop(_) => "_shorter",
+            Self::Handler => "_handler",
         }
     }
 
@@ -46,6 +49,7 @@ impl Edit {
             Self::Drop(at) => {
                 format!("prepare_shorter({declared}, {text}, EXECBUF_ABI_{attribute}, {target}, {at})")
             }
+            Self::Handler => format!("prepare_handler({text}, EXECBUF_ABI_{attribute})"),
         }
     }
 }

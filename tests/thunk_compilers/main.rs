@@ -12,6 +12,7 @@ mod c;
 mod calls;
 mod decoded;
 mod edits;
+mod handlers;
 mod known;
 mod rust;
 mod rust_values;

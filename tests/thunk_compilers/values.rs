@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::c::{attributes, from_bits, to_bits};
 use super::edits::random_position;
 use super::support::Random;
-use super::types::{Definitions, Type, random_type};
+use super::types::{Definitions, Type, is_reference, is_returned_in_memory, random_type};
 use super::{CallerAbi, Edit};
 
 #[derive(Clone)]
@@ -166,6 +166,32 @@ pub(crate) fn program_of_closures(signatures: &[Signature], random: &mut Random)
     format!("#include \"crossing.h\"\n\n{types}\n{targets}{calls}int main(void) {{\n{main}    return 0;\n}}\n")
 }
 
+/// Returns a program that calls closures with handlers, by these conventions.
+pub(crate) fn program_of_handlers(signatures: &[Signature], abis: &[CallerAbi]) -> String {
+    let mut definitions = Definitions::new();
+    let [mut calls, mut main] = [const { String::new() }; 2];
+    for (index, signature) in signatures.iter().enumerate() {
+        for &caller_abi in abis {
+            let name = format!("{index}{}", attributes(caller_abi).0);
+            let writer = Writer {
+                signature,
+                types: Types::new(&mut definitions, signature),
+                name,
+                caller_abi,
+                extra: None,
+            };
+            for by_address in if caller_abi == CallerAbi::Win64 { &[false, true][..] } else { &[false] } {
+                writer.call(&mut calls, *by_address, Edit::Handler).expect("writing to a string cannot fail");
+                let _ = writeln!(main, "        {}_{}_handler();", prefix(*by_address), writer.name);
+            }
+        }
+    }
+    // Twice, since the handler writes some results and not others.
+    let main = format!("    for (int turn = 0; turn < 2; turn++) {{\n{main}    }}\n    return 0;");
+    let types = definitions.text;
+    format!("#include \"crossing.h\"\n\n{types}\n{calls}int main(void) {{\n{main}\n}}\n")
+}
+
 /// The types of a signature in C.
 struct Types {
     result: String,
@@ -178,16 +204,6 @@ impl Types {
         let arguments = signature.arguments.iter().map(|argument| definitions.name(argument)).collect();
         Self { result, arguments }
     }
-}
-
-/// Whether Win64 passes the address of a value.
-fn is_reference(value: &Type) -> bool {
-    !matches!(value.size(), 1 | 2 | 4 | 8)
-}
-
-/// Whether Win64 passes the address of memory for a result.
-fn is_returned_in_memory(value: &Type) -> bool {
-    !matches!(value, Type::Scalar(_)) && is_reference(value)
 }
 
 fn prefix(by_address: bool) -> &'static str {
@@ -294,6 +310,10 @@ impl Writer<'_> {
             let longer = self.signature.clone().with_argument_at(at, extra.clone());
             declared = format!("\"{}\"", longer.text().replace('?', "\\?"));
         }
+        if matches!(edit, Edit::Handler) && self.signature.is_variadic() {
+            parameters.truncate(self.signature.fixed + usize::from(passes_result));
+            parameters.push("...");
+        }
         let parameters = if parameters.is_empty() { "void".to_owned() } else { parameters.join(", ") };
         let result_type = if passes_result { "void *" } else { &types.result };
         writeln!(program, "static void {}_{name}{}(void) {{", prefix(by_address), edit.suffix())?;
@@ -349,7 +369,9 @@ impl Writer<'_> {
         }
         self.checks(program)?;
         writeln!(program, "    conclude({concluded});")?;
-        self.packed_call(program, target)?;
+        if !matches!(edit, Edit::Handler) {
+            self.packed_call(program, target)?;
+        }
         writeln!(program, "}}\n")
     }
 

@@ -14,6 +14,7 @@
 #define XB_ARM_X0 0U
 #define XB_ARM_FP 29U
 #define XB_ARM_SP 31U
+#define XB_ARM_ZERO 31U
 
 /* Code that is being written. Bytes behind the capacity are counted and not written. */
 typedef struct xb_arm_asm {
@@ -44,6 +45,7 @@ static inline void xb_arm_immediate(xb_arm_asm *to, uint32_t opcode, uint32_t d,
 #define XB_ARM_LDRH 0x79400000U  /* ldrh wt */
 #define XB_ARM_LDRSH 0x79c00000U /* ldrsh wt */
 #define XB_ARM_LDR_W 0xb9400000U /* ldr wt */
+#define XB_ARM_LDRSW 0xb9800000U /* ldrsw xt */
 #define XB_ARM_LDR_X 0xf9400000U /* ldr xt */
 #define XB_ARM_LDR_S 0xbd400000U /* ldr st */
 #define XB_ARM_LDR_D 0xfd400000U /* ldr dt */
@@ -59,7 +61,7 @@ static inline void xb_arm_ldr(xb_arm_asm *to, uint32_t load, uint32_t t, uint32_
     xb_arm_immediate(to, load, t, n, offset / xb_arm_size(load));
 }
 
-/* Store of a register to [n + offset]; not for LDRSB and LDRSH. offset as above. */
+/* Store of a register to [n + offset]; not for LDRSB, LDRSH and LDRSW. offset as above. */
 static inline void xb_arm_str(xb_arm_asm *to, uint32_t load, uint32_t t, uint32_t n, uint32_t offset) {
     uint32_t opcode = load == XB_ARM_LDR_Q ? 0x3d800000U : load & ~0x00c00000U;
     xb_arm_immediate(to, opcode, t, n, offset / xb_arm_size(load));
@@ -90,6 +92,19 @@ static inline void xb_arm_mov_vector(xb_arm_asm *to, uint32_t d, uint32_t m) {
 /* mov xd, value; below 65536 */
 static inline void xb_arm_movz(xb_arm_asm *to, uint32_t d, uint32_t value) {
     xb_arm_word(to, 0xd2800000U | value << 5 | d);
+}
+
+/* mov xd, value; of 32 bits: movz, and movk if it is not below 65536 */
+static inline void xb_arm_mov_number(xb_arm_asm *to, uint32_t d, uint32_t value) {
+    xb_arm_movz(to, d, value & 0xffff);
+    if (value > 0xffff) {
+        xb_arm_word(to, 0xf2a00000U | (value >> 16) << 5 | d);
+    }
+}
+
+/* movi vd.2d, #0 */
+static inline void xb_arm_zero_vector(xb_arm_asm *to, uint32_t d) {
+    xb_arm_word(to, 0x6f00e400U | d);
 }
 
 /* add xd, xn, value; below 4096. Also mov to or from sp, if the value is 0. */

@@ -14,7 +14,7 @@ typedef struct xb_arm_code {
     const xb_signature *signature;          /* the target's */
     xb_layout from;                         /* where the adapter finds the arguments */
     xb_layout where;                        /* where the target wants them */
-    uint32_t copies[EXECBUF_MAX_ARGUMENTS]; /* of packed.c: offsets from sp */
+    uint32_t copies[EXECBUF_MAX_ARGUMENTS]; /* of values: offsets from sp */
 } xb_arm_code;
 
 /* The frame above x29: x29, x30, and 16 bytes that packed.c uses. */
@@ -74,11 +74,13 @@ static inline void xb_arm_end_frame(xb_arm_code *code) {
 
 XB_PRIVATE_BEGIN
 
-/* Writes an adapter of execbuf_call, or one that edits. code->to has what comes before.
+/* Writes an adapter of execbuf_call, one that calls a handler, or one that edits. code->to has what comes
+ * before.
  *
  * In: signature: of xb_arm_edit_write, the longer one.
  *     short_:    becomes the shorter one. */
 void xb_arm_packed_write(xb_arm_code *code, const xb_signature *signature);
+void xb_arm_handler_write(xb_arm_code *code, const xb_signature *signature);
 void xb_arm_edit_write(xb_arm_code *code, xb_signature *short_, const xb_signature *signature,
                        execbuf_abi edit);
 

@@ -1,5 +1,5 @@
-/* Writes the adapters of AArch64: packed.c and edit.c draw them. Pure, but for which of its conventions this
- * system has. */
+/* Writes the adapters of AArch64: packed.c, handler.c and edit.c draw them. Pure, but for which of its
+ * conventions this system has. */
 
 #include <string.h>
 
@@ -34,6 +34,9 @@ const uint8_t *xb_arm_kinds(execbuf_abi caller_abi) {
                                                  I64,  I64, I64, F32, F64, I128, I128, V128};
     static const uint8_t edited[XB_TYPE_COUNT] = {NONE, I64, I64, I64, I64, I64,  I64,  I64,
                                                   I64,  I64, I64, F64, F64, I128, I128, V128};
+    if (xb_abi_is_handler(caller_abi)) { /* integers are extended to their slots, as results are */
+        return xb_arm_result_kinds();
+    }
     return xb_edit_of(caller_abi) != XB_EDIT_NONE && !xb_arm_has_small_slots() ? edited : kinds;
 }
 
@@ -63,7 +66,8 @@ uint8_t xb_arm_alike(xb_shape *shape) {
     return XB_FIRST_SHAPE;
 }
 
-/* Of an edit: what is passed by address, or is one word, is moved as an integer. */
+/* Of an edit, and of the arguments for a handler: what is passed by address, or is one word, is moved as an
+ * integer. */
 uint8_t xb_arm_alike_edited(xb_shape *shape, bool is_result) {
     bool is_long = shape->size > XB_MAX_IN_REGISTERS;
     bool has_elements = (shape->arm & XB_ARM_ELEMENT) != 0;
@@ -101,10 +105,12 @@ static void write_arm(xb_arm_code *code, const xb_signature *signature, execbuf_
     xb_arm_bti_c(&code->to); /* of XB_ADAPTER_START bytes */
     if (xb_edit_of(caller_abi) != XB_EDIT_NONE) {
         xb_arm_edit_write(code, &short_, signature, caller_abi);
+    } else if (xb_abi_is_handler(caller_abi)) {
+        xb_arm_handler_write(code, signature);
     } else {
         xb_arm_packed_write(code, signature);
     }
-    code->signature = NULL;
+    code->signature = NULL; /* short_ ends here */
     code->frame.length = code->to.length;
 }
 

@@ -1,5 +1,5 @@
-/* What AArch64 fulfils of the contract in ../machine.h: adapters of execbuf_call, and those that edit the
- * list of arguments. Pure, but for which of its conventions this system has. */
+/* What AArch64 fulfils of the contract in ../machine.h: adapters of execbuf_call, of handlers, and those that
+ * edit the list of arguments. Pure, but for which of its conventions this system has. */
 #ifndef XB_THUNK_AARCH64_MACHINE_H
 #define XB_THUNK_AARCH64_MACHINE_H
 

@@ -17,7 +17,7 @@ typedef struct xb_code {
     xb_layout where;                        /* where the target wants them */
     execbuf_abi callee_abi;                 /* the target's convention */
     uint32_t incoming;                      /* where the caller's rsp was at its call */
-    uint32_t result;                        /* 16 bytes: see results.c and packed.c */
+    uint32_t result;                        /* 16 bytes: see results.c, packed.c and handler.c */
     uint32_t copies[EXECBUF_MAX_ARGUMENTS]; /* of values whose addresses the target gets */
 } xb_code;
 
@@ -62,6 +62,19 @@ void xb_code_prepare_variadic(xb_code *code);
  * In: entry_abi, callee_abi: the conventions by which it is called, and by which it calls its target. */
 void xb_packed_write(xb_code *code, const xb_signature *signature, execbuf_abi entry_abi,
                      execbuf_abi callee_abi);
+
+/* As xb_machine_kinds and the others, for adapters that call a handler.
+ *
+ * In: entry_abi: the convention by which they are called. */
+const uint8_t *xb_handler_kinds(execbuf_abi entry_abi);
+const uint8_t *xb_handler_result_kinds(execbuf_abi entry_abi);
+uint8_t xb_handler_alike(xb_shape *shape, execbuf_abi entry_abi, bool is_result);
+
+/* Writes an adapter that calls a handler. r11 holds the cell's address. code->to has what comes before.
+ *
+ * In: entry_abi, callee_abi: the conventions by which it is called, and by which it calls the handler. */
+void xb_handler_write(xb_code *code, const xb_signature *signature, execbuf_abi entry_abi,
+                      execbuf_abi callee_abi);
 
 /* Moves the arguments to where the target wants them. The frame exists; what it saves is saved. rdi and rsi
  * hold arguments only if the caller's convention is System V. */
