@@ -23,12 +23,15 @@ const uint8_t *xb_machine_kinds(execbuf_abi caller_abi) {
 }
 
 const uint8_t *xb_machine_result_kinds(execbuf_abi caller_abi) {
+    if (is_for_arm(caller_abi) && xb_abi_is_handler(caller_abi)) {
+        return xb_arm_handler_result_kinds();
+    }
     return is_for_arm(caller_abi) ? xb_arm_result_kinds() : xb_x86_result_kinds(caller_abi);
 }
 
 uint8_t xb_machine_alike(xb_shape *shape, execbuf_abi caller_abi, bool is_result) {
-    if (is_for_arm(caller_abi) && xb_abi_is_handler(caller_abi) && !is_result) {
-        return xb_arm_alike_edited(shape, false);
+    if (is_for_arm(caller_abi) && xb_abi_is_handler(caller_abi)) {
+        return xb_arm_alike_handled(shape, is_result);
     }
     return is_for_arm(caller_abi) ? xb_arm_alike(shape) : xb_x86_alike(shape, caller_abi, is_result);
 }

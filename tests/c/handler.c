@@ -5,12 +5,18 @@
 
 #if defined(HAS_CLOSURES)
 
-#if defined(_WIN32)
+#if !defined(__x86_64__) /* there is one convention */
+#define FOREIGN EXECBUF_ABI_NATIVE
+#define EXAMPLE EXECBUF_ABI_NATIVE
+#define FOREIGN_CONVENTION
+#elif defined(_WIN32)
 #define FOREIGN EXECBUF_ABI_SYSV64
-#define FOREIGN_NAME sysv_abi
+#define EXAMPLE EXECBUF_ABI_SYSV64
+#define FOREIGN_CONVENTION __attribute__((sysv_abi))
 #else
 #define FOREIGN EXECBUF_ABI_WIN64
-#define FOREIGN_NAME ms_abi
+#define EXAMPLE EXECBUF_ABI_SYSV64
+#define FOREIGN_CONVENTION __attribute__((ms_abi))
 #endif
 
 static execbuf handled(execbuf_pool *pool, const char *text, execbuf_abi abi, execbuf_handler handler,
@@ -51,8 +57,8 @@ static void keep_slots(void *context, const execbuf_slot *arguments, execbuf_slo
 /* A caller that does not extend what it passes: the types of the pointer and of the closure differ. */
 static void small_integers_are_extended_to_slots(void) {
     typedef int64_t (*function)(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t);
-    typedef int64_t(__attribute__((FOREIGN_NAME)) * foreign)(int64_t, int64_t, int64_t, int64_t, int64_t,
-                                                             int64_t, int64_t, int64_t);
+    typedef int64_t(FOREIGN_CONVENTION * foreign)(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
+                                                  int64_t, int64_t);
     const int64_t dirty = 0x7bcdef01f2f3f4f5;
     size_t count = 8;
     for (int i = 0; i < 2; i++) {
@@ -89,7 +95,7 @@ static void turn(void *context, const execbuf_slot *arguments, execbuf_slot *res
 }
 
 typedef large (*large_function)(int64_t, large);
-typedef large(__attribute__((FOREIGN_NAME)) * foreign_large_function)(int64_t, large);
+typedef large(FOREIGN_CONVENTION *foreign_large_function)(int64_t, large);
 
 static void long_values_are_passed_by_address(void) {
     large sent;
@@ -143,11 +149,11 @@ static void closures_that_move_alike_share_an_adapter(void) {
     execbuf closures[9];
     int64_t sum = 0;
     for (size_t i = 0; i < 5; i++) {
-        closures[i] = handled(pool, alike[i], EXECBUF_ABI_SYSV64, add, &sum);
+        closures[i] = handled(pool, alike[i], EXAMPLE, add, &sum);
         CHECK(stats_of(pool).live == i + 2); /* stubs, and one adapter */
     }
     for (size_t i = 0; i < 4; i++) {
-        closures[5 + i] = handled(pool, different[i], EXECBUF_ABI_SYSV64, add, &sum);
+        closures[5 + i] = handled(pool, different[i], EXAMPLE, add, &sum);
         CHECK(stats_of(pool).live == 6 + 2 * (i + 1));
     }
     for (size_t i = 0; i < 9; i++) {
@@ -239,6 +245,23 @@ static void invalid_arguments_are_reported(void) {
     execbuf_signature_free(good);
 }
 
+#if defined(__aarch64__)
+/* Values of four vectors each, which are mostly on the stack. */
+static void values_that_need_too_much_code_are_refused(void) {
+    char text[600] = "v(i";
+    for (size_t i = 0; i < 66; i++) {
+        memcpy(text + 3 + 6 * i, "{mmmm}", 6);
+    }
+    memcpy(text + 3 + 6 * 66, ")", 2);
+    execbuf_signature *signature = parsed(text);
+    execbuf closure;
+    execbuf_error error;
+    CHECK(execbuf_closure_new(NULL, &closure, signature, EXECBUF_ABI_NATIVE, add, NULL, &error) ==
+          EXECBUF_E_TYPE);
+    CHECK(error.position == 2 && strstr(error.culprit, "a page of stack") != NULL && is_zero(&closure));
+    execbuf_signature_free(signature);
+}
+#else
 /* 127 values of 15 bytes take more than a page of code if the caller passes their addresses. */
 static void values_that_need_too_much_code_are_refused(void) {
     char text[1000] = "v(i";
@@ -257,6 +280,8 @@ static void values_that_need_too_much_code_are_refused(void) {
     CHECK(execbuf_free(&closure) == EXECBUF_OK);
     execbuf_signature_free(signature);
 }
+
+#endif
 
 int main(void) {
     RUN(qsort_calls_a_handler);

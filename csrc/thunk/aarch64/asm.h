@@ -40,16 +40,18 @@ static inline void xb_arm_immediate(xb_arm_asm *to, uint32_t opcode, uint32_t d,
 /* ---- Loads and stores ---- */
 
 /* How a load is encoded, without operands. The store of the same kind has other bits 22 and 23. */
-#define XB_ARM_LDRB 0x39400000U  /* ldrb wt */
-#define XB_ARM_LDRSB 0x39c00000U /* ldrsb wt */
-#define XB_ARM_LDRH 0x79400000U  /* ldrh wt */
-#define XB_ARM_LDRSH 0x79c00000U /* ldrsh wt */
-#define XB_ARM_LDR_W 0xb9400000U /* ldr wt */
-#define XB_ARM_LDRSW 0xb9800000U /* ldrsw xt */
-#define XB_ARM_LDR_X 0xf9400000U /* ldr xt */
-#define XB_ARM_LDR_S 0xbd400000U /* ldr st */
-#define XB_ARM_LDR_D 0xfd400000U /* ldr dt */
-#define XB_ARM_LDR_Q 0x3dc00000U /* ldr qt */
+#define XB_ARM_LDRB 0x39400000U    /* ldrb wt */
+#define XB_ARM_LDRSB 0x39c00000U   /* ldrsb wt */
+#define XB_ARM_LDRH 0x79400000U    /* ldrh wt */
+#define XB_ARM_LDRSH 0x79c00000U   /* ldrsh wt */
+#define XB_ARM_LDR_W 0xb9400000U   /* ldr wt */
+#define XB_ARM_LDRSB_X 0x39800000U /* ldrsb xt */
+#define XB_ARM_LDRSH_X 0x79800000U /* ldrsh xt */
+#define XB_ARM_LDRSW 0xb9800000U   /* ldrsw xt */
+#define XB_ARM_LDR_X 0xf9400000U   /* ldr xt */
+#define XB_ARM_LDR_S 0xbd400000U   /* ldr st */
+#define XB_ARM_LDR_D 0xfd400000U   /* ldr dt */
+#define XB_ARM_LDR_Q 0x3dc00000U   /* ldr qt */
 
 /* The size of what a load reads, in bytes. */
 static inline uint32_t xb_arm_size(uint32_t load) {
@@ -61,7 +63,7 @@ static inline void xb_arm_ldr(xb_arm_asm *to, uint32_t load, uint32_t t, uint32_
     xb_arm_immediate(to, load, t, n, offset / xb_arm_size(load));
 }
 
-/* Store of a register to [n + offset]; not for LDRSB, LDRSH and LDRSW. offset as above. */
+/* Store of a register to [n + offset]; not for those that extend a sign. offset as above. */
 static inline void xb_arm_str(xb_arm_asm *to, uint32_t load, uint32_t t, uint32_t n, uint32_t offset) {
     uint32_t opcode = load == XB_ARM_LDR_Q ? 0x3d800000U : load & ~0x00c00000U;
     xb_arm_immediate(to, opcode, t, n, offset / xb_arm_size(load));

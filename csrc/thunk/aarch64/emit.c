@@ -46,6 +46,13 @@ const uint8_t *xb_arm_result_kinds(void) {
     return kinds;
 }
 
+/* Of the result of a handler, nobody relies on the upper half of x0 if it has 32 bits. */
+const uint8_t *xb_arm_handler_result_kinds(void) {
+    static const uint8_t kinds[XB_TYPE_COUNT] = {NONE, U8,  I8,  U8,  I16, U16,  I64,  I64,
+                                                 I64,  I64, I64, F32, F64, I128, I128, V128};
+    return kinds;
+}
+
 #undef NONE
 #undef I8
 #undef U8
@@ -79,6 +86,23 @@ uint8_t xb_arm_alike_edited(xb_shape *shape, bool is_result) {
     }
     shape->size = has_elements ? shape->size : XB_MAX_IN_REGISTERS;
     shape->align = shape->align <= 8 ? 8 : 16;
+    return xb_arm_alike(shape);
+}
+
+/* Whole registers are loaded; but of a result in memory, exactly the bytes are zeroed. */
+uint8_t xb_arm_alike_handled(xb_shape *shape, bool is_result) {
+    bool has_elements = (shape->arm & XB_ARM_ELEMENT) != 0;
+    if (!is_result) {
+        return xb_arm_alike_edited(shape, false);
+    }
+    shape->align = 8;
+    if (!has_elements && shape->size <= 8) {
+        return (uint8_t)EXECBUF_TYPE_I64;
+    }
+    if (!has_elements) {
+        shape->arm = 0;
+        shape->size = shape->size <= XB_MAX_IN_REGISTERS ? XB_MAX_IN_REGISTERS : shape->size;
+    }
     return xb_arm_alike(shape);
 }
 

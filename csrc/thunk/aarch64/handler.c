@@ -30,9 +30,9 @@ static uint32_t extending_load(uint8_t type) {
     switch (type) {
     case EXECBUF_TYPE_BOOL:
     case EXECBUF_TYPE_U8: return XB_ARM_LDRB;
-    case EXECBUF_TYPE_I8: return XB_ARM_LDRSB;
+    case EXECBUF_TYPE_I8: return XB_ARM_LDRSB_X;
     case EXECBUF_TYPE_U16: return XB_ARM_LDRH;
-    case EXECBUF_TYPE_I16: return XB_ARM_LDRSH;
+    case EXECBUF_TYPE_I16: return XB_ARM_LDRSH_X;
     case EXECBUF_TYPE_U32:
     case EXECBUF_TYPE_F32: return XB_ARM_LDR_W;
     case EXECBUF_TYPE_I32: return XB_ARM_LDRSW;
