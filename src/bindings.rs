@@ -784,8 +784,8 @@ pub struct execbuf_caller {
  and bool are extended to their slots, as their types are signed or not: read i or u. The array is aligned
  to 16. Bytes behind the other values, in the same slots, are not defined.
 
- A value of more than 16 bytes has one slot, with its address. It is the copy that the caller has made for
- the call, and it is aligned as its type. The handler may change it, and must not free it. The slots and all
+ A value of more than 16 bytes has one slot, with its address. It is a copy that was made for the call, and
+ it is aligned as its type. The handler may change it, and must not free it. The slots and all
  values end with the call.
 
  The result's memory is all zero when the handler is called, and so is the result that the closure returns
@@ -794,8 +794,8 @@ pub struct execbuf_caller {
  - Of an integer, a bool, a float or a pointer, the first bytes count, as many as its type has. Write the
    member i or u of the slot, for example, or a value of the type to the address of the slot.
  - Another value has the bytes that it has in memory. If it has at most 16 bytes, there are two slots,
-   aligned to 16, and the bytes behind it do not matter. If it is longer, it is written to the memory of the
-   caller: exactly its bytes, at an address that is aligned as its type, and no more than that.
+   aligned to 16, and the bytes behind it do not matter. If it is longer, the memory may be the caller's:
+   write exactly its bytes, at an address that is aligned as its type, and no more than that.
  - void has no slots. The address is not NULL all the same.*/
 pub type execbuf_handler = ::core::option::Option<
     unsafe extern "C" fn(
@@ -2012,7 +2012,8 @@ unsafe extern "C" {
         result: *mut execbuf_slot,
     );
     /** Makes a closure whose signature is known only at run time: a function of that signature which calls a
- handler with a context, and with its arguments in slots (see "Dynamic calls"). It requires x86-64.
+ handler with a context, and with its arguments in slots (see "Dynamic calls"). It requires what
+ execbuf_bind requires.
 
  It is made as execbuf_bind makes closures: of a stub, a cell and an adapter, which all closures share that
  a thread makes in a pool with the same convention, and whose arguments are moved alike. What is said there
@@ -2027,8 +2028,9 @@ unsafe extern "C" {
  the largest argument).
 
  Unwinding, profilers, debuggers and forks: as for thunks. Debuggers show an adapter as
- execbuf_closure_sysv64 or execbuf_closure_win64, by the convention of the closure. What execbuf_thunk_new
- says of System V code that Win64 code calls holds for closures of Win64's convention outside of Windows.
+ execbuf_closure_sysv64, execbuf_closure_win64 or execbuf_closure_native, by the convention of the closure.
+ What execbuf_thunk_new says of System V code that Win64 code calls holds for closures of Win64's convention
+ outside of Windows.
 
  Returns: EXECBUF_E_NULL  out, signature, its arguments or handler is NULL;
           EXECBUF_E_TYPE  a type is not supported, or not allowed where it stands, or the values need more

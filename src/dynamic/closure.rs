@@ -103,7 +103,7 @@ impl<'a> DynClosure<'a> {
     ///
     /// # Errors
     ///
-    /// - [`Abi`](crate::ErrorKind::Abi): the target is not x86-64.
+    /// - [`Abi`](crate::ErrorKind::Abi): the target is neither x86-64 nor AArch64, or it is AArch64 Windows.
     /// - [`Signature`](crate::ErrorKind::Signature): the values need more than a page of stack or of code.
     /// - The errors of [`ExecPool::publish`](crate::ExecPool::publish).
     ///

@@ -246,6 +246,26 @@ static void invalid_arguments_are_reported(void) {
 }
 
 #if defined(__aarch64__)
+typedef struct __attribute__((aligned(16))) four {
+    double numbers[4];
+} four;
+
+static void sum_up(void *context, const execbuf_slot *arguments, execbuf_slot *result) {
+    const double *numbers = (const double *)arguments[9].cp;
+    (void)context;
+    CHECK((uintptr_t)numbers % 16 == 0);
+    result->d = arguments[8].d + numbers[0] + numbers[1] + numbers[2] + numbers[3];
+}
+
+/* On the stack, where it is not aligned as the type is. */
+static void values_are_aligned_as_their_types(void) {
+    typedef double (*function)(double, double, double, double, double, double, double, double, double, four);
+    const four numbers = {{4, 8, 16, 13}};
+    execbuf closure = handled(NULL, "d(ddddddddd@16{dddd})", EXECBUF_ABI_NATIVE, sum_up, NULL);
+    CHECK(((function)execbuf_entry(&closure, 0))(0, 0, 0, 0, 0, 0, 0, 0, 1, numbers) == 42);
+    CHECK(execbuf_free(&closure) == EXECBUF_OK);
+}
+
 /* Values of four vectors each, which are mostly on the stack. */
 static void values_that_need_too_much_code_are_refused(void) {
     char text[600] = "v(i";
@@ -294,6 +314,9 @@ int main(void) {
     RUN(a_closure_may_free_itself);
     RUN(many_closures_are_live);
     RUN(invalid_arguments_are_reported);
+#if defined(__aarch64__)
+    RUN(values_are_aligned_as_their_types);
+#endif
     RUN(values_that_need_too_much_code_are_refused);
     (void)printf("ok\n");
     return 0;

@@ -4,7 +4,7 @@
  * cell in x16. Its frame has the shape of the others (see edit.c), with this below x29:
  *
  *     +--------------------------+  x29
- *     | copies of values         |  of more than 16 bytes, that come in vector registers
+ *     | copies of values         |  of more than 16 bytes, that come in vector registers or misaligned
  *     | the result               |  unless the caller has passed the address of its memory, in x8
  *     | slots                    |
  *     +--------------------------+  sp at the call, a multiple of 16
@@ -24,6 +24,16 @@
 #define HANDLER_RESULT_POINTER 8U
 
 /* ---- Arguments ---- */
+
+/* Whether the slot of an argument gets the address of a copy. Homogeneous aggregates are not aligned on the
+ * stack as an attribute of the type says (AAPCS64, 5.9 and 6.8.2). */
+static bool has_copy(const xb_arm_code *code, uint32_t index) {
+    const xb_location *from = &code->from.arguments[index];
+    xb_shape shape = xb_signature_shape(code->signature, code->signature->arguments[index]);
+    bool is_misaligned = shape.align == 16 && from->offset % 16 != 0;
+    return code->where.arguments[index].is_reference && !from->is_reference &&
+           (from->where[0] == EXECBUF_IN_VECTOR || is_misaligned);
+}
 
 /* The load that extends an integer type to 64 bits; that of a whole word for all other types. */
 static uint32_t extending_load(uint8_t type) {
@@ -100,6 +110,17 @@ static void copy_to_slots(xb_arm_code *code, uint32_t index) {
     }
 }
 
+/* Copies an argument of more than 16 bytes, in parts of 8, from the caller's stack to where it is aligned. */
+static void copy_aligned(xb_arm_code *code, uint32_t index) {
+    const xb_location *from = &code->from.arguments[index];
+    store_address(code, index, XB_ARM_SP, code->copies[index]);
+    for (uint32_t at = 0; at < from->size; at += 8) {
+        xb_arm_ldr(&code->to, XB_ARM_LDR_X, HANDLER_SCRATCH, XB_ARM_FP,
+                   XB_ARM_FRAME_ABOVE + from->offset + at);
+        xb_arm_str(&code->to, XB_ARM_LDR_X, HANDLER_SCRATCH, XB_ARM_SP, code->copies[index] + at);
+    }
+}
+
 /* Writes the slots of an argument. */
 static void store_argument(xb_arm_code *code, uint32_t index) {
     xb_arm_asm *to = &code->to;
@@ -116,6 +137,8 @@ static void store_argument(xb_arm_code *code, uint32_t index) {
     } else if (from->is_reference) {
         xb_arm_ldr(to, XB_ARM_LDR_X, HANDLER_SCRATCH, XB_ARM_FP, source);
         xb_arm_str(to, XB_ARM_LDR_X, HANDLER_SCRATCH, XB_ARM_SP, slot);
+    } else if (has_copy(code, index)) {
+        copy_aligned(code, index);
     } else if (code->where.arguments[index].is_reference) {
         store_address(code, index, XB_ARM_FP, source);
     } else {
@@ -187,7 +210,7 @@ static uint32_t plan_handler(xb_arm_code *code) {
     uint32_t at = offset + (code->from.result.is_reference ? 0 : xb_arm_round_up(code->from.result.size));
     at += at == offset ? 16 : 0; /* the address of the result is never NULL, and its own */
     for (uint32_t i = 0; i < code->signature->count; i++) {
-        if (code->from.arguments[i].where[0] == EXECBUF_IN_VECTOR && code->where.arguments[i].is_reference) {
+        if (has_copy(code, i)) {
             code->copies[i] = at;
             at += xb_arm_round_up(code->from.arguments[i].size);
         }
