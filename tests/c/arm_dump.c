@@ -1,6 +1,6 @@
 /* Prints adapters of AArch64, for the test that decodes them: tests/thunk_compilers/decoded.rs. It reads
- * lines like "insert 2 l(llp)", "drop 0 l(pll)" or "call 0 l(ll)", and prints the bytes of each adapter as a
- * line of hexadecimal numbers; an empty line if it is refused. */
+ * lines like "insert 2 l(llp)", "drop 0 l(pll)", "call 0 l(ll)" or "handler 0 l(ll)", and prints the bytes of
+ * each adapter as a line of hexadecimal numbers; an empty line if it is refused. */
 
 #include "check.h"
 
@@ -29,14 +29,18 @@ static void print_adapter(execbuf_abi abi, const char *text) {
 int main(void) {
     static char line[4096];
     while (fgets(line, sizeof line, stdin) != NULL) {
-        char what[8];
+        char what[9];
         static char text[4096];
         unsigned position;
-        CHECK(sscanf(line, "%7s %u %4095s", what, &position, text) == 3);
+        CHECK(sscanf(line, "%8s %u %4095s", what, &position, text) == 3);
         xb_edit edit = strcmp(what, "insert") == 0 ? XB_EDIT_INSERT : XB_EDIT_DROP;
-        print_adapter(strcmp(what, "call") == 0 ? xb_packed_abi(EXECBUF_ABI_NATIVE, EXECBUF_ABI_NATIVE)
-                                                : xb_edit_abi(EXECBUF_ABI_NATIVE, edit, position),
-                      text);
+        execbuf_abi abi = xb_edit_abi(EXECBUF_ABI_NATIVE, edit, position);
+        if (strcmp(what, "call") == 0) {
+            abi = xb_packed_abi(EXECBUF_ABI_NATIVE, EXECBUF_ABI_NATIVE);
+        } else if (strcmp(what, "handler") == 0) {
+            abi = xb_handler_abi(EXECBUF_ABI_NATIVE, EXECBUF_ABI_NATIVE);
+        }
+        print_adapter(abi, text);
     }
     return 0;
 }

@@ -110,6 +110,25 @@ static void backtraces_pass_through_closures(void) {
     CHECK(result == 56 && is_seen && execbuf_free(&closure) == EXECBUF_OK);
 }
 
+static void trace_slots(void *context, const execbuf_slot *arguments, execbuf_slot *result) {
+    result->i = trace_few(arguments[0].i, arguments[1].d, context);
+}
+
+static void backtraces_pass_through_closures_with_handlers(void) {
+    int64_t ten = 10;
+    execbuf closure;
+    execbuf_signature *signature = parsed("l(ld)");
+    execbuf_status status =
+        execbuf_closure_new(NULL, &closure, signature, EXECBUF_ABI_NATIVE, trace_slots, &ten, NULL);
+    execbuf_signature_free(signature);
+    if (status == EXECBUF_OK) {
+        int64_t result = call_few(&closure);
+        CHECK(result == 42 && is_seen && execbuf_free(&closure) == EXECBUF_OK);
+    } else {
+        CHECK(status == EXECBUF_E_UNSUPPORTED);
+    }
+}
+
 static int cleaned;
 
 static void clean(const int *unused) {
@@ -159,6 +178,7 @@ static void clean_ups_behind_closures_run(void) {
 int main(void) {
     RUN(backtraces_pass_through_calls);
     RUN(backtraces_pass_through_closures);
+    RUN(backtraces_pass_through_closures_with_handlers);
     RUN(clean_ups_behind_closures_run);
     (void)printf("ok\n");
     return 0;
