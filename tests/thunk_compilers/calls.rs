@@ -4,6 +4,7 @@ use std::env;
 
 use super::known::{KNOWN, KNOWN_VALUES};
 use super::support::{self, Random, signatures::number};
+use super::types::random_type;
 use super::{Compiler, compilers_with, divide, is_for_aarch64, values, work};
 
 impl Compiler {
@@ -62,7 +63,14 @@ fn closures_of_the_system_agree_with_compiled_code() {
         // Known signatures get the context at each position, before, between and behind the others.
         let each = all.into_iter().enumerate().flat_map(|(at, signature)| with_contexts(signature, at, random));
         let each: Vec<_> = each.collect();
-        let text = values::program_of_closures(&each, random);
+        let extra = |signature: &values::Signature| loop {
+            let (position, extra) = (random.of(0..signature.fixed + 1), random_type(random, b"?bBhHiIlLpfd"));
+            if compiler.is_right(&signature.clone().with_argument_at(position, extra.clone())) {
+                break (position, extra);
+            }
+        };
+        let extras = each.iter().map(extra).collect();
+        let text = values::program_of_closures(&each, extras);
         (compiler, format!("bound_{number}"), Box::new(move || text))
     }));
 }

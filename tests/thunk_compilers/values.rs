@@ -66,7 +66,7 @@ impl Signature {
         Self { context: Some(position), ..self.with_argument_at(position, Type::Scalar('p')) }
     }
 
-    fn with_argument_at(mut self, position: usize, argument: Type) -> Self {
+    pub(crate) fn with_argument_at(mut self, position: usize, argument: Type) -> Self {
         self.fixed += usize::from(position <= self.fixed);
         self.arguments.insert(position, argument);
         self
@@ -146,17 +146,15 @@ pub(crate) fn program_of_calls(signatures: &[Signature]) -> String {
 }
 
 /// Returns a program that calls functions of the system's convention through closures, whose context is known, and through
-/// functions that drop an argument: the context, or one of another type, at a random position.
-pub(crate) fn program_of_closures(signatures: &[Signature], random: &mut Random) -> String {
+/// functions that drop an argument: the context, or another one, an extra.
+pub(crate) fn program_of_closures(signatures: &[Signature], extras: Vec<(usize, Type)>) -> String {
     let mut definitions = Definitions::new();
     let [mut targets, mut calls, mut main] = [const { String::new() }; 3];
-    for (index, signature) in signatures.iter().enumerate() {
+    for (index, (signature, (position, extra))) in signatures.iter().zip(extras).enumerate() {
         let (types, name) = (Types::new(&mut definitions, signature), index.to_string());
-        let extra = random_type(random, b"?bBhHiIlLpfd");
         let extra = Some((definitions.name(&extra), extra));
         let writer = Writer { signature, types, name, caller_abi: CallerAbi::Packed, extra };
         writer.target(&mut targets, false).expect("writing to a string cannot fail");
-        let position = random.of(0..signature.fixed + 1);
         for edit in Edit::all(signature.context).into_iter().chain([Edit::Drop(position)]) {
             writer.call(&mut calls, false, edit).expect("writing to a string cannot fail");
             let _ = writeln!(main, "    call_{index}{}();", edit.suffix());
