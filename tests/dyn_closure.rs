@@ -236,7 +236,7 @@ mod x86_64 {
             args.set_bytes(index, &sent[index]).unwrap();
         }
         // SAFETY: The closure has this signature and ABI, and exists. A call with a wrong size calls nothing.
-        let mut call = |value: &mut [u8]| unsafe { args.call_bytes(passes.as_ptr(), value) };
+        let call = |value: &mut [u8]| unsafe { args.call_bytes(passes.as_ptr(), value) };
         let size = size_of(&mut |value| call(&mut value.to_vec()).is_ok());
         *sent_result.lock().unwrap() = bytes(size);
         let mut result = vec![0xff; size];

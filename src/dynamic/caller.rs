@@ -7,8 +7,7 @@ use core::mem;
 use core::ptr::{self, NonNull};
 
 use super::args::Args;
-use super::values::Extent;
-use crate::abi::{Abi, Signature, Type};
+use crate::abi::{Abi, Signature};
 use crate::error::{Error, check};
 use crate::ffi;
 
@@ -73,18 +72,6 @@ impl Place {
     /// Whether the slot has the address of the value.
     pub(super) fn is_address(self) -> bool {
         self.size > 16
-    }
-
-    /// The places of arguments of these types.
-    pub(super) fn of_all(types: &[Type]) -> Vec<Self> {
-        let mut slot = 0;
-        let place = |value| {
-            let size = Extent::of(value).size;
-            let place = Self { slot, size };
-            slot += if place.is_address() { 1 } else { size.div_ceil(8) };
-            place
-        };
-        types.iter().map(place).collect()
     }
 }
 

@@ -6,9 +6,8 @@ use core::ffi::c_void;
 use core::fmt;
 use core::ptr::{self, NonNull};
 
-use super::caller::Place;
 use super::invocation::Invocation;
-use super::values::Extent;
+use super::values::Value;
 use crate::abi::{Abi, AbiReturn, FnPtr, Signature};
 use crate::buffer::ExecBuffer;
 use crate::closure::Owned;
@@ -72,8 +71,8 @@ unsafe impl Sync for DynClosure<'_> {}
 /// What a stub points to.
 struct Context<H: ?Sized> {
     signature: Signature,
-    places: Vec<Place>,
-    result_size: usize,
+    values: Vec<Value>,
+    answer: Value,
     handler: H,
 }
 
@@ -88,9 +87,9 @@ unsafe extern "C" fn shim<H: Fn(&mut Invocation<'_>)>(
     result: *mut ffi::execbuf_slot,
 ) {
     // SAFETY: The caller guarantees that it is there, and it is only used by `&`.
-    let Context { signature, places, result_size, handler } = unsafe { &*context.cast::<Context<H>>() };
+    let Context { signature, values, answer, handler } = unsafe { &*context.cast::<Context<H>>() };
     // SAFETY: The C library passes the slots of a call of this signature, and memory for the result, which is all zero.
-    let mut call = unsafe { Invocation::new(signature, places, *result_size, arguments.cast(), result.cast()) };
+    let mut call = unsafe { Invocation::new(signature, values, *answer, arguments.cast(), result.cast()) };
     handler(&mut call);
 }
 
@@ -117,8 +116,8 @@ impl<'a> DynClosure<'a> {
     {
         let context = Owned::from_box(Box::new(Context {
             signature: signature.clone(),
-            places: Place::of_all(signature.arguments()),
-            result_size: Extent::of(signature.result()).size,
+            values: Value::of_arguments(signature.arguments()),
+            answer: Value::of_result(signature.result()),
             handler,
         }));
         let (raw_abi, address) = (abi.raw(), context.as_ptr().cast());

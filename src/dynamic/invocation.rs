@@ -2,11 +2,10 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::mem::MaybeUninit;
+use core::mem::{self, MaybeUninit};
 use core::{ptr, slice};
 
-use super::caller::Place;
-use super::values;
+use super::values::{self, Value};
 use crate::abi::{AbiType, Signature};
 use crate::error::Error;
 
@@ -42,8 +41,8 @@ use crate::error::Error;
 /// ```
 pub struct Invocation<'i> {
     signature: &'i Signature,
-    places: &'i [Place],
-    result_size: usize,
+    values: &'i [Value],
+    answer: Value,
     slots: *const MaybeUninit<u64>,
     result: *mut u8,
     /// The memory of the result.
@@ -53,16 +52,17 @@ pub struct Invocation<'i> {
 impl<'i> Invocation<'i> {
     /// # Safety
     ///
-    /// The slots have the arguments of a call of this signature, at these places; they, and what they have the addresses of,
-    /// exist while `'i`. At `result` are so many bytes, and nobody else has them.
+    /// `values` and `answer` are those of the signature. The slots have the arguments of a call; they, and what they have the
+    /// addresses of, exist while `'i`. At `result` is memory for a result, and nobody else has it.
+    #[inline]
     pub(super) unsafe fn new(
         signature: &'i Signature,
-        places: &'i [Place],
-        result_size: usize,
+        values: &'i [Value],
+        answer: Value,
         slots: *const MaybeUninit<u64>,
         result: *mut u8,
     ) -> Self {
-        Self { signature, places, result_size, slots, result, memory: PhantomData }
+        Self { signature, values, answer, slots, result, memory: PhantomData }
     }
 
     /// Returns the signature of the closure.
@@ -103,16 +103,17 @@ impl<'i> Invocation<'i> {
     /// # Examples
     ///
     /// See the [type](Self).
+    #[inline]
     pub fn arg<T: AbiType>(&self, index: usize) -> Result<T, Error> {
         const {
             assert!(T::ANY_BITS, "a caller may pass any pointer: ask for `*const T` or `Option<NonNull<T>>`");
         }
-        let place = self.place(index).ok_or_else(|| Error::mismatch("index"))?;
-        if T::TYPE != self.signature.arguments()[index] {
-            return Err(Error::mismatch("argument"));
+        let Some(value) = self.values.get(index) else { return Err(mismatch("index")) };
+        if !value.is::<T>(|| &self.signature.arguments()[index]) {
+            return Err(mismatch("argument"));
         }
         // SAFETY: There is a value of this type, and whatever the caller passed is a valid `T`.
-        Ok(unsafe { self.value(place).cast::<T>().read_unaligned() })
+        Ok(unsafe { self.address(value, mem::size_of::<T>()).cast::<T>().read_unaligned() })
     }
 
     /// Returns the bytes of an argument, counted from 0: those that it has in memory. `None`: there is no such argument.
@@ -122,10 +123,10 @@ impl<'i> Invocation<'i> {
     /// See the [type](Self).
     #[must_use]
     pub fn arg_bytes(&self, index: usize) -> Option<&'i [u8]> {
-        let place = self.place(index)?;
+        let value = self.values.get(index)?;
         // SAFETY: There are so many bytes, and nobody changes them during the call. Machine code that the compiler does not
         // know has passed the value, so all of its bytes have a value, also those of padding.
-        Some(unsafe { slice::from_raw_parts(self.value(place), place.size) })
+        Some(unsafe { slice::from_raw_parts(self.address(value, value.size), value.size) })
     }
 
     /// Sets the result. If this is not called, the result is zero.
@@ -137,9 +138,10 @@ impl<'i> Invocation<'i> {
     /// # Examples
     ///
     /// See the [type](Self).
+    #[inline]
     pub fn set_result<T: AbiType>(&mut self, value: T) -> Result<(), Error> {
-        if T::TYPE != *self.signature.result() {
-            return Err(Error::mismatch("result"));
+        if !self.answer.is::<T>(|| self.signature.result()) {
+            return Err(mismatch("result"));
         }
         // SAFETY: There is memory for a value of this type.
         unsafe { self.result.cast::<T>().write_unaligned(value) };
@@ -168,28 +170,30 @@ impl<'i> Invocation<'i> {
     /// # Ok::<(), execbuf::Error>(())
     /// ```
     pub fn set_result_bytes(&mut self, value: &[u8]) -> Result<(), Error> {
-        if value.len() != self.result_size || !values::are_value(self.signature.result(), value) {
-            return Err(Error::mismatch("result"));
+        if value.len() != self.answer.size || !values::are_value(self.signature.result(), value) {
+            return Err(mismatch("result"));
         }
         // SAFETY: There are so many bytes. The slice cannot overlap with them, which only this invocation has.
         unsafe { ptr::copy_nonoverlapping(value.as_ptr(), self.result, value.len()) };
         Ok(())
     }
 
-    fn place(&self, index: usize) -> Option<Place> {
-        self.places.get(index).copied()
-    }
-
-    /// Returns where the value of an argument is.
-    fn value(&self, place: Place) -> *const u8 {
+    /// Returns where an argument of this size is. The size is a constant for the compiler if the type is.
+    #[inline]
+    fn address(&self, value: &Value, size: usize) -> *const u8 {
         // SAFETY: The call has the slots of all arguments.
-        let slot = unsafe { self.slots.add(place.slot) };
-        if !place.is_address() {
+        let slot = unsafe { self.slots.add(value.slot) };
+        if !Value::is_address(size) {
             return slot.cast();
         }
         // SAFETY: The slot of such an argument has the address of its value.
         unsafe { slot.cast::<*const u8>().read() }
     }
+}
+
+#[cold]
+fn mismatch(what: &'static str) -> Error {
+    Error::mismatch(what)
 }
 
 /// Formats the signature.

@@ -1,19 +1,73 @@
 //! Sizes of types that are known only at run time, and which bytes are values of them.
 
+use alloc::vec::Vec;
 use core::mem;
 
+use crate::abi::AbiType;
 use crate::types::Type;
+
+/// What there is to know of an argument or a result, so that a call need not look at its type.
+#[derive(Clone, Copy)]
+pub(super) struct Value {
+    /// The number of its type. Types without members have different numbers.
+    number: u8,
+    /// Its first slot.
+    pub(super) slot: usize,
+    /// Its size in bytes.
+    pub(super) size: usize,
+}
+
+/// Types with members have this number or a higher one.
+const FIRST_WITH_MEMBERS: u8 = 16;
+
+/// The type of `T`, as a constant whose number is one, too.
+struct TypeOf<T>(T);
+
+impl<T: AbiType> TypeOf<T> {
+    const TYPE: &'static Type = &T::TYPE;
+    const NUMBER: u8 = Self::TYPE.number();
+}
+
+impl Value {
+    /// The result of a function.
+    pub(super) fn of_result(value: &Type) -> Self {
+        Self { number: value.number(), slot: 0, size: Extent::of(value).size }
+    }
+
+    /// The arguments of a function.
+    pub(super) fn of_arguments(types: &[Type]) -> Vec<Self> {
+        let mut slot = 0;
+        let value = |value| {
+            let value = Self { slot, ..Self::of_result(value) };
+            slot += if Self::is_address(value.size) { 1 } else { value.size.div_ceil(8) };
+            value
+        };
+        types.iter().map(value).collect()
+    }
+
+    /// Whether the slot of a value of this size has its address.
+    pub(super) const fn is_address(size: usize) -> bool {
+        size > 16
+    }
+
+    /// Whether the type, which `whole` returns, is that of `T`.
+    #[inline]
+    pub(super) fn is<'t, T: AbiType>(&self, whole: impl FnOnce() -> &'t Type) -> bool {
+        self.number == TypeOf::<T>::NUMBER
+            && (TypeOf::<T>::NUMBER < FIRST_WITH_MEMBERS || TypeOf::<T>::TYPE == whole())
+    }
+}
 
 /// Size and alignment of a type in bytes, by C's rules (`csrc/call/tree.c`).
 #[derive(Clone, Copy)]
-pub(super) struct Extent {
-    pub(super) size: usize,
+struct Extent {
+    size: usize,
     align: usize,
 }
 
 impl Extent {
     /// The type is one of a signature, so it is valid.
-    pub(super) fn of(value: &Type) -> Self {
+    fn of(value: &Type) -> Self {
         match value {
             Type::Void => Self { size: 0, align: 1 },
             Type::Bool | Type::I8 | Type::U8 => Self::of_scalar(1),

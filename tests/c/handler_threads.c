@@ -27,7 +27,7 @@ static execbuf shared;
 static int64_t shared_sum;
 
 static void *work(void *unused) {
-    static const char *const texts[] = {"l(l)", "l(ld)", "l({ll})"};
+    static const char *const texts[] = {"l(l)", "l(ld)", "l(li)"};
     int64_t sum = 0;
     for (int i = 0; i < 3000; i++) {
         execbuf closure = handled(i % 2 == 0 ? pool : NULL, texts[i % 3], &sum);
