@@ -45,7 +45,7 @@ static execbuf_slot seen[8];
 static void keep_slots(void *context, const execbuf_slot *arguments, execbuf_slot *result) {
     memcpy(seen, arguments, *(const size_t *)context * sizeof seen[0]);
     CHECK(result->u == 0);
-    result->u = UINT64_MAX - 1; /* only the first bytes count */
+    result->u = 0x12345678ffffaafe; /* only the first bytes count */
 }
 
 /* A caller that does not extend what it passes: the types of the pointer and of the closure differ. */
@@ -109,6 +109,41 @@ static void long_values_are_passed_by_address(void) {
     }
 }
 
+static void fill(void *context, const execbuf_slot *arguments, execbuf_slot *result) {
+    const size_t size = *(const size_t *)context;
+    CHECK(arguments[0].i == 7 && arguments[1].i == 8);
+    memset((void *)result, 0x11, size > 16 ? size : 16); /* whole slots of a short one */
+}
+
+/* Both conventions pass the address of the result's memory as if it were the first argument, and return it.
+ */
+static void exactly_the_bytes_of_a_result_in_memory_are_written(void) {
+    typedef void *(*function)(void *, int64_t, int64_t);
+    typedef void *(__attribute__((FOREIGN_NAME)) * foreign)(void *, int64_t, int64_t);
+    static const char *const texts[] = {"!{bl}(ll)",     "!{bi[8b]}(ll)", "!{ib[2i]}(ll)",
+                                        "!{bl[7b]}(ll)", "{[17b]}(ll)",   "{[31b]}(ll)",
+                                        "{[64b]}(ll)",   "{[66b]}(ll)",   "{[100b]}(ll)"};
+    static size_t sizes[] = {9, 13, 13, 16, 17, 31, 64, 66, 100};
+    for (size_t i = 0; i < 18; i++) {
+        uint8_t memory[128];
+        size_t size = sizes[i / 2];
+        execbuf closure =
+            handled(NULL, texts[i / 2], i % 2 == 0 ? EXECBUF_ABI_NATIVE : FOREIGN, fill, &sizes[i / 2]);
+        execbuf_function entry = execbuf_entry(&closure, 0);
+        memset(memory, 0x5a, sizeof memory);
+        void *returned =
+            i % 2 == 0 ? ((function)entry)(memory + 5, 7, 8) : ((foreign)entry)(memory + 5, 7, 8);
+        CHECK(returned == memory + 5 && memory[4] == 0x5a && memory[5 + size] == 0x5a);
+        for (size_t at = 0; at < size; at++) {
+            CHECK(memory[5 + at] == 0x11);
+        }
+        for (size_t at = 5 + size; at < sizeof memory; at++) {
+            CHECK(memory[at] == 0x5a);
+        }
+        CHECK(execbuf_free(&closure) == EXECBUF_OK);
+    }
+}
+
 static void do_nothing(void *context, const execbuf_slot *arguments, execbuf_slot *result) {
     CHECK(context == NULL && arguments != NULL && result != NULL);
 }
@@ -166,7 +201,7 @@ static void a_variadic_closure_gets_the_arguments_of_its_signature(void) {
     execbuf fixed = handled(pool, "i(pidl)", EXECBUF_ABI_NATIVE, keep_slots, &count);
     execbuf closure = handled(pool, "i(p.idl)", EXECBUF_ABI_NATIVE, keep_slots, &count);
     CHECK(stats_of(pool).live == 3);
-    CHECK(((int (*)(void *, ...))execbuf_entry(&closure, 0))(seen, 1, 2.5, INT64_C(3)) == -2);
+    CHECK(((int (*)(void *, ...))execbuf_entry(&closure, 0))(seen, 1, 2.5, INT64_C(3)) == -21762);
     CHECK(seen[0].p == seen && seen[1].i == 1 && seen[2].d == 2.5 && seen[3].i == 3);
     CHECK(execbuf_free(&closure) == EXECBUF_OK && execbuf_free(&fixed) == EXECBUF_OK);
     execbuf_pool_free(pool);
@@ -262,6 +297,7 @@ int main(void) {
     RUN(qsort_calls_a_handler);
     RUN(small_integers_are_extended_to_slots);
     RUN(long_values_are_passed_by_address);
+    RUN(exactly_the_bytes_of_a_result_in_memory_are_written);
     RUN(a_result_that_is_not_written_is_zero);
     RUN(closures_that_move_alike_share_an_adapter);
     RUN(a_variadic_closure_gets_the_arguments_of_its_signature);

@@ -139,7 +139,9 @@ pub(crate) fn program_of_handlers(signatures: &[Signature], abis: &[CallerAbi]) 
         for &caller_abi in abis {
             let name = format!("{index}{}", attributes(caller_abi).0);
             let writer = Writer { signature, types: Types::new(&mut definitions, signature), name, caller_abi };
-            for by_address in if caller_abi == CallerAbi::Win64 { &[false, true][..] } else { &[false] } {
+            // System V also passes the address of memory for a long result.
+            let has_addresses = caller_abi == CallerAbi::Win64 || is_long(&signature.result);
+            for by_address in if has_addresses { &[false, true][..] } else { &[false] } {
                 writer.call(&mut calls, *by_address, Edit::Handler).expect("writing to a string cannot fail");
                 let _ = writeln!(main, "        {}_{}_handler();", prefix(*by_address), writer.name);
             }
@@ -173,6 +175,11 @@ fn is_reference(value: &Type) -> bool {
 /// Whether Win64 passes the address of memory for a result.
 fn is_returned_in_memory(value: &Type) -> bool {
     !matches!(value, Type::Scalar(_)) && is_reference(value)
+}
+
+/// Whether a value is in memory in every convention.
+fn is_long(value: &Type) -> bool {
+    value.size() > 16
 }
 
 fn prefix(by_address: bool) -> &'static str {
@@ -262,7 +269,12 @@ impl Writer<'_> {
         let (attribute, _) = attributes(*caller_abi);
         let text = format!("\"{}\"", self.signature.text().replace('?', "\\?")); // prevents trigraphs
         let is_win64 = *caller_abi == CallerAbi::Win64;
-        let passes_result = by_address && is_win64 && is_returned_in_memory(result);
+        let is_in_memory = if is_win64 {
+            is_returned_in_memory(result)
+        } else {
+            matches!(edit, Edit::Handler) && is_long(result)
+        };
+        let passes_result = by_address && is_in_memory;
         let passes = |argument: &Type| by_address && is_win64 && is_reference(argument);
         let target = if by_address && !is_win64 { "target_by_address" } else { "target" };
         let mut parameters = if passes_result { vec!["void *"] } else { Vec::new() };
