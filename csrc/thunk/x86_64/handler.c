@@ -86,7 +86,7 @@ static uint8_t alike_win64(xb_shape *shape, bool is_result) {
     if (is_word || (!is_result && shape->size > XB_MAX_IN_REGISTERS)) {
         return I64; /* or the address */
     }
-    return !is_result && shape->size == XB_MAX_IN_REGISTERS ? I128 : XB_FIRST_SHAPE;
+    return !is_result && shape->size == XB_MAX_IN_REGISTERS ? (uint8_t)I128 : XB_FIRST_SHAPE;
 }
 
 /* Whole registers and whole slots of the stack are moved; but of a result in memory, exactly its bytes. */
