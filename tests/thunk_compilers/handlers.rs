@@ -2,18 +2,25 @@
 
 use super::known::{KNOWN, KNOWN_VALUES};
 use super::support::signatures::{number, random_signature};
-use super::{CallerAbi, can_compile, compilers, divide, values, work};
+use super::{CallerAbi, Signature, can_compile, compilers, divide, rust, values, work};
 
-/// Tests closures of both conventions that call handlers, with all types.
+/// Tests closures of both conventions that call handlers, with all types; if rustc compiles the callers, with those of one
+/// word.
 #[test]
 fn handlers_get_what_compiled_code_passes() {
     if !can_compile() {
         return;
     }
     let (count, seed) = (number("EXECBUF_THUNKS", 60), number("EXECBUF_SEED", 1));
-    let mut compilers = compilers(seed, "handlers");
-    compilers.retain(|compiler| !compiler.is_rust);
+    let compilers = compilers(seed, "handlers");
     work(divide(&compilers, count, seed, |compiler, random, count, number| {
+        let name = format!("handlers{number}");
+        if compiler.is_rust {
+            let known = KNOWN.iter().map(|&text| text.to_owned());
+            let all: Vec<_> = known.chain((0..count).map(|_| random_signature(random))).collect();
+            let all: Vec<_> = all.iter().map(|text| Signature::new(text)).collect();
+            return (compiler, name, Box::new(move || rust::program_of_handlers(&all)));
+        }
         let known = KNOWN.iter().chain(KNOWN_VALUES).map(|text| values::Signature::parse(text));
         let more = (0..count).map(|i| {
             let scalars = random_signature(random);
@@ -21,6 +28,6 @@ fn handlers_get_what_compiled_code_passes() {
         });
         let all: Vec<_> = known.chain(more).filter(|signature| compiler.is_right(signature)).collect();
         let abis = [CallerAbi::SysV64, CallerAbi::Win64];
-        (compiler, format!("handlers{number}"), Box::new(move || values::program_of_handlers(&all, &abis)))
+        (compiler, name, Box::new(move || values::program_of_handlers(&all, &abis)))
     }));
 }
