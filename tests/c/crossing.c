@@ -288,7 +288,7 @@ static void write_result(execbuf_slot *result, uint32_t size) {
     }
 }
 
-static void handle(void *given, const execbuf_slot *arguments, execbuf_slot *result) {
+void handle(void *given, const execbuf_slot *arguments, execbuf_slot *result) {
     execbuf_layout layout = EXECBUF_LAYOUT_INIT;
     const execbuf_slot *slot = arguments;
     CHECK((uintptr_t)given == (uintptr_t)context && (uintptr_t)arguments % 16 == 0 && result != NULL);
@@ -312,8 +312,8 @@ void (*prepare_handler(const char *text, execbuf_abi caller))(void) {
     execbuf_signature *of_closure = parsed(text);
     caller_abi = caller;
     context = some_bits();
-    CHECK(execbuf_closure_new(NULL, &closure, of_closure, caller, handle, (void *)(uintptr_t)context, NULL) ==
-          EXECBUF_OK);
+    CHECK(execbuf_closure_new(NULL, &closure, of_closure, caller, handler, (void *)(uintptr_t)context,
+                              NULL) == EXECBUF_OK);
     execbuf_signature_free(of_closure);
     void (*function)(void) = choose_for(text, closure.entry);
     if (++handler_calls % 2 != 0) {

@@ -55,6 +55,17 @@ __asm__(".text\n\t.globl wrapper_win64\nwrapper_win64:\n\t" CALL GENERAL(STORE, 
                             GENERAL(LOAD, "registers_before") MORE(LOAD, "registers_before")
                                 VECTORS(LOAD_VECTOR, "registers_before") RETURN);
 
+/* The handler of the closures: handle, but on Windows it first overwrites the 32 bytes of the stack that
+ * belong to a Win64 function. */
+void handle(void *given, const execbuf_slot *arguments, execbuf_slot *result);
+#if defined(_WIN32)
+void handler(void *given, const execbuf_slot *arguments, execbuf_slot *result);
+__asm__(".text\n\t.globl handler\nhandler:\n\tmovq $-1, 8(%rsp)\n\tmovq $-1, 16(%rsp)\n\t"
+        "movq $-1, 24(%rsp)\n\tmovq $-1, 32(%rsp)\n\tjmp handle\n\t");
+#else
+#define handler handle
+#endif
+
 #if defined(_WIN32)
 #define NATIVE_ABI EXECBUF_ABI_WIN64
 #define wrapper_native wrapper_win64
