@@ -1,11 +1,12 @@
-//! Passes Rust closures to C functions whose callbacks have no argument for user data: a comparison for `qsort`, and the
-//! start routine of a thread.
+//! Passes Rust closures to C functions whose callbacks have no argument for user data: a comparison for `qsort`, another one
+//! whose signature is text, and the start routine of a thread.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))]
 mod closures {
     use core::ffi::{c_int, c_void};
 
-    use execbuf::{ClosureMut, Error};
+    use execbuf::dynamic::DynClosure;
+    use execbuf::{Abi, ClosureMut, Error};
 
     unsafe extern "C" {
         fn qsort(
@@ -30,6 +31,23 @@ mod closures {
         unsafe { qsort(indices.as_mut_ptr().cast(), indices.len(), size_of::<u32>(), compare.as_fn()) };
         drop(compare);
         Ok(comparisons)
+    }
+
+    /// Sorts the indices by name, backwards, with a comparison whose signature is known only at run time.
+    fn sort_backwards(indices: &mut [u32], names: &[&str]) -> Result<(), Error> {
+        let compare = DynClosure::new(&"i(pp)".parse()?, Abi::NATIVE, |call| {
+            let index = |argument| {
+                let pointer: *const u32 = call.arg(argument).expect("a pointer");
+                // SAFETY: qsort passes pointers to elements.
+                unsafe { *pointer as usize }
+            };
+            let order = names[index(1)].cmp(names[index(0)]);
+            call.set_result(order as i32).expect("an int");
+        })?;
+        let function = compare.function::<extern "C" fn(*const c_void, *const c_void) -> c_int>()?;
+        // SAFETY: As above.
+        unsafe { qsort(indices.as_mut_ptr().cast(), indices.len(), size_of::<u32>(), function.as_fn()) };
+        Ok(())
     }
 
     /// Starts a thread that calls a closure. Nobody waits for the thread, so the call frees the closure.
@@ -88,9 +106,11 @@ mod closures {
         let names = ["pear", "apple", "fig", "cherry"];
         let mut indices = [0, 1, 2, 3];
         let comparisons = sort_by_name(&mut indices, &names)?;
-        let sorted: Vec<_> = indices.iter().map(|&index| names[index as usize]).collect();
-        println!("{sorted:?}");
-        assert!(sorted.is_sorted() && comparisons > 0);
+        let by = |indices: [u32; 4]| indices.map(|index| names[index as usize]);
+        println!("{:?}", by(indices));
+        assert!(by(indices).is_sorted() && comparisons > 0);
+        sort_backwards(&mut indices, &names)?;
+        println!("{:?}", by(indices));
 
         let (sender, receiver) = std::sync::mpsc::channel();
         start(move || sender.send("hello from a thread").unwrap())?;
@@ -99,12 +119,12 @@ mod closures {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     closures::main()
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows)))))]
 fn main() {
-    println!("closures exist on x86-64 only");
+    println!("closures need x86-64 or AArch64");
 }

@@ -35,11 +35,17 @@ fn bind<F: FnPtr>(shim: *const u8, context: *mut c_void) -> Result<ExecBuffer, E
 }
 
 /// The box of a context. A raw pointer, because the stub has another one.
-struct Owned<T>(NonNull<T>, PhantomData<T>);
+pub(crate) struct Owned<T: ?Sized>(NonNull<T>, PhantomData<T>);
 
 impl<T> Owned<T> {
     fn new(context: T) -> Self {
-        Self(NonNull::from(Box::leak(Box::new(context))), PhantomData)
+        Self::from_box(Box::new(context))
+    }
+}
+
+impl<T: ?Sized> Owned<T> {
+    pub(crate) fn from_box(context: Box<T>) -> Self {
+        Self(NonNull::from(Box::leak(context)), PhantomData)
     }
 
     fn into_box(self) -> Box<T> {
@@ -47,9 +53,18 @@ impl<T> Owned<T> {
         // SAFETY: The pointer is that of a box, and nobody else owns it.
         unsafe { Box::from_raw(context.as_ptr()) }
     }
+
+    pub(crate) fn as_ptr(&self) -> *mut T {
+        self.0.as_ptr()
+    }
+
+    /// Changes the type of the pointer, and nothing else.
+    pub(crate) fn map<U: ?Sized>(self, convert: impl FnOnce(NonNull<T>) -> NonNull<U>) -> Owned<U> {
+        Owned(convert(ManuallyDrop::new(self).0), PhantomData)
+    }
 }
 
-impl<T> Drop for Owned<T> {
+impl<T: ?Sized> Drop for Owned<T> {
     fn drop(&mut self) {
         // SAFETY: As in `into_box`; and nobody calls the closure any more.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
@@ -65,7 +80,7 @@ macro_rules! conversions {
             ///
             /// # Errors
             ///
-            /// - [`Abi`](crate::ErrorKind::Abi): the target is not x86-64.
+            /// - [`Abi`](crate::ErrorKind::Abi): the target is neither x86-64 nor AArch64, or it is AArch64 Windows.
             /// - [`Signature`](crate::ErrorKind::Signature): structs that are passed by value do not fit into a page of
             ///   stack.
             /// - The errors of [`ExecPool::publish`](crate::ExecPool::publish).
@@ -131,8 +146,8 @@ use conversions;
 ///
 /// The closure is called through a stub and a shim that the compiler has made for the type of the function. The stub jumps
 /// to the shim if the context fits into a register after the arguments: with System V's convention up to five integers
-/// and pointers, with Win64's up to three arguments. Otherwise it calls the shim and copies the arguments that are on the
-/// stack.
+/// and pointers, with Win64's up to three arguments, on AArch64 up to seven integers and pointers. Otherwise it calls the
+/// shim and copies the arguments that are on the stack.
 ///
 /// A panic aborts the process, as in every `extern "C"` function. It leaves functions of an `-unwind` type.
 ///
@@ -141,7 +156,7 @@ use conversions;
 /// # Examples
 ///
 /// ```
-/// # #[cfg(target_arch = "x86_64")] {
+/// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
 /// use execbuf::Closure;
 ///
 /// let factor = 2;
@@ -196,7 +211,7 @@ impl<F: FnPtr, C> Closure<F, C> {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
+    /// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
     /// use execbuf::{Closure, Function};
     ///
     /// struct Watcher {
@@ -244,7 +259,7 @@ impl<F: FnPtr, C> Closure<F, C> {
 /// # Examples
 ///
 /// ```
-/// # #[cfg(target_arch = "x86_64")] {
+/// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
 /// use execbuf::ClosureMut;
 ///
 /// /// A C function with a callback that has no argument for user data.
@@ -306,7 +321,7 @@ impl<F: FnPtr, C> ClosureMut<F, C> {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
+    /// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
     /// use execbuf::ClosureMut;
     ///
     /// let mut count = 0;

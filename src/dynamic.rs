@@ -1,7 +1,8 @@
-//! Calls and thunks of functions whose signature is known only at run time.
+//! Calls, closures and thunks of functions whose signature is known only at run time.
 //!
 //! A [`Caller`] calls functions of a [`Signature`] that may have been parsed from text, with arguments that are set one by
-//! one ([`Args`]). A [`DynThunk`] converts between calling conventions.
+//! one ([`Args`]). A [`DynClosure`] is such a function, and runs a Rust closure that answers each [`Invocation`]. A
+//! [`DynThunk`] converts between calling conventions.
 
 use core::fmt;
 
@@ -14,9 +15,14 @@ use crate::thunk;
 
 mod args;
 mod caller;
+mod closure;
+mod invocation;
+mod values;
 
 pub use args::Args;
 pub use caller::Caller;
+pub use closure::DynClosure;
+pub use invocation::Invocation;
 
 /// A thunk whose signature is known only at run time, and the owner of its target.
 ///

@@ -134,7 +134,8 @@
 //! - [`Thunk`] adapts a function to callers that use another calling convention. (Rust itself needs no thunk.)
 //!   [`dynamic::DynThunk`] does the same for a [`Signature`] that is known only at run time.
 //! - [`Closure`], [`ClosureMut`] and [`ClosureOnce`] turn Rust closures into C function pointers.
-//! - [`dynamic::Caller`] calls functions whose signature is known only at run time.
+//! - [`dynamic::Caller`] calls functions whose signature is known only at run time, and [`dynamic::DynClosure`] is such a
+//!   function.
 //! - [`abi`] defines the function pointer types that all of these accept, and describes signatures as values.
 //!   [`abi_struct!`] defines structs that functions take and return by value.
 //! - [`Info`] describes code: its name, how to unwind through it, and its lines of source. [`tools`] shows it to debuggers and profilers.

@@ -112,6 +112,10 @@ impl<'a> Tools<'a> {
     /// Adds perf, by a dump of the code itself, so that `perf annotate` shows instructions. In the environment variable it
     /// is `jitdump`. Record with `perf record -k 1`, then run `perf inject --jit -i perf.data -o perf.jit.data`. Linux only.
     ///
+    /// With `perf record --call-graph dwarf`, perf unwinds through code with [`Info::unwind`](crate::Info::unwind). While the
+    /// tool is on, pools leave about 100 bytes behind such code, which perf takes for its table. Code in other memory has a
+    /// table in the dump only if there is room behind it.
+    ///
     /// The dump of a process is the file `jit-PID.dump` in a new directory `execbuf-XXXXXX`, which is made in `directory`.
     /// If only the environment switches the tool on, it is made in the directory `JITDUMPDIR`, or else in the current one.
     /// `perf inject` writes a file there for each piece of code. A child of a fork has a dump of its own. All of this stays

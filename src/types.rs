@@ -284,7 +284,7 @@ impl Type {
     }
 
     /// The number of the type in C: an `execbuf_type_kind`.
-    const fn number(&self) -> u8 {
+    pub(crate) const fn number(&self) -> u8 {
         match self {
             Self::Void => 0,
             Self::Bool => 1,

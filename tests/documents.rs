@@ -41,7 +41,6 @@ fn headings(text: &str) -> Vec<&str> {
 fn compare(name: &str, place: &str, output: &str, shown: &str) {
     let only_x86_64 = match name {
         "add" => shown.lines().next(),
-        "closure" => Some("closures exist on x86-64 only"),
         "portable" | "qsort" | "by_value" => Some("only x86-64 has two calling conventions"),
         _ => None,
     };

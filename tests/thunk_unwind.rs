@@ -7,7 +7,7 @@ mod support;
 use std::arch::asm;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
-use execbuf::dynamic::Caller;
+use execbuf::dynamic::{Caller, DynClosure, Invocation};
 use execbuf::{Abi, ExecBuffer, FnPtr, Function};
 use support::{has_proc, skip};
 
@@ -134,6 +134,19 @@ fn backtraces_pass_through_dynamic_calls() {
     }
 }
 
+/// Closures of both conventions; the second one is called by a thunk.
+#[test]
+fn backtraces_pass_through_closures_for_run_time_signatures() {
+    let answer = |call: &mut Invocation<'_>| call.set_result(innermost(call.arg(0).unwrap())).unwrap();
+    let signature = "L(L)".parse().unwrap();
+    let native = DynClosure::new(&signature, Abi::NATIVE, answer).unwrap();
+    let native = native.into_function::<extern "C" fn(u64) -> u64>().unwrap();
+    assert_eq!(caller_of_the_thunks(&native), 42);
+    let foreign = DynClosure::new(&signature, ForeignU64::ABI, answer).unwrap();
+    let there = foreign.into_function::<ForeignU64>().unwrap().into_native().unwrap();
+    assert_eq!(caller_of_the_thunks(&there), 42);
+}
+
 /// The target of a thunk with the Win64 convention.
 #[cfg(not(windows))]
 #[inline(never)]
@@ -218,6 +231,18 @@ fn gdb_shows_the_names_of_dynamic_calls() {
         place("thunk_unwind::backtraces_pass_through_dynamic_calls"),
     ];
     assert!(places.is_sorted(), "{text}");
+}
+
+#[test]
+fn gdb_shows_the_names_of_closures_for_run_time_signatures() {
+    let test = "backtraces_pass_through_closures_for_run_time_signatures";
+    let Some(text) = in_gdb(test, "innermost", &["continue", "backtrace"]) else { return };
+    let (native, foreign) = text.rsplit_once("#0 ").expect("two backtraces");
+    for (frames, name) in [(native, "execbuf_closure_sysv64"), (foreign, "execbuf_closure_win64")] {
+        let place = |name| frames.find(name).unwrap_or_else(|| panic!("no {name}: {text}"));
+        let places = [place(name), place("thunk_unwind::caller_of_the_thunks")];
+        assert!(places.is_sorted(), "{text}");
+    }
 }
 
 #[test]

@@ -165,19 +165,9 @@ static void mark_all(execbuf *buffers, const execbuf_code *codes, size_t count) 
     xb_slot_leave(&cursor);
 }
 
-execbuf_status execbuf_publish_all(execbuf *buffers, const execbuf_code *codes, size_t count,
-                                   execbuf_error *error) {
-    if (count == 0) { /* whatever the pointers are */
-        return xb_error_ok(error);
-    }
-    if (buffers == NULL || codes == NULL) {
-        return xb_error_set(error, EXECBUF_E_NULL, buffers == NULL ? "buffers" : "codes", 0);
-    }
-    xb_prim_check_fork(); /* the backend that worked may not work in a child */
-    execbuf_status status = xb_api_check_codes(codes, count, error);
-    if (status == EXECBUF_OK) {
-        status = check_buffers(buffers, codes, count, error);
-    }
+execbuf_status xb_api_publish_all(execbuf *buffers, const execbuf_code *codes, size_t count,
+                                  execbuf_error *error) {
+    execbuf_status status = check_buffers(buffers, codes, count, error);
     if (status == EXECBUF_OK) {
         status = xb_api_describe_reserved(buffers, codes, count, error);
     }
@@ -196,6 +186,19 @@ execbuf_status execbuf_publish_all(execbuf *buffers, const execbuf_code *codes, 
     mark_all(buffers, codes, count);
     xb_api_tell_published(buffers, count);
     return xb_error_ok(error);
+}
+
+execbuf_status execbuf_publish_all(execbuf *buffers, const execbuf_code *codes, size_t count,
+                                   execbuf_error *error) {
+    if (count == 0) { /* whatever the pointers are */
+        return xb_error_ok(error);
+    }
+    if (buffers == NULL || codes == NULL) {
+        return xb_error_set(error, EXECBUF_E_NULL, buffers == NULL ? "buffers" : "codes", 0);
+    }
+    xb_prim_check_fork(); /* the backend that worked may not work in a child */
+    execbuf_status status = xb_api_check_codes(codes, count, error);
+    return status == EXECBUF_OK ? xb_api_publish_all(buffers, codes, count, error) : status;
 }
 
 /* ---- Rewriting ---- */

@@ -57,6 +57,10 @@ execbuf_status xb_api_place(xb_mapping_options *options, xb_prim_window *window,
 /* execbuf_publish. */
 execbuf_status xb_api_publish(execbuf *buffer, const void *code, size_t length, execbuf_error *error);
 
+/* execbuf_publish_all, after its checks of arguments. */
+execbuf_status xb_api_publish_all(execbuf *buffers, const execbuf_code *codes, size_t count,
+                                  execbuf_error *error);
+
 XB_PRIVATE_END
 
 #endif

@@ -35,16 +35,6 @@ struct execbuf_caller {
     caller_argument arguments[1]; /* as many as count */
 };
 
-/* Whether functions of a resolved convention can be called on this machine. Windows on AArch64 would need
- * unwind tables of its own. */
-static bool can_call(execbuf_abi callee) {
-    if (xb_prim_abi != EXECBUF_ABI_NATIVE) {
-        return xb_abi_is_known(callee);
-    }
-    return callee == EXECBUF_ABI_NATIVE &&
-           (xb_prim_arm == XB_PRIM_ARM_AAPCS64 || xb_prim_arm == XB_PRIM_ARM_APPLE);
-}
-
 /* The checks of execbuf_caller_new, and the conversion of the signature; resolves the convention.
  *
  * Returns: EXECBUF_OK, and error is untouched; else what is wrong.
@@ -58,7 +48,7 @@ static execbuf_status check_caller(xb_signature *compact, xb_shape *shapes,
         return status;
     }
     execbuf_abi callee = xb_abi_resolve(*abi);
-    if (!can_call(callee)) {
+    if (!xb_abi_is_callable(callee)) {
         return xb_error_set(error, EXECBUF_E_ABI, "abi", 0);
     }
     *abi = xb_packed_abi(xb_prim_abi, callee);

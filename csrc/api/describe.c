@@ -15,6 +15,7 @@
 #include "../pool/free.h"
 #include "../pool/slot.h"
 #include "buffer.h"
+#include "roomy.h"
 
 /* Tells tools of the buffers that are described. Published ones are announced when their code can be read. */
 static void tell_tools(const execbuf *buffers, size_t count, execbuf_event_kind kind) {
@@ -206,7 +207,11 @@ execbuf_status execbuf_pool_publish_with(execbuf_pool *pool, execbuf *out, const
         return xb_error_set(error, EXECBUF_E_NULL, pool == NULL ? "pool" : "code", 0);
     }
     execbuf_status status = info != NULL ? xb_api_read_info(&known, info, error) : EXECBUF_OK;
-    status = status == EXECBUF_OK ? xb_pool_put(pool, out, code, length, error) : status;
+    if (status == EXECBUF_OK) {
+        status = info != NULL && xb_api_may_need_room()
+                     ? xb_api_put_with_room(pool, out, code, length, &known, error)
+                     : xb_pool_put(pool, out, code, length, error);
+    }
     if (status != EXECBUF_OK || info == NULL) {
         return status;
     }

@@ -16,6 +16,7 @@
 #include "placement.h"
 #include "pool.h"
 #include "process.h"
+#include "roomy.h"
 
 /* ---- Making and freeing pools ---- */
 
@@ -123,6 +124,9 @@ execbuf_status execbuf_pool_publish_batch(execbuf_pool *pool, execbuf *out, cons
     execbuf_status status = begin_batch(pool, out, codes, "codes", count, error);
     if (status == EXECBUF_OK) {
         status = xb_api_check_codes(codes, count, error);
+    }
+    if (status == EXECBUF_OK && xb_api_may_need_room()) {
+        return xb_api_publish_batch_with_room(pool, out, codes, count, error);
     }
     status = status == EXECBUF_OK ? xb_pool_put_batch(pool, out, codes, count, error) : status;
     return status == EXECBUF_OK ? xb_api_describe_batch(out, codes, count, error) : status;

@@ -32,6 +32,7 @@ XB_PRIVATE_END
  * by which convention it is called itself, and by which it calls its target. They are above all values of
  * execbuf_abi. Both conventions are resolved (see abi.h). */
 #define XB_PACKED_FIRST 0x10000
+#define XB_HANDLER_FIRST 0x20000
 
 static inline execbuf_abi xb_packed_abi(execbuf_abi entry_abi, execbuf_abi callee_abi) {
     return (execbuf_abi)(XB_PACKED_FIRST + 4 * ((int)entry_abi + 1) + (int)callee_abi + 1);
@@ -39,7 +40,7 @@ static inline execbuf_abi xb_packed_abi(execbuf_abi entry_abi, execbuf_abi calle
 
 /* Whether a convention is one of these. */
 static inline bool xb_abi_is_packed(execbuf_abi abi) {
-    return (int)abi >= XB_PACKED_FIRST;
+    return (int)abi >= XB_PACKED_FIRST && (int)abi < XB_HANDLER_FIRST;
 }
 
 /* The two conventions of one of these. */
@@ -49,6 +50,24 @@ static inline execbuf_abi xb_packed_entry(execbuf_abi packed_abi) {
 
 static inline execbuf_abi xb_packed_callee(execbuf_abi packed_abi) {
     return (execbuf_abi)(((int)packed_abi - XB_PACKED_FIRST) % 4 - 1);
+}
+
+/* The adapter of a closure that calls a handler (execbuf_closure_new) has one of these: they say by which
+ * convention the closure is called, and by which the handler. Both are resolved, too. */
+static inline execbuf_abi xb_handler_abi(execbuf_abi entry_abi, execbuf_abi callee_abi) {
+    return (execbuf_abi)(XB_HANDLER_FIRST + 4 * ((int)entry_abi + 1) + (int)callee_abi + 1);
+}
+
+static inline bool xb_abi_is_handler(execbuf_abi abi) {
+    return (int)abi >= XB_HANDLER_FIRST;
+}
+
+static inline execbuf_abi xb_handler_entry(execbuf_abi handler_abi) {
+    return (execbuf_abi)(((int)handler_abi - XB_HANDLER_FIRST) / 4 - 1);
+}
+
+static inline execbuf_abi xb_handler_callee(execbuf_abi handler_abi) {
+    return (execbuf_abi)(((int)handler_abi - XB_HANDLER_FIRST) % 4 - 1);
 }
 
 #endif

@@ -162,6 +162,7 @@ void xb_described_leave(xb_description *description) {
     if (is_last) {
         free(description->words);
         free(description->gdb_table);
+        free(description->dump_table);
         free(description->lines);
         if (description->near_table != NULL) {
             xb_near_tables_drop(description->near_table);

@@ -11,6 +11,7 @@
 #include "../include/execbuf.h"
 #include "../pool/region.h"
 #include "../prim/unwinder.h"
+#include "dump_table.h"
 #include "gdb_groups.h"
 #include "section.h"
 
@@ -28,8 +29,9 @@ typedef struct xb_description {
     uint64_t *words;           /* or NULL */
     const uint8_t *near_table; /* that of Windows (near_tables.h), or NULL */
     xb_gdb_member gdb;
-    uint64_t *gdb_table; /* that of gdb, if it is not words; or NULL */
-    execbuf_line *lines; /* or NULL */
+    uint64_t *gdb_table;       /* that of gdb, if it is not words; or NULL */
+    xb_dump_table *dump_table; /* that of the dump, or NULL */
+    execbuf_line *lines;       /* or NULL */
     size_t line_count;
     size_t name_length;
     uint8_t name[];

@@ -9,6 +9,8 @@
 #include "../base/error.h"
 #include "../base/fault.h"
 #include "../base/handle.h"
+#include "../exec/layout.h"
+#include "../mapping/mapping.h"
 #include "../pool/free.h"
 #include "../pool/slot.h"
 #include "../prim/prim.h"
@@ -16,6 +18,7 @@
 #include "../prim/unwinder.h"
 #include "canned.h"
 #include "described.h"
+#include "dump_table.h"
 #include "eh_frame.h"
 #include "info_xdata.h"
 #include "lines.h"
@@ -246,6 +249,38 @@ static void prepare_for_gdb(xb_description *made, const unwinding *from) {
     function->table_size = (words - 1) * sizeof(uint64_t); /* without the terminator */
 }
 
+/* How many bytes from the start of the code on belong to no other code. */
+static size_t own_bytes(const xb_target *target) {
+    const size_t page = xb_prim_query().page_size;
+    if (is_listed(target)) {
+        return target->span->slot_size;
+    }
+    /* Of a mapping, and of a span with one slot, the pages behind the code are given back. */
+    return target->span != NULL ? (target->length + page - 1) & ~(page - 1)
+                                : xb_mapping_size(target->length) - XB_ENTRY_OFFSET;
+}
+
+/* Prepares what the dump is told of unwinding, if there is room for it behind the code. */
+static void prepare_for_dump(xb_description *made, const unwinding *from, const xb_target *target) {
+    if ((XB_LOAD_RELAXED(xb_tools_on) & EXECBUF_TOOL_JITDUMP) == 0 || from->count == 0) {
+        return;
+    }
+    const size_t own = own_bytes(target);
+    const size_t offset = xb_dump_table_offset(target->length);
+    const size_t size = xb_dump_table_size(from->rules, from->count);
+    if (own > INT32_MAX || offset > own || size > own - offset) {
+        return;
+    }
+    made->dump_table = XB_FAULT("malloc") != 0 ? NULL : (xb_dump_table *)malloc(sizeof(xb_dump_table) + size);
+    if (made->dump_table == NULL) {
+        xb_tools_check(EXECBUF_TOOL_JITDUMP, xb_failed("malloc", 0));
+        return;
+    }
+    made->dump_table->size = size;
+    xb_dump_table_write(made->dump_table, from->rules, from->count, (uintptr_t)made->buffer.entry,
+                        target->length);
+}
+
 /* Copies the lines, if somebody is told of the code.
  *
  * Returns: whether there was memory. */
@@ -294,6 +329,7 @@ static xb_result prepare_description(xb_description **out, const unwinding *from
     }
     if (result.call == NULL) {
         prepare_for_gdb(made, from);
+        prepare_for_dump(made, from, target);
     } else if (made != NULL) {
         xb_described_leave(made);
         made = NULL;

@@ -15,9 +15,10 @@
 #define DUMP_MAGIC 0x4a695444U /* "JiTD" as a number in the order of the machine */
 #define DUMP_VERSION 1U
 
-/* Kinds of records: code was loaded; the lines of code that is loaded next. */
+/* Kinds of records: code was loaded; the lines, and the unwind table, of code that is loaded next. */
 #define DUMP_CODE_LOAD 0U
 #define DUMP_LINES 2U
+#define DUMP_UNWINDING 4U
 
 typedef struct dump_header {
     uint32_t magic;
@@ -58,6 +59,17 @@ typedef struct dump_line {
     uint32_t line;
     uint32_t discriminator;
 } dump_line;
+
+/* What precedes the unwind table. In it .eh_frame is the first part and .eh_frame_hdr the second, as perf
+ * reads it; the text of the specification has them in the other order. */
+typedef struct dump_unwinding {
+    uint32_t kind;
+    uint32_t size; /* of all of the record */
+    uint64_t time;
+    uint64_t table_size;
+    uint64_t header_size; /* of .eh_frame_hdr */
+    uint64_t mapped_size; /* how many bytes behind the code perf takes for the table */
+} dump_unwinding;
 
 static struct {
     xb_prim_dump *current; /* or NULL */
@@ -178,9 +190,11 @@ static xb_result take_number(uint64_t size, uint64_t *number) {
 
 /* What is known of a piece of code before its records are written. */
 typedef struct dump_sizes {
-    size_t name;    /* with its zero */
-    uint64_t lines; /* of the record of lines; 0: there is none */
-    uint64_t load;  /* of the record of the code */
+    size_t name;        /* with its zero */
+    uint64_t lines;     /* of the record of lines; 0: there is none */
+    uint64_t unwinding; /* of the record of the unwind table; 0: there is none */
+    uint64_t load;      /* of the record of the code */
+    uint64_t all;
 } dump_sizes;
 
 /* The size of a line with its address. */
@@ -189,7 +203,7 @@ static uint64_t size_of_line(const execbuf_line *line) {
 }
 
 static dump_sizes measure(const xb_description *description) {
-    dump_sizes sizes = {0, 0, 0};
+    dump_sizes sizes = {0, 0, 0, 0, 0};
     const size_t count = description->line_count;
     sizes.name = xb_show_name(NULL, description->name, description->name_length) + 1;
     sizes.load = (uint64_t)sizeof(dump_load) + sizes.name + description->buffer.length;
@@ -197,6 +211,10 @@ static dump_sizes measure(const xb_description *description) {
         sizes.lines += size_of_line(&description->lines[i]);
     }
     sizes.lines += count > 0 ? sizeof(dump_lines) + size_of_line(&description->lines[count - 1]) : 0;
+    if (description->dump_table != NULL) {
+        sizes.unwinding = sizeof(dump_unwinding) + description->dump_table->size;
+    }
+    sizes.all = sizes.lines + sizes.unwinding + sizes.load;
     return sizes;
 }
 
@@ -227,6 +245,13 @@ static void write_lines_record(uint8_t *out, const xb_description *description, 
     (void)write_line(out, &description->lines[count - 1], entry + description->buffer.length);
 }
 
+/* Writes the record of the unwind table, which precedes that of the code, too. */
+static void write_unwinding_record(uint8_t *out, const xb_dump_table *table, uint64_t size, uint64_t time) {
+    dump_unwinding head = {DUMP_UNWINDING, (uint32_t)size, time, table->size, table->header, table->size};
+    memcpy(out, &head, sizeof head);
+    memcpy(out + sizeof head, table->bytes, table->size);
+}
+
 /* Writes the record of code. */
 static void write_load_record(uint8_t *out, const xb_description *description, const dump_sizes *sizes,
                               const xb_prim_moment *now, uint64_t number) {
@@ -246,12 +271,12 @@ xb_result xb_jitdump_add(const xb_description *description) {
     xb_prim_moment now;
     xb_result result = begin_dump_once();
     if (result.call == NULL) {
-        result = take_number(sizes.lines + sizes.load, &number);
+        result = take_number(sizes.all, &number);
     }
     if (result.call != NULL) {
         return result;
     }
-    size_t size = (size_t)(sizes.lines + sizes.load);
+    size_t size = (size_t)sizes.all;
     uint8_t *records = XB_FAULT("malloc") != 0 ? NULL : (uint8_t *)malloc(size);
     if (records == NULL) {
         return xb_failed("malloc", 0);
@@ -260,7 +285,10 @@ xb_result xb_jitdump_add(const xb_description *description) {
     if (sizes.lines > 0) {
         write_lines_record(records, description, sizes.lines, now.time);
     }
-    write_load_record(records + sizes.lines, description, &sizes, &now, number);
+    if (sizes.unwinding > 0) {
+        write_unwinding_record(records + sizes.lines, description->dump_table, sizes.unwinding, now.time);
+    }
+    write_load_record(records + sizes.lines + sizes.unwinding, description, &sizes, &now, number);
     result = xb_prim_append_to_dump(jitdump.current, records, size);
     free(records);
     return result;

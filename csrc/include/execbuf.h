@@ -1441,6 +1441,13 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_pool_publish_with(execbuf_p
  * tools/perf/Documentation/jitdump-specification.txt). Record with "perf record -k 1", then run "perf inject
  * --jit -i perf.data -o perf.jit.data", and "perf report -i perf.jit.data". Any memory will do.
  *
+ * With "perf record --call-graph dwarf", perf unwinds through code whose frame is described, by a table in
+ * the dump. perf takes the bytes behind the code for that table, so no other code may be there. While the
+ * tool is on, execbuf_pool_publish_with and execbuf_pool_publish_batch put such code into a slot that is
+ * longer by 131 bytes or less, or by 99 and the length of a finished table. Code that is described in other
+ * ways has a table in the dump if there is as much room behind it: to the end of a reservation in a region of
+ * a pool, or to the end of the page in other memory.
+ *
  * The dump of a process is the file jit-PID.dump in a new directory execbuf-XXXXXX, which is made in the
  * directory of execbuf_tools, or in that of the environment variable JITDUMPDIR, or in the current one. perf
  * inject writes a file there for each piece of code. A child of a fork has a dump of its own. All of this
@@ -2009,24 +2016,26 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_new(execbuf_pool *poo
 #define EXECBUF_LAST 0xffffffffU
 
 /* Makes a closure: a function that calls another one with a context as one more argument. Callbacks that
- * have no argument for user data get one so. It requires x86-64.
+ * have no argument for user data get one so. It requires x86-64, or AArch64 on any system but Windows.
  *
  * For example, int by_name(const void *one, const void *other, void *names) with the signature "i(ppp)" and
  * the position EXECBUF_LAST becomes a comparison for qsort, which passes two arguments.
  *
  * Memory: a closure is a stub of 16 bytes, which is a buffer of the pool, and a cell of 16 bytes with the
  * function and the context, in data of the pool: it is never executable, and private to each process after a
- * fork. (The stub has 32 bytes if the cell is farther away than 2 GiB; if the pool has no regions, it has a
- * dedicated mapping.) The stub jumps to an adapter. All closures that a thread makes in a pool with the
- * same convention and position, and whose arguments are moved alike, share one adapter. It counts as a buffer
- * of the pool, and is kept until the pool is freed, and all of these closures are.
+ * fork. (The stub has 32 bytes if the cell is farther away than 2 GiB, or 4 GiB on AArch64, or the adapter
+ * farther than 128 MiB there; if the pool has no regions, it has a dedicated mapping.) The stub jumps to an
+ * adapter. All closures that a thread makes in a pool with the same convention and position, and whose
+ * arguments are moved alike, share one adapter. It counts as a buffer of the pool, and is kept until the pool
+ * is freed, and all of these closures are.
  *
  * Cost: if only registers change, the adapter moves them and jumps to the function. It is two instructions
  * long with System V's convention, the context last, and at most six arguments in general registers. If an
  * argument has to go to the stack, which is so from the fifth argument on with Win64's convention and from
- * the seventh one in general registers on with System V's, then the adapter calls the function, and copies
- * all arguments that are on the stack. It uses less than a page of stack. A signature whose values do not fit
- * is refused (EXECBUF_E_TYPE, with the number of the largest argument).
+ * the seventh one in general registers on with System V's, or the ninth one on AArch64, then the adapter
+ * calls the function, and copies all arguments that are on the stack. On AArch64, the shortest adapter has
+ * three instructions, and a bti c. It uses less than a page of stack. A signature whose values do not fit is
+ * refused (EXECBUF_E_TYPE, with the number of the largest argument).
  *
  * The address of the closure is execbuf_entry(out, 0). Free it with execbuf_free. The function may be running
  * then, and may free its own closure, as long as the pool is not freed: what the function returns through is
@@ -2043,7 +2052,8 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_thunk_new(execbuf_pool *poo
  *                                       the number of the argument, and its culprit the reason;
  *          EXECBUF_E_ARGUMENTS          the signature has no argument at the position, more than
  *                                       EXECBUF_MAX_ARGUMENTS arguments, or more fixed ones than arguments;
- *          EXECBUF_E_ABI                abi is not one of the two conventions, or the machine is not x86-64;
+ *          EXECBUF_E_ABI                this machine cannot call functions of the convention: x86-64 can call
+ *                                       those of both, AArch64 those of EXECBUF_ABI_NATIVE;
  *          EXECBUF_E_NO_MEMORY          no memory, address space, mappings or descriptors are left;
  *          EXECBUF_E_TOO_FAR            no free address range is left where the pool's code may lie;
  *          EXECBUF_E_BACKENDS           pool is NULL, and the choice of backends is wrong (see
@@ -2079,7 +2089,7 @@ EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_bind(execbuf_pool *pool, ex
 EXECBUF_API execbuf_status execbuf_rebind(const execbuf *closure, void *context);
 
 /* Makes a function that calls another one without one of its arguments: such as the first one, if that is a
- * receiver or a context which the target does not know. It requires x86-64.
+ * receiver or a context which the target does not know. It requires what execbuf_bind requires.
  *
  * It is a stub with a shared adapter, as a thunk is (see execbuf_thunk_new), and what is said there of the
  * target, of unwinding and of tools applies. The adapter has the code of one of closures (see execbuf_bind),
@@ -2210,6 +2220,68 @@ EXECBUF_API size_t execbuf_caller_argument(const execbuf_caller *caller, size_t 
  * Out:     result     the result; may be NULL if it has no slots */
 EXECBUF_API void execbuf_call(const execbuf_caller *caller, execbuf_function function,
                               const execbuf_slot *arguments, execbuf_slot *result);
+
+/* ---- Closures for run-time signatures ------------------------------------------------------------------ */
+
+/* Answers the calls of closures. It has the convention of C functions on this system, whatever that of the
+ * closure is. Exceptions and longjmp may leave it, if they may leave functions of the closure's signature.
+ *
+ * The slots of the arguments are as those that execbuf_call reads, except that integers of less than 64 bits
+ * and bool are extended to their slots, as their types are signed or not: read i or u. The array is aligned
+ * to 16. Bytes behind the other values, in the same slots, are not defined.
+ *
+ * A value of more than 16 bytes has one slot, with its address. It is a copy that was made for the call, and
+ * it is aligned as its type. The handler may change it, and must not free it. The slots and all
+ * values end with the call.
+ *
+ * The result's memory is all zero when the handler is called, and so is the result that the closure returns
+ * if the handler writes none:
+ *
+ * - Of an integer, a bool, a float or a pointer, the first bytes count, as many as its type has. Write the
+ *   member i or u of the slot, for example, or a value of the type to the address of the slot.
+ * - Another value has the bytes that it has in memory. If it has at most 16 bytes, there are two slots,
+ *   aligned to 16, and the bytes behind it do not matter. If it is longer, the memory may be the caller's:
+ *   write exactly its bytes, at an address that is aligned as its type, and no more than that.
+ * - void has no slots. The address is not NULL all the same. */
+typedef void (*execbuf_handler)(void *context, const execbuf_slot *arguments, execbuf_slot *result);
+
+/* Makes a closure whose signature is known only at run time: a function of that signature which calls a
+ * handler with a context, and with its arguments in slots (see "Dynamic calls"). It requires what
+ * execbuf_bind requires.
+ *
+ * It is made as execbuf_bind makes closures: of a stub, a cell and an adapter, which all closures share that
+ * a thread makes in a pool with the same convention, and whose arguments are moved alike. What is said there
+ * of their memory holds here, too. So does this: execbuf_rebind gives it another context, and the handler may
+ * free its own closure.
+ *
+ * Variadic functions: the closure gets the arguments that are in the signature. It cannot find out how many
+ * the caller passes.
+ *
+ * Cost: the adapter writes each argument to its slot, calls the handler, and loads the result. It uses less
+ * than a page of stack. A signature whose values do not fit is refused (EXECBUF_E_TYPE, with the number of
+ * the largest argument).
+ *
+ * Unwinding, profilers, debuggers and forks: as for thunks. Debuggers show an adapter as
+ * execbuf_closure_sysv64, execbuf_closure_win64 or execbuf_closure_native, by the convention of the closure.
+ * What execbuf_thunk_new says of System V code that Win64 code calls holds for closures of Win64's convention
+ * outside of Windows.
+ *
+ * Returns: EXECBUF_E_NULL  out, signature, its arguments or handler is NULL;
+ *          EXECBUF_E_TYPE  a type is not supported, or not allowed where it stands, or the values need more
+ *                          than a page of stack or of code; the report's position is the number of the
+ *                          argument, and its culprit the reason;
+ *          other statuses  those of execbuf_bind.
+ * In:      pool       the pool; NULL for one that the library keeps for this
+ * Out:     out        the closure, a buffer, zeroed on failure; free it with execbuf_free
+ * In:      signature  the signature of the closure
+ *          abi        the convention of the closure
+ *          handler    the handler
+ *          context    what the handler gets; any value
+ * Out:     error      the report; may be NULL */
+EXECBUF_NODISCARD EXECBUF_API execbuf_status execbuf_closure_new(execbuf_pool *pool, execbuf *out,
+                                                                 const execbuf_signature *signature,
+                                                                 execbuf_abi abi, execbuf_handler handler,
+                                                                 void *context, execbuf_error *error);
 
 #ifdef __cplusplus
 }

@@ -38,6 +38,13 @@ static const char *name_of(const xb_adapter *adapter) {
     if (edit != XB_EDIT_NONE) {
         return edit == XB_EDIT_INSERT ? "execbuf_closure" : "execbuf_drop_argument";
     }
+    if (xb_abi_is_handler(caller_abi)) {
+        switch (xb_handler_entry(caller_abi)) {
+        case EXECBUF_ABI_SYSV64: return "execbuf_closure_sysv64";
+        case EXECBUF_ABI_WIN64: return "execbuf_closure_win64";
+        default: return "execbuf_closure_native";
+        }
+    }
     if (!xb_abi_is_packed(caller_abi)) {
         return caller_abi == EXECBUF_ABI_SYSV64 ? "execbuf_thunk_sysv64_to_win64"
                                                 : "execbuf_thunk_win64_to_sysv64";
@@ -205,7 +212,8 @@ static xb_link link_of_stub(const uint8_t *bytes, size_t length, const void *ent
 
 /* Whether the stubs of an adapter have cells. */
 static bool has_cells(const xb_adapter *adapter) {
-    return xb_edit_of(adapter->fingerprint.caller_abi) == XB_EDIT_INSERT;
+    execbuf_abi caller_abi = adapter->fingerprint.caller_abi;
+    return xb_edit_of(caller_abi) == XB_EDIT_INSERT || xb_abi_is_handler(caller_abi);
 }
 
 /* xb_arena_links.release_shared. The arena is locked. */

@@ -26,7 +26,7 @@ XB_PRIVATE_BEGIN
  * In: signature:  any bytes, but count is at most EXECBUF_MAX_ARGUMENTS. If an adapter is returned, it is
  * valid.
  *     caller_abi: the convention by which the adapter is called: EXECBUF_ABI_SYSV64 or EXECBUF_ABI_WIN64; or
- *                 an edit (see edit.h), and the signature is the longer one. */
+ *                 an edit (see edit.h), and the signature is the longer one; or one of xb_handler_abi. */
 XB_INLINE xb_adapter *xb_adapter_find_recent(const xb_arena *arena, const xb_signature *signature,
                                              execbuf_abi caller_abi) {
     const xb_adapters *adapters = (const xb_adapters *)arena->links_data;

@@ -1,5 +1,6 @@
-/* Makes closures in an arena: functions that call another one with a context as one more argument. A closure
- * is a stub, a cell and an adapter that inserts an argument, which all closures share that do so alike. */
+/* Makes closures in an arena: functions that call another one with a context as one more argument, or with
+ * slots. A closure is a stub, a cell and an adapter, which all closures share that move their arguments
+ * alike. */
 #ifndef XB_THUNK_BIND_H
 #define XB_THUNK_BIND_H
 
@@ -12,7 +13,8 @@ XB_PRIVATE_BEGIN
  * Returns: EXECBUF_OK; else the status of xb_arena_put or xb_data_new, or EXECBUF_E_NO_MEMORY.
  * Out: out:       the closure; as it was on failure.
  * In:  signature: of the function, with the context; has passed xb_signature_check and xb_machine_can.
- *      edit:      from xb_edit_abi: XB_EDIT_INSERT, at the position of a pointer.
+ *      edit:      from xb_edit_abi: XB_EDIT_INSERT, at the position of a pointer. Or from xb_handler_abi:
+ *                 the signature is that of the closure, and the function is an execbuf_handler.
  *      function, context: what the cell contains.
  * Out: error:     the report; may be NULL. */
 execbuf_status xb_bind_new(xb_arena *arena, execbuf *out, const xb_signature *signature, execbuf_abi edit,

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "../call/packed.h"
 #include "edit.h"
 #include "machine.h"
 
@@ -48,7 +49,8 @@ void xb_fingerprint_of(xb_fingerprint *fingerprint, xb_shape *shapes, const xb_s
     uint64_t hash = fnv_add(FNV_BASIS, (uint64_t)caller_abi | (uint64_t)to->result << 8);
     bool counts_dots = signature->variadic != 0 && xb_machine_has_small_slots(caller_abi);
     uint8_t fixed = counts_dots ? signature->fixed : (uint8_t)count; /* no move depends on it otherwise */
-    hash = fnv_add(hash, (uint64_t)(signature->variadic != 0) | (uint64_t)fixed << 8);
+    bool is_variadic = signature->variadic != 0 && (counts_dots || !xb_abi_is_handler(caller_abi));
+    hash = fnv_add(hash, (uint64_t)is_variadic | (uint64_t)fixed << 8);
     for (uint32_t i = 0; i < count; i++) {
         uint8_t type = signature->arguments[i];
         uint8_t kind =
@@ -64,7 +66,7 @@ void xb_fingerprint_of(xb_fingerprint *fingerprint, xb_shape *shapes, const xb_s
     fingerprint->hash = hash ^ hash >> 32; /* the low bits, which choose a bucket, depend on all bytes */
     fingerprint->caller_abi = caller_abi;
     to->count = (uint8_t)count;
-    to->variadic = signature->variadic != 0;
+    to->variadic = is_variadic;
     to->fixed = fixed;
 }
 

@@ -16,8 +16,7 @@
  */
 typedef struct xb_fingerprint {
     uint64_t hash;
-    execbuf_abi
-        caller_abi; /* the target's convention is the other one; or an edit, or one of xb_packed_abi */
+    execbuf_abi caller_abi; /* the target's convention is the other one; or as for xb_machine_kinds */
     xb_signature signature;
 } xb_fingerprint;
 
@@ -28,7 +27,7 @@ XB_PRIVATE_BEGIN
  * Out: fingerprint: borrows shapes.
  *      shapes:      XB_MAX_SHAPES of them.
  * In:  signature:   has passed xb_signature_check.
- *      caller_abi:  EXECBUF_ABI_SYSV64, EXECBUF_ABI_WIN64, an edit, or one of xb_packed_abi. */
+ *      caller_abi:  as for xb_machine_kinds. */
 void xb_fingerprint_of(xb_fingerprint *fingerprint, xb_shape *shapes, const xb_signature *signature,
                        execbuf_abi caller_abi);
 

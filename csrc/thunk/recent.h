@@ -50,8 +50,8 @@ XB_INLINE size_t xb_signature_next_word(size_t at, size_t size) {
     return at + 8 <= size ? at : size - 8;
 }
 
-/* The bits of the first word that count: the low ones, since thunks are made on x86-64 only, which is
- * little-endian. */
+/* The bits of the first word that count: the low ones, since only little-endian machines make thunks and
+ * closures. */
 XB_INLINE uint64_t xb_signature_mask(const xb_signature *signature) {
     return signature->count >= 4 ? UINT64_MAX : ((uint64_t)1 << 8 * xb_signature_size(signature)) - 1;
 }

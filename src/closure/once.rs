@@ -22,7 +22,7 @@ use crate::error::Error;
 /// # Examples
 ///
 /// ```
-/// # #[cfg(target_arch = "x86_64")] {
+/// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
 /// use execbuf::ClosureOnce;
 ///
 /// let text = String::from("captured");
@@ -105,7 +105,7 @@ impl<F: FnPtr, C> ClosureOnce<F, C> {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(target_arch = "x86_64")] {
+    /// # #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", not(windows))))] {
     /// use execbuf::ClosureOnce;
     ///
     /// let text = String::from("captured");

@@ -4,9 +4,11 @@
 #include "check.h"
 
 #include "../../csrc/api/signature.h"
+#include "../../csrc/call/packed.h"
 #include "../../csrc/thunk/aarch64/machine.h"
 #include "../../csrc/thunk/machine.h"
 
+#define PACKED xb_packed_abi(EXECBUF_ABI_NATIVE, EXECBUF_ABI_NATIVE)
 #define WORDS (XB_MAX_ADAPTER_SIZE / 4)
 
 /* Writes the code of calls of a signature.
@@ -18,9 +20,9 @@ static size_t write_call(const char *text, uint32_t *words) {
     xb_shape shapes[XB_MAX_SHAPES];
     xb_frame frame;
     execbuf_signature *signature = parsed(text);
-    CHECK(xb_signature_read(&compact, shapes, signature, NULL) == EXECBUF_OK && xb_arm_can(&compact));
+    CHECK(xb_signature_read(&compact, shapes, signature, NULL) == EXECBUF_OK && xb_arm_can(&compact, PACKED));
     execbuf_signature_free(signature);
-    xb_arm_adapter(written, &frame, &compact);
+    xb_arm_adapter(written, &frame, &compact, PACKED);
     CHECK(frame.length % 4 == 0 && frame.length <= sizeof written);
     for (size_t i = 0; i < frame.length; i++) {
         words[i / 4] = (i % 4 == 0 ? 0 : words[i / 4]) | (uint32_t)written[i] << 8 * (i % 4);
@@ -160,12 +162,13 @@ static void large_frames_are_refused(void) {
     xb_signature compact;
     xb_shape shapes[XB_MAX_SHAPES];
     execbuf_signature *signature = parsed("v({[4100b]})");
-    CHECK(xb_signature_read(&compact, shapes, signature, NULL) == EXECBUF_OK && !xb_arm_can(&compact));
+    CHECK(xb_signature_read(&compact, shapes, signature, NULL) == EXECBUF_OK &&
+          !xb_arm_can(&compact, PACKED));
     execbuf_signature_free(signature);
 }
 
 static void what_is_moved_alike_has_one_kind(void) {
-    const uint8_t *kinds = xb_arm_kinds();
+    const uint8_t *kinds = xb_arm_kinds(PACKED);
     const uint8_t *results = xb_arm_result_kinds();
     xb_shape shape = {16, 8, {XB_CLASS_SSE, XB_CLASS_SSE}, 8};
     CHECK(kinds[EXECBUF_TYPE_U32] == EXECBUF_TYPE_I32 && results[EXECBUF_TYPE_U32] == EXECBUF_TYPE_U32);

@@ -2,7 +2,7 @@
 
 #include "bind.h"
 
-#if defined(__x86_64__)
+#if defined(HAS_CLOSURES)
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -163,7 +163,7 @@ int main(void) {
 #else
 
 int main(void) {
-    (void)fprintf(stderr, "SKIP: closures: they require x86-64\n");
+    (void)fprintf(stderr, "SKIP: closures: there are none here\n");
     return 0;
 }
 

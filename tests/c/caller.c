@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#if defined(__x86_64__) || (defined(__aarch64__) && !defined(_WIN32))
+#if defined(HAS_CLOSURES)
 
 /* Without code, calls are slower; run.sh compiles this program a second time, to test that. */
 #if defined(EXECBUF_PRIM_STUB)

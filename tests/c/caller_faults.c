@@ -3,7 +3,7 @@
 
 #include "faults.h"
 
-#if defined(__x86_64__) || (defined(__aarch64__) && !defined(_WIN32))
+#if defined(HAS_CLOSURES)
 
 static int64_t add(int64_t one, int64_t other) {
     return one + other;

@@ -2,7 +2,7 @@
 
 #include "check.h"
 
-#if defined(__x86_64__) || (defined(__aarch64__) && !defined(_WIN32))
+#if defined(HAS_CLOSURES)
 
 #include <pthread.h>
 #if !defined(_WIN32)

@@ -38,6 +38,11 @@ static inline unsigned seconds(unsigned usual) {
 
 typedef int (*int_function)(void);
 
+/* Whether this machine has closures and dynamic calls. */
+#if defined(__x86_64__) || (defined(__aarch64__) && !defined(_WIN32))
+#define HAS_CLOSURES
+#endif
+
 /* Machine code of a function. */
 typedef struct code {
     uint8_t bytes[8];

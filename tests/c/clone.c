@@ -122,14 +122,14 @@ static void make_data(void) {
     check_inherited();
 }
 
-#if defined(__x86_64__)
+#if defined(HAS_CLOSURES)
 static int value_of(void *context) {
     return *(int *)context;
 }
 #endif
 
 static void make_closure(void) {
-#if defined(__x86_64__)
+#if defined(HAS_CLOSURES)
     int values[] = {7, 8};
     execbuf_signature *signature = parsed("i(p)");
     execbuf closure;

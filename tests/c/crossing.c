@@ -3,6 +3,8 @@
 
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 
+#include <stdbool.h>
+
 #include "crossing.h"
 
 #include "check.h"
@@ -173,7 +175,7 @@ static void check_call(uint64_t result) {
     }
 }
 
-/* ---- Thunks ---- */
+/* ---- Thunks and closures ---- */
 
 #if defined(__x86_64__)
 
@@ -208,27 +210,50 @@ static void free_thunk(void) {
     }
 }
 
-/* A closure that calls the thunk with another pointer, and a function that drops the pointer before. */
+#define WRAPPER_WIN64 wrapper_win64
+#define WRAPPER_SYSV64 wrapper_sysv64
+#else
+static execbuf thunk; /* there is none */
+static void make_thunk(const char *text, const void *target) {
+    (void)text;
+    (void)target;
+}
+static void free_thunk(void) {}
+#define WRAPPER_WIN64 wrapper_native
+#define WRAPPER_SYSV64 wrapper_native
+#endif
+
+/* A closure that calls the thunk with another pointer, or the target if there is no thunk; and a function
+ * that drops the pointer before. */
 static execbuf closure;
 static execbuf shorter;
+static bool has_thunk;
 
 /* Chooses what the caller sends.
  *
  * Returns: the wrapper of the code that it calls. */
 static void (*choose_for(const char *text, const void *code))(void) {
-    caller_name = caller_abi == EXECBUF_ABI_WIN64 ? "Win64" : "System V";
+    caller_name = caller_abi == EXECBUF_ABI_WIN64    ? "Win64"
+                  : caller_abi == EXECBUF_ABI_SYSV64 ? "System V"
+                                                     : "this system";
     choose(text);
     wrapped = (void *)(uintptr_t)code;
-    return caller_abi == EXECBUF_ABI_WIN64 ? wrapper_win64 : wrapper_sysv64;
+    return caller_abi == EXECBUF_ABI_WIN64    ? WRAPPER_WIN64
+           : caller_abi == EXECBUF_ABI_SYSV64 ? WRAPPER_SYSV64
+                                              : wrapper_native;
 }
+
+#if defined(__x86_64__)
 
 void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*target)(void)))(void) {
     const void *address;
     memcpy(&address, (const void *)&target, sizeof address);
     caller_abi = caller;
+    has_thunk = true;
     make_thunk(moved, address);
     return choose_for(text, thunk.entry);
 }
+#endif
 
 void (*prepare_closure(const char *text, execbuf_abi caller, void (*target)(void), unsigned position,
                        int drops))(void) {
@@ -238,9 +263,12 @@ void (*prepare_closure(const char *text, execbuf_abi caller, void (*target)(void
     caller_abi = caller;
     context = some_bits();
     context_position = position;
-    make_thunk(text, address);
-    CHECK(execbuf_bind(NULL, &closure, longer, caller, execbuf_entry(&thunk, 0), (void *)(uintptr_t)context,
-                       position, NULL) == EXECBUF_OK);
+    has_thunk = caller != EXECBUF_ABI_NATIVE;
+    if (has_thunk) {
+        make_thunk(text, address);
+    }
+    CHECK(execbuf_bind(NULL, &closure, longer, caller, has_thunk ? execbuf_entry(&thunk, 0) : target,
+                       (void *)(uintptr_t)context, position, NULL) == EXECBUF_OK);
     if (drops) {
         CHECK(execbuf_drop_argument(NULL, &shorter, longer, caller, execbuf_entry(&closure, 0), position,
                                     NULL) == EXECBUF_OK);
@@ -249,14 +277,26 @@ void (*prepare_closure(const char *text, execbuf_abi caller, void (*target)(void
     return choose_for(text, drops ? shorter.entry : closure.entry);
 }
 
+void (*prepare_shorter(const char *longer, const char *text, execbuf_abi caller, void (*target)(void),
+                       unsigned position))(void) {
+    execbuf_signature *of_caller = parsed(longer);
+    caller_abi = caller;
+    has_thunk = false;
+    CHECK(execbuf_drop_argument(NULL, &shorter, of_caller, caller, target, position, NULL) == EXECBUF_OK);
+    execbuf_signature_free(of_caller);
+    return choose_for(text, shorter.entry);
+}
+
 void conclude(uint64_t result) {
     check_call(result);
     CHECK(execbuf_free(&shorter) == EXECBUF_OK && execbuf_free(&closure) == EXECBUF_OK);
     context_position = EXECBUF_MAX_ARGUMENTS;
-    free_thunk();
+    if (has_thunk) {
+        free_thunk();
+    }
 }
 
-#endif
+#include "crossing_handlers.h"
 
 /* ---- Packed calls ---- */
 

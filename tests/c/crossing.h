@@ -1,6 +1,7 @@
 /* For the programs that tests/thunk_compilers generates. They make calls through thunks; the compiler's own
  * support for the two conventions compiles both the caller and the target. And they call the targets by
- * execbuf_call; on AArch64 they do nothing else. crossing.c is the part of the program that is not generated.
+ * execbuf_call, and by closures; on AArch64 they do nothing else. crossing.c is the part of the program that
+ * is not generated.
  */
 #ifndef CROSSING_H
 #define CROSSING_H
@@ -84,14 +85,32 @@ void (*prepare(const char *text, const char *moved, execbuf_abi caller, void (*t
  *     abi:    its convention.
  *     target: the function. */
 void call_packed(const char *text, execbuf_abi abi, void (*target)(void));
+
 /* As prepare, but the function to call is one that inserts or drops an argument, a pointer. It calls the
- * thunk with the same convention.
+ * thunk with the same convention; or the target, without a thunk, if that is EXECBUF_ABI_NATIVE.
  *
  * In: text:     the signature of the target, and of the caller if drops.
  *     position: of the pointer in it. The target gets another value there than `sent`.
  *     drops:    the caller passes the pointer, too: it is dropped, and then inserted. */
 void (*prepare_closure(const char *text, execbuf_abi caller, void (*target)(void), unsigned position,
                        int drops))(void);
+
+/* As prepare, but the function to call drops an argument, and calls the target without a thunk.
+ *
+ * In: longer:   the signature of the caller.
+ *     text:     the signature of the target.
+ *     position: of the argument in the longer one. */
+void (*prepare_shorter(const char *longer, const char *text, execbuf_abi caller, void (*target)(void),
+                       unsigned position))(void);
+
+/* As prepare, but the function to call is a closure that calls a handler, and there is no target: the handler
+ * takes what it gets from the slots. It checks that its context is right, the slots aligned, and the result's
+ * memory zero; and it changes the values that it gets by address. Every other time it writes no result, and
+ * what is sent is zero.
+ *
+ * In: text:   the signature of the closure.
+ *     caller: its convention. */
+void (*prepare_handler(const char *text, execbuf_abi caller))(void);
 
 /* Checks that a value that was received is the one that was sent: each byte for which the mask has a '1'.
  *

@@ -4,6 +4,11 @@
 
 #include "data.h"
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
 static execbuf_pool *pool;
 static execbuf_data old_constants;
 static execbuf_data old_data;
@@ -140,10 +145,50 @@ static void pages_that_stayed_writable_become_read_only_again(void) {
     disarm();
     CHECK(strcmp(error.culprit, PROTECT) == 0 && error.os_error == EXHAUSTED);
     CHECK(has_rights(old_constants.address, "rw-") && memcmp(old_constants.address, "old", 4) == 0);
-    CHECK(add_constants() == EXECBUF_OK);
+    made = new_constants(pool, "on another page", 16, 4096);
     CHECK(has_rights(made.address, "r--") && has_rights(old_constants.address, "r--"));
     clean_up(EXECBUF_OK);
 }
+
+#if defined(__unix__) || defined(__APPLE__)
+
+static int protects;
+
+/* Forks when constants are being written, and their page is writable. */
+static void fork_while_writable(const char *call) {
+    if (strcmp(call, PROTECT) != 0 || ++protects < 2) {
+        return;
+    }
+    watch = NULL;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        const uintptr_t chunk = (uintptr_t)old_constants.address & ~(uintptr_t)0xffff;
+        CHECK(has_rights(old_constants.address, "rw-"));
+        execbuf_data next = new_constants(pool, "next", 5, 1);
+        CHECK(((uintptr_t)next.address & ~(uintptr_t)0xffff) ==
+              chunk); /* the chunk is not busy in the child */
+        CHECK(has_rights(old_constants.address, "r--"));
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* Threads that write constants are not in the child of a fork, so it makes up for them. */
+static void a_child_ends_what_another_thread_was_writing(void) {
+    make_pool_with_data();
+    protects = 0;
+    watch = fork_while_writable;
+    CHECK(add_constants() == EXECBUF_OK && watch == NULL);
+    clean_up(EXECBUF_OK);
+}
+
+#else
+
+static void a_child_ends_what_another_thread_was_writing(void) {}
+
+#endif
 
 /* The system refuses to unmap: the memory is freed all the same, and unmapped later. */
 static void what_cannot_be_unmapped_is_parked(void) {
@@ -169,6 +214,7 @@ int main(void) {
     RUN(each_call_may_fail);
     RUN(few_calls_are_made);
     RUN(pages_that_stayed_writable_become_read_only_again);
+    RUN(a_child_ends_what_another_thread_was_writing);
     RUN(what_cannot_be_unmapped_is_parked);
     return 0;
 }

@@ -141,13 +141,19 @@ static void frames_that_the_code_does_not_have_are_refused(void) {
 
 static void a_failed_batch_leaves_nothing(void) {
     static const uint8_t ret = 0xc3;
+    static uint8_t large[300000]; /* has a dedicated mapping */
     const execbuf_info info = info_of_kind(EXECBUF_UNWIND_FRAME_POINTER);
-    const execbuf_code codes[] = {{frame, sizeof frame, &info}, {&ret, 1, NULL}, {&ret, 1, &info}};
-    execbuf outs[3];
+    const execbuf_code codes[] = {
+        {frame, sizeof frame, &info}, {&ret, 1, NULL}, {large, sizeof large, &info}, {&ret, 1, &info}};
+    execbuf outs[4];
     execbuf_error error;
     begin();
-    CHECK(execbuf_pool_publish_batch(pool, outs, codes, 3, &error) == EXECBUF_E_UNWIND);
-    CHECK(error.position == 2 && is_zero(&outs[0]) && is_zero(&outs[1]) && is_zero(&outs[2]));
+    memcpy(large, frame, sizeof frame);
+    CHECK(execbuf_pool_publish_batch(pool, outs, codes, 4, &error) == EXECBUF_E_UNWIND &&
+          error.position == 3);
+    for (int i = 0; i < 4; i++) {
+        CHECK(is_zero(&outs[i]));
+    }
     CHECK(stats_of(pool).live == 0);
     end();
 }

@@ -45,23 +45,6 @@ static execbuf_status publish_batch(void) {
     return status;
 }
 
-/* A dedicated mapping, and a table with two functions. */
-static execbuf_status publish_two_functions(void) {
-    uint8_t table[2 * TABLE_SIZE];
-    execbuf out;
-    execbuf_status status = execbuf_reserve(&out, 64, NULL);
-    if (status != EXECBUF_OK) {
-        return status;
-    }
-    write_table(table, out.entry, 4);
-    write_table(table + TABLE_SIZE, (const uint8_t *)out.entry + 4, 4);
-    const execbuf_info info = info_of_table(table, sizeof table);
-    status = execbuf_publish_with(&out, frame, sizeof frame, &info, NULL);
-    CHECK(out.length == (status == EXECBUF_OK ? sizeof frame : 0));
-    CHECK(status != EXECBUF_OK || call(&out, 0) == 0);
-    return execbuf_free(&out) == EXECBUF_OK ? status : EXECBUF_E_STALE;
-}
-
 /* What libgcc has for an address; NULL: the program has another unwinder. */
 static const void *(*find_fde)(const void *address, void *bases);
 
@@ -81,6 +64,23 @@ static bool is_described(const execbuf *checked) {
     const uint8_t *address;
     memcpy((void *)&address, (const void *)&checked->entry, sizeof address);
     return find_fde != NULL && find_fde(address, bases) != NULL;
+}
+
+/* A dedicated mapping, and a table with two functions. If publishing fails, it has no description. */
+static execbuf_status publish_two_functions(void) {
+    uint8_t table[2 * TABLE_SIZE];
+    execbuf out;
+    execbuf_status status = execbuf_reserve(&out, 64, NULL);
+    if (status != EXECBUF_OK) {
+        return status;
+    }
+    write_table(table, out.entry, 4);
+    write_table(table + TABLE_SIZE, (const uint8_t *)out.entry + 4, 4);
+    const execbuf_info info = info_of_table(table, sizeof table);
+    status = execbuf_publish_with(&out, frame, sizeof frame, &info, NULL);
+    CHECK(out.length == (status == EXECBUF_OK ? sizeof frame : 0));
+    CHECK(status == EXECBUF_OK ? call(&out, 0) == 0 : !is_described(&out));
+    return execbuf_free(&out) == EXECBUF_OK ? status : EXECBUF_E_STALE;
 }
 
 /* Two dedicated mappings. If publishing fails, they have no descriptions. */
@@ -152,10 +152,37 @@ static void the_first_description_may_fail(void) {
     free_pool();
 }
 
+static void ignore(void *context, const execbuf_event *event) {
+    (void)context;
+    (void)event;
+}
+
+/* How often memory is allocated to describe the buffer, with lines or without. */
+static long allocations(size_t line_count) {
+    static const execbuf_line lines[2] = {{0, "a", 1, 1, 0}, {1, "b", 1, 2, 0}};
+    execbuf_info info = EXECBUF_INFO_INIT;
+    info.lines = lines;
+    info.line_count = line_count;
+    arm("malloc", -1, false);
+    CHECK(execbuf_describe(&buffer, &info, NULL) == EXECBUF_OK);
+    return calls;
+}
+
+static void lines_are_copied_only_if_somebody_is_told(void) {
+    execbuf_observer *observer;
+    make_pool();
+    CHECK(allocations(0) == 1 && allocations(2) == 1);
+    CHECK(execbuf_observe(&observer, ignore, NULL, NULL, NULL) == EXECBUF_OK);
+    CHECK(allocations(0) == 1 && allocations(2) == 2);
+    execbuf_unobserve(observer);
+    free_pool();
+}
+
 int main(void) {
     look_for_unwinder();
     RUN(the_first_description_may_fail);
     RUN(descriptions_that_fail_leave_nothing);
+    RUN(lines_are_copied_only_if_somebody_is_told);
     (void)printf("ok\n");
     return 0;
 }

@@ -1,6 +1,6 @@
-/* Thunks and dynamic calls keep a frame pointer: profilers and debuggers that follow the chain of rbp find
- * every caller. And the unwind tables are right at each instruction. run.sh compiles this with
- * -fno-omit-frame-pointer. */
+/* Thunks, dynamic calls and closures with handlers keep a frame pointer: profilers and debuggers that follow
+ * the chain of rbp find every caller. And the unwind tables are right at each instruction. run.sh compiles
+ * this with -fno-omit-frame-pointer. */
 
 #include "check.h"
 
@@ -166,6 +166,36 @@ static void the_chain_contains_the_callers_of_dynamic_calls(void) {
     }
 }
 
+/* ---- Closures with handlers ---- */
+
+__attribute__((noinline)) static void handle(void *context, const execbuf_slot *arguments,
+                                             execbuf_slot *result) {
+    (void)context;
+    look_at_chain(OWN_FRAME);
+    result->i = arguments[0].i + 1;
+    __asm__ volatile("mov $-1, %%rdi; mov $-1, %%rsi" ::: "rdi", "rsi");
+}
+
+static execbuf make_closure(execbuf_abi abi) {
+    execbuf closure;
+    execbuf_signature *signature = parsed("i(i)");
+    CHECK(execbuf_closure_new(pool, &closure, signature, abi, handle, NULL, NULL) == EXECBUF_OK);
+    execbuf_signature_free(signature);
+    return closure;
+}
+
+static void the_chain_contains_the_callers_of_closures(void) {
+    CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        execbuf closure = make_closure(abis[i]);
+        CHECK(grand_caller(&closure, abis[i]) == 44);
+        CHECK(is_in_pool(of_target.return_address));
+        CHECK(outside_target.outer == of_caller && !is_in_pool(outside_target.return_address));
+        CHECK(execbuf_free(&closure) == EXECBUF_OK);
+    }
+    execbuf_pool_free(pool);
+}
+
 /* ---- The tables at each instruction ---- */
 
 #if defined(__GLIBC__)
@@ -242,31 +272,37 @@ static void clear_trap_flag(void) {
     __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(uint64_t)TRAP_FLAG);
 }
 
+/* Calls a thunk or a closure, step by step. */
+static void check_steps(const execbuf *called, execbuf_abi caller) {
+    CHECK(grand_caller(called, caller) == 44);
+    stub.size = adapter.size = sizeof stub;
+    CHECK(execbuf_pool_lookup(pool, &stub, called->entry) == EXECBUF_OK);
+    CHECK(execbuf_pool_lookup(pool, &adapter, of_target.return_address) == EXECBUF_OK);
+    stub_steps = adapter_steps = frames_found = 0;
+    keeps_more = caller == EXECBUF_ABI_WIN64;
+    set_trap_flag();
+    int result = grand_caller(called, caller);
+    clear_trap_flag();
+    CHECK(result == 44);
+    if (stub_steps == 0) {
+        (void)fprintf(stderr, "SKIP: unwinding from each instruction: this machine does not step\n");
+    } else {
+        (void)printf("a call of %d instructions in the stub and %d in the adapter\n", stub_steps,
+                     adapter_steps);
+        CHECK(adapter_steps >= 8 && frames_found == adapter_steps);
+    }
+}
+
 static void unwinders_find_the_caller_from_each_instruction(void) {
     if (!can_step()) {
         return;
     }
     CHECK(execbuf_pool_new(&pool, NULL, NULL) == EXECBUF_OK);
-    for (unsigned i = 0; i < 2; i++) {
-        execbuf thunk = make(abis[i], abis[1 - i], false);
-        CHECK(grand_caller(&thunk, abis[i]) == 44);
-        stub.size = adapter.size = sizeof stub;
-        CHECK(execbuf_pool_lookup(pool, &stub, thunk.entry) == EXECBUF_OK);
-        CHECK(execbuf_pool_lookup(pool, &adapter, of_target.return_address) == EXECBUF_OK);
-        stub_steps = adapter_steps = frames_found = 0;
-        keeps_more = abis[i] == EXECBUF_ABI_WIN64;
-        set_trap_flag();
-        int result = grand_caller(&thunk, abis[i]);
-        clear_trap_flag();
-        CHECK(result == 44);
-        if (stub_steps == 0) {
-            (void)fprintf(stderr, "SKIP: unwinding from each instruction: this machine does not step\n");
-        } else {
-            (void)printf("a call of %d instructions in the stub and %d in the adapter\n", stub_steps,
-                         adapter_steps);
-            CHECK(adapter_steps >= 8 && frames_found == adapter_steps);
-        }
-        CHECK(execbuf_free(&thunk) == EXECBUF_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        execbuf_abi caller = abis[i % 2];
+        execbuf called = i < 2 ? make(caller, abis[1 - i], false) : make_closure(caller);
+        check_steps(&called, caller);
+        CHECK(execbuf_free(&called) == EXECBUF_OK);
     }
     execbuf_pool_free(pool);
 }
@@ -310,6 +346,7 @@ static void unwinders_find_the_caller_of_a_dynamic_call(void) {
 int main(void) {
     RUN(the_chain_of_rbp_contains_every_caller);
     RUN(the_chain_contains_the_callers_of_dynamic_calls);
+    RUN(the_chain_contains_the_callers_of_closures);
 #if defined(__GLIBC__)
     RUN(unwinders_find_the_caller_from_each_instruction);
     RUN(unwinders_find_the_caller_of_a_dynamic_call);

@@ -33,6 +33,17 @@ typedef struct read_line {
     char file[32];
 } read_line;
 
+/* A record of an unwind table. */
+typedef struct table_record {
+    uint32_t kind;
+    uint32_t size;
+    uint64_t time;
+    uint64_t table_size;
+    uint64_t header_size;
+    uint64_t mapped_size;
+    uint8_t bytes[512];
+} table_record;
+
 /* The directory in which a test makes its dumps. */
 static char place[64];
 
@@ -106,6 +117,23 @@ static inline size_t read_lines(FILE *file, uintptr_t *start, uint64_t *time, re
     *time = numbers[0];
     *start = (uintptr_t)numbers[1];
     return (size_t)numbers[2];
+}
+
+/* Reads the next record, which is one of an unwind table, if it is.
+ *
+ * Returns: whether it is. If not, the record can still be read. */
+static inline bool read_table(FILE *file, table_record *out) {
+    enum { FIXED = 40, UNWINDING = 4 };
+    memset(out, 0, sizeof *out);
+    long before = ftell(file);
+    if (fread(&out->kind, sizeof out->kind, 1, file) != 1 || out->kind != UNWINDING) {
+        CHECK(fseek(file, before, SEEK_SET) == 0);
+        return false;
+    }
+    CHECK(fread(&out->size, FIXED - sizeof out->kind, 1, file) == 1 && out->size == FIXED + out->table_size);
+    CHECK(out->table_size <= sizeof out->bytes && out->header_size < out->table_size);
+    CHECK(fread(out->bytes, (size_t)out->table_size, 1, file) == 1);
+    return true;
 }
 
 /* Reads the next record, which is one of code.

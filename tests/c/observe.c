@@ -211,6 +211,29 @@ static void a_callback_may_publish_and_end_itself(void) {
     CHECK(execbuf_free(&buffer) == EXECBUF_OK && execbuf_free(&published_inside) == EXECBUF_OK);
 }
 
+/* Ends itself, and then publishes. */
+static void end_and_publish(void *context, const execbuf_event *told) {
+    CHECK(context == &releases && told->kind == EXECBUF_EVENT_PUBLISHED && acting != NULL);
+    execbuf_observer *ended = acting;
+    acting = NULL;
+    execbuf_unobserve(ended);
+    published_inside = publish("in", 3);
+    CHECK(releases == 0);
+}
+
+static void an_observer_that_has_ended_is_not_told_while_it_runs(void) {
+    releases = 0;
+    execbuf_observer *other = observe(note);
+    acting = observe(end_and_publish);
+    execbuf buffer = publish("outer", 1);
+    CHECK(releases == 1 && acting == NULL);
+    expect(EXECBUF_EVENT_PUBLISHED, &published_inside, "in", 3);
+    expect(EXECBUF_EVENT_PUBLISHED, &buffer, "outer", 1);
+    expect_no_more();
+    unobserve(other);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK && execbuf_free(&published_inside) == EXECBUF_OK);
+}
+
 /* ---- Threads ---- */
 
 static bool is_over;
@@ -249,6 +272,46 @@ static void observers_come_and_go_while_others_publish(void) {
     }
 }
 
+static int entered; /* 1: a callback waits; 2: it may go on */
+
+static void wait_inside(void *context, const execbuf_event *told) {
+    CHECK(context == &releases && told->kind == EXECBUF_EVENT_PUBLISHED);
+    __atomic_store_n(&entered, 1, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&entered, __ATOMIC_ACQUIRE) != 2) {
+        (void)usleep(1000);
+    }
+}
+
+static void *publish_once(void *out) {
+    *(execbuf *)out = publish("waits", 1);
+    return NULL;
+}
+
+/* The thread that calls an observer is not in the child, so its call does not count there. */
+static void a_child_can_end_an_observer_that_another_thread_called(void) {
+    pthread_t thread;
+    execbuf buffer;
+    releases = 0;
+    execbuf_observer *observer = observe(wait_inside);
+    CHECK(pthread_create(&thread, NULL, publish_once, &buffer) == 0);
+    while (__atomic_load_n(&entered, __ATOMIC_ACQUIRE) != 1) {
+        (void)usleep(1000);
+    }
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        unobserve(observer);
+        end_child(true);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    execbuf_unobserve(observer);
+    CHECK(releases == 0); /* the callback still runs here */
+    __atomic_store_n(&entered, 2, __ATOMIC_RELEASE);
+    CHECK(pthread_join(thread, NULL) == 0 && releases == 1);
+    CHECK(execbuf_free(&buffer) == EXECBUF_OK);
+}
+
 static void observers_stay_in_a_child(void) {
     releases = 0;
     execbuf_observer *observer = observe(note);
@@ -275,6 +338,8 @@ int main(void) {
     RUN(other_code_is_not_told);
     RUN(batches_and_reserved_buffers_are_told_once_their_code_is_there);
     RUN(a_callback_may_publish_and_end_itself);
+    RUN(an_observer_that_has_ended_is_not_told_while_it_runs);
+    RUN(a_child_can_end_an_observer_that_another_thread_called);
     RUN(observers_come_and_go_while_others_publish);
     RUN(observers_stay_in_a_child);
     execbuf_pool_free(pool);

@@ -159,7 +159,9 @@ static void check_thunk(execbuf_status status) {
     check_thunk_works();
     clean_up();
 }
+#endif
 
+#if defined(HAS_CLOSURES)
 static int value_of(void *context) {
     return *(int *)context;
 }
@@ -239,6 +241,8 @@ static void all_scenarios(const char *name, bool regions) {
         {"reserve", make_pool_with_code, reserve_little, check_reserved_in_pool, false},
 #if defined(__x86_64__)
         {"a thunk", make_pool_with_code, make_thunk, check_thunk, false},
+#endif
+#if defined(HAS_CLOSURES)
         {"a closure", make_pool_with_code, make_closure, check_closure, false},
 #endif
         {"publish", make_pool_and_reserve, fill, check_filled, false},

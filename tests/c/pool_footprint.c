@@ -70,17 +70,26 @@ static void a_million_small_functions_take_twenty_bytes_each(void) {
     execbuf_pool_free(pool);
 }
 
-#if defined(__x86_64__)
+#if defined(HAS_CLOSURES)
 static void nothing(void *context) {
     (void)context;
 }
 
-/* The page of a closure's cell. Its stub is endbr64, then lea r11 with the distance of the cell. */
+/* The page of a closure's cell. Its stub is endbr64, then lea r11 with the distance of the cell; or bti c,
+ * then adrp x16 with the distance in pages. */
 static uintptr_t page_of_cell(const execbuf *closure) {
+#if defined(__aarch64__)
+    uint32_t adrp;
+    CHECK(closure->length == 16);
+    memcpy(&adrp, (const uint8_t *)closure->entry + 4, sizeof adrp);
+    uint64_t distance = (adrp >> 29 & 3) | (uint64_t)(adrp >> 5 & 0x7ffff) << 2;
+    return ((uintptr_t)closure->entry / 4096 + (uintptr_t)((distance ^ 0x100000) - 0x100000));
+#else
     int32_t distance;
     CHECK(closure->length == 16);
     memcpy(&distance, (const uint8_t *)closure->entry + 7, sizeof distance);
     return ((uintptr_t)closure->entry + 11 + (uintptr_t)(intptr_t)distance) / 4096;
+#endif
 }
 
 /* A stub and a cell of 16 bytes each, and less than 8 bytes of book-keeping. New cells lie one behind the
@@ -256,7 +265,7 @@ static void consecutive_pools_leave_no_mappings(void) {
 int main(void) {
     RUN(a_hundred_thousand_functions_can_be_live);
     RUN(a_million_small_functions_take_twenty_bytes_each);
-#if defined(__x86_64__)
+#if defined(HAS_CLOSURES)
     RUN(a_million_closures_take_forty_bytes_each);
 #endif
     RUN(mixed_sizes_waste_at_most_a_tenth);

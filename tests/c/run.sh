@@ -131,10 +131,15 @@ program caller-threads$suffix plain caller_threads.c
 program caller-faults$suffix faults caller_faults.c
 program bind$suffix plain bind.c
 program bind-threads$suffix plain bind_threads.c -D_GNU_SOURCE
+program handler$suffix plain handler.c
+program handler-threads$suffix plain handler_threads.c -D_GNU_SOURCE
+program handler-faults$suffix faults handler_faults.c
 program signature$suffix plain signature.c
 program types$suffix plain types.c
 program layouts$suffix plain layouts.c
 program arm-calls$suffix plain arm_calls.c
+program arm-edits$suffix plain arm_edits.c
+program arm-stubs$suffix plain arm_stubs.c
 program thunk-types$suffix plain thunk_types.c -fno-asynchronous-unwind-tables
 program error$suffix plain error.c
 program xdata$suffix plain xdata.c
@@ -146,6 +151,7 @@ program name$suffix plain name.c
 program handles$suffix worn handles.c
 program_cpp unwind$suffix plain unwind.cpp
 program_cpp call-unwind$suffix plain call_unwind.cpp
+program_cpp handler-unwind$suffix plain handler_unwind.cpp
 program_cpp describe-unwind$suffix plain describe_unwind.cpp
 program_cpp describe-windows$suffix plain describe_windows.cpp"
 if [ -z "$suffix" ]; then
@@ -190,6 +196,7 @@ program describe-arrays plain describe.c -D_GNU_SOURCE -DUNWINDER_TAKES_ARRAYS
 program describe-tables plain describe_tables.c
 program observe plain observe.c -D_GNU_SOURCE
 program jitdump plain jitdump.c -D_GNU_SOURCE
+program dump-tables plain dump_tables.c -D_GNU_SOURCE
 program tools plain tools.c -D_GNU_SOURCE
 program tools-unix unix tools.c -D_GNU_SOURCE
 program tools-faults faults tools_faults.c -D_GNU_SOURCE
@@ -218,6 +225,7 @@ program faults-unix unix-faults faults.c
 program probe-unix unix probe.c
 program bind-unix unix bind.c
 program bind-threads-unix unix bind_threads.c -D_GNU_SOURCE
+program handler-unix unix handler.c
 program pool-unix unix pool.c
 program link-unix unix link.c
 program link-faults-unix unix-faults link_faults.c

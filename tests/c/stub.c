@@ -17,6 +17,12 @@ static void unsupported(execbuf_status status) {
 
 static void nothing(void) {}
 
+static void handle(void *context, const execbuf_slot *arguments, execbuf_slot *result) {
+    (void)context;
+    (void)arguments;
+    (void)result;
+}
+
 static void nothing_can_be_made(void) {
     code one = returning(1);
     execbuf buffer = filled();
@@ -46,6 +52,10 @@ static void nothing_can_be_made(void) {
     signature = parsed("i(p)");
     buffer = filled();
     status = execbuf_bind(NULL, &buffer, signature, EXECBUF_ABI_NATIVE, nothing, NULL, 0, &error);
+    CHECK(status == EXECBUF_E_UNSUPPORTED || status == EXECBUF_E_ABI);
+    CHECK(error.status == status && is_zero(&buffer));
+    buffer = filled();
+    status = execbuf_closure_new(NULL, &buffer, signature, EXECBUF_ABI_NATIVE, handle, NULL, &error);
     CHECK(status == EXECBUF_E_UNSUPPORTED || status == EXECBUF_E_ABI);
     CHECK(error.status == status && is_zero(&buffer));
     buffer = filled();

@@ -344,7 +344,14 @@ static void thunks_are_refused(void) {
     execbuf_signature_free(signature);
 }
 
+#if !defined(HAS_CLOSURES)
 static void nothing(void) {}
+
+static void handle(void *context, const execbuf_slot *arguments, execbuf_slot *result) {
+    (void)context;
+    (void)arguments;
+    (void)result;
+}
 
 static void closures_are_refused(void) {
     execbuf_signature *signature = parsed("i(pp)");
@@ -357,11 +364,19 @@ static void closures_are_refused(void) {
           EXECBUF_E_ABI);
     CHECK(execbuf_drop_argument(NULL, &closure, signature, EXECBUF_ABI_SYSV64, nothing, 0, &error) ==
           EXECBUF_E_ABI);
+    CHECK(execbuf_closure_new(NULL, &closure, signature, EXECBUF_ABI_NATIVE, handle, NULL, &error) ==
+          EXECBUF_E_ABI);
+    CHECK(strcmp(error.culprit, "abi") == 0 && is_zero(&closure));
+    CHECK(execbuf_closure_new(NULL, &closure, signature, EXECBUF_ABI_WIN64, handle, NULL, &error) ==
+          EXECBUF_E_ABI);
     execbuf_signature_free(signature);
 }
+#endif
 
 int main(void) {
+#if !defined(HAS_CLOSURES)
     RUN(closures_are_refused);
+#endif
     RUN(thunks_are_refused);
     (void)printf("ok\n");
     return 0;

@@ -8,6 +8,8 @@
 #include <errno.h>
 
 static execbuf_pool *pool;
+static execbuf_unwind unwind; /* of what is published */
+static bool is_batch;
 
 /* Whether publishing with a description makes a call when a tool is on, and not without. */
 static bool is_call_of_tools(const char *culprit) {
@@ -31,7 +33,11 @@ static execbuf_status publish_and_free(void) {
     info.name_length = 4;
     info.lines = lines;
     info.line_count = 2;
-    execbuf_status status = execbuf_pool_publish_with(pool, &out, one.bytes, one.length, &info, NULL);
+    info.unwind = unwind;
+    const execbuf_code codes[1] = {{one.bytes, one.length, &info}};
+    execbuf_status status = is_batch
+                                ? execbuf_pool_publish_batch(pool, &out, codes, 1, NULL)
+                                : execbuf_pool_publish_with(pool, &out, one.bytes, one.length, &info, NULL);
     CHECK(status == EXECBUF_OK || is_zero(&out));
     CHECK(status != EXECBUF_OK || call(&out, 0) == 1);
     CHECK(execbuf_free(&out) == EXECBUF_OK);
@@ -85,6 +91,17 @@ static void tools_that_fail_are_reported_and_nothing_else_fails(void) {
 
 #if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
 
+/* The same with unwind tables: each is one allocation more, and a batch with tables is reserved first. */
+static void fail_each_with_tables(void) {
+    unwind = EXECBUF_UNWIND_NO_FRAME;
+    for (int i = 0; i < 2; i++) {
+        is_batch = i == 1;
+        CHECK(switch_on(EXECBUF_TOOL_JITDUMP, NULL) == EXECBUF_OK && publish_and_free() == EXECBUF_OK);
+        fail_each(EXECBUF_TOOL_JITDUMP, 5);
+        CHECK(stats_of(pool).live == 0);
+    }
+}
+
 /* The first call makes the dump, whose calls fail in turn, and leaves it at last; the second one fails the
  * calls that each record makes. */
 static void a_dump_that_fails_leaves_nothing(void) {
@@ -97,6 +114,9 @@ static void a_dump_that_fails_leaves_nothing(void) {
     fail_each(EXECBUF_TOOL_JITDUMP, stats_of(pool).regions > 0 ? 8 : 4);
     CHECK(list(place, "execbuf-", found, sizeof found) == 1);
     fail_each(EXECBUF_TOOL_JITDUMP, 4); /* malloc, open, fstat, write */
+    if (sizeof(void *) == 8) {
+        fail_each_with_tables();
+    }
     execbuf_pool_free(pool);
     remove_place();
 }
@@ -111,6 +131,8 @@ static void a_dump_that_fails_leaves_nothing(void) {
 
 static void only_the_first_failure_is_kept(void) {
     execbuf_error found;
+    unwind = EXECBUF_UNWIND_UNKNOWN;
+    is_batch = false;
     pool = new_pool();
     CHECK(switch_on(EXECBUF_TOOL_PERF, NULL) == EXECBUF_OK);
     arm("write", 0, true);

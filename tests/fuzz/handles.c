@@ -63,7 +63,14 @@ static void release(known *known) {
 /* Nothing calls it. */
 static void nothing(void) {}
 
-/* A thunk, or for some lengths a closure. In a pool of this world, so that is_adapter can find its adapter.
+static void handle(void *context, const execbuf_slot *arguments, execbuf_slot *result) {
+    (void)context;
+    (void)arguments;
+    (void)result;
+}
+
+/* A thunk, or for some lengths a closure of either kind. In a pool of this world, so that is_adapter can find
+ * its adapter.
  */
 static execbuf_status make_linked(world *world, known *known, execbuf_pool *pool, size_t length) {
     static const execbuf_type number[] = {EXECBUF_SCALAR(EXECBUF_TYPE_I32)};
@@ -73,6 +80,9 @@ static execbuf_status make_linked(world *world, known *known, execbuf_pool *pool
     const execbuf_signature signature =
         EXECBUF_SIGNATURE_INIT(EXECBUF_SCALAR(EXECBUF_TYPE_I64), known->is_closure ? pointer : number,
                                known->is_closure ? 1 : length % 2);
+    if (known->is_closure && length % 2 == 0) {
+        return execbuf_closure_new(pool, &known->handle, &signature, EXECBUF_ABI_SYSV64, handle, world, NULL);
+    }
     return known->is_closure ? execbuf_bind(pool, &known->handle, &signature, EXECBUF_ABI_SYSV64, nothing,
                                             world, EXECBUF_LAST, NULL)
                              : execbuf_thunk_new(pool, &known->handle, &signature, EXECBUF_ABI_SYSV64,

@@ -144,3 +144,8 @@ pub(crate) fn to_bits(letter: char, value: &str) -> String {
         _ => format!("(uint64_t)(int64_t)({value})"),
     }
 }
+
+/// The first part of the name of a function that passes values, or their addresses in place of some.
+pub(crate) fn prefix(by_address: bool) -> &'static str {
+    if by_address { "by_address" } else { "call" }
+}

@@ -1,4 +1,4 @@
-//! Closures, and functions that drop an argument, between callers and thunks.
+//! Closures, and functions that drop an argument, between callers and thunks; and closures in place of thunks.
 
 use super::support::Random;
 
@@ -10,6 +10,10 @@ pub(crate) enum Edit {
     Insert(usize),
     /// A function that drops that pointer, and then the closure.
     DropAndInsert(usize),
+    /// A function that drops an argument of any type, which the target does not have.
+    Drop(usize),
+    /// There is no thunk and no target, but a closure that calls a handler of `tests/c/crossing.c`.
+    Handler,
 }
 
 impl Edit {
@@ -23,6 +27,8 @@ impl Edit {
             Self::Nothing => "",
             Self::Insert(_) => "_closure",
             Self::DropAndInsert(_) => "_dropped",
+            Self::Drop(_) => "_shorter",
+            Self::Handler => "_handler",
         }
     }
 
@@ -31,7 +37,8 @@ impl Edit {
         !matches!(self, Self::Insert(at) if at == index)
     }
 
-    /// Returns the call in C that makes what the caller calls.
+    /// Returns the call in C that makes what the caller calls. The declared signature is that of the thunk; if an argument
+    /// is dropped, that of the caller.
     pub(crate) fn prepare(self, text: &str, declared: &str, attribute: &str, target: &str) -> String {
         match self {
             Self::Nothing => format!("prepare({text}, {declared}, EXECBUF_ABI_{attribute}, {target})"),
@@ -39,6 +46,10 @@ impl Edit {
             Self::DropAndInsert(at) => {
                 format!("prepare_closure({text}, EXECBUF_ABI_{attribute}, {target}, {at}, 1)")
             }
+            Self::Drop(at) => {
+                format!("prepare_shorter({declared}, {text}, EXECBUF_ABI_{attribute}, {target}, {at})")
+            }
+            Self::Handler => format!("prepare_handler({text}, EXECBUF_ABI_{attribute})"),
         }
     }
 }

@@ -10,7 +10,9 @@
 mod arm;
 mod c;
 mod calls;
+mod decoded;
 mod edits;
+mod handlers;
 mod known;
 mod rust;
 mod rust_values;
@@ -73,7 +75,7 @@ impl Signature {
 enum CallerAbi {
     SysV64,
     Win64,
-    /// There is no thunk: `execbuf_call` calls the target, which has the convention of the system.
+    /// There is no thunk: `execbuf_call` or a closure calls the target, which has the convention of the system.
     Packed,
 }
 

@@ -19,6 +19,7 @@ unsafe extern "C" {
     static mut is_aligned: u32;
     static mut shares: i32;
     fn prepare(text: *const i8, declared: *const i8, caller_abi: i32, target: *const ()) -> *const ();
+    fn prepare_handler(text: *const i8, caller_abi: i32) -> *const ();
     fn conclude(result: u64);
     fn call_packed(text: *const i8, abi: i32, target: *const ());
     fn conclude_call();
@@ -88,6 +89,32 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
         + "fn main() {\n    unsafe {\n    while shares < 2 {\n"
         + &main
         + "        shares += 1;\n    }\n    }\n}\n"
+}
+
+/// Returns a program that calls closures with handlers, twice: see `values::program_of_handlers`.
+pub(crate) fn program_of_handlers(signatures: &[Signature]) -> String {
+    let mut program = HEAD.to_owned();
+    let mut main = String::new();
+    for (index, signature) in signatures.iter().enumerate() {
+        for (number, abi) in [(1, "sysv64"), (2, "win64")] {
+            let Signature { text, result, arguments, .. } = signature;
+            let text = text.replace('.', "");
+            let types: Vec<_> = arguments.iter().map(|&letter| type_of(letter)).collect();
+            let value = |(i, &letter)| from_bits(letter, &format!("argument({i})"));
+            let values: Vec<_> = arguments.iter().enumerate().map(value).collect();
+            let function = format!("unsafe extern \"{abi}\" fn({}) -> {}", types.join(", "), type_of(*result));
+            let _ = writeln!(
+                program,
+                "\nunsafe fn call_{index}_{abi}() {{\n    unsafe {{\n        type F = {function};\n        let closure: F = \
+                 transmute(prepare_handler(c\"{text}\".as_ptr(), {number}));\n        let result = closure({});\n        \
+                 conclude({});\n    }}\n}}",
+                values.join(", "),
+                to_bits(*result, "result")
+            );
+            let _ = writeln!(main, "        call_{index}_{abi}();");
+        }
+    }
+    program + "fn main() {\n    for _ in 0..2 {\n    unsafe {\n" + &main + "    }\n    }\n}\n"
 }
 
 /// Writes the target of a thunk, and a function that calls it through the thunk.

@@ -302,3 +302,13 @@ fn random_member(random: &mut Random, depth: usize, may_align: bool) -> Type {
     }
     member
 }
+
+/// Whether Win64 passes the address of a value.
+pub(crate) fn is_reference(value: &Type) -> bool {
+    !matches!(value.size(), 1 | 2 | 4 | 8)
+}
+
+/// Whether Win64 passes the address of memory for a result.
+pub(crate) fn is_returned_in_memory(value: &Type) -> bool {
+    !matches!(value, Type::Scalar(_)) && is_reference(value)
+}

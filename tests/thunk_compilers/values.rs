@@ -6,12 +6,13 @@
 
 use std::fmt::Write as _;
 
-use super::c::{attributes, from_bits, to_bits};
+use super::c::{attributes, from_bits, prefix, to_bits};
 use super::edits::random_position;
 use super::support::Random;
-use super::types::{Definitions, Type, random_type};
+use super::types::{Definitions, Type, is_reference, is_returned_in_memory, random_type};
 use super::{CallerAbi, Edit};
 
+#[derive(Clone)]
 pub(crate) struct Signature {
     pub(crate) result: Type,
     pub(crate) arguments: Vec<Type>,
@@ -56,11 +57,18 @@ impl Signature {
     }
 
     /// Inserts the pointer that closures insert.
-    pub(crate) fn with_context(mut self, random: &mut Random) -> Self {
+    pub(crate) fn with_context(self, random: &mut Random) -> Self {
         let position = random_position(random, self.arguments.len());
+        self.with_context_at(position)
+    }
+
+    pub(crate) fn with_context_at(self, position: usize) -> Self {
+        Self { context: Some(position), ..self.with_argument_at(position, Type::Scalar('p')) }
+    }
+
+    pub(crate) fn with_argument_at(mut self, position: usize, argument: Type) -> Self {
         self.fixed += usize::from(position <= self.fixed);
-        self.arguments.insert(position, Type::Scalar('p'));
-        self.context = Some(position);
+        self.arguments.insert(position, argument);
         self
     }
 
@@ -99,7 +107,8 @@ pub(crate) fn program(signatures: &[Signature]) -> String {
     for (index, signature) in signatures.iter().enumerate() {
         for (caller_abi, suffix) in [(CallerAbi::SysV64, "s"), (CallerAbi::Win64, "w")] {
             let name = format!("{index}{suffix}");
-            let writer = Writer { signature, types: Types::new(&mut definitions, signature), name, caller_abi };
+            let types = Types::new(&mut definitions, signature);
+            let writer = Writer { signature, types, name, caller_abi, extra: None };
             writer.target(&mut targets, false).expect("writing to a string cannot fail");
             if caller_abi == CallerAbi::SysV64 {
                 writer.target(&mut targets, true).expect("writing to a string cannot fail");
@@ -123,12 +132,54 @@ pub(crate) fn program_of_calls(signatures: &[Signature]) -> String {
     let [mut targets, mut calls] = [const { String::new() }; 2];
     for (index, signature) in signatures.iter().enumerate() {
         let (types, name) = (Types::new(&mut definitions, signature), index.to_string());
-        let writer = Writer { signature, types, name, caller_abi: CallerAbi::Packed };
+        let writer = Writer { signature, types, name, caller_abi: CallerAbi::Packed, extra: None };
         writer.target(&mut targets, false).expect("writing to a string cannot fail");
         writer.packed_call(&mut calls, "target").expect("writing to a string cannot fail");
     }
     let types = definitions.text;
     format!("#include \"crossing.h\"\n\n{types}\n{targets}int main(void) {{\n{calls}    return 0;\n}}\n")
+}
+
+/// Returns a program that calls functions of the system's convention through closures, whose context is known, and through
+/// functions that drop an argument: the context, or another one, an extra.
+pub(crate) fn program_of_closures(signatures: &[Signature], extras: Vec<(usize, Type)>) -> String {
+    let mut definitions = Definitions::new();
+    let [mut targets, mut calls, mut main] = [const { String::new() }; 3];
+    for (index, (signature, (position, extra))) in signatures.iter().zip(extras).enumerate() {
+        let (types, name) = (Types::new(&mut definitions, signature), index.to_string());
+        let extra = Some((definitions.name(&extra), extra));
+        let writer = Writer { signature, types, name, caller_abi: CallerAbi::Packed, extra };
+        writer.target(&mut targets, false).expect("writing to a string cannot fail");
+        for edit in Edit::all(signature.context).into_iter().chain([Edit::Drop(position)]) {
+            writer.call(&mut calls, false, edit).expect("writing to a string cannot fail");
+            let _ = writeln!(main, "    call_{index}{}();", edit.suffix());
+        }
+    }
+    let types = definitions.text;
+    format!("#include \"crossing.h\"\n\n{types}\n{targets}{calls}int main(void) {{\n{main}    return 0;\n}}\n")
+}
+
+/// Returns a program that calls closures with handlers, by these conventions.
+pub(crate) fn program_of_handlers(signatures: &[Signature], abis: &[CallerAbi]) -> String {
+    let mut definitions = Definitions::new();
+    let [mut calls, mut main] = [const { String::new() }; 2];
+    for (index, signature) in signatures.iter().enumerate() {
+        for &caller_abi in abis {
+            let name = format!("{index}{}", attributes(caller_abi).0);
+            let types = Types::new(&mut definitions, signature);
+            let writer = Writer { signature, types, name, caller_abi, extra: None };
+            // System V also passes the address of memory for a result of more than 16 bytes.
+            let has_addresses = caller_abi == CallerAbi::Win64 || signature.result.size() > 16;
+            for by_address in if has_addresses { &[false, true][..] } else { &[false] } {
+                writer.call(&mut calls, *by_address, Edit::Handler).expect("writing to a string cannot fail");
+                let _ = writeln!(main, "        {}_{}_handler();", prefix(*by_address), writer.name);
+            }
+        }
+    }
+    // Twice, since the handler writes some results and not others.
+    let main = format!("    for (int turn = 0; turn < 2; turn++) {{\n{main}    }}\n    return 0;");
+    let types = definitions.text;
+    format!("#include \"crossing.h\"\n\n{types}\n{calls}int main(void) {{\n{main}\n}}\n")
 }
 
 /// The types of a signature in C.
@@ -145,31 +196,19 @@ impl Types {
     }
 }
 
-/// Whether Win64 passes the address of a value.
-fn is_reference(value: &Type) -> bool {
-    !matches!(value.size(), 1 | 2 | 4 | 8)
-}
-
-/// Whether Win64 passes the address of memory for a result.
-fn is_returned_in_memory(value: &Type) -> bool {
-    !matches!(value, Type::Scalar(_)) && is_reference(value)
-}
-
-fn prefix(by_address: bool) -> &'static str {
-    if by_address { "by_address" } else { "call" }
-}
-
 struct Writer<'a> {
     signature: &'a Signature,
     types: Types,
     name: String,
     caller_abi: CallerAbi,
+    /// The type of an argument that only the caller has, in C and by itself.
+    extra: Option<(String, Type)>,
 }
 
 impl Writer<'_> {
     /// Writes the beginning of a target up to where it has its arguments.
     fn start(&self, program: &mut String, by_address: bool, is_variadic: bool) -> std::fmt::Result {
-        let Self { signature: Signature { arguments, fixed, .. }, types, name, caller_abi } = self;
+        let Self { signature: Signature { arguments, fixed, .. }, types, name, caller_abi, .. } = self;
         let (_, other) = attributes(*caller_abi);
         let takes_address = |i: usize| by_address && is_reference(&arguments[i]);
         let type_of = |i: usize| if takes_address(i) { "void *" } else { &types.arguments[i] };
@@ -238,11 +277,16 @@ impl Writer<'_> {
 
     /// Writes a function that calls the target through a thunk, and before through what edits the arguments.
     fn call(&self, program: &mut String, by_address: bool, edit: Edit) -> std::fmt::Result {
-        let Self { signature: Signature { result, arguments, .. }, types, name, caller_abi } = self;
+        let Self { signature: Signature { result, arguments, .. }, types, name, caller_abi, .. } = self;
         let (attribute, _) = attributes(*caller_abi);
         let text = format!("\"{}\"", self.signature.text().replace('?', "\\?")); // prevents trigraphs
         let is_win64 = *caller_abi == CallerAbi::Win64;
-        let passes_result = by_address && is_win64 && is_returned_in_memory(result);
+        let is_in_memory = if is_win64 {
+            is_returned_in_memory(result)
+        } else {
+            matches!(edit, Edit::Handler) && result.size() > 16
+        };
+        let passes_result = by_address && is_in_memory;
         let passes = |argument: &Type| by_address && is_win64 && is_reference(argument);
         let target = if by_address && !is_win64 { "target_by_address" } else { "target" };
         let mut parameters = if passes_result { vec!["void *"] } else { Vec::new() };
@@ -251,6 +295,16 @@ impl Writer<'_> {
         {
             parameters.push(if passes(argument) { "void *" } else { c_type });
         }
+        let mut declared = text.clone();
+        if let (Edit::Drop(at), Some((c_type, extra))) = (edit, &self.extra) {
+            parameters.insert(at, c_type);
+            let longer = self.signature.clone().with_argument_at(at, extra.clone());
+            declared = format!("\"{}\"", longer.text().replace('?', "\\?"));
+        }
+        if matches!(edit, Edit::Handler) && self.signature.is_variadic() {
+            parameters.truncate(self.signature.fixed + usize::from(passes_result));
+            parameters.push("...");
+        }
         let parameters = if parameters.is_empty() { "void".to_owned() } else { parameters.join(", ") };
         let result_type = if passes_result { "void *" } else { &types.result };
         writeln!(program, "static void {}_{name}{}(void) {{", prefix(by_address), edit.suffix())?;
@@ -258,7 +312,7 @@ impl Writer<'_> {
         writeln!(
             program,
             "    function thunk = (function){};",
-            edit.prepare(&text, &text, attribute, &format!("(void (*)(void)){target}_{name}"))
+            edit.prepare(&text, &declared, attribute, &format!("(void (*)(void)){target}_{name}"))
         )?;
         let mut values = Vec::new();
         if passes_result {
@@ -283,6 +337,10 @@ impl Writer<'_> {
                 }
             }
         }
+        if let (Edit::Drop(at), Some((c_type, _))) = (edit, &self.extra) {
+            writeln!(program, "    {c_type} extra;\n    memset(&extra, 1, sizeof extra);")?;
+            values.insert(at, "extra".to_owned());
+        }
         let call = format!("thunk({})", values.join(", "));
         let mut concluded = "0";
         match result {
@@ -302,7 +360,9 @@ impl Writer<'_> {
         }
         self.checks(program)?;
         writeln!(program, "    conclude({concluded});")?;
-        self.packed_call(program, target)?;
+        if !matches!(edit, Edit::Handler) {
+            self.packed_call(program, target)?;
+        }
         writeln!(program, "}}\n")
     }
 

@@ -1,11 +1,12 @@
 //! Closures, and calls of functions whose signature is known only at run time.
 
+use std::ffi::c_void;
 use std::hint::black_box;
-use std::mem;
+use std::{mem, ptr};
 
 use closure_ffi::BareFn;
-use execbuf::dynamic::Caller;
-use execbuf::{Abi, Closure};
+use execbuf::dynamic::{Caller, DynClosure, Invocation};
+use execbuf::{Abi, Closure, ffi};
 
 use crate::Result;
 use crate::report::Report;
@@ -18,6 +19,8 @@ type Bare = BareFn<'static, unsafe extern "C" fn(u64, u64, u64, u64) -> u64>;
 /// The columns of execbuf.
 const CLOSURE: &str = "Closure";
 const CALLER: &str = "Caller";
+const DYN_CLOSURE: &str = "DynClosure";
+const FROM_C: &str = "execbuf_closure_new, from C";
 
 extern "C" fn add(a: u64, b: u64, c: u64, d: u64) -> u64 {
     a.wrapping_add(b).wrapping_add(c).wrapping_add(d)
@@ -26,6 +29,7 @@ extern "C" fn add(a: u64, b: u64, c: u64, d: u64) -> u64 {
 pub(crate) fn all(report: &mut Report) -> Result<()> {
     dynamic(report)?;
     call(report)?;
+    answer(report)?;
     make(report);
     Ok(())
 }
@@ -74,10 +78,81 @@ fn call(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// Answers a call by way of `Invocation`, and by the slots, as libffi's function does by its pointers.
+fn answer(report: &mut Report) -> Result<()> {
+    let row = "call of a closure with 4 integers by a signature that is text";
+    let captured = black_box(1_u64);
+    let handler = |call: &mut Invocation<'_>| {
+        let number = |index| call.arg::<u64>(index).expect("an integer");
+        let sum = add(number(0), number(1), number(2), number(3));
+        call.set_result(sum.wrapping_add(captured)).expect("an integer");
+    };
+    let closure = DynClosure::new(&"L(LLLL)".parse()?, Abi::NATIVE, handler)?;
+    // SAFETY: The closure has this signature, and outlives the pointer.
+    let function: Add = unsafe { mem::transmute(closure.as_ptr()) };
+    measure(report, row, DYN_CLOSURE, calls!(black_box(function)))?;
+    let (mut code, signature) = from_c(&captured)?;
+    // SAFETY: The closure has this signature, and outlives the pointer.
+    let function: Add = unsafe { mem::transmute(code.entry) };
+    measure(report, row, FROM_C, calls!(black_box(function)))?;
+    // SAFETY: Nobody uses them any more.
+    unsafe {
+        let _ = ffi::execbuf_free(&raw mut code);
+        ffi::execbuf_signature_free(signature);
+    }
+    #[cfg(feature = "libffi")]
+    {
+        let closure = libffi::closure()?;
+        // SAFETY: libffi makes a function of this type, which outlives the pointer.
+        let function: Add = unsafe { mem::transmute(*closure.code_ptr()) };
+        measure(report, row, "libffi", calls!(black_box(function)))?;
+    }
+    Ok(())
+}
+
+/// Makes a closure that adds its four arguments and a number by the C API.
+fn from_c(captured: &u64) -> Result<(ffi::execbuf, *mut ffi::execbuf_signature)> {
+    unsafe extern "C" fn handle(
+        context: *mut c_void,
+        arguments: *const ffi::execbuf_slot,
+        result: *mut ffi::execbuf_slot,
+    ) {
+        // SAFETY: There are four slots of integers, one for the result, and the number.
+        unsafe {
+            let number = |index| (*arguments.add(index)).u;
+            let sum = add(number(0), number(1), number(2), number(3));
+            (*result).u = sum.wrapping_add(*context.cast::<u64>());
+        }
+    }
+    let mut signature = ptr::null_mut();
+    // SAFETY: All zero is a valid handle.
+    let mut code: ffi::execbuf = unsafe { mem::zeroed() };
+    let context: *const u64 = captured;
+    // SAFETY: The text ends with a zero byte, and what is made is writable. The number outlives the closure.
+    let made = unsafe {
+        ffi::execbuf_signature_parse(&raw mut signature, c"L(LLLL)".as_ptr(), ptr::null_mut())
+            == ffi::execbuf_status::EXECBUF_OK
+            && ffi::execbuf_closure_new(
+                ptr::null_mut(),
+                &raw mut code,
+                signature,
+                ffi::execbuf_abi::EXECBUF_ABI_NATIVE,
+                Some(handle),
+                context.cast_mut().cast(),
+                ptr::null_mut(),
+            ) == ffi::execbuf_status::EXECBUF_OK
+    };
+    if made { Ok((code, signature)) } else { Err("no closure can be made".into()) }
+}
+
 fn make(report: &mut Report) {
     let row = "make and release a closure with 4 integers";
     let closure = closure(black_box(1));
     report.time(row, CLOSURE, |turns| repeat(turns, || Ok(Closure::new(closure)?)));
+    if let Ok(signature) = "L(LLLL)".parse() {
+        let make = || Ok(DynClosure::new(&signature, Abi::NATIVE, |_| _ = black_box(&closure))?);
+        report.time(row, DYN_CLOSURE, |turns| repeat(turns, make));
+    }
     report.time(row, "closure-ffi", |turns| repeat(turns, || Ok(Bare::new_c(closure))));
     #[cfg(feature = "libffi")]
     report.time(row, "libffi", |turns| repeat(turns, libffi::closure));

@@ -128,7 +128,8 @@ const NOTES: &str = "\
   with the child are not measured there.
 - `Thunk`: one of many thunks with the same signature. `rustc`: the code that the compiler emits to call a function of the
   other convention. `libffi`: `ffi_call`, and from Win64 a closure.
-- `Closure` and `Caller`: execbuf's closures, and its calls by slots (`Caller::call_raw`).
+- `Closure` and `Caller`: execbuf's closures, and its calls by slots (`Caller::call_raw`). `DynClosure`: its closures by a signature
+  that is text, answered by `Invocation`, and, from C, by slots.
 - Instructions are those between one call and the next, counted with the processor's trap flag.
 - `closure-ffi` and `libffi` publish a function that calls a Rust closure, instead of bytes.
 - `malloc` and `mimalloc` show the cost of the same writes in ordinary memory, traps and cache misses included. Nothing is

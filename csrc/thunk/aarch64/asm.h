@@ -14,6 +14,7 @@
 #define XB_ARM_X0 0U
 #define XB_ARM_FP 29U
 #define XB_ARM_SP 31U
+#define XB_ARM_ZERO 31U
 
 /* Code that is being written. Bytes behind the capacity are counted and not written. */
 typedef struct xb_arm_asm {
@@ -39,15 +40,18 @@ static inline void xb_arm_immediate(xb_arm_asm *to, uint32_t opcode, uint32_t d,
 /* ---- Loads and stores ---- */
 
 /* How a load is encoded, without operands. The store of the same kind has other bits 22 and 23. */
-#define XB_ARM_LDRB 0x39400000U  /* ldrb wt */
-#define XB_ARM_LDRSB 0x39c00000U /* ldrsb wt */
-#define XB_ARM_LDRH 0x79400000U  /* ldrh wt */
-#define XB_ARM_LDRSH 0x79c00000U /* ldrsh wt */
-#define XB_ARM_LDR_W 0xb9400000U /* ldr wt */
-#define XB_ARM_LDR_X 0xf9400000U /* ldr xt */
-#define XB_ARM_LDR_S 0xbd400000U /* ldr st */
-#define XB_ARM_LDR_D 0xfd400000U /* ldr dt */
-#define XB_ARM_LDR_Q 0x3dc00000U /* ldr qt */
+#define XB_ARM_LDRB 0x39400000U    /* ldrb wt */
+#define XB_ARM_LDRSB 0x39c00000U   /* ldrsb wt */
+#define XB_ARM_LDRH 0x79400000U    /* ldrh wt */
+#define XB_ARM_LDRSH 0x79c00000U   /* ldrsh wt */
+#define XB_ARM_LDR_W 0xb9400000U   /* ldr wt */
+#define XB_ARM_LDRSB_X 0x39800000U /* ldrsb xt */
+#define XB_ARM_LDRSH_X 0x79800000U /* ldrsh xt */
+#define XB_ARM_LDRSW 0xb9800000U   /* ldrsw xt */
+#define XB_ARM_LDR_X 0xf9400000U   /* ldr xt */
+#define XB_ARM_LDR_S 0xbd400000U   /* ldr st */
+#define XB_ARM_LDR_D 0xfd400000U   /* ldr dt */
+#define XB_ARM_LDR_Q 0x3dc00000U   /* ldr qt */
 
 /* The size of what a load reads, in bytes. */
 static inline uint32_t xb_arm_size(uint32_t load) {
@@ -59,7 +63,7 @@ static inline void xb_arm_ldr(xb_arm_asm *to, uint32_t load, uint32_t t, uint32_
     xb_arm_immediate(to, load, t, n, offset / xb_arm_size(load));
 }
 
-/* Store of a register to [n + offset]; not for LDRSB and LDRSH. offset as above. */
+/* Store of a register to [n + offset]; not for those that extend a sign. offset as above. */
 static inline void xb_arm_str(xb_arm_asm *to, uint32_t load, uint32_t t, uint32_t n, uint32_t offset) {
     uint32_t opcode = load == XB_ARM_LDR_Q ? 0x3d800000U : load & ~0x00c00000U;
     xb_arm_immediate(to, opcode, t, n, offset / xb_arm_size(load));
@@ -82,9 +86,27 @@ static inline void xb_arm_mov(xb_arm_asm *to, uint32_t d, uint32_t m) {
     xb_arm_word(to, 0xaa0003e0U | m << 16 | d);
 }
 
+/* mov vd.16b, vm.16b */
+static inline void xb_arm_mov_vector(xb_arm_asm *to, uint32_t d, uint32_t m) {
+    xb_arm_word(to, 0x4ea01c00U | m << 16 | m << 5 | d);
+}
+
 /* mov xd, value; below 65536 */
 static inline void xb_arm_movz(xb_arm_asm *to, uint32_t d, uint32_t value) {
     xb_arm_word(to, 0xd2800000U | value << 5 | d);
+}
+
+/* mov xd, value; of 32 bits: movz, and movk if it is not below 65536 */
+static inline void xb_arm_mov_number(xb_arm_asm *to, uint32_t d, uint32_t value) {
+    xb_arm_movz(to, d, value & 0xffff);
+    if (value > 0xffff) {
+        xb_arm_word(to, 0xf2a00000U | (value >> 16) << 5 | d);
+    }
+}
+
+/* movi vd.2d, #0 */
+static inline void xb_arm_zero_vector(xb_arm_asm *to, uint32_t d) {
+    xb_arm_word(to, 0x6f00e400U | d);
 }
 
 /* add xd, xn, value; below 4096. Also mov to or from sp, if the value is 0. */
@@ -127,6 +149,11 @@ static inline void xb_arm_pop_frame(xb_arm_asm *to, uint32_t size) {
 /* blr xn */
 static inline void xb_arm_blr(xb_arm_asm *to, uint32_t n) {
     xb_arm_word(to, 0xd63f0000U | n << 5);
+}
+
+/* br xn. Where pages are guarded, it may lead to a bti c if the register is x16 or x17. */
+static inline void xb_arm_br(xb_arm_asm *to, uint32_t n) {
+    xb_arm_word(to, 0xd61f0000U | n << 5);
 }
 
 /* ret */

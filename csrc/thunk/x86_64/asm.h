@@ -141,6 +141,12 @@ static inline void xb_asm_mov_store(xb_asm *to, xb_operand rm, uint32_t reg) {
     xb_asm_reg_rm(to, 0, XB_REX_W, 0x89, reg, rm);
 }
 
+/* mov qword m64, 0 */
+static inline void xb_asm_mov_store_zero(xb_asm *to, xb_operand memory) {
+    xb_asm_reg_rm(to, 0, XB_REX_W, 0xc7, 0, memory);
+    xb_asm_number(to, 0, 4);
+}
+
 /* mov reg32, r/m32 */
 static inline void xb_asm_mov_32(xb_asm *to, uint32_t reg, xb_operand rm) {
     xb_asm_reg_rm(to, 0, 0, 0x8b, reg, rm);
@@ -294,6 +300,11 @@ static inline void xb_asm_movups(xb_asm *to, uint32_t xmm, xb_operand memory) {
 /* movups m128, xmm */
 static inline void xb_asm_movups_store(xb_asm *to, xb_operand memory, uint32_t xmm) {
     xb_asm_reg_rm(to, 0, 0, 0x0f11, xmm, memory);
+}
+
+/* xorps xmm, xmm */
+static inline void xb_asm_xorps(xb_asm *to, uint32_t xmm) {
+    xb_asm_reg_rm(to, 0, 0, 0x0f57, xmm, xb_asm_reg(xmm));
 }
 
 /* punpcklqdq xmm, other: the lower half of the other becomes the upper half. */

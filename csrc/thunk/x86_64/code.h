@@ -5,6 +5,7 @@
 #include "../../base/compiler.h"
 #include "../../call/layout.h"
 #include "../../debug/frame.h"
+#include "../edit.h"
 #include "asm.h"
 
 /* Offsets are from rsp at the target's call. */
@@ -16,7 +17,7 @@ typedef struct xb_code {
     xb_layout where;                        /* where the target wants them */
     execbuf_abi callee_abi;                 /* the target's convention */
     uint32_t incoming;                      /* where the caller's rsp was at its call */
-    uint32_t result;                        /* 16 bytes: see results.c and packed.c */
+    uint32_t result;                        /* 16 bytes: see results.c, packed.c and handler.c */
     uint32_t copies[EXECBUF_MAX_ARGUMENTS]; /* of values whose addresses the target gets */
 } xb_code;
 
@@ -36,21 +37,11 @@ static inline uint32_t xb_code_piece(const xb_location *location, uint32_t piece
     return rest < 8 || has_all ? rest : 8;
 }
 
-/* A place of an argument beside those of execbuf_where: the context, in the cell at r11. Only for adapters
- * that insert an argument. */
-#define XB_IN_CELL 16U
-#define XB_CELL_CONTEXT 8U /* its offset there */
-
 XB_PRIVATE_BEGIN
 
-/* Says where the arguments of an adapter that edits are (see edit.h), before and after. Each argument has the
- * same index in both layouts and in the signature, and an argument that is dropped has none. A place on the
- * stack that does not change becomes EXECBUF_NOWHERE if nothing else is put on the stack.
- *
- * Returns: whether the adapter needs a frame.
- * Out: short_: becomes code->signature if the target's list is the shorter one.
- * In:  signature: the longer one; edit: what is done. */
-bool xb_edit_layouts(xb_code *code, xb_signature *short_, const xb_signature *signature, execbuf_abi edit);
+/* Does what xb_edit_layouts does, and sets the target's signature and its convention. The cell of an argument
+ * that is inserted is at r11. */
+bool xb_edit_x86(xb_code *code, xb_signature *short_, const xb_signature *signature, execbuf_abi edit);
 
 /* Says where copies of values and the result's 16 bytes are, from `at` on, a multiple of 16.
  *
@@ -71,6 +62,19 @@ void xb_code_prepare_variadic(xb_code *code);
  * In: entry_abi, callee_abi: the conventions by which it is called, and by which it calls its target. */
 void xb_packed_write(xb_code *code, const xb_signature *signature, execbuf_abi entry_abi,
                      execbuf_abi callee_abi);
+
+/* As xb_machine_kinds and the others, for adapters that call a handler.
+ *
+ * In: entry_abi: the convention by which they are called. */
+const uint8_t *xb_handler_kinds(execbuf_abi entry_abi);
+const uint8_t *xb_handler_result_kinds(execbuf_abi entry_abi);
+uint8_t xb_handler_alike(xb_shape *shape, execbuf_abi entry_abi, bool is_result);
+
+/* Writes an adapter that calls a handler. r11 holds the cell's address. code->to has what comes before.
+ *
+ * In: entry_abi, callee_abi: the conventions by which it is called, and by which it calls the handler. */
+void xb_handler_write(xb_code *code, const xb_signature *signature, execbuf_abi entry_abi,
+                      execbuf_abi callee_abi);
 
 /* Moves the arguments to where the target wants them. The frame exists; what it saves is saved. rdi and rsi
  * hold arguments only if the caller's convention is System V. */

@@ -1,5 +1,5 @@
-/* Writes adapters and whole thunks for x86-64; packed.c writes the adapters of execbuf_call. Pure: no state,
- * no system calls.
+/* Writes adapters and whole thunks for x86-64; packed.c writes the adapters of execbuf_call, and handler.c
+ * those of closures that call handlers. Pure: no state, no system calls.
  *
  * An adapter of thunks is entered with the target's address in r11. Its frame, from high addresses to low
  * ones:
@@ -52,7 +52,7 @@
 /* The worst cases of adapters without shapes. Of thunks: 127 vectors, each copied from where an address on
  * the stack points to, by three instructions of at most 27 bytes; and 20 moves of vector registers of 9 bytes
  * with all that is around them. Its frame has 127 * 16 bytes of arguments, and the vectors.
- * tests/c/thunk_types.c makes it. (Adapters of execbuf_call are measured.) */
+ * tests/c/thunk_types.c makes it. (Adapters with slots are measured.) */
 XB_STATIC_ASSERT(27 * EXECBUF_MAX_ARGUMENTS + 9 * 2 * XB_SAVED_VECTORS + 50 <= XB_MAX_ADAPTER_SIZE,
                  "the longest adapter fits");
 
@@ -94,6 +94,9 @@ const uint8_t *xb_x86_kinds(execbuf_abi caller_abi) {
     if (xb_edit_of(caller_abi) != XB_EDIT_NONE) {
         return xb_edit_convention(caller_abi) == EXECBUF_ABI_WIN64 ? edited_win64 : to_win64;
     }
+    if (xb_abi_is_handler(caller_abi)) {
+        return xb_handler_kinds(xb_handler_entry(caller_abi));
+    }
     return callee_of(caller_abi) == EXECBUF_ABI_SYSV64 ? to_sysv : to_win64;
 }
 
@@ -103,6 +106,9 @@ const uint8_t *xb_x86_result_kinds(execbuf_abi caller_abi) {
                                                     NONE, NONE, NONE, NONE, NONE, I128, I128, NONE};
     static const uint8_t packed[XB_TYPE_COUNT] = {NONE, U8,  I8,  U8,  I16, U16,  I32,  U32,
                                                   I64,  I64, I64, F64, F64, I128, I128, V128};
+    if (xb_abi_is_handler(caller_abi)) {
+        return xb_handler_result_kinds(xb_handler_entry(caller_abi));
+    }
     return xb_abi_is_packed(caller_abi) ? packed : crossing;
 }
 
@@ -121,6 +127,9 @@ const uint8_t *xb_x86_result_kinds(execbuf_abi caller_abi) {
 /* An integer in one register is a word to both conventions. Sizes and alignments become the same where no
  * move depends on them. */
 uint8_t xb_x86_alike(xb_shape *shape, execbuf_abi caller_abi, bool is_result) {
+    if (xb_abi_is_handler(caller_abi)) {
+        return xb_handler_alike(shape, xb_handler_entry(caller_abi), is_result);
+    }
     const uint8_t *results = xb_x86_result_kinds(caller_abi);
     bool is_word = shape->size == 1 || shape->size == 2 || shape->size == 4 || shape->size == 8;
     shape->align = is_result || shape->align <= 8 ? 8 : 16;
@@ -245,7 +254,7 @@ static void edit_arguments(xb_code *code, const xb_signature *signature, execbuf
     xb_asm *to = &code->to;
     xb_signature short_;
     xb_operand target = xb_edit_of(edit) == XB_EDIT_INSERT ? xb_asm_memory(XB_R11, 0) : xb_asm_reg(XB_R11);
-    if (!xb_edit_layouts(code, &short_, signature, edit)) {
+    if (!xb_edit_x86(code, &short_, signature, edit)) {
         code->incoming = 8; /* the return address */
         xb_moves_write(code);
         xb_code_prepare_variadic(code);
@@ -274,6 +283,10 @@ static void write_adapter(xb_code *code, const xb_signature *signature, execbuf_
         xb_packed_write(code, signature, xb_packed_entry(caller_abi), xb_packed_callee(caller_abi));
         return;
     }
+    if (xb_abi_is_handler(caller_abi)) {
+        xb_handler_write(code, signature, xb_handler_entry(caller_abi), xb_handler_callee(caller_abi));
+        return;
+    }
     code->signature = signature;
     code->to.scratch = XB_SCRATCH_VECTOR;
     code->callee_abi = callee_of(caller_abi);
@@ -284,7 +297,7 @@ static void write_adapter(xb_code *code, const xb_signature *signature, execbuf_
 }
 
 bool xb_x86_can(const xb_signature *signature, execbuf_abi caller_abi) {
-    if (signature->shape_count == 0 && !xb_abi_is_packed(caller_abi)) {
+    if (signature->shape_count == 0 && !xb_abi_is_packed(caller_abi) && !xb_abi_is_handler(caller_abi)) {
         return true;
     }
     xb_code code; /* which is measured and not written */

@@ -17,6 +17,7 @@ XB_PRIVATE_BEGIN
 const uint8_t *xb_x86_kinds(execbuf_abi caller_abi);
 const uint8_t *xb_x86_result_kinds(execbuf_abi caller_abi);
 uint8_t xb_x86_alike(xb_shape *shape, execbuf_abi caller_abi, bool is_result);
+uint8_t xb_x86_alike_edited(xb_shape *shape, bool is_result, execbuf_abi abi);
 bool xb_x86_can(const xb_signature *signature, execbuf_abi caller_abi);
 void xb_x86_adapter(uint8_t *out, xb_frame *frame, const xb_signature *signature, execbuf_abi caller_abi);
 

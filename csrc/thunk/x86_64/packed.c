@@ -178,16 +178,9 @@ static void write_arguments(xb_code *code, uint32_t base) {
 
 /* Extends a result in rax, so that it fills its slot. */
 static void extend_result(xb_code *code) {
-    xb_operand rax = xb_asm_reg(XB_RAX);
-    switch (code->signature->result) {
-    case EXECBUF_TYPE_BOOL:
-    case EXECBUF_TYPE_U8: xb_asm_movzx_byte(&code->to, XB_RAX, rax); break;
-    case EXECBUF_TYPE_I8: xb_asm_movsx_byte_64(&code->to, XB_RAX, rax); break;
-    case EXECBUF_TYPE_U16: xb_asm_movzx_word(&code->to, XB_RAX, rax); break;
-    case EXECBUF_TYPE_I16: xb_asm_movsx_word_64(&code->to, XB_RAX, rax); break;
-    case EXECBUF_TYPE_U32: xb_asm_mov_32(&code->to, XB_RAX, rax); break;
-    case EXECBUF_TYPE_I32: xb_asm_movsxd(&code->to, XB_RAX, rax); break;
-    default: break;
+    uint8_t type = code->signature->result;
+    if (type < XB_FIRST_SHAPE && xb_type_size(type) < XB_SLOT_SIZE && !xb_type_is_float(type)) {
+        xb_value_extend(&code->to, XB_RAX, xb_asm_reg(XB_RAX), type);
     }
 }
 

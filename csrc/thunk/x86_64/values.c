@@ -80,6 +80,39 @@ void xb_value_store_vector(xb_asm *to, uint32_t base, uint32_t offset, uint32_t 
     }
 }
 
+void xb_value_extend(xb_asm *to, uint32_t reg, xb_operand from, uint8_t type) {
+    switch (type) {
+    case EXECBUF_TYPE_BOOL:
+    case EXECBUF_TYPE_U8: xb_asm_movzx_byte(to, reg, from); break;
+    case EXECBUF_TYPE_I8: xb_asm_movsx_byte_64(to, reg, from); break;
+    case EXECBUF_TYPE_U16: xb_asm_movzx_word(to, reg, from); break;
+    case EXECBUF_TYPE_I16: xb_asm_movsx_word_64(to, reg, from); break;
+    case EXECBUF_TYPE_U32: xb_asm_mov_32(to, reg, from); break;
+    case EXECBUF_TYPE_I32: xb_asm_movsxd(to, reg, from); break;
+    default: xb_asm_mov(to, reg, from); break;
+    }
+}
+
+/* The last part overlaps the one before it, as in xb_value_copy. */
+void xb_value_zero(xb_asm *to, uint32_t base, uint32_t size) {
+    uint32_t whole = size & ~15U;
+    xb_asm_xorps(to, to->scratch);
+    if (size > MAX_UNROLLED) { /* r10 is how many bytes are left */
+        xb_asm_mov_r10d(to, whole);
+        uint32_t start = to->length;
+        xb_asm_movups_store(to, xb_asm_indexed(base, 0U - 16), to->scratch);
+        xb_asm_sub_r10_16(to);
+        xb_asm_jnz_back(to, start);
+    } else {
+        for (uint32_t at = 0; at < whole; at += 16) {
+            xb_asm_movups_store(to, xb_asm_memory(base, at), to->scratch);
+        }
+    }
+    if (whole < size) {
+        xb_asm_movups_store(to, xb_asm_memory(base, size - 16), to->scratch);
+    }
+}
+
 /* Copies 1, 2, 4, 8 or 16 bytes. */
 static void copy_part(xb_asm *to, uint32_t where, uint32_t base, uint32_t from, uint32_t size) {
     if (size == 16) {

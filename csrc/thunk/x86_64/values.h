@@ -22,6 +22,13 @@ void xb_value_store(xb_asm *to, uint32_t base, uint32_t offset, uint32_t reg, ui
 /* Stores the lower 4, 8 or 16 bytes of a vector register at [base + offset]. */
 void xb_value_store_vector(xb_asm *to, uint32_t base, uint32_t offset, uint32_t xmm, uint32_t size);
 
+/* Loads a word, extended to 64 bits if its type is an integer of less, or bool. type is an execbuf_type_kind
+ * or a shape; from is a register or memory. */
+void xb_value_extend(xb_asm *to, uint32_t reg, xb_operand from, uint8_t type);
+
+/* Zeroes a value of at least 16 bytes at [base]. Changes r10 and to->scratch. base is not r10. */
+void xb_value_zero(xb_asm *to, uint32_t base, uint32_t size);
+
 /* Copies a value from [base + from] to [rsp + where]. Changes rax, r10 and to->scratch. base is neither
  * rax nor r10. */
 void xb_value_copy(xb_asm *to, uint32_t where, uint32_t base, uint32_t from, uint32_t size);

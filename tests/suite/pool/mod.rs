@@ -31,6 +31,7 @@ macro_rules! suite {
 }
 
 mod assemble;
+mod described;
 mod handles;
 mod memory;
 mod near;
@@ -44,7 +45,7 @@ type Tests = &'static [(&'static str, fn())];
 
 /// All tests, by file.
 pub const ALL: &[Tests] =
-    &[publish::ALL, memory::ALL, query::ALL, assemble::ALL, near::ALL, sharing::ALL, handles::ALL];
+    &[publish::ALL, memory::ALL, query::ALL, assemble::ALL, near::ALL, sharing::ALL, handles::ALL, described::ALL];
 
 fn pool() -> ExecPool {
     ExecPool::new().expect("this system allows executable memory")
