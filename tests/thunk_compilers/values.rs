@@ -169,7 +169,8 @@ pub(crate) fn program_of_handlers(signatures: &[Signature], abis: &[CallerAbi]) 
             let types = Types::new(&mut definitions, signature);
             let writer = Writer { signature, types, name, caller_abi, extra: None };
             // System V also passes the address of memory for a result of more than 16 bytes.
-            let has_addresses = caller_abi == CallerAbi::Win64 || signature.result.size() > 16;
+            let is_sysv64 = caller_abi == CallerAbi::SysV64;
+            let has_addresses = caller_abi == CallerAbi::Win64 || is_sysv64 && signature.result.size() > 16;
             for by_address in if has_addresses { &[false, true][..] } else { &[false] } {
                 writer.call(&mut calls, *by_address, Edit::Handler).expect("writing to a string cannot fail");
                 let _ = writeln!(main, "        {}_{}_handler();", prefix(*by_address), writer.name);
