@@ -1,48 +1,13 @@
 /* The code of closures and of functions that drop an argument, on AArch64, which every machine can write.
  * tests/thunk_compilers runs such code. */
 
-#include "check.h"
+#include "arm_words.h"
 
-#include "../../csrc/api/signature.h"
 #include "../../csrc/thunk/aarch64/machine.h"
 #include "../../csrc/thunk/edit.h"
-#include "../../csrc/thunk/machine.h"
-
-#define WORDS (XB_MAX_ADAPTER_SIZE / 4)
 
 static execbuf_abi edit_of(xb_edit edit, uint32_t position) {
     return xb_edit_abi(EXECBUF_ABI_NATIVE, edit, position);
-}
-
-/* Writes an adapter.
- *
- * Returns: how many instructions it has. */
-static size_t write_edit(const char *text, execbuf_abi edit, uint32_t *words, xb_frame *frame) {
-    static uint8_t written[XB_MAX_ADAPTER_SIZE];
-    xb_signature compact;
-    xb_shape shapes[XB_MAX_SHAPES];
-    execbuf_signature *signature = parsed(text);
-    CHECK(xb_signature_read(&compact, shapes, signature, NULL) == EXECBUF_OK);
-    CHECK(xb_machine_can(&compact, edit));
-    execbuf_signature_free(signature);
-    xb_machine_adapter(written, frame, &compact, edit);
-    CHECK(frame->length % 4 == 0 && frame->length <= sizeof written);
-    for (size_t i = 0; i < frame->length; i++) {
-        words[i / 4] = (i % 4 == 0 ? 0 : words[i / 4]) | (uint32_t)written[i] << 8 * (i % 4);
-    }
-    return frame->length / 4;
-}
-
-static void check_words(const char *text, execbuf_abi edit, const uint32_t *wanted, size_t count) {
-    static uint32_t words[WORDS];
-    xb_frame frame;
-    CHECK(write_edit(text, edit, words, &frame) == count);
-    for (size_t i = 0; i < count; i++) {
-        if (words[i] != wanted[i]) {
-            (void)fprintf(stderr, "%s: instruction %zu is %08x and not %08x\n", text, i, words[i], wanted[i]);
-            exit(1);
-        }
-    }
 }
 
 static void the_context_behind_all_arguments_takes_three_instructions(void) {
@@ -197,7 +162,7 @@ static void all_adapters_begin_and_end_alike(void) {
         for (xb_edit edit = XB_EDIT_INSERT; edit <= XB_EDIT_DROP; edit = (xb_edit)(edit + 1)) {
             static uint32_t words[WORDS];
             xb_frame frame;
-            size_t count = write_edit(texts[i], edit_of(edit, position), words, &frame);
+            size_t count = write_adapter(texts[i], edit_of(edit, position), words, &frame);
             CHECK(words[0] == 0xd503245f); /* bti c */
             if (frame.pushed_rbp == 0) {
                 CHECK(words[count - 1] ==

@@ -139,6 +139,7 @@ program types$suffix plain types.c
 program layouts$suffix plain layouts.c
 program arm-calls$suffix plain arm_calls.c
 program arm-edits$suffix plain arm_edits.c
+program arm-handlers$suffix plain arm_handlers.c
 program arm-stubs$suffix plain arm_stubs.c
 program thunk-types$suffix plain thunk_types.c -fno-asynchronous-unwind-tables
 program error$suffix plain error.c
