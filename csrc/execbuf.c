@@ -76,6 +76,7 @@
 #include "debug/shown_name.c"
 #include "debug/tools.c"
 #include "debug/xdata.c"
+#include "debug/xdata_list.c"
 
 #include "thunk/adapter.c"
 #include "thunk/bind.c"

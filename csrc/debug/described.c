@@ -103,9 +103,13 @@ bool xb_described_make_room(void) {
 /* ---- Changes ---- */
 
 void xb_described_add(xb_description *description, const xb_rules *rules) {
+    xb_section *section = description->section;
+    const uint8_t *entry = (const uint8_t *)description->buffer.entry;
     xb_prim_lock();
-    if (description->section != NULL) {
-        xb_section_describe(description->section, (const uint8_t *)description->buffer.entry, rules);
+    if (section != NULL && description->near_table != NULL) {
+        xb_section_describe_xdata(section, entry, description->buffer.length, description->near_table);
+    } else if (section != NULL) {
+        xb_section_describe(section, entry, rules);
     }
     put_in_bucket(described_table, description);
     XB_STORE_RELEASE(described_count, described_count + 1);
@@ -137,7 +141,7 @@ xb_description *xb_described_take(const execbuf *buffer) {
         XB_STORE_RELEASE(*link, found->next[described_table->chain]);
         XB_STORE_RELEASE(described_count, described_count - 1);
         if (found->section != NULL) {
-            xb_section_describe(found->section, (const uint8_t *)found->buffer.entry, NULL);
+            xb_section_undescribe(found->section, (const uint8_t *)found->buffer.entry);
         }
     }
     xb_prim_unlock();

@@ -20,7 +20,7 @@ typedef struct xb_description {
     struct xb_description *retired; /* first: see xb_retire */
     struct xb_description *next[2]; /* in a bucket of a table with this chain */
     execbuf buffer;                 /* with the length of the code, also while the buffer is reserved */
-    xb_section *section;            /* whose record of the buffer's slot is filled; or NULL */
+    xb_section *section;            /* whose entry of the buffer's slot is filled; or NULL */
     const xb_region *region;        /* that the code is in; NULL if it has a dedicated mapping */
     bool is_registered;             /* function is registered, and words is its list */
     bool is_told;                   /* tools know of it, and have to be told of its end */
@@ -47,9 +47,9 @@ bool xb_described_any(void);
  * Returns: false if there is no table, and no memory for one. */
 bool xb_described_make_room(void);
 
-/* Adds a description, and fills the record of the section that it has, if it has one. There is space.
+/* Adds a description, and fills the entry in the section that it has, if it has one. There is space.
  *
- * In: rules: for the record. */
+ * In: rules: for the entry; not used if it has a near_table. */
 void xb_described_add(xb_description *description, const xb_rules *rules);
 
 /* Takes the description of a buffer from the table, and its rules from the list of its span. The caller

@@ -159,11 +159,28 @@ static execbuf_status check_record(const unwinding *from, const xb_target *targe
 
 /* ---- Making ---- */
 
+/* Finds the section of the code's span; NULL if the code is registered by itself. */
+static xb_result prepare_section(xb_description *made, const xb_target *target) {
+    size_t memory;
+    if (!is_listed(target) || !xb_prim_registers_lists()) {
+        return xb_ok();
+    }
+    xb_result result = xb_section_of(target->span, XB_OF_USERS, &made->section, &memory);
+    if (memory != 0) {
+        xb_slot_count_tables(target->buffer, memory);
+    }
+    if (made->section != NULL && made->section->is_lost) {
+        made->section = NULL;
+    }
+    return result;
+}
+
 /* Copies the table for Windows to where it finds it. */
 static xb_result prepare_near_table(xb_description *made, const unwinding *from) {
     const uint8_t *entry = (const uint8_t *)made->buffer.entry;
-    xb_result result = xb_near_tables_add(entry, from->xdata, from->xdata_size, &made->near_table);
-    if (result.call == NULL) {
+    const uint8_t *start = made->section != NULL ? made->section->function.code : entry;
+    xb_result result = xb_near_tables_add(start, from->xdata, from->xdata_size, &made->near_table);
+    if (result.call == NULL && made->section == NULL) {
         made->function.code = entry;
         made->function.length = (uint32_t)made->buffer.length;
         made->function.xdata = (uint32_t)(made->near_table - entry);
@@ -171,30 +188,8 @@ static xb_result prepare_near_table(xb_description *made, const unwinding *from)
     return result;
 }
 
-/* Finds the list of the code's span, or writes one for the code alone. For Windows, copies the table.
- *
- * Returns: the call that failed: no memory. */
-static xb_result prepare_list(xb_description *made, const unwinding *from, const xb_target *target) {
-    if (from->xdata_size > 0) {
-        return prepare_near_table(made, from);
-    }
-    if (from->count == 0) {
-        return xb_ok();
-    }
-    if (is_listed(target) && xb_prim_registers_lists()) {
-        size_t memory;
-        xb_result result = xb_section_of(target->span, XB_OF_USERS, &made->section, &memory);
-        if (memory != 0) {
-            xb_slot_count_tables(target->buffer, memory);
-        }
-        if (result.call != NULL) {
-            return result;
-        }
-        if (made->section != NULL && !made->section->is_lost) {
-            return xb_ok();
-        }
-        made->section = NULL;
-    }
+/* Writes a list for the code alone. */
+static xb_result prepare_own_list(xb_description *made, const unwinding *from, const xb_target *target) {
     size_t words = xb_rules_words(from->rules, from->count);
     made->words = XB_FAULT("malloc") != 0 ? NULL : (uint64_t *)malloc(words * sizeof *made->words);
     if (made->words == NULL) {
@@ -210,10 +205,28 @@ static xb_result prepare_list(xb_description *made, const unwinding *from, const
     return xb_ok();
 }
 
+/* Finds the list of the code's span, or writes one for the code alone. For Windows, copies the table.
+ *
+ * Returns: the call that failed: no memory. */
+static xb_result prepare_list(xb_description *made, const unwinding *from, const xb_target *target) {
+    if (from->count == 0 && from->xdata_size == 0) {
+        return xb_ok();
+    }
+    xb_result result = prepare_section(made, target);
+    if (result.call != NULL) {
+        return result;
+    }
+    if (from->xdata_size > 0) {
+        return prepare_near_table(made, from);
+    }
+    return made->section == NULL ? prepare_own_list(made, from, target) : result;
+}
+
 /* Registers code that is not in the list of a span. */
 static xb_result register_description(xb_description *made) {
     xb_result result = xb_ok();
-    if ((made->words != NULL || made->near_table != NULL) && xb_prim_begin_unwinder()) {
+    bool has_own = made->section == NULL && (made->words != NULL || made->near_table != NULL);
+    if (has_own && xb_prim_begin_unwinder()) {
         result = xb_group_add(made->region, XB_OF_USERS, &made->function);
         made->is_registered = result.call == NULL;
         xb_prim_end_unwinder();

@@ -16,7 +16,7 @@ XB_PRIVATE_BEGIN
  *
  * Returns: success, or the call that failed: no memory, or no free addresses where the table may be.
  * Out: out:   the copy, at a multiple of 16, less than 4 GiB above code.
- * In:  code:  where the code begins.
+ * In:  code:  where the code begins, or its span.
  *      table: of size bytes, at most UINT32_MAX. */
 xb_result xb_near_tables_add(const uint8_t *code, const uint8_t *table, size_t size, const uint8_t **out);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "../base/fault.h"
+#include "xdata.h"
+#include "xdata_list.h"
 
 /* xb_span_tables.end. No code is left. */
 static void end_section(xb_span_tables **tables) {
@@ -22,12 +24,26 @@ static void end_section(xb_span_tables **tables) {
     free(section);
 }
 
-/* Writes the list of a section, and says which FDEs are its first and its last one. */
+/* The size of a list, in words of 8 bytes. */
+static size_t list_words(const xb_span *span, xb_list_kind kind) {
+    if (xb_prim_query().wants_xdata) {
+        return XB_XDATA_LIST_WORDS(span->slots);
+    }
+    return kind == XB_OF_ADAPTERS ? XB_LIST_WORDS(span->slots)
+                                  : xb_record_list_words(span->slot_size, span->slots);
+}
+
+/* Writes the list of a section, and says where it is, or which FDEs are its first and its last one. */
 static void write_list(xb_section *section, const xb_span *span, xb_list_kind kind) {
     uint64_t *words = section->words;
     uint32_t last = span->slots - 1;
     xb_prim_function *function = &section->function;
-    if (kind == XB_OF_ADAPTERS) {
+    function->entries = NULL;
+    if (xb_prim_query().wants_xdata) {
+        function->entries = (uint32_t *)(void *)words;
+        function->entry_count = span->slots;
+        xb_xdata_list_write(function->entries, span->slot_size, span->slots);
+    } else if (kind == XB_OF_ADAPTERS) {
         xb_dwarf_write_list(words, span->start, span->slot_size, span->slots);
         function->fde = (const uint8_t *)xb_dwarf_fde(words, 0);
         function->last_fde = (const uint8_t *)xb_dwarf_fde(words, last);
@@ -40,9 +56,7 @@ static void write_list(xb_section *section, const xb_span *span, xb_list_kind ki
 
 /* Makes the section of a span, not registered yet. NULL: no memory. */
 static xb_section *new_section(const xb_span *span, xb_list_kind kind) {
-    size_t words = kind == XB_OF_ADAPTERS ? XB_LIST_WORDS(span->slots)
-                                          : xb_record_list_words(span->slot_size, span->slots);
-    size_t size = sizeof(xb_section) + words * sizeof(uint64_t);
+    size_t size = sizeof(xb_section) + list_words(span, kind) * sizeof(uint64_t);
     xb_section *section = XB_FAULT("malloc") != 0 ? NULL : (xb_section *)malloc(size);
     if (section != NULL) {
         xb_prim_function *function = &section->function;
@@ -108,7 +122,14 @@ static size_t slot_of(const xb_section *section, const uint8_t *code) {
 }
 
 void xb_section_add(xb_section *section, const uint8_t *code, const xb_frame *frame) {
-    xb_dwarf_fill(section->words, slot_of(section, code), frame);
+    size_t slot = slot_of(section, code);
+    uint32_t *entries = section->function.entries;
+    if (entries != NULL) {
+        uint32_t xdata = (uint32_t)(code - section->function.code) + xb_xdata_offset(frame->length);
+        xb_xdata_list_fill(entries, slot, frame->length, xdata);
+    } else {
+        xb_dwarf_fill(section->words, slot, frame);
+    }
 }
 
 bool xb_section_fits(const xb_section *section, const uint8_t *code, const xb_rules *rules) {
@@ -117,4 +138,18 @@ bool xb_section_fits(const xb_section *section, const uint8_t *code, const xb_ru
 
 void xb_section_describe(xb_section *section, const uint8_t *code, const xb_rules *rules) {
     xb_record_fill(section->words, section->slot_size, slot_of(section, code), rules);
+}
+
+void xb_section_describe_xdata(xb_section *section, const uint8_t *code, size_t length,
+                               const uint8_t *xdata) {
+    uint32_t distance = (uint32_t)(xdata - section->function.code);
+    xb_xdata_list_fill(section->function.entries, slot_of(section, code), (uint32_t)length, distance);
+}
+
+void xb_section_undescribe(xb_section *section, const uint8_t *code) {
+    if (section->function.entries != NULL) {
+        xb_xdata_list_clear(section->function.entries, slot_of(section, code));
+    } else {
+        xb_record_fill(section->words, section->slot_size, slot_of(section, code), NULL);
+    }
 }

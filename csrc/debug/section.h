@@ -1,14 +1,16 @@
 /* The unwind tables of a span of adapters, or of code of users of which some is described, for unwinders that
- * take lists of FDEs.
+ * take lists.
  *
- * Such an unwinder may search what is registered one by one (libgcc up to 12), so there must be few
- * registrations: group.h makes one of all lists of a region. A list is registered with the first adapter of a
- * span, or with its first description, and stays until the span is removed from its pool, or freed with its
- * region. It has an FDE for each slot. The unwinder reads only once how many FDEs a list has, in which order,
- * and from where to where they reach; so the address and the length of each never change, and are those of
- * the slot. An adapter that comes into a slot replaces the instructions of its FDE. One that goes changes
- * nothing: nobody runs what is in a free slot. A description is taken back, because code without one may come
- * into the slot. */
+ * Such an unwinder may search what is registered one by one (libgcc up to 12, Wine), so there must be few
+ * registrations. A list is registered with the first adapter of a span, or with its first description, and
+ * stays until the span is removed from its pool, or freed with its region. An adapter that comes into a slot
+ * changes the slot's entry. One that goes changes nothing: nobody runs what is in a free slot. A description
+ * is taken back, because code without one may come into the slot.
+ *
+ * For unwinders that read DWARF, a list has an FDE for each slot, and group.h makes one registration of all
+ * lists of a region. The unwinder reads only once how many FDEs a list has, in which order, and from where to
+ * where they reach; so the address and the length of each never change, and are those of the slot. For
+ * Windows, see xdata_list.h. */
 #ifndef XB_DEBUG_SECTION_H
 #define XB_DEBUG_SECTION_H
 
@@ -30,7 +32,7 @@ typedef struct xb_section {
     uint32_t slot_size;
     bool is_lost; /* the unwinder does not find all of the list, so each piece of code is registered alone */
     xb_prim_function function; /* stands for the whole span */
-    uint64_t words[];          /* the list */
+    uint64_t words[];          /* the list of FDEs, or that for Windows */
 } xb_section;
 
 XB_PRIVATE_BEGIN
@@ -51,9 +53,15 @@ void xb_section_add(xb_section *section, const uint8_t *code, const xb_frame *fr
  * lost, as for the next one. */
 bool xb_section_fits(const xb_section *section, const uint8_t *code, const xb_rules *rules);
 
-/* Describes code of a user, which nobody runs, by rules that fit; or takes its description back (NULL). The
- * process's lock is held: two threads may do this for the same slot if one of them has a stale handle. */
+/* Describes code of a user, which nobody runs, by rules that fit. The process's lock is held, as for the next
+ * two: two threads may do this for the same slot if one of them has a stale handle. */
 void xb_section_describe(xb_section *section, const uint8_t *code, const xb_rules *rules);
+
+/* For Windows: describes code of a user by an UNWIND_INFO, less than 4 GiB above the span. */
+void xb_section_describe_xdata(xb_section *section, const uint8_t *code, size_t length, const uint8_t *xdata);
+
+/* Takes a description of a user's code back. */
+void xb_section_undescribe(xb_section *section, const uint8_t *code);
 
 XB_PRIVATE_END
 

@@ -11,7 +11,7 @@
 
 XB_PRIVATE_BEGIN
 
-/* A function with unwind tables, or several functions with one list of FDEs. It stays at its address while it
+/* A function with unwind tables, or several functions with one list of them. It stays at its address while it
  * is registered. */
 typedef struct xb_prim_function {
     /* Filled by the caller: */
@@ -21,6 +21,8 @@ typedef struct xb_prim_function {
     const uint8_t *fde;      /* DWARF: the first FDE; a length of 0 ends the list */
     const uint8_t *last_fde; /* DWARF: the FDE of the last byte of code */
     uint32_t xdata;          /* Windows: offset of the UNWIND_INFO from code */
+    uint32_t *entries;       /* Windows: NULL; or a list of RUNTIME_FUNCTIONs, relative to code */
+    uint32_t entry_count;    /* of these */
     /* For xb_prim_deregister_unwind: */
     uint64_t object[8];
     void *handle;
@@ -29,8 +31,8 @@ typedef struct xb_prim_function {
 /* The call of a result that says: the unwinder does not find a function that was registered with it. */
 #define XB_PRIM_LOST "_Unwind_Find_FDE"
 
-/* True if one registration may cover a list of FDEs. False if each function is registered by itself, or if no
- * unwinder can learn of code. */
+/* True if one registration may cover a list of functions. False if each function is registered by itself, or
+ * if no unwinder can learn of code. */
 bool xb_prim_registers_lists(void);
 
 /* True if the unwinder searches what is registered one by one, and takes arrays of lists. To be called

@@ -1,5 +1,5 @@
 /* On Windows, exceptions pass through described code, whatever describes it, and the system knows it as long
- * as it lives. */
+ * as it lives. With fault injection, all of it with the interface of Windows 7, too. */
 
 #include "check.h"
 
@@ -9,6 +9,93 @@
 #include <windows.h>
 
 #include "describe_throw.h"
+
+/* ---- Tables ---- */
+
+/* The entry by which the system unwinds code, and where its table counts from; NULL: there is none. */
+static RUNTIME_FUNCTION *entry_of(const execbuf &buffer, ULONG64 *base) {
+    return RtlLookupFunctionEntry(reinterpret_cast<ULONG64>(buffer.entry), base, nullptr);
+}
+
+#if defined(EXECBUF_FAULT_INJECTION)
+
+/* Whether the two ways to register a table fail. */
+static bool growable_fails, old_fails;
+
+extern "C" int32_t xb_fault(const char *call) {
+    bool fails = (growable_fails && strcmp(call, "RtlAddGrowableFunctionTable") == 0) ||
+                 (old_fails && strcmp(call, "RtlAddFunctionTable") == 0);
+    return fails ? ERROR_NOT_ENOUGH_MEMORY : 0;
+}
+
+/* A span whose table could not be registered does without. */
+static void functions_are_registered_alone_after_a_failure() {
+    const sample one = samples()[0];
+    execbuf failed;
+    execbuf some[2];
+    ULONG64 bases[2] = {0, 0};
+    execbuf_error error;
+    CHECK(execbuf_pool_new(&pool, nullptr, nullptr) == EXECBUF_OK);
+    growable_fails = old_fails = true;
+    CHECK(execbuf_pool_reserve(pool, &failed, one.code.size(), nullptr) == EXECBUF_OK);
+    CHECK(execbuf_publish_with(&failed, one.code.data(), one.code.size(), &one.info, &error) ==
+          EXECBUF_E_NO_MEMORY);
+    CHECK(strcmp(error.culprit, "RtlAddFunctionTable") == 0);
+    growable_fails = old_fails = false;
+    for (int i = 0; i < 2; i++) {
+        some[i] = in_a_pool(one);
+        CHECK(entry_of(some[i], &bases[i]) != nullptr);
+        throw_through(function_of(some[i]), 2);
+    }
+    CHECK(bases[0] != bases[1]);
+    CHECK(execbuf_free(&some[0]) == EXECBUF_OK && execbuf_free(&some[1]) == EXECBUF_OK &&
+          execbuf_free(&failed) == EXECBUF_OK);
+    execbuf_pool_free(pool);
+}
+
+#endif
+
+static void functions_of_a_span_share_a_table() {
+    const sample one = samples()[0];
+    execbuf some[100];
+    RUNTIME_FUNCTION *entries[100];
+    CHECK(execbuf_pool_new(&pool, nullptr, nullptr) == EXECBUF_OK);
+    size_t tables = 0;
+    ULONG64 last = 0;
+    for (size_t i = 0; i < 100; i++) {
+        ULONG64 base = 0;
+        some[i] = in_a_pool(one);
+        entries[i] = entry_of(some[i], &base);
+        CHECK(entries[i] != nullptr);
+        tables += base != last;
+        last = base;
+    }
+    CHECK(tables <= 4); /* the slots of a span may be fewer than these functions */
+    CHECK(entries[1] - entries[0] == 1);
+    CHECK(execbuf_free(&some[0]) == EXECBUF_OK); /* which changes only its own entry */
+    throw_through(function_of(some[1]), 2);
+    for (size_t i = 1; i < 100; i++) {
+        CHECK(execbuf_free(&some[i]) == EXECBUF_OK);
+    }
+    execbuf_pool_free(pool);
+}
+
+static void undescribed_code_beside_described_code_has_no_entry() {
+    static execbuf others[3000];
+    const sample one = samples()[0];
+    CHECK(execbuf_pool_new(&pool, nullptr, nullptr) == EXECBUF_OK);
+    execbuf described = in_a_pool(one);
+    for (execbuf &other : others) {
+        ULONG64 base = 0;
+        CHECK(execbuf_pool_publish(pool, &other, one.code.data(), one.code.size(), nullptr) == EXECBUF_OK);
+        CHECK(entry_of(other, &base) == nullptr);
+    }
+    for (execbuf &other : others) {
+        CHECK(execbuf_free(&other) == EXECBUF_OK);
+    }
+    CHECK(execbuf_free(&described) == EXECBUF_OK);
+    execbuf_pool_free(pool);
+}
 
 /* ---- Exceptions ---- */
 
@@ -151,7 +238,9 @@ static void tables_in_another_format_are_refused() {
     CHECK(execbuf_describe(&buffer, &info, &error) == EXECBUF_OK && execbuf_free(&buffer) == EXECBUF_OK);
 }
 
-int main() {
+static void test_all() {
+    RUN(functions_of_a_span_share_a_table);
+    RUN(undescribed_code_beside_described_code_has_no_entry);
     RUN(exceptions_pass_through_described_code);
     RUN(the_caller_of_described_code_is_found);
     RUN(the_system_knows_described_code_until_it_is_freed);
@@ -159,6 +248,15 @@ int main() {
     RUN(descriptions_come_and_go);
     RUN(longjmp_passes_through_described_code);
     RUN(tables_in_another_format_are_refused);
+}
+
+int main() {
+    test_all();
+#if defined(EXECBUF_FAULT_INJECTION)
+    RUN(functions_are_registered_alone_after_a_failure);
+    growable_fails = true;
+    test_all();
+#endif
     (void)printf("ok\n");
     return 0;
 }

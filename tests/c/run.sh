@@ -50,7 +50,7 @@ macros() {
             echo "SKIP: C++ test $name: no compiler"
             return
         fi
-        $cxx -std=c++11 -g -O2 -Wall -Wextra ${CFLAGS:-} ${CXXFLAGS:-} -I "$csrc/include" \
+        $cxx -std=c++11 -g -O2 -Wall -Wextra ${CFLAGS:-} ${CXXFLAGS:-} $(macros "$variant") -I "$csrc/include" \
             "$tests/$source" "$out/library-$variant.o" -pthread -o "$out/$name" && execute C++ "$name"
     }
 
@@ -144,6 +144,7 @@ program arm-stubs$suffix plain arm_stubs.c
 program thunk-types$suffix plain thunk_types.c -fno-asynchronous-unwind-tables
 program error$suffix plain error.c
 program xdata$suffix plain xdata.c
+program xdata-list$suffix plain xdata_list.c
 program describe-xdata$suffix plain describe_xdata.c
 program lines$suffix plain lines.c
 program structs$suffix plain structs.c
@@ -154,7 +155,8 @@ program_cpp unwind$suffix plain unwind.cpp
 program_cpp call-unwind$suffix plain call_unwind.cpp
 program_cpp handler-unwind$suffix plain handler_unwind.cpp
 program_cpp describe-unwind$suffix plain describe_unwind.cpp
-program_cpp describe-windows$suffix plain describe_windows.cpp"
+program_cpp describe-windows$suffix plain describe_windows.cpp
+program_cpp describe-windows-faults$suffix faults describe_windows.cpp"
 if [ -z "$suffix" ]; then
     variants="$variants unix unix-faults"
     list="program random plain random.c -D_GNU_SOURCE
@@ -239,7 +241,7 @@ program region-faults-unix unix-faults region_faults.c
 program parking-unix unix-faults parking.c"
 fi
 if [ -n "${ONLY:-}" ]; then
-    list=$(echo "$list" | grep -E "^[a-z_]+ ($(echo "$ONLY" | tr ' ' '|')) ")
+    list=$(echo "$list" | grep -E "^[a-z_]+ ($(echo "$ONLY" | tr ' ' '|'))$suffix ") || { echo "no such test: $ONLY"; exit 1; }
     variants=$(echo "$list" | cut -d ' ' -f 3 | sort -u)
 fi
 for variant in $variants; do
