@@ -263,6 +263,12 @@ int main() {
 
 #else
 
+#if defined(EXECBUF_FAULT_INJECTION)
+extern "C" int32_t xb_fault(const char *) {
+    return 0;
+}
+#endif
+
 int main() {
     (void)fprintf(stderr, "SKIP: what Windows is told of described code: not Windows on x86-64\n");
     return 0;

@@ -23,7 +23,13 @@ pub fn run(name: &str, arguments: &[&str], directory: impl AsRef<Path>, input: &
     let mut command = Command::new(&path);
     command.args(arguments).current_dir(directory);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = command.spawn().and_then(|mut child| {
+    // Wine 8 fails to start one of many programs, with ERROR_INTERNAL_ERROR.
+    let is_of_wine = |error: &std::io::Error| cfg!(windows) && error.raw_os_error() == Some(1359);
+    let started = match command.spawn() {
+        Err(error) if is_of_wine(&error) => command.spawn(),
+        started => started,
+    };
+    let output = started.and_then(|mut child| {
         child.stdin.take().expect("it is piped").write_all(input.as_bytes())?;
         child.wait_with_output()
     });
