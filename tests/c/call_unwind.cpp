@@ -1,21 +1,9 @@
 /* Exceptions, longjmp and backtraces pass through execbuf_call, whose adapters have frames of several kinds.
  * The functions that it calls have the convention of this program, or are thunks from the other one to it. */
 
-#include "check.h"
+#include "leaving.h"
 
-#if defined(__x86_64__)
-
-#include <csetjmp>
-
-#if !defined(_WIN32)
-#include <unwind.h>
-#endif
-
-#if defined(_WIN32)
-static const execbuf_abi FOREIGN = EXECBUF_ABI_SYSV64;
-#else
-static const execbuf_abi FOREIGN = EXECBUF_ABI_WIN64;
-#endif
+#if defined(__x86_64__) || defined(__aarch64__)
 
 static execbuf_caller *caller;
 static execbuf_function function;
@@ -40,32 +28,7 @@ static void clean_up() {
     CHECK(execbuf_free(&thunk) == EXECBUF_OK);
 }
 
-/* Values that are kept across a call that does not return normally. They are more than there are preserved
- * registers, and the compiler does not know them, so each preserved general register contains one. */
-#define IN_REGISTERS __asm__ volatile("" : "+r"(n0), "+r"(n1), "+r"(n2), "+r"(n3), "+r"(n4))
-#define HOLD_VALUES                                                                                          \
-    long n0 = 7, n1 = 14, n2 = 21, n3 = 28, n4 = 35;                                                         \
-    IN_REGISTERS
-#define CHECK_VALUES                                                                                         \
-    IN_REGISTERS;                                                                                            \
-    CHECK(n0 == 7 && n1 == 14 && n2 == 21 && n3 == 28 && n4 == 35)
-
 /* ---- Exceptions ---- */
-
-struct surprise {
-    double number;
-};
-
-struct large {
-    unsigned char bytes[200];
-};
-
-static int destroyed;
-struct guard {
-    ~guard() {
-        destroyed++;
-    }
-};
 
 static double thrower(double number) {
     throw surprise{number};
@@ -76,25 +39,16 @@ static large thrower_of_many(large first, long, long, long, long, long, long las
     throw surprise{number + first.bytes[199] + static_cast<double>(last)};
 }
 
-__attribute__((noinline)) static double catcher(const execbuf_slot *arguments) {
+static double catcher(const execbuf_slot *arguments) {
     execbuf_slot result[25];
-    double caught = 0;
-    HOLD_VALUES;
-    try {
-        guard kept;
-        execbuf_call(caller, function, arguments, result);
-    } catch (const surprise &thrown) {
-        caught = thrown.number;
-    }
-    CHECK_VALUES;
-    return caught;
+    return caught_from([&] { execbuf_call(caller, function, arguments, result); });
 }
 
 static void exceptions_pass_through_calls() {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 2 * CONVENTIONS; i++) {
         execbuf_slot argument;
         argument.d = 2.5;
-        prepare("d(d)", thrower, i % 2 != 0);
+        prepare("d(d)", thrower, i % CONVENTIONS != 0);
         destroyed = 0;
         CHECK(catcher(&argument) == 2.5 && destroyed == 1);
         CHECK(catcher(&argument) == 2.5 && destroyed == 2);
@@ -103,7 +57,7 @@ static void exceptions_pass_through_calls() {
 }
 
 static void exceptions_pass_through_calls_with_large_frames() {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 2 * CONVENTIONS; i++) {
         execbuf_slot arguments[8];
         large first;
         memset(&first, 9, sizeof first);
@@ -111,7 +65,7 @@ static void exceptions_pass_through_calls_with_large_frames() {
         arguments[0].p = &first;
         arguments[6].i = 100;
         arguments[7].d = 0.5;
-        prepare("{[200B]}({[200B]}lllllld)", thrower_of_many, i % 2 != 0);
+        prepare("{[200B]}({[200B]}lllllld)", thrower_of_many, i % CONVENTIONS != 0);
         CHECK(catcher(arguments) == 109.5);
         clean_up();
     }
@@ -119,14 +73,12 @@ static void exceptions_pass_through_calls_with_large_frames() {
 
 /* ---- longjmp ---- */
 
-static std::jmp_buf place;
-
 static double jumper(double number) {
     std::longjmp(place, static_cast<int>(number));
 }
 
 static void longjmp_passes_through_calls() {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < CONVENTIONS; i++) {
         static execbuf_slot argument;
         static execbuf_slot result;
         argument.d = 3;
@@ -145,14 +97,6 @@ static void longjmp_passes_through_calls() {
 
 #if !defined(_WIN32)
 
-static void *return_address;
-static bool seen;
-
-static _Unwind_Reason_Code visit(_Unwind_Context *context, void *) {
-    seen = seen || reinterpret_cast<void *>(_Unwind_GetIP(context)) == return_address; // NOLINT
-    return _URC_NO_REASON;
-}
-
 static double tracer(double number) {
     (void)_Unwind_Backtrace(visit, nullptr);
     return number + 1;
@@ -169,7 +113,7 @@ __attribute__((noinline)) static double traced() {
 
 /* The backtrace continues beyond the call: it contains the return address of traced. */
 static void unwinders_pass_through_calls() {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < CONVENTIONS; i++) {
         prepare("d(d)", tracer, i != 0);
         seen = false;
         CHECK(traced() == 5 && seen);
