@@ -119,7 +119,8 @@ fn from_c(captured: &u64) -> Result<(ffi::execbuf, *mut ffi::execbuf_signature)>
     ) {
         // SAFETY: There are four slots of integers, one for the result, and the number.
         unsafe {
-            let number = |index| (*arguments.add(index)).u;
+            // One by one: two at a time, as the compiler would, wait until both are in the cache.
+            let number = |index| ptr::read_volatile(&raw const (*arguments.add(index)).u);
             let sum = add(number(0), number(1), number(2), number(3));
             (*result).u = sum.wrapping_add(*context.cast::<u64>());
         }
