@@ -5,7 +5,9 @@
 
 #if defined(_WIN32) && defined(__x86_64__)
 
+#include <atomic>
 #include <csetjmp>
+#include <thread>
 #include <windows.h>
 
 #include "describe_throw.h"
@@ -205,6 +207,49 @@ static void descriptions_come_and_go() {
     execbuf_pool_free(pool);
 }
 
+static std::atomic<int> threads_waiting;
+
+/* Publishes a function of each size, at the same time as other threads, and looks whether the system knows
+ * all of them. */
+static void describe_some(std::vector<execbuf> *made) {
+    sample one = samples()[0];
+    for (int i = 0; i < 100; i++) {
+        one.code.resize(one.code.size() + 16, 0xcc); /* int3 */
+        threads_waiting--;
+        for (int turns = 0; threads_waiting > -2 * i; turns++) {
+            if (turns > 5000) {
+                std::this_thread::yield();
+            }
+        }
+        made->push_back(in_a_pool(one));
+    }
+    for (const execbuf &buffer : *made) {
+        CHECK(is_known(buffer));
+        throw_through(function_of(buffer), 2);
+    }
+}
+
+static void threads_describe_code_in_the_same_span() {
+    for (int round = 0; round < 20; round++) {
+        std::vector<execbuf> made[2];
+        std::vector<std::thread> threads;
+        CHECK(execbuf_pool_new(&pool, nullptr, nullptr) == EXECBUF_OK);
+        threads_waiting = 2;
+        for (std::vector<execbuf> &some : made) {
+            threads.emplace_back(describe_some, &some);
+        }
+        for (std::thread &thread : threads) {
+            thread.join();
+        }
+        for (std::vector<execbuf> &some : made) {
+            for (execbuf &buffer : some) {
+                CHECK(is_known(buffer) && execbuf_free(&buffer) == EXECBUF_OK);
+            }
+        }
+        execbuf_pool_free(pool);
+    }
+}
+
 static void longjmp_passes_through_described_code() {
     with_each([](code_function function) {
         static jmp_buf target;
@@ -246,6 +291,7 @@ static void test_all() {
     RUN(the_system_knows_described_code_until_it_is_freed);
     RUN(a_new_description_replaces_the_old_one);
     RUN(descriptions_come_and_go);
+    RUN(threads_describe_code_in_the_same_span);
     RUN(longjmp_passes_through_described_code);
     RUN(tables_in_another_format_are_refused);
 }
