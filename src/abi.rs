@@ -179,10 +179,13 @@ mod sealed {
 
 /// A function pointer type that published code can have.
 ///
-/// The implementors are `extern "C"`, `extern "system"`, and on x86-64 also `extern "sysv64"`, `extern "win64"` and
-/// `extern "efiapi"` function pointers, safe and `unsafe`, with up to twelve [`AbiType`] arguments and an [`AbiReturn`]
-/// result. On 32-bit Windows, `extern "system"` is missing, because it has no [`Abi`] there. The compiler emits each
-/// call in the convention of the type, so Rust can call code of both conventions on every x86-64 system.
+/// The implementors are `extern "C"`, `extern "system"`, and on x86-64 also `extern "sysv64"` and `extern "win64"` function
+/// pointers, safe and `unsafe`, with up to twelve [`AbiType`] arguments and an [`AbiReturn`] result. On 32-bit Windows,
+/// `extern "system"` is missing, because it has no [`Abi`] there. The compiler emits each call in the convention of the
+/// type, so Rust can call code of both conventions on every x86-64 system.
+///
+/// On x86-64 Windows `extern "efiapi"` is one, too. Elsewhere, write `extern "win64"` for functions of UEFI: rustc (1.95)
+/// passes structs and 128-bit integers to `"efiapi"` functions there by neither convention.
 ///
 /// The `-unwind` variants of these ABIs (`"C-unwind"` and so on) also implement it. A panic passes through published code
 /// only if the code is [described](crate::Info); otherwise the panic aborts the process. Outside of Windows, only the
@@ -210,7 +213,7 @@ mod sealed {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function pointer type that execbuf can call",
     note = "write `extern \"C\" fn(…) -> …` with up to 12 arguments, not `fn(…)`; \"system\", \"sysv64\", \"win64\", \
-            \"efiapi\" and the \"-unwind\" variants also work",
+            the \"-unwind\" variants and, on Windows, \"efiapi\" also work",
     note = "arguments and result must be `AbiType`; a reference makes the type generic over a lifetime, so pass a \
             pointer",
     note = "cast a function item to its pointer type: `f as extern \"C\" fn(…) -> …`",

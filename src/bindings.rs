@@ -16,6 +16,7 @@ pub const EXECBUF_MAX_MEMBERS: u32 = 255;
 pub const EXECBUF_MAX_DEPTH: u32 = 8;
 pub const EXECBUF_MAX_TYPE_SIZE: u32 = 65536;
 pub const EXECBUF_MAX_ARGUMENTS: u32 = 127;
+pub const EXECBUF_MAX_TYPES: u32 = 4096;
 pub const EXECBUF_LAST: u32 = 4294967295;
 impl execbuf_status {
     pub const EXECBUF_OK: execbuf_status = execbuf_status(0);
@@ -1676,8 +1677,8 @@ unsafe extern "C" {
           EXECBUF_E_NULL       out or text is NULL;
           EXECBUF_E_SYNTAX     the text is malformed; the report's position is the offset;
           EXECBUF_E_TYPE       a type is not supported, or not allowed where it stands; the report's
-                               position is the number of the argument, its path says which member, and its
-                               culprit is the reason;
+                               position is the number of the argument, and its culprit is the reason; its
+                               path says which member it is, unless the library has no such type at all;
           EXECBUF_E_ARGUMENTS  there are more than EXECBUF_MAX_ARGUMENTS arguments;
           EXECBUF_E_NO_MEMORY  no memory is left.
  Out:     out    the signature, NULL on failure; free it with execbuf_signature_free

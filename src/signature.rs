@@ -164,7 +164,8 @@ pub(crate) const fn raw_signature(
 /// # Errors
 ///
 /// - [`Syntax`](crate::ErrorKind::Syntax): the text is malformed.
-/// - [`Signature`](crate::ErrorKind::Signature): a type is not supported, or there are more than 127 arguments. C's
+/// - [`Signature`](crate::ErrorKind::Signature): a type is not supported, or there are more than 127 arguments, or
+///   4,096 types with all members. C's
 ///   `long`, `long double`, `wchar_t` and `va_list` have no letter. A type is also refused if it is empty, aligned to
 ///   more than 16 bytes, larger than 64 KiB, or nested deeper than 8 levels.
 ///
@@ -248,7 +249,7 @@ pub enum Abi {
     /// System V AMD64, `extern "sysv64"`: the convention of Linux, macOS and the BSDs on x86-64 (System V psABI, AMD64
     /// supplement, 3.2).
     SysV64,
-    /// Microsoft x64, `extern "win64"` and `extern "efiapi"`: the convention of Windows and UEFI on x86-64 (Microsoft,
+    /// Microsoft x64, `extern "win64"` and, on Windows, `extern "efiapi"`: the convention of Windows and UEFI on x86-64 (Microsoft,
     /// "x64 calling convention"; UEFI specification, 2.3.4).
     Win64,
     /// The C convention of a target other than x86-64, such as AAPCS64. On x86-64, a builder of thunks replaces it by

@@ -69,9 +69,10 @@ every_argument_arrives!(every_argument_of_extern_c_arrives: "C", every_argument_
 #[cfg(target_arch = "x86_64")]
 every_argument_arrives!(
     every_argument_of_extern_sysv64_arrives: "sysv64",
-    every_argument_of_extern_win64_arrives: "win64",
-    every_argument_of_extern_efiapi_arrives: "efiapi"
+    every_argument_of_extern_win64_arrives: "win64"
 );
+#[cfg(all(target_arch = "x86_64", windows))]
+every_argument_arrives!(every_argument_of_extern_efiapi_arrives: "efiapi");
 
 #[cfg(target_arch = "x86_64")]
 #[test]
@@ -150,6 +151,7 @@ fn abi_and_signature_are_constants() {
     {
         assert_eq!(<extern "sysv64" fn()>::ABI, Abi::SysV64);
         assert_eq!(<extern "win64" fn()>::ABI, Abi::Win64);
+        #[cfg(windows)]
         assert_eq!(<extern "efiapi" fn()>::ABI, Abi::Win64);
         assert_eq!(Abi::NATIVE, if cfg!(windows) { Abi::Win64 } else { Abi::SysV64 });
     }

@@ -121,6 +121,7 @@ fn backtraces_pass_through_thunks() {
 
 #[test]
 fn backtraces_pass_through_dynamic_calls() {
+    #[inline(never)]
     fn caller_of_the_thunks(caller: &Caller, function: *const u8) -> u64 {
         let mut args = caller.args();
         args.set(0, 41_u64).unwrap();

@@ -179,7 +179,7 @@ static execbuf_status parse_type(signature_parser *parser) {
     if (*rest == '\0') {
         return refuse_syntax(parser, "the text ends here; a type is missing");
     }
-    if (parser->types++ == XB_MAX_NODES) {
+    if (parser->types++ == EXECBUF_MAX_TYPES) {
         return refuse_type(parser, "the signature has too many types");
     }
     if (strchr("{<[!@", *rest) != NULL) {
@@ -219,7 +219,7 @@ static execbuf_status parse_arguments(signature_parser *parser, execbuf_signatur
 
 size_t xb_parse_nodes(const char *text) {
     size_t length = 0;
-    while (length < XB_MAX_NODES && text[length] != '\0') {
+    while (length < EXECBUF_MAX_TYPES && text[length] != '\0') {
         length++;
     }
     return length + 1;

@@ -182,7 +182,8 @@ static const char *measure_aligned(xb_tree_reader *reader, extent *out, const ex
 
 static const char *measure_type(xb_tree_reader *reader, extent *out, const execbuf_type *type,
                                 bool is_member) {
-    if (reader->nodes++ == XB_MAX_NODES) {
+    /* A part that trees share counts each time. This bounds the time that a small graph of types can take. */
+    if (reader->nodes++ == EXECBUF_MAX_TYPES) {
         return "the signature has too many types";
     }
     switch (type->kind) {

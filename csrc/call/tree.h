@@ -10,10 +10,6 @@
 #include "../include/execbuf.h"
 #include "type.h"
 
-/* How many types of a signature are looked at, counting a part that trees share each time. It bounds the time
- * that a small graph of types can take. */
-#define XB_MAX_NODES 4096U
-
 /* Where a reader of a signature's types is. Zero at the beginning. */
 typedef struct xb_tree_reader {
     uint32_t nodes; /* how many types it has seen */

@@ -1727,6 +1727,10 @@ typedef struct execbuf_type {
 /* The most arguments of a signature, as many as C requires of compilers (C11, 5.2.4.1). */
 #define EXECBUF_MAX_ARGUMENTS 127
 
+/* The most types of a signature: of its arguments and result, of their members, of the members of these, and
+ * so on. */
+#define EXECBUF_MAX_TYPES 4096
+
 /* The number of fixed arguments in the signature of a function that is not variadic. */
 #define EXECBUF_NOT_VARIADIC SIZE_MAX
 
@@ -1780,8 +1784,8 @@ typedef struct execbuf_signature {
  *          EXECBUF_E_NULL       out or text is NULL;
  *          EXECBUF_E_SYNTAX     the text is malformed; the report's position is the offset;
  *          EXECBUF_E_TYPE       a type is not supported, or not allowed where it stands; the report's
- *                               position is the number of the argument, its path says which member, and its
- *                               culprit is the reason;
+ *                               position is the number of the argument, and its culprit is the reason; its
+ *                               path says which member it is, unless the library has no such type at all;
  *          EXECBUF_E_ARGUMENTS  there are more than EXECBUF_MAX_ARGUMENTS arguments;
  *          EXECBUF_E_NO_MEMORY  no memory is left.
  * Out:     out    the signature, NULL on failure; free it with execbuf_signature_free

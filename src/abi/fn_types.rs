@@ -35,7 +35,8 @@ macro_rules! fn_types {
         fn_types!(@abi $each, [#[doc(hidden)]], "sysv64-unwind", "C-unwind", Abi::SysV64);
         #[cfg(target_arch = "x86_64")]
         fn_types!(@abi $each, [#[doc(hidden)]], "win64", "C", Abi::Win64);
-        #[cfg(target_arch = "x86_64")]
+        // Elsewhere, rustc does not pass structs and 128-bit integers as UEFI does.
+        #[cfg(all(target_arch = "x86_64", windows))]
         fn_types!(@abi $each, [#[doc(hidden)]], "efiapi", "C", Abi::Win64);
         // Outside of Windows, no unwinder restores the registers that Win64 preserves, so safe code must not unwind
         // through a Win64 call (rust-lang/rust#144371).

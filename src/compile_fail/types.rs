@@ -136,3 +136,12 @@ struct Foreign;
 /// let function = unsafe { buffer.function::<extern "C" fn() -> Option<extern "win64-unwind" fn()>>() };
 /// ```
 struct Unwinding;
+
+#[cfg(all(target_arch = "x86_64", not(windows)))]
+/// A function of UEFI, on systems where rustc passes structs and 128-bit integers to it by neither convention:
+///
+/// ```compile_fail,E0277
+/// extern "efiapi" fn double(number: u64) -> u64 { 2 * number }
+/// let function = execbuf::Function::from_fn(double as extern "efiapi" fn(u64) -> u64);
+/// ```
+struct Uefi;
