@@ -159,10 +159,11 @@ static execbuf_status check_record(const unwinding *from, const xb_target *targe
 
 /* ---- Making ---- */
 
-/* Finds the section of the code's span; NULL if the code is registered by itself. */
+/* Finds the section of the code's span; NULL if the code is registered by itself, as in a span that was cut:
+ * other code, with tables of its own, may be where it has no pages any more. */
 static xb_result prepare_section(xb_description *made, const xb_target *target) {
     size_t memory;
-    if (!is_listed(target) || !xb_prim_registers_lists()) {
+    if (!is_listed(target) || !xb_prim_registers_lists() || !xb_slot_keep_whole(target->buffer)) {
         return xb_ok();
     }
     xb_result result = xb_section_of(target->span, XB_OF_USERS, &made->section, &memory);

@@ -49,6 +49,18 @@ void xb_slot_count_description(const execbuf *buffer, bool is_added) {
     xb_slot_leave(&cursor);
 }
 
+bool xb_slot_keep_whole(const execbuf *buffer) {
+    xb_slot_cursor cursor = nowhere;
+    xb_slot_ref ref;
+    bool is_whole = xb_slot_find(&cursor, buffer, &ref) &&
+                    xb_span_size(ref.span) >= (size_t)ref.span->slots * ref.span->slot_size;
+    if (is_whole) {
+        ref.span->stays_whole = true;
+    }
+    xb_slot_leave(&cursor);
+    return is_whole;
+}
+
 void xb_slot_count_tables(const execbuf *buffer, size_t memory) {
     xb_arena *arena = xb_registry_find(buffer);
     xb_arena_lock(arena);

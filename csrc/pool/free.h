@@ -37,6 +37,11 @@ bool xb_slot_look(const execbuf *buffer, xb_slot_facts *facts);
  * In: is_added: whether it was added, or taken away. */
 void xb_slot_count_description(const execbuf *buffer, bool is_added);
 
+/* Keeps the span of a buffer whole (see shrink.h), so that it can have tables.
+ *
+ * Returns: false if it has given pages back already, where other code may be, or if the handle is stale. */
+bool xb_slot_keep_whole(const execbuf *buffer);
+
 /* Adds to the arena's book-keeping what a span of it, which is in use, has got as tables. */
 void xb_slot_count_tables(const execbuf *buffer, size_t memory);
 

@@ -58,8 +58,8 @@ static void need_some(const xb_region *region, const xb_span *span, uint32_t mos
     }
 }
 
-/* Finds the pages that a region needs, until there are more than most. Spans of adapters stay whole, since
- * unwind tables belong to all of a span. */
+/* Finds the pages that a region needs, until there are more than most. Spans of adapters, and those with
+ * described code, stay whole, since unwind tables belong to all of a span. */
 static void find_needed(const xb_region *region, uint32_t most, needed_pages *needed) {
     uint32_t page = 1;
     const xb_span *span;
@@ -69,7 +69,7 @@ static void find_needed(const xb_region *region, uint32_t most, needed_pages *ne
         if (span->is_leaving || !xb_span_has_taken(span, 0, span->slots)) {
             continue;
         }
-        if (xb_is_adapter_class(span->class_)) {
+        if (xb_is_adapter_class(span->class_) || span->stays_whole) {
             need_span(span, needed);
         } else {
             need_some(region, span, most, needed);

@@ -87,6 +87,7 @@ typedef struct xb_span {
     bool has_retired;       /* some of its slots are retired */
     bool lacks_traps;       /* slots were freed while the region was shared, so they still hold code */
     bool is_leaving;        /* removed from its arena, but its tables have not ended yet */
+    bool stays_whole;       /* its tables belong to all of its pages, so it is not cut */
     xb_span_tables *tables; /* NULL until debug/ needs them, and when they have ended */
 } xb_span;
 
