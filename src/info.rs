@@ -77,7 +77,8 @@ pub enum Unwind<'a> {
     /// bytes are. `csrc/include/execbuf.h` says which forms are accepted. An empty one says nothing.
     EhFrame(&'a [u8]),
     /// On Windows on x86-64: a finished `UNWIND_INFO` structure of all of the code, with the data of its handler if it has
-    /// one. Addresses in it are relative to the beginning of the code. An empty one says nothing.
+    /// one. The address of the handler is relative to the beginning of the code; the handler's data stay as they are, and
+    /// `ImageBase` may be before the code. An empty one says nothing.
     UnwindInfo(&'a [u8]),
 }
 

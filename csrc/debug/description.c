@@ -145,7 +145,30 @@ static bool is_listed(const xb_target *target) {
     return target->span != NULL && target->span->slots > 1;
 }
 
+/* The address of the handler of a table for Windows, which has one at this offset. */
+static uint32_t read_table_handler(const uint8_t *table, size_t offset) {
+    uint32_t handler;
+    memcpy(&handler, table + offset, sizeof handler);
+    return handler;
+}
+
+/* In the list of a span, the address of a handler counts from the start of the span. */
+static execbuf_status check_table_handler(const unwinding *from, const xb_target *target,
+                                          execbuf_error *error) {
+    const size_t at = from->xdata_size > 0 ? xb_info_xdata_handler(from->xdata) : 0;
+    if (at == 0 || !is_listed(target)) {
+        return EXECBUF_OK;
+    }
+    const size_t distance = (size_t)((const uint8_t *)target->buffer->entry - target->span->start);
+    return read_table_handler(from->xdata, at) <= UINT32_MAX - distance
+               ? EXECBUF_OK
+               : xb_error_set_at(error, EXECBUF_E_UNWIND, "handler", at);
+}
+
 static execbuf_status check_record(const unwinding *from, const xb_target *target, execbuf_error *error) {
+    if (from->xdata_size > 0) {
+        return check_table_handler(from, target, error);
+    }
     if (from->count == 0 || !is_listed(target)) {
         return EXECBUF_OK;
     }
@@ -176,11 +199,29 @@ static xb_result prepare_section(xb_description *made, const xb_target *target) 
     return result;
 }
 
+/* Copies a table for Windows near the start of a list, with the address of its handler relative to that. */
+static xb_result add_with_handler(xb_description *made, const unwinding *from, const uint8_t *start) {
+    const size_t at = xb_info_xdata_handler(from->xdata);
+    const uint32_t distance = (uint32_t)((const uint8_t *)made->buffer.entry - start);
+    const uint32_t handler = read_table_handler(from->xdata, at) + distance;
+    uint8_t *moved = XB_FAULT("malloc") != 0 ? NULL : (uint8_t *)malloc(from->xdata_size);
+    if (moved == NULL) {
+        return xb_failed("malloc", 0);
+    }
+    memcpy(moved, from->xdata, from->xdata_size);
+    memcpy(moved + at, &handler, sizeof handler);
+    xb_result result = xb_near_tables_add(start, moved, from->xdata_size, &made->near_table);
+    free(moved);
+    return result;
+}
+
 /* Copies the table for Windows to where it finds it. */
 static xb_result prepare_near_table(xb_description *made, const unwinding *from) {
     const uint8_t *entry = (const uint8_t *)made->buffer.entry;
     const uint8_t *start = made->section != NULL ? made->section->function.code : entry;
-    xb_result result = xb_near_tables_add(start, from->xdata, from->xdata_size, &made->near_table);
+    xb_result result = start != entry && xb_info_xdata_handler(from->xdata) != 0
+                           ? add_with_handler(made, from, start)
+                           : xb_near_tables_add(start, from->xdata, from->xdata_size, &made->near_table);
     if (result.call == NULL && made->section == NULL) {
         made->function.code = entry;
         made->function.length = (uint32_t)made->buffer.length;

@@ -118,6 +118,10 @@ static xb_table_fault check_codes(const uint8_t *table) {
     return fault_at(NULL, 0);
 }
 
+size_t xb_info_xdata_handler(const uint8_t *table) {
+    return table[0] >> 3 != 0 ? 4 + 4 * (((size_t)table[2] + 1) / 2) : 0;
+}
+
 xb_table_fault xb_info_xdata_check(const uint8_t *table, size_t size, size_t length) {
     if (size < 4) {
         return fault_at("truncated", size);

@@ -43,6 +43,9 @@ xb_table_fault xb_info_xdata_check(const uint8_t *table, size_t size, size_t len
 xb_table_fault xb_info_xdata_read(const uint8_t **table, size_t *size, uint8_t *canned,
                                   const execbuf_info *info, const uint8_t *code, size_t length);
 
+/* Where a table that was checked has the address of its handler, of 4 bytes; 0: it has none. */
+size_t xb_info_xdata_handler(const uint8_t *table);
+
 XB_PRIVATE_END
 
 #endif

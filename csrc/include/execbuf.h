@@ -1301,8 +1301,9 @@ struct execbuf_info {
      *
      * EXECBUF_UNWIND_UNWIND_INFO: the structure of all of the code, of version 1 (Microsoft, "x64 exception
      * handling"). Its unwind codes are checked. If a handler follows, its address is relative to the
-     * beginning of the code, and not checked; the handler's own data are the rest of the table. Chained
-     * structures are refused. */
+     * beginning of the code, and not checked; the handler's own data are the rest of the table, and stay as
+     * they are. What the handler gets as ImageBase may be before the code; the code begins at ImageBase +
+     * FunctionEntry->BeginAddress. Chained structures are refused. */
     const void *table;
     /* In bytes, at most UINT32_MAX. */
     size_t table_length;

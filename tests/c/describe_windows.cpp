@@ -262,6 +262,53 @@ static void longjmp_passes_through_described_code() {
     });
 }
 
+/* ---- Handlers ---- */
+
+/* The handler of a table is where it is said to be, relative to the code, wherever the code is. */
+static void handlers_are_found() {
+    static const uint8_t code[] = {
+        0x48, 0x83, 0xec, 0x28,          /*  0: sub rsp, 40 */
+        0xff, 0xd1,                      /*  4: call rcx */
+        0x90,                            /*  6: nop */
+        0x48, 0x83, 0xc4, 0x28,          /*  7: add rsp, 40 */
+        0xc3,                            /* 11: ret */
+        0xb8, 1,    0,    0,    0, 0xc3, /* 12: the handler: mov eax, ExceptionContinueSearch; ret */
+    };
+    static const uint8_t table[] = {
+        0x19, 4,    1,   0,   /* version 1, handlers of exceptions and of termination; the prologue; 1 node */
+        4,    0x42,           /* UWOP_ALLOC_SMALL, 40 bytes */
+        0,    0,              /* an even number of nodes */
+        12,   0,    0,   0,   /* the handler */
+        'd',  'a',  't', 'a', /* its own data */
+    };
+    sample one = {"handler", std::vector<uint8_t>(code, code + sizeof code),
+                  info_of(EXECBUF_UNWIND_UNWIND_INFO, 0, 0, 0)};
+    one.info.table = table;
+    one.info.table_length = sizeof table;
+    CHECK(execbuf_pool_new(&pool, nullptr, nullptr) == EXECBUF_OK);
+    for (maker make : makers) {
+        execbuf some[2] = {make(one), make(one)};
+        for (execbuf &buffer : some) {
+            const ULONG64 entry = reinterpret_cast<ULONG64>(buffer.entry);
+            ULONG64 base = 0;
+            ULONG64 frame = 0;
+            void *data = nullptr;
+            CONTEXT context;
+            RtlCaptureContext(&context);
+            RUNTIME_FUNCTION *found = RtlLookupFunctionEntry(entry + 6, &base, nullptr);
+            CHECK(found != nullptr);
+            context.Rip = entry + 6;
+            PEXCEPTION_ROUTINE handler =
+                RtlVirtualUnwind(UNW_FLAG_EHANDLER, base, entry + 6, found, &context, &data, &frame, nullptr);
+            CHECK(reinterpret_cast<ULONG64>(handler) == entry + 12);
+            CHECK(memcmp(data, "data", 4) == 0);
+            throw_through(function_of(buffer), 2);
+        }
+        CHECK(execbuf_free(&some[0]) == EXECBUF_OK && execbuf_free(&some[1]) == EXECBUF_OK);
+    }
+    execbuf_pool_free(pool);
+}
+
 /* ---- Statuses ---- */
 
 static void tables_in_another_format_are_refused() {
@@ -288,6 +335,7 @@ static void test_all() {
     RUN(undescribed_code_beside_described_code_has_no_entry);
     RUN(exceptions_pass_through_described_code);
     RUN(the_caller_of_described_code_is_found);
+    RUN(handlers_are_found);
     RUN(the_system_knows_described_code_until_it_is_freed);
     RUN(a_new_description_replaces_the_old_one);
     RUN(descriptions_come_and_go);
