@@ -75,6 +75,7 @@
 #include "debug/section.c"
 #include "debug/shown_name.c"
 #include "debug/tools.c"
+#include "debug/unwinding.c"
 #include "debug/xdata.c"
 #include "debug/xdata_list.c"
 

@@ -16,11 +16,8 @@
 #include "../prim/prim.h"
 #include "../prim/report.h"
 #include "../prim/unwinder.h"
-#include "canned.h"
 #include "described.h"
 #include "dump_table.h"
-#include "eh_frame.h"
-#include "info_xdata.h"
 #include "lines.h"
 #include "near_tables.h"
 #include "section.h"
@@ -66,127 +63,13 @@ void xb_tell_of_description(const execbuf *buffer, execbuf_event_kind kind) {
     }
 }
 
-/* ---- Reading ---- */
-
-/* What a description says, while it is made. */
-typedef struct unwinding {
-    xb_rules *rules;
-    size_t count; /* of rules; 0: nothing is known of unwinding */
-    xb_rules one; /* rules, if there is one */
-    uint8_t program[XB_MAX_CANNED];
-    const uint8_t *xdata; /* for Windows */
-    size_t xdata_size;    /* 0: there is none */
-    uint8_t canned_xdata[XB_MAX_INFO_XDATA];
-} unwinding;
-
-/* Reads a table twice: first to count its functions. */
-static execbuf_status read_user_table(unwinding *out, const xb_target *target, const execbuf_info *info,
-                                      execbuf_error *error) {
-    const uint8_t *bytes = (const uint8_t *)info->table;
-    uint64_t start = (uintptr_t)target->buffer->entry;
-    xb_table_fault fault =
-        xb_eh_frame_read(bytes, info->table_length, start, target->length, NULL, &out->count);
-    if (fault.reason != NULL) {
-        return xb_error_set_at(error, EXECBUF_E_UNWIND, fault.reason, fault.offset);
-    }
-    if (out->count > 1) {
-        out->rules = XB_FAULT("calloc") != 0 ? NULL : (xb_rules *)calloc(out->count, sizeof *out->rules);
-        if (out->rules == NULL) {
-            return xb_error_set(error, EXECBUF_E_NO_MEMORY, "calloc", 0);
-        }
-    }
-    (void)xb_eh_frame_read(bytes, info->table_length, start, target->length, out->rules, &out->count);
-    return xb_eh_frame_sort(out->rules, out->count)
-               ? EXECBUF_OK
-               : xb_error_set(error, EXECBUF_E_UNWIND, "functions overlap", 0);
-}
-
-/* Reads what Windows is told: UNWIND_INFO, not DWARF. */
-static execbuf_status read_for_windows(unwinding *out, const xb_target *target, const execbuf_info *info,
-                                       execbuf_error *error) {
-    if (xb_prim_abi != EXECBUF_ABI_WIN64 || info->unwind == EXECBUF_UNWIND_EH_FRAME) {
-        return xb_error_set(error, EXECBUF_E_UNSUPPORTED, "unwind", 0);
-    }
-    xb_table_fault fault = xb_info_xdata_read(&out->xdata, &out->xdata_size, out->canned_xdata, info,
-                                              target->code, target->length);
-    return fault.reason == NULL ? EXECBUF_OK
-                                : xb_error_set_at(error, EXECBUF_E_UNWIND, fault.reason, fault.offset);
-}
-
-static execbuf_status read_unwind(unwinding *out, const xb_target *target, const execbuf_info *info,
-                                  execbuf_error *error) {
-    bool is_known = info->unwind >= EXECBUF_UNWIND_UNKNOWN && info->unwind <= EXECBUF_UNWIND_UNWIND_INFO;
-    out->rules = &out->one;
-    out->count = 0;
-    out->xdata_size = 0;
-    if (info->unwind == EXECBUF_UNWIND_UNKNOWN) {
-        return EXECBUF_OK;
-    }
-    if (!is_known) {
-        return xb_error_set(error, EXECBUF_E_VERSION, "unwind", 0);
-    }
-    if (xb_prim_query().wants_xdata) {
-        return read_for_windows(out, target, info, error);
-    }
-    if (sizeof(void *) != 8 || info->unwind == EXECBUF_UNWIND_UNWIND_INFO) {
-        return xb_error_set(error, EXECBUF_E_UNSUPPORTED, "unwind", 0);
-    }
-    if (info->unwind == EXECBUF_UNWIND_EH_FRAME) {
-        return read_user_table(out, target, info, error);
-    }
-    out->count = 1;
-    const char *wrong =
-        xb_canned_rules(&out->one, out->program, info, target->code, target->length, target->buffer->entry);
-    return wrong == NULL ? EXECBUF_OK : xb_error_set(error, EXECBUF_E_UNWIND, wrong, 0);
-}
-
-/* Whether rules can go into the list of a span. A span with one slot needs no list. */
-static bool is_listed(const xb_target *target) {
-    return target->span != NULL && target->span->slots > 1;
-}
-
-/* The address of the handler of a table for Windows, which has one at this offset. */
-static uint32_t read_table_handler(const uint8_t *table, size_t offset) {
-    uint32_t handler;
-    memcpy(&handler, table + offset, sizeof handler);
-    return handler;
-}
-
-/* In the list of a span, the address of a handler counts from the start of the span. */
-static execbuf_status check_table_handler(const unwinding *from, const xb_target *target,
-                                          execbuf_error *error) {
-    const size_t at = from->xdata_size > 0 ? xb_info_xdata_handler(from->xdata) : 0;
-    if (at == 0 || !is_listed(target)) {
-        return EXECBUF_OK;
-    }
-    const size_t distance = (size_t)((const uint8_t *)target->buffer->entry - target->span->start);
-    return read_table_handler(from->xdata, at) <= UINT32_MAX - distance
-               ? EXECBUF_OK
-               : xb_error_set_at(error, EXECBUF_E_UNWIND, "handler", at);
-}
-
-static execbuf_status check_record(const unwinding *from, const xb_target *target, execbuf_error *error) {
-    if (from->xdata_size > 0) {
-        return check_table_handler(from, target, error);
-    }
-    if (from->count == 0 || !is_listed(target)) {
-        return EXECBUF_OK;
-    }
-    if (from->count > 1) {
-        return xb_error_set(error, EXECBUF_E_UNWIND, "more than one function", 0);
-    }
-    return xb_record_fits(from->rules, (uintptr_t)target->buffer->entry, target->span->slot_size)
-               ? EXECBUF_OK
-               : xb_error_set(error, EXECBUF_E_UNWIND, "too many instructions", 0);
-}
-
 /* ---- Making ---- */
 
 /* Finds the section of the code's span; NULL if the code is registered by itself, as in a span that was cut:
  * other code, with tables of its own, may be where it has no pages any more. */
 static xb_result prepare_section(xb_description *made, const xb_target *target) {
     size_t memory;
-    if (!is_listed(target) || !xb_prim_registers_lists() || !xb_slot_keep_whole(target->buffer)) {
+    if (!xb_target_is_listed(target) || !xb_prim_registers_lists() || !xb_slot_keep_whole(target->buffer)) {
         return xb_ok();
     }
     xb_result result = xb_section_of(target->span, XB_OF_USERS, &made->section, &memory);
@@ -200,23 +83,21 @@ static xb_result prepare_section(xb_description *made, const xb_target *target) 
 }
 
 /* Copies a table for Windows near the start of a list, with the address of its handler relative to that. */
-static xb_result add_with_handler(xb_description *made, const unwinding *from, const uint8_t *start) {
-    const size_t at = xb_info_xdata_handler(from->xdata);
+static xb_result add_with_handler(xb_description *made, const xb_unwinding *from, const uint8_t *start) {
     const uint32_t distance = (uint32_t)((const uint8_t *)made->buffer.entry - start);
-    const uint32_t handler = read_table_handler(from->xdata, at) + distance;
     uint8_t *moved = XB_FAULT("malloc") != 0 ? NULL : (uint8_t *)malloc(from->xdata_size);
     if (moved == NULL) {
         return xb_failed("malloc", 0);
     }
     memcpy(moved, from->xdata, from->xdata_size);
-    memcpy(moved + at, &handler, sizeof handler);
+    xb_info_xdata_move_handler(moved, distance);
     xb_result result = xb_near_tables_add(start, moved, from->xdata_size, &made->near_table);
     free(moved);
     return result;
 }
 
 /* Copies the table for Windows to where it finds it. */
-static xb_result prepare_near_table(xb_description *made, const unwinding *from) {
+static xb_result prepare_near_table(xb_description *made, const xb_unwinding *from) {
     const uint8_t *entry = (const uint8_t *)made->buffer.entry;
     const uint8_t *start = made->section != NULL ? made->section->function.code : entry;
     xb_result result = start != entry && xb_info_xdata_handler(from->xdata) != 0
@@ -231,7 +112,7 @@ static xb_result prepare_near_table(xb_description *made, const unwinding *from)
 }
 
 /* Writes a list for the code alone. */
-static xb_result prepare_own_list(xb_description *made, const unwinding *from, const xb_target *target) {
+static xb_result prepare_own_list(xb_description *made, const xb_unwinding *from, const xb_target *target) {
     size_t words = xb_rules_words(from->rules, from->count);
     made->words = XB_FAULT("malloc") != 0 ? NULL : (uint64_t *)malloc(words * sizeof *made->words);
     if (made->words == NULL) {
@@ -250,7 +131,7 @@ static xb_result prepare_own_list(xb_description *made, const unwinding *from, c
 /* Finds the list of the code's span, or writes one for the code alone. For Windows, copies the table.
  *
  * Returns: the call that failed: no memory. */
-static xb_result prepare_list(xb_description *made, const unwinding *from, const xb_target *target) {
+static xb_result prepare_list(xb_description *made, const xb_unwinding *from, const xb_target *target) {
     if (from->count == 0 && from->xdata_size == 0) {
         return xb_ok();
     }
@@ -277,7 +158,7 @@ static xb_result register_description(xb_description *made) {
 }
 
 /* Prepares what debuggers are told. Without memory for the table, they are not told of frames. */
-static void prepare_for_gdb(xb_description *made, const unwinding *from) {
+static void prepare_for_gdb(xb_description *made, const xb_unwinding *from) {
     xb_elf_function *function = &made->gdb.function;
     function->code = made->buffer.entry;
     function->length = made->buffer.length;
@@ -307,7 +188,7 @@ static void prepare_for_gdb(xb_description *made, const unwinding *from) {
 /* How many bytes from the start of the code on belong to no other code. */
 static size_t own_bytes(const xb_target *target) {
     const size_t page = xb_prim_query().page_size;
-    if (is_listed(target)) {
+    if (xb_target_is_listed(target)) {
         return target->span->slot_size;
     }
     /* Of a mapping, and of a span with one slot, the pages behind the code are given back. */
@@ -316,7 +197,7 @@ static size_t own_bytes(const xb_target *target) {
 }
 
 /* Prepares what the dump is told of unwinding, if there is room for it behind the code. */
-static void prepare_for_dump(xb_description *made, const unwinding *from, const xb_target *target) {
+static void prepare_for_dump(xb_description *made, const xb_unwinding *from, const xb_target *target) {
     if ((XB_LOAD_RELAXED(xb_tools_on) & EXECBUF_TOOL_JITDUMP) == 0 || from->count == 0) {
         return;
     }
@@ -369,7 +250,7 @@ static xb_description *new_description(const xb_target *target, const execbuf_in
 /* Allocates all that a description needs.
  *
  * Out: out: the description; NULL on failure. */
-static xb_result prepare_description(xb_description **out, const unwinding *from, const xb_target *target,
+static xb_result prepare_description(xb_description **out, const xb_unwinding *from, const xb_target *target,
                                      const execbuf_info *info) {
     xb_description *made = new_description(target, info);
     xb_result result = made != NULL ? prepare_list(made, from, target) : xb_failed("malloc", 0);
@@ -394,7 +275,7 @@ static xb_result prepare_description(xb_description **out, const unwinding *from
 }
 
 /* Makes a description known, in place of the one that the code had. */
-static xb_result show_description(xb_description *made, const unwinding *from, const xb_target *target) {
+static xb_result show_description(xb_description *made, const xb_unwinding *from, const xb_target *target) {
     xb_undescribe(target->buffer);
     xb_result result = register_description(made);
     if (result.call != NULL) {
@@ -409,10 +290,10 @@ static xb_result show_description(xb_description *made, const unwinding *from, c
 }
 
 execbuf_status xb_describe(const xb_target *target, const execbuf_info *info, execbuf_error *error) {
-    unwinding from;
+    xb_unwinding from;
     xb_description *made = NULL;
-    execbuf_status status = read_unwind(&from, target, info, error);
-    status = status == EXECBUF_OK ? check_record(&from, target, error) : status;
+    execbuf_status status = xb_unwinding_read(&from, target, info, error);
+    status = status == EXECBUF_OK ? xb_unwinding_check(&from, target, error) : status;
     status =
         status == EXECBUF_OK ? xb_lines_check(info->lines, info->line_count, target->length, error) : status;
     if (status == EXECBUF_OK) {
@@ -424,8 +305,6 @@ execbuf_status xb_describe(const xb_target *target, const execbuf_info *info, ex
             status = xb_error_from_system(error, result);
         }
     }
-    if (from.rules != &from.one) {
-        free(from.rules);
-    }
+    xb_unwinding_end(&from);
     return status;
 }

@@ -11,15 +11,7 @@
 
 #include "../base/compiler.h"
 #include "../include/execbuf.h"
-#include "../pool/span.h"
-
-/* Code to be described. */
-typedef struct xb_target {
-    const execbuf *buffer; /* a live buffer */
-    const uint8_t *code;   /* its bytes, where they can be read */
-    size_t length;         /* of the code */
-    xb_span *span;         /* that it is in; NULL if it has a dedicated mapping */
-} xb_target;
+#include "unwinding.h"
 
 XB_PRIVATE_BEGIN
 

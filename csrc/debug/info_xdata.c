@@ -2,6 +2,8 @@
 
 #include "info_xdata.h"
 
+#include <string.h>
+
 #include "../base/x86_64.h"
 #include "canned.h"
 #include "writer.h"
@@ -120,6 +122,21 @@ static xb_table_fault check_codes(const uint8_t *table) {
 
 size_t xb_info_xdata_handler(const uint8_t *table) {
     return table[0] >> 3 != 0 ? 4 + 4 * (((size_t)table[2] + 1) / 2) : 0;
+}
+
+static uint32_t handler_address(const uint8_t *table) {
+    uint32_t address;
+    memcpy(&address, table + xb_info_xdata_handler(table), sizeof address);
+    return address;
+}
+
+bool xb_info_xdata_handler_fits(const uint8_t *table, uint32_t distance) {
+    return handler_address(table) <= UINT32_MAX - distance;
+}
+
+void xb_info_xdata_move_handler(uint8_t *table, uint32_t distance) {
+    const uint32_t address = handler_address(table) + distance;
+    memcpy(table + xb_info_xdata_handler(table), &address, sizeof address);
 }
 
 xb_table_fault xb_info_xdata_check(const uint8_t *table, size_t size, size_t length) {

@@ -3,6 +3,7 @@
 #ifndef XB_DEBUG_INFO_XDATA_H
 #define XB_DEBUG_INFO_XDATA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,12 @@ xb_table_fault xb_info_xdata_read(const uint8_t **table, size_t *size, uint8_t *
 
 /* Where a table that was checked has the address of its handler, of 4 bytes; 0: it has none. */
 size_t xb_info_xdata_handler(const uint8_t *table);
+
+/* Whether the address of a handler that a checked table has can count from so many bytes before the code. */
+bool xb_info_xdata_handler_fits(const uint8_t *table, uint32_t distance);
+
+/* Makes the address of a handler count from so many bytes before the code. It fits. */
+void xb_info_xdata_move_handler(uint8_t *table, uint32_t distance);
 
 XB_PRIVATE_END
 

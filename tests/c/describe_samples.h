@@ -185,7 +185,7 @@ static code_function function_of(const execbuf &buffer) {
 }
 
 /* Calls a test with each sample, published in each way. */
-static void with_each(void (*test)(code_function)) {
+static inline void with_each(void (*test)(code_function)) {
     CHECK(execbuf_pool_new(&pool, nullptr, nullptr) == EXECBUF_OK);
     for (const sample &one : samples()) {
         for (maker make : makers) {

@@ -42,7 +42,7 @@ static void throw_through(code_function function, int frames) {
     CHECK(a == 1 && b == 2 && c == 3 && d == 4 && e == 5);
 }
 
-static void throw_through_some(code_function function) {
+static inline void throw_through_some(code_function function) {
     throw_through(function, 1);
     throw_through(function, 10);
     throw_through(function, 200);

@@ -234,11 +234,21 @@ static void only_memory_with_users_stays_when_the_library_is_unloaded(void) {
     xb_near_tables_unload();
 }
 
+static void addresses_of_handlers_can_be_moved(void) {
+    uint8_t table[12] = {0x19, 4, 1, 0, 4, 0x42, 0, 0, 0x10, 0x20, 0, 0xff}; /* the last four: the handler */
+    static const uint8_t without[4] = {1, 0, 0, 0};
+    CHECK(xb_info_xdata_handler(without) == 0 && xb_info_xdata_handler(table) == 8);
+    CHECK(xb_info_xdata_handler_fits(table, 0x00ffdfef) && !xb_info_xdata_handler_fits(table, 0x00ffdff0));
+    xb_info_xdata_move_handler(table, 0x1f0);
+    CHECK(table[8] == 0 && table[9] == 0x22 && table[10] == 0 && table[11] == 0xff);
+}
+
 int main(void) {
     RUN(frames_in_words_have_tables);
     RUN(frames_that_cannot_be_described_are_refused);
     RUN(frame_pointers_have_tables);
     RUN(finished_tables_are_checked);
+    RUN(addresses_of_handlers_can_be_moved);
     RUN(a_description_has_one_of_the_two);
     RUN(copies_lie_above_code_and_are_shared);
     RUN(many_tables_fill_more_than_one_sheet);

@@ -155,6 +155,7 @@ program_cpp unwind$suffix plain unwind.cpp
 program_cpp call-unwind$suffix plain call_unwind.cpp
 program_cpp handler-unwind$suffix plain handler_unwind.cpp
 program_cpp describe-unwind$suffix plain describe_unwind.cpp
+program_cpp describe-peak$suffix plain describe_peak.cpp
 program_cpp describe-windows$suffix plain describe_windows.cpp
 program_cpp describe-windows-faults$suffix faults describe_windows.cpp"
 if [ -z "$suffix" ]; then
