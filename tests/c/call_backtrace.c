@@ -3,7 +3,8 @@
 
 #include "check.h"
 
-#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__ELF__)
+/* WITHOUT_UNWINDER: the program cannot be linked with one. */
+#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__ELF__) && !defined(WITHOUT_UNWINDER)
 
 #include <setjmp.h>
 #include <stdbool.h>
