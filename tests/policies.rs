@@ -185,11 +185,11 @@ fn code_of_a_pool_of_private_memory_has_private_mappings() {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[test]
 fn dynamic_calls_work_without_executable_memory() {
-    if !has_proc() {
-        return;
-    }
     extern "C" fn scale(number: i32, factor: f64) -> f64 {
         f64::from(number) * factor
+    }
+    if !has_proc() {
+        return;
     }
     hardened(harden::no_memfd, || {
         must(&harden::deny(&[libc::SYS_mremap]));
