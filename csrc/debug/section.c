@@ -132,10 +132,6 @@ void xb_section_add(xb_section *section, const uint8_t *code, const xb_frame *fr
     }
 }
 
-bool xb_section_fits(const xb_section *section, const uint8_t *code, const xb_rules *rules) {
-    return xb_record_fits(rules, (uintptr_t)code, section->slot_size);
-}
-
 void xb_section_describe(xb_section *section, const uint8_t *code, const xb_rules *rules) {
     xb_record_fill(section->words, section->slot_size, slot_of(section, code), rules);
 }

@@ -49,12 +49,9 @@ xb_result xb_section_of(xb_span *span, xb_list_kind kind, xb_section **out, size
 /* Describes an adapter, which nobody runs yet, in the section of its span, which is not lost. */
 void xb_section_add(xb_section *section, const uint8_t *code, const xb_frame *frame);
 
-/* Whether rules fit into the record of the slot that begins at code. The section is one of users, and is not
- * lost, as for the next one. */
-bool xb_section_fits(const xb_section *section, const uint8_t *code, const xb_rules *rules);
-
-/* Describes code of a user, which nobody runs, by rules that fit. The process's lock is held, as for the next
- * two: two threads may do this for the same slot if one of them has a stale handle. */
+/* Describes code of a user, which nobody runs, by rules that fit (see xb_record_fits). The section is one of
+ * users, and is not lost. The process's lock is held, as for the next two: two threads may do this for the
+ * same slot if one of them has a stale handle. */
 void xb_section_describe(xb_section *section, const uint8_t *code, const xb_rules *rules);
 
 /* For Windows: describes code of a user by an UNWIND_INFO, less than 4 GiB above the span. */

@@ -69,17 +69,17 @@ execbuf_status xb_unwinding_read(xb_unwinding *out, const xb_target *target, con
     return wrong == NULL ? EXECBUF_OK : xb_error_set(error, EXECBUF_E_UNWIND, wrong, 0);
 }
 
-/* In the list of a span, the address of a handler counts from the start of the span. */
+/* In the list of a span, the address of a handler counts from the start of the span. There is a table. */
 static execbuf_status check_table_handler(const xb_unwinding *from, const xb_target *target,
                                           execbuf_error *error) {
-    const size_t at = from->xdata_size > 0 ? xb_info_xdata_handler(from->xdata) : 0;
+    const size_t at = xb_info_xdata_handler(from->xdata);
     if (at == 0 || !xb_target_is_listed(target)) {
         return EXECBUF_OK;
     }
     const uint32_t distance = (uint32_t)((const uint8_t *)target->buffer->entry - target->span->start);
     return xb_info_xdata_handler_fits(from->xdata, distance)
                ? EXECBUF_OK
-               : xb_error_set_at(error, EXECBUF_E_UNWIND, "handler", at);
+               : xb_error_set_at(error, EXECBUF_E_UNWIND, "the handler is too far from the code", at);
 }
 
 execbuf_status xb_unwinding_check(const xb_unwinding *from, const xb_target *target, execbuf_error *error) {

@@ -119,7 +119,7 @@ fn from_c(captured: &u64) -> Result<(ffi::execbuf, *mut ffi::execbuf_signature)>
     ) {
         // SAFETY: There are four slots of integers, one for the result, and the number.
         unsafe {
-            // One by one: two at a time, as the compiler would, wait until both are in the cache.
+            // One by one: a load of two slots, which the compiler would emit, waits for the stores of both.
             let number = |index| ptr::read_volatile(&raw const (*arguments.add(index)).u);
             let sum = add(number(0), number(1), number(2), number(3));
             (*result).u = sum.wrapping_add(*context.cast::<u64>());
