@@ -1,12 +1,12 @@
 //! Closures, and calls of functions whose signature is known only at run time.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::hint::black_box;
 use std::{mem, ptr};
 
 use closure_ffi::BareFn;
 use execbuf::dynamic::{Caller, DynClosure, Invocation};
-use execbuf::{Abi, Closure, ffi};
+use execbuf::{Abi, Closure, ExecBuffer, ffi};
 
 use crate::Result;
 use crate::report::Report;
@@ -91,15 +91,10 @@ fn answer(report: &mut Report) -> Result<()> {
     // SAFETY: The closure has this signature, and outlives the pointer.
     let function: Add = unsafe { mem::transmute(closure.as_ptr()) };
     measure(report, row, DYN_CLOSURE, calls!(black_box(function)))?;
-    let (mut code, signature) = from_c(&captured)?;
+    let code = from_c(&Signature::new(c"L(LLLL)")?, &captured)?;
     // SAFETY: The closure has this signature, and outlives the pointer.
-    let function: Add = unsafe { mem::transmute(code.entry) };
+    let function: Add = unsafe { mem::transmute(code.as_ptr()) };
     measure(report, row, FROM_C, calls!(black_box(function)))?;
-    // SAFETY: Nobody uses them any more.
-    unsafe {
-        let _ = ffi::execbuf_free(&raw mut code);
-        ffi::execbuf_signature_free(signature);
-    }
     #[cfg(feature = "libffi")]
     {
         let closure = libffi::closure()?;
@@ -110,8 +105,27 @@ fn answer(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Makes a closure that adds its four arguments and a number by the C API.
-fn from_c(captured: &u64) -> Result<(ffi::execbuf, *mut ffi::execbuf_signature)> {
+/// A signature of the C API.
+struct Signature(*mut ffi::execbuf_signature);
+
+impl Signature {
+    fn new(text: &CStr) -> Result<Self> {
+        let mut signature = ptr::null_mut();
+        // SAFETY: The text ends with a zero byte, and the signature is writable.
+        let status = unsafe { ffi::execbuf_signature_parse(&raw mut signature, text.as_ptr(), ptr::null_mut()) };
+        if status == ffi::execbuf_status::EXECBUF_OK { Ok(Self(signature)) } else { Err("not a signature".into()) }
+    }
+}
+
+impl Drop for Signature {
+    fn drop(&mut self) {
+        // SAFETY: Nobody else has it.
+        unsafe { ffi::execbuf_signature_free(self.0) };
+    }
+}
+
+/// Makes a closure that adds its four arguments and a number, which has to outlive it, by the C API.
+fn from_c(signature: &Signature, captured: &u64) -> Result<ExecBuffer> {
     unsafe extern "C" fn handle(
         context: *mut c_void,
         arguments: *const ffi::execbuf_slot,
@@ -125,25 +139,25 @@ fn from_c(captured: &u64) -> Result<(ffi::execbuf, *mut ffi::execbuf_signature)>
             (*result).u = sum.wrapping_add(*context.cast::<u64>());
         }
     }
-    let mut signature = ptr::null_mut();
-    // SAFETY: All zero is a valid handle.
-    let mut code: ffi::execbuf = unsafe { mem::zeroed() };
+    let mut code = mem::MaybeUninit::uninit();
     let context: *const u64 = captured;
-    // SAFETY: The text ends with a zero byte, and what is made is writable. The number outlives the closure.
-    let made = unsafe {
-        ffi::execbuf_signature_parse(&raw mut signature, c"L(LLLL)".as_ptr(), ptr::null_mut())
-            == ffi::execbuf_status::EXECBUF_OK
-            && ffi::execbuf_closure_new(
-                ptr::null_mut(),
-                &raw mut code,
-                signature,
-                ffi::execbuf_abi::EXECBUF_ABI_NATIVE,
-                Some(handle),
-                context.cast_mut().cast(),
-                ptr::null_mut(),
-            ) == ffi::execbuf_status::EXECBUF_OK
-    };
-    if made { Ok((code, signature)) } else { Err("no closure can be made".into()) }
+    // SAFETY: The signature is one, and the handle is writable. If the call succeeds, nobody else has the handle.
+    unsafe {
+        let status = ffi::execbuf_closure_new(
+            ptr::null_mut(),
+            code.as_mut_ptr(),
+            signature.0,
+            ffi::execbuf_abi::EXECBUF_ABI_NATIVE,
+            Some(handle),
+            context.cast_mut().cast(),
+            ptr::null_mut(),
+        );
+        if status == ffi::execbuf_status::EXECBUF_OK {
+            Ok(ExecBuffer::from_raw(code.assume_init()))
+        } else {
+            Err("no closure can be made".into())
+        }
+    }
 }
 
 fn make(report: &mut Report) {
@@ -153,6 +167,9 @@ fn make(report: &mut Report) {
     if let Ok(signature) = "L(LLLL)".parse() {
         let make = || Ok(DynClosure::new(&signature, Abi::NATIVE, |_| _ = black_box(&closure))?);
         report.time(row, DYN_CLOSURE, |turns| repeat(turns, make));
+    }
+    if let Ok(signature) = Signature::new(c"L(LLLL)") {
+        report.time(row, FROM_C, |turns| repeat(turns, || from_c(&signature, &1)));
     }
     report.time(row, "closure-ffi", |turns| repeat(turns, || Ok(Bare::new_c(closure))));
     #[cfg(feature = "libffi")]

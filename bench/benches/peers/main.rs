@@ -19,6 +19,7 @@ mod paired;
 mod report;
 mod shared;
 mod speed;
+mod structs;
 mod threads;
 mod thunks;
 
@@ -136,6 +137,7 @@ fn main() -> Result<()> {
     let lines = churn::speed(&mut report, plan.effort, plan.churn);
     speed::call(&mut report)?;
     thunks::call(&mut report)?;
+    structs::call(&mut report)?;
     closures::all(&mut report)?;
     memory::all(&mut report, &plan)?;
 
