@@ -8,12 +8,12 @@ use alloc::boxed::Box;
 use core::ffi::c_void;
 use core::fmt;
 use core::marker::PhantomData;
-use core::mem::{self, ManuallyDrop};
+use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use crate::abi::FnPtr;
 use crate::buffer::ExecBuffer;
-use crate::error::Error;
+use crate::error::{Error, check};
 use crate::ffi;
 use crate::function::Function;
 use context::{Exclusive, Shared};
@@ -21,54 +21,101 @@ pub use once::ClosureOnce;
 pub use traits::{ClosureFn, ClosureFnMut, ClosureFnOnce};
 
 /// Makes a function of type `F` that calls a shim with a context.
-fn bind<F: FnPtr>(shim: *const u8, context: *mut c_void) -> Result<ExecBuffer, Error> {
+///
+/// # Safety
+///
+/// The handle and the report are writable.
+unsafe fn bind<F: FnPtr>(
+    raw: *mut ffi::execbuf,
+    shim: *const u8,
+    context: *mut c_void,
+    error: *mut ffi::execbuf_error,
+) -> ffi::execbuf_status {
     // SAFETY: Function pointers and data pointers have the same representation on every platform that execbuf supports.
     let shim = unsafe { mem::transmute::<*const u8, ffi::execbuf_function>(shim) };
     let (signature, abi, last) = (F::RAW_SHIM_SIGNATURE, F::ABI.raw(), ffi::EXECBUF_LAST);
-    // SAFETY: The handle and the report are writable. The function and the context are only stored. Nobody else has what
-    // was just published.
-    unsafe {
-        ExecBuffer::made_by(|raw, error| {
-            ffi::execbuf_bind(ptr::null_mut(), raw, signature, abi, shim, context, last, error)
-        })
-    }
+    // SAFETY: As the caller guarantees. The function and the context are only stored.
+    unsafe { ffi::execbuf_bind(ptr::null_mut(), raw, signature, abi, shim, context, last, error) }
 }
 
-/// The box of a context. A raw pointer, because the stub has another one.
-pub(crate) struct Owned<T: ?Sized>(NonNull<T>, PhantomData<T>);
+/// The code of a closure, and what its stub points to.
+pub(crate) struct Bound<T: ?Sized> {
+    // Declared before the context, and therefore dropped first.
+    code: ExecBuffer,
+    context: T,
+}
+
+/// The box of a closure. A raw pointer, because the stub has another one. The code is in the box, too, so that a
+/// closure is one pointer: a processor waits if it has to load several words at once that were just stored.
+pub(crate) struct Owned<T: ?Sized>(NonNull<Bound<T>>, PhantomData<Bound<T>>);
 
 impl<T> Owned<T> {
-    fn new(context: T) -> Self {
-        Self::from_box(Box::new(context))
+    /// Moves a context into a box, and makes the code.
+    ///
+    /// # Safety
+    ///
+    /// `make` gets the handle to write, the context, and the report. If it succeeds, nobody else has the handle.
+    pub(crate) unsafe fn new(
+        context: T,
+        make: impl FnOnce(*mut ffi::execbuf, *mut c_void, *mut ffi::execbuf_error) -> ffi::execbuf_status,
+    ) -> Result<Self, Error> {
+        let bound = Box::into_raw(Box::<Bound<T>>::new_uninit()).cast::<Bound<T>>();
+        // SAFETY: The memory is that of a `Bound<T>`.
+        let (code, address) = unsafe { (&raw mut (*bound).code, &raw mut (*bound).context) };
+        // SAFETY: It is writable.
+        unsafe { address.write(context) };
+        // An `ExecBuffer` is its handle.
+        if let Err(error) = check(|error| make(code.cast(), address.cast(), error)) {
+            // SAFETY: There is no code, so nobody uses the context. The memory comes from a box.
+            let (context, memory) =
+                unsafe { (address.read(), Box::from_raw(bound.cast::<MaybeUninit<Bound<T>>>())) };
+            drop(memory);
+            drop(context);
+            return Err(error);
+        }
+        // SAFETY: The memory is not null.
+        Ok(Self(unsafe { NonNull::new_unchecked(bound) }, PhantomData))
+    }
+
+    /// Frees the code and returns the context.
+    fn into_inner(self) -> T {
+        let bound = ManuallyDrop::new(self).0;
+        // SAFETY: Both are initialised, the memory comes from a box, and nobody else owns it.
+        let Bound { code, context } = *unsafe { Box::from_raw(bound.as_ptr()) };
+        drop(code);
+        context
     }
 }
 
 impl<T: ?Sized> Owned<T> {
-    pub(crate) fn from_box(context: Box<T>) -> Self {
-        Self(NonNull::from(Box::leak(context)), PhantomData)
+    /// Returns the entry of the code.
+    pub(crate) fn entry(&self) -> *const u8 {
+        // SAFETY: The box exists, and nobody changes the handle.
+        unsafe { &(*self.0.as_ptr()).code }.as_ptr()
     }
 
-    fn into_box(self) -> Box<T> {
-        let context = ManuallyDrop::new(self).0;
-        // SAFETY: The pointer is that of a box, and nobody else owns it.
-        unsafe { Box::from_raw(context.as_ptr()) }
-    }
-
-    pub(crate) fn as_ptr(&self) -> *mut T {
-        self.0.as_ptr()
+    pub(crate) fn context(&self) -> *mut T {
+        // SAFETY: The box exists.
+        unsafe { &raw mut (*self.0.as_ptr()).context }
     }
 
     /// Changes the type of the pointer, and nothing else.
-    pub(crate) fn map<U: ?Sized>(self, convert: impl FnOnce(NonNull<T>) -> NonNull<U>) -> Owned<U> {
+    pub(crate) fn map<U: ?Sized>(self, convert: impl FnOnce(NonNull<Bound<T>>) -> NonNull<Bound<U>>) -> Owned<U> {
         Owned(convert(ManuallyDrop::new(self).0), PhantomData)
     }
 }
 
 impl<T: ?Sized> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: As in `into_box`; and nobody calls the closure any more.
+        // SAFETY: As in `into_inner`; and nobody calls the closure any more.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
+}
+
+/// Makes the code of a closure, which is a function of type `F` that calls a shim.
+fn make<F: FnPtr, T>(shim: *const u8, context: T) -> Result<Owned<T>, Error> {
+    // SAFETY: The handle and the report are writable. Nobody else has what was just published.
+    unsafe { Owned::new(context, |raw, context, error| bind::<F>(raw, shim, context, error)) }
 }
 
 macro_rules! conversions {
@@ -131,7 +178,7 @@ macro_rules! conversions {
         /// Formats the address of the function.
         impl<F: FnPtr, C> fmt::Debug for $name<F, C> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($name)).field(&self.pointer.address()).finish()
+                f.debug_tuple(stringify!($name)).field(&self.address()).finish()
             }
         }
     };
@@ -172,10 +219,8 @@ use conversions;
 /// ```
 #[must_use = "C has no function to call once it is dropped"]
 pub struct Closure<F: FnPtr, C> {
-    pointer: F,
-    // Declared before the context, and therefore dropped first.
-    _code: ExecBuffer,
-    _context: Owned<Shared<C>>,
+    owned: Owned<Shared<C>>,
+    marker: PhantomData<F>,
 }
 
 // SAFETY: Whoever has it may call the closure through `&C` and drop it, which threads may if `C` is `Sync` and `Send`.
@@ -187,10 +232,11 @@ conversions!(Closure, ClosureFn, Shared);
 
 impl<F: FnPtr, C> Closure<F, C> {
     fn make(shim: *const u8, callback: C) -> Result<Self, Error> {
-        let context = Owned::new(Shared(callback));
-        let code = bind::<F>(shim, context.0.as_ptr().cast())?;
-        // SAFETY: The code is a function of this type.
-        Ok(Self { pointer: unsafe { F::from_address(code.as_ptr()) }, _code: code, _context: context })
+        Ok(Self { owned: make::<F, _>(shim, Shared(callback))?, marker: PhantomData })
+    }
+
+    fn address(&self) -> *const u8 {
+        self.owned.entry()
     }
 
     /// Returns a handle that borrows the closure. Calling it is safe, unless its type is `unsafe`: a handle can be used only
@@ -203,7 +249,7 @@ impl<F: FnPtr, C> Closure<F, C> {
     /// See the [type](Self).
     pub fn function(&self) -> Function<F, &Self> {
         // SAFETY: The code is a function of this type, and is borrowed. The handle is `Send` and `Sync` if `C` is `Sync`.
-        unsafe { Function::from_parts(self.pointer.address(), self) }
+        unsafe { Function::from_parts(self.address(), self) }
     }
 
     /// Returns a handle that owns the closure.
@@ -228,7 +274,7 @@ impl<F: FnPtr, C> Closure<F, C> {
     /// ```
     pub fn into_function(self) -> Function<F, Self> {
         // SAFETY: As in `function`. The handle owns the closure, whose code and context do not move.
-        unsafe { Function::from_parts(self.pointer.address(), self) }
+        unsafe { Function::from_parts(self.address(), self) }
     }
 
     /// Returns the function pointer.
@@ -244,7 +290,8 @@ impl<F: FnPtr, C> Closure<F, C> {
     /// See the [type](Self).
     #[must_use]
     pub unsafe fn as_fn(&self) -> F {
-        self.pointer
+        // SAFETY: The code is a function of this type.
+        unsafe { F::from_address(self.address()) }
     }
 }
 
@@ -278,10 +325,8 @@ impl<F: FnPtr, C> Closure<F, C> {
 /// ```
 #[must_use = "C has no function to call once it is dropped"]
 pub struct ClosureMut<F: FnPtr, C> {
-    pointer: F,
-    // Declared before the context, and therefore dropped first.
-    code: ExecBuffer,
-    context: Owned<Exclusive<C>>,
+    owned: Owned<Exclusive<C>>,
+    marker: PhantomData<F>,
 }
 
 // SAFETY: Whoever has it may call the closure and drop it, which another thread may do if `C` is `Send`.
@@ -293,10 +338,11 @@ conversions!(ClosureMut, ClosureFnMut, Exclusive);
 
 impl<F: FnPtr, C> ClosureMut<F, C> {
     fn make(shim: *const u8, callback: C) -> Result<Self, Error> {
-        let context = Owned::new(Exclusive::new(callback));
-        let code = bind::<F>(shim, context.0.as_ptr().cast())?;
-        // SAFETY: The code is a function of this type.
-        Ok(Self { pointer: unsafe { F::from_address(code.as_ptr()) }, code, context })
+        Ok(Self { owned: make::<F, _>(shim, Exclusive::new(callback))?, marker: PhantomData })
+    }
+
+    fn address(&self) -> *const u8 {
+        self.owned.entry()
     }
 
     /// Returns the function pointer.
@@ -313,7 +359,8 @@ impl<F: FnPtr, C> ClosureMut<F, C> {
     /// See the [type](Self).
     #[must_use]
     pub unsafe fn as_fn(&self) -> F {
-        self.pointer
+        // SAFETY: The code is a function of this type.
+        unsafe { F::from_address(self.address()) }
     }
 
     /// Returns the closure, and frees the function.
@@ -336,8 +383,8 @@ impl<F: FnPtr, C> ClosureMut<F, C> {
     /// # }
     /// # Ok::<(), execbuf::Error>(())
     /// ```
+    #[must_use]
     pub fn into_inner(self) -> C {
-        drop(self.code);
-        self.context.into_box().into_inner()
+        self.owned.into_inner().into_inner()
     }
 }

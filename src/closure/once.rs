@@ -10,6 +10,7 @@ use super::context::Once;
 use super::traits::ClosureFnOnce;
 use super::{bind, conversions};
 use crate::abi::FnPtr;
+use crate::buffer::ExecBuffer;
 use crate::error::Error;
 
 /// An `FnOnce` closure as a C function pointer that is called once, such as the start routine of a thread.
@@ -53,7 +54,10 @@ impl<F: FnPtr, C> ClosureOnce<F, C> {
     fn make(shim: *const u8, callback: C) -> Result<Self, Error> {
         // A raw pointer, because the stub has another one.
         let context = NonNull::from(Box::leak(Box::new(Once::new(callback))));
-        let code = match bind::<F>(shim, context.as_ptr().cast()) {
+        // SAFETY: The handle and the report are writable. Nobody else has what was just published.
+        let made =
+            unsafe { ExecBuffer::made_by(|raw, error| bind::<F>(raw, shim, context.as_ptr().cast(), error)) };
+        let code = match made {
             Ok(code) => code,
             Err(error) => {
                 // SAFETY: There is no code that could call it.
@@ -66,6 +70,10 @@ impl<F: FnPtr, C> ClosureOnce<F, C> {
         // SAFETY: The context exists, and nobody has the code yet.
         unsafe { context.as_ref().set_code(code) };
         Ok(Self { pointer, context, marker: PhantomData })
+    }
+
+    fn address(&self) -> *const u8 {
+        self.pointer.address()
     }
 
     /// Returns the function pointer.

@@ -1,6 +1,5 @@
 //! Closures whose signature is known only at run time.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::fmt;
@@ -9,8 +8,7 @@ use core::ptr::{self, NonNull};
 use super::invocation::Invocation;
 use super::values::Value;
 use crate::abi::{Abi, AbiReturn, FnPtr, Signature};
-use crate::buffer::ExecBuffer;
-use crate::closure::Owned;
+use crate::closure::{Bound, Owned};
 use crate::error::Error;
 use crate::ffi;
 use crate::function::Function;
@@ -55,9 +53,7 @@ use crate::function::Function;
 #[doc(alias = "execbuf_closure_new")]
 pub struct DynClosure<'a> {
     abi: Abi,
-    // Declared before the context, and therefore dropped first.
-    code: ExecBuffer,
-    context: Owned<Context<Handler<'a>>>,
+    owned: Owned<Context<Handler<'a>>>,
 }
 
 /// A handler whose type was erased.
@@ -114,35 +110,23 @@ impl<'a> DynClosure<'a> {
     where
         H: Fn(&mut Invocation<'_>) + Send + Sync + 'a,
     {
-        let context = Owned::from_box(Box::new(Context {
+        let context = Context {
             signature: signature.clone(),
             values: Value::of_arguments(signature.arguments()),
             answer: Value::of_result(signature.result()),
             handler,
-        }));
-        let (raw_abi, address) = (abi.raw(), context.as_ptr().cast());
-        let code = signature.with_raw(|signature| {
+        };
+        let owned = signature.with_raw(|signature| {
             // SAFETY: The handle and the report are writable. The handler and the context are only stored. Nobody else has what
             // was just published.
             unsafe {
-                ExecBuffer::made_by(|raw, error| {
-                    ffi::execbuf_closure_new(
-                        ptr::null_mut(),
-                        raw,
-                        signature,
-                        raw_abi,
-                        Some(shim::<H>),
-                        address,
-                        error,
-                    )
+                Owned::new(context, |raw, context, error| {
+                    let (pool, abi, handler) = (ptr::null_mut(), abi.raw(), Some(shim::<H> as _));
+                    ffi::execbuf_closure_new(pool, raw, signature, abi, handler, context, error)
                 })
             }
         })?;
-        Ok(Self {
-            abi: abi.resolve(),
-            code,
-            context: context.map(|context| context as NonNull<Context<Handler<'a>>>),
-        })
+        Ok(Self { abi: abi.resolve(), owned: owned.map(|owned| owned as NonNull<Bound<Context<Handler<'a>>>>) })
     }
 
     /// Returns the address of the function. Call it with the closure's [`signature`](Self::signature) and
@@ -170,7 +154,7 @@ impl<'a> DynClosure<'a> {
     /// ```
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
-        self.code.as_ptr()
+        self.owned.entry()
     }
 
     /// Returns the signature of the function.
@@ -189,7 +173,7 @@ impl<'a> DynClosure<'a> {
     #[must_use]
     pub fn signature(&self) -> &Signature {
         // SAFETY: The context exists, and calls use it by `&`, too.
-        unsafe { &(*self.context.as_ptr()).signature }
+        unsafe { &(*self.owned.context()).signature }
     }
 
     /// Returns the ABI of the function.
