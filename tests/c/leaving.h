@@ -73,7 +73,7 @@ static std::jmp_buf place;
 static void *return_address;
 static bool seen; /* whether a backtrace has contained return_address */
 
-static _Unwind_Reason_Code visit(_Unwind_Context *context, void *) {
+static inline _Unwind_Reason_Code visit(_Unwind_Context *context, void *) {
     seen = seen || reinterpret_cast<void *>(_Unwind_GetIP(context)) == return_address; // NOLINT
     return _URC_NO_REASON;
 }
