@@ -45,8 +45,10 @@ pub(crate) struct Bound<T: ?Sized> {
     context: T,
 }
 
-/// The box of a closure. A raw pointer, because the stub has another one. The code is in the box, too, so that a
-/// closure is one pointer: a processor waits if it has to load several words at once that were just stored.
+/// The box of a closure. A raw pointer, because the stub has another one.
+///
+/// The handle of the code is in the box, too, so that a closure is one pointer and quickly moved. Two words that were just
+/// stored one by one, and are loaded together for a move, keep the processor waiting.
 pub(crate) struct Owned<T: ?Sized>(NonNull<Bound<T>>, PhantomData<Bound<T>>);
 
 impl<T> Owned<T> {
@@ -94,6 +96,7 @@ impl<T: ?Sized> Owned<T> {
         unsafe { &(*self.0.as_ptr()).code }.as_ptr()
     }
 
+    /// Returns the address of the context.
     pub(crate) fn context(&self) -> *mut T {
         // SAFETY: The box exists.
         unsafe { &raw mut (*self.0.as_ptr()).context }
@@ -188,8 +191,8 @@ use conversions;
 /// A `Fn` closure as a C function pointer.
 ///
 /// It is for callbacks without an argument for user data, and for those that run at the same time on several threads or
-/// call themselves. The function takes its memory from a pool of the library: 32 bytes, and a box for what the closure
-/// captures. It is freed when this is dropped. There may be millions.
+/// call themselves. The function takes 32 bytes from a pool of the library, and a box for what the closure captures and 24
+/// bytes more. They are freed when this is dropped. There may be millions.
 ///
 /// The closure is called through a stub and a shim that the compiler has made for the type of the function. The stub jumps
 /// to the shim if the context fits into a register after the arguments: with System V's convention up to five integers
@@ -229,6 +232,8 @@ unsafe impl<F: FnPtr, C: Send> Send for Closure<F, C> {}
 unsafe impl<F: FnPtr, C: Sync> Sync for Closure<F, C> {}
 
 conversions!(Closure, ClosureFn, Shared);
+
+const _: () = assert!(mem::size_of::<Closure<extern "C" fn(), u64>>() == mem::size_of::<*const u8>());
 
 impl<F: FnPtr, C> Closure<F, C> {
     fn make(shim: *const u8, callback: C) -> Result<Self, Error> {
