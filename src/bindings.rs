@@ -217,15 +217,15 @@ pub struct execbuf_change {
 
  fork: afterwards both processes share the memory of regions, and neither writes to it. A process that
  changes a shared region first makes it its own. On Linux it replaces the memory by a copy, at the same
- addresses and in one step, while other threads run the code; spans of memory without code are not copied.
- If no other process with the memory lives, nothing is copied: so a fork that fails changes nothing, and
- neither does one whose child has ended or called execve. Rewriting code and publishing in a reserved buffer
- copy any region. Publishing new code copies one with at most 64 KiB of spans with code, or else makes a new
- region. Freed code becomes traps when its region is the process's own. Where the memory cannot be copied,
- new code goes to new regions, and a rewrite fails with EXECBUF_E_FROZEN: on other systems than Linux, and
- if a call is refused. A child inherits no writable mapping. Whether other processes live is known by a page
- of System V shared memory, which the process attaches before it forks; where that is refused, they count as
- alive.
+ addresses and in one step, while other threads run the code. Spans of memory without code are not copied,
+ and a call of code that was freed there raises a signal. If no other process with the memory lives, nothing
+ is copied: so a fork that fails changes nothing, and neither does one whose child has ended or called
+ execve. Rewriting code and publishing in a reserved buffer copy any region. Publishing new code copies one
+ with at most 64 KiB of spans with code, or else makes a new region. Freed code becomes traps when its
+ region is the process's own. Where the memory cannot be copied, new code goes to new regions, and a rewrite
+ fails with EXECBUF_E_FROZEN: on other systems than Linux, and if a call is refused. A child inherits no
+ writable mapping. Whether other processes live is known by a page of System V shared memory, which the
+ process attaches before it forks; where that is refused, they count as alive.
 
  Protection keys: with the option protection_key, the processor lets a thread access the writable mappings
  only while the thread is in a function that writes to the pool. All other accesses raise SIGSEGV with the

@@ -182,11 +182,7 @@ static uint8_t *add_span(xb_arena *arena, const span_pages *plan, const alloc_re
         }
         return rw;
     }
-    if (is_intact) {
-        xb_region_free_pages(region, plan->page, pages);
-    } else {
-        xb_region_abandon(region, plan->page, pages);
-    }
+    xb_region_free_pages(region, plan->page, pages);
     if (!region->is_shared) {
         xb_region_open(&arena->open, region);
     }

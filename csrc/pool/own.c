@@ -11,9 +11,9 @@
 #include "pool.h"
 #include "reclaim.h"
 
-/* Publishing copies no region in which spans with live code have more than this: a new region costs as much
- * as to copy this many bytes. So the number of regions is bounded by the size of the live code, whatever the
- * number of forks. */
+/* Publishing copies no region if this writes more: the spans with live code, and if pages cannot be hidden,
+ * traps where freed code was. A new region costs as much as to write this many bytes. So, where pages can be
+ * hidden, the number of regions is bounded by the size of the live code, whatever the number of forks. */
 #define MOST_COPIED ((size_t)64 << 10)
 
 /* ---- Books ---- */
@@ -114,12 +114,13 @@ bool xb_own_adopt_one(xb_arena *arena) {
 
 /* ---- Copying ---- */
 
-/* Finds the pages of spans with live code. Returns how many there are. */
+/* Finds the pages of spans with live code, and page 0. Returns how many there are without page 0. */
 static uint32_t find_pages_in_use(const xb_region *region, xb_prim_pages *pages) {
     uint32_t count = 0;
     uint32_t page = 1;
     const xb_span *span;
     memset(pages, 0, sizeof *pages);
+    xb_prim_add_page(pages, 0);
     while ((span = xb_span_next(region, &page)) != NULL) {
         if (!span->is_leaving && xb_span_has_taken(span, 0, span->slots)) {
             count += span->own_pages;
@@ -140,10 +141,9 @@ static void add_visible(const xb_region *region, xb_prim_pages *pages, uint32_t 
     }
 }
 
-/* Adds to a set of pages those that lie beside its pages, and page 0. */
+/* Adds to a set of pages those that lie beside its pages. */
 static xb_prim_pages with_neighbours(const xb_region *region, const xb_prim_pages *kept) {
     xb_prim_pages all = *kept;
-    xb_prim_add_page(&all, 0);
     for (uint32_t page = 1; page < region->page_count; page++) {
         if (xb_prim_has_page(kept, page)) {
             add_visible(region, &all, page - 1);
@@ -153,14 +153,40 @@ static xb_prim_pages with_neighbours(const xb_region *region, const xb_prim_page
     return all;
 }
 
+/* Adds to a set of pages all others that may have had code. Returns how many. */
+static uint32_t add_others(const xb_region *region, xb_prim_pages *pages) {
+    uint32_t count = 0;
+    for (uint32_t page = 1; page < region->page_count; page++) {
+        if (!xb_prim_has_page(pages, page) && xb_region_may_be_stale(region, page)) {
+            xb_prim_add_page(pages, page);
+            count++;
+        }
+    }
+    return count;
+}
+
+/* Copies the pages of a region that have live code. The others must not become zeros where freed code was:
+ * zeros are instructions on x86. They are hidden, or full of traps if that fails. */
+static xb_result copy_pages(xb_region *region, const char *name, const xb_prim_pages *kept, void **old_rw) {
+    const xb_prim_pages least = with_neighbours(region, kept);
+    xb_prim_pages all = least;
+    uint32_t others = add_others(region, &all);
+    if (others > 0 && xb_prim_hides_pages()) {
+        xb_result result = xb_region_copy(region, name, kept, &least, true, old_rw);
+        if (result.call == NULL) {
+            return result;
+        }
+    }
+    return xb_region_copy(region, name, kept, &all, false, old_rw);
+}
+
 /* Copies a region. Its spans without live code end. */
 static xb_result copy_region(xb_arena *arena, xb_region *region, xb_own_rest *rest) {
     xb_prim_pages pages;
     (void)find_pages_in_use(region, &pages);
-    const xb_prim_pages all = with_neighbours(region, &pages);
     const size_t resident = region->resident;
     void *old_rw = NULL;
-    xb_result result = xb_region_copy(region, arena->pool->name, &pages, &all, &old_rw);
+    xb_result result = copy_pages(region, arena->pool->name, &pages, &old_rw);
     if (result.call != NULL) {
         region->is_stuck = true;
         return result;
@@ -176,6 +202,7 @@ static xb_result copy_region(xb_arena *arena, xb_region *region, xb_own_rest *re
         }
     }
     end_sharing(arena, region, true);
+    xb_region_mark(region);
     return result;
 }
 
@@ -203,13 +230,15 @@ static bool has_slots(const xb_region *region, uint32_t class_) {
 static xb_region *find_one_with_room(const xb_arena *arena, uint32_t class_, uint32_t pages) {
     xb_region *best = NULL;
     size_t least = MOST_COPIED + 1;
+    const bool hides = xb_prim_hides_pages();
     for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         /* Each taken slot has at least a granule, which spares a look at the spans of large regions. */
         if (region->is_shared && !region->is_stuck && !region->is_lost &&
             (size_t)xb_region_live(region) * XB_GRANULE < least) {
-            xb_prim_pages in_use;
-            uint32_t count = find_pages_in_use(region, &in_use);
-            size_t size = (size_t)count << region->page_shift;
+            xb_prim_pages written;
+            uint32_t count = find_pages_in_use(region, &written);
+            uint32_t traps = hides ? 0 : add_others(region, &written);
+            size_t size = (size_t)(count + traps) << region->page_shift;
             if (size < least && (region->page_count - 1 - count >= pages || has_slots(region, class_))) {
                 best = region;
                 least = size;

@@ -22,14 +22,14 @@
 #include "../base/trap.h"
 
 /* A page's flags: if PAGE_FREE, a free block begins here, and its order is in the bits of PAGE_ORDER.
- * PAGE_RESIDENT says that the page has memory, PAGE_USED that it was ever part of a run since then, and
- * PAGE_HIDDEN that it is hidden. */
+ * PAGE_RESIDENT says that the page has memory, PAGE_FILLED that it is full of traps where it has no code, and
+ * PAGE_HIDDEN that it is hidden. A page that ever had code is filled or hidden. */
 #define PAGE_ORDER 0x0fU
 #define PAGE_HIDDEN 0x10U
 #define PAGE_RESIDENT 0x20U
 #define PAGE_FREE 0x40U
-#define PAGE_USED 0x80U
-#define PAGE_STATE (PAGE_HIDDEN | PAGE_RESIDENT | PAGE_USED)
+#define PAGE_FILLED 0x80U
+#define PAGE_STATE (PAGE_HIDDEN | PAGE_RESIDENT | PAGE_FILLED)
 
 /* How many bytes are filled with traps at each side of the ends of a run. Code is at least that far from its
  * end, or fills it up itself. */
@@ -86,8 +86,9 @@ execbuf_status xb_region_new(xb_region **out, size_t size, const xb_prim_window 
         free(region);
         return status;
     }
-    region->flags[0] |= PAGE_USED | PAGE_RESIDENT; /* by the self-test */
+    region->flags[0] |= PAGE_FILLED | PAGE_RESIDENT; /* by the self-test */
     region->resident = info.page_size;
+    region->shrinks_at = XB_SHRINKS_AT;
     region->distance = (ptrdiff_t)((uintptr_t)region->views.rw - (uintptr_t)region->views.rx);
     xb_region_mark(region);
     *out = region;
@@ -262,26 +263,24 @@ static xb_result show_pages(xb_region *region, uint32_t page, uint32_t end) {
     }
     xb_result result = xb_prim_show(region->views.rx + page * page_size, (end - page) * page_size);
     for (; page < end && result.call == NULL; page++) {
-        region->flags[page] &= (uint8_t)~PAGE_HIDDEN;
+        if ((region->flags[page] & PAGE_HIDDEN) != 0) {
+            region->flags[page] = (uint8_t)((region->flags[page] & ~PAGE_HIDDEN) | PAGE_FILLED);
+        }
     }
     return result;
 }
 
 xb_result xb_region_start(xb_region *region, uint32_t page, uint32_t pages) {
     const uint32_t end = page + pages;
-    /* Pages that were used are full of traps, or are being filled by the thread that has them. A hidden page
-     * may follow, but the bytes before the run can be read. */
-    bool fills_before = (region->flags[page - 1] & PAGE_USED) == 0;
-    bool fills_after = end < region->page_count && (region->flags[end] & (PAGE_HIDDEN | PAGE_USED)) == 0;
+    /* A hidden page may follow the run, but the bytes before it can be read. */
+    bool fills_before = (region->flags[page - 1] & PAGE_FILLED) == 0;
+    bool fills_after = end < region->page_count && (region->flags[end] & (PAGE_HIDDEN | PAGE_FILLED)) == 0;
     xb_result result = make_resident(region, page - fills_before, end + fills_after);
     if (result.call == NULL) {
         result = show_pages(region, page - fills_before, end);
     }
     if (result.call != NULL) {
         return result;
-    }
-    for (uint32_t i = page; i < end; i++) {
-        region->flags[i] |= PAGE_USED;
     }
     size_t start_offset = (size_t)page << region->page_shift;
     size_t end_offset = (size_t)end << region->page_shift;
@@ -296,51 +295,57 @@ xb_result xb_region_start(xb_region *region, uint32_t page, uint32_t pages) {
     return xb_ok();
 }
 
-void xb_region_fill(const xb_region *region, uint32_t page, uint32_t pages) {
+void xb_region_fill(xb_region *region, uint32_t page, uint32_t pages) {
     fill_range(region, (size_t)page << region->page_shift, (size_t)pages << region->page_shift);
-}
-
-void xb_region_abandon(xb_region *region, uint32_t page, uint32_t pages) {
     for (uint32_t i = page; i < page + pages; i++) {
-        region->flags[i] &= (uint8_t)~PAGE_USED; /* not full of traps */
+        region->flags[i] |= PAGE_FILLED;
     }
-    xb_region_free_pages(region, page, pages);
 }
 
 /* ---- Copies ---- */
 
-/* The new memory has the pages of all; those that are not kept become traps. */
-static void use_copy(xb_region *region, const xb_prim_pages *all, const xb_prim_pages *kept) {
-    const size_t page_size = (size_t)1 << region->page_shift;
+/* The region has new memory. */
+static void use_copy(xb_region *region, const xb_prim_content *content) {
     region->distance = (ptrdiff_t)((uintptr_t)region->views.rw - (uintptr_t)region->views.rx);
     region->copies++;
     region->resident = 0;
+    region->hides = false;
     for (uint32_t page = 0; page < region->page_count; page++) {
         region->flags[page] &= (uint8_t)~PAGE_STATE;
-        if (!xb_prim_has_page(all, page)) {
-            region->flags[page] |= region->hides ? PAGE_HIDDEN : 0;
-        } else {
-            region->flags[page] |= PAGE_USED | PAGE_RESIDENT;
-            region->resident += page_size;
-            if (page > 0 && !xb_prim_has_page(kept, page)) {
-                fill_range(region, page * page_size, page_size);
-            }
+        if (xb_prim_has_page(&content->hidden, page)) {
+            region->flags[page] |= PAGE_HIDDEN;
+            region->hides = true;
+        } else if (xb_prim_has_page(&content->copies, page) || xb_prim_has_page(&content->traps, page)) {
+            region->flags[page] |= PAGE_FILLED | PAGE_RESIDENT;
+            region->resident += (size_t)1 << region->page_shift;
         }
     }
 }
 
 xb_result xb_region_copy(xb_region *region, const char *name, const xb_prim_pages *kept,
-                         const xb_prim_pages *all, void **old_rw) {
+                         const xb_prim_pages *all, bool hides, void **old_rw) {
+    xb_prim_content content = {*kept, {{0}}, {{0}}};
+    for (uint32_t page = 0; page < region->page_count; page++) {
+        if (xb_prim_has_page(all, page) && !xb_prim_has_page(kept, page)) {
+            xb_prim_add_page(&content.traps, page);
+        } else if (hides && !xb_prim_has_page(all, page) && xb_region_may_be_stale(region, page)) {
+            xb_prim_add_page(&content.hidden, page);
+        }
+    }
     xb_result result =
-        xb_prim_copy_region(region->backend, region->size, name, all, region->hides, &region->views, old_rw);
+        xb_prim_copy_region(region->backend, region->size, name, &content, &region->views, old_rw);
     if (result.call == NULL) {
-        use_copy(region, all, kept);
+        use_copy(region, &content);
     }
     return result;
 }
 
 bool xb_region_is_hidden(const xb_region *region, uint32_t page) {
     return (region->flags[page] & PAGE_HIDDEN) != 0;
+}
+
+bool xb_region_may_be_stale(const xb_region *region, uint32_t page) {
+    return (region->flags[page] & (PAGE_FILLED | PAGE_HIDDEN)) != 0;
 }
 
 /* ---- The list of regions with free pages ---- */

@@ -43,7 +43,7 @@ typedef struct xb_region {
     bool is_active;      /* neither shared, nor with a protection key, nor of an arena that was freed */
     bool is_kept;        /* stays when it is empty; only one region of an arena is */
     bool is_shared;      /* since a fork: another process may run its code, so no byte of it changes */
-    bool hides;          /* pages without memory are hidden when it is copied; some may be hidden now */
+    bool hides;          /* the last copy has hidden pages; some may still be hidden */
     bool is_stuck;       /* it is shared, and a copy of it could not be made since the last fork */
     bool is_lost;        /* this process is a child that did not get its memory; it is shared, too */
     bool has_addresses;  /* it is lost, and nothing else is at its addresses */
@@ -52,7 +52,8 @@ typedef struct xb_region {
     uint8_t family;      /* of all processes that may share it (see fork.h) */
     uint32_t copies;     /* how many times its memory was replaced by a copy */
     execbuf_backend backend;
-    size_t resident; /* bytes of pages that were ever written */
+    size_t resident;   /* bytes of pages that were ever written */
+    size_t shrinks_at; /* with so much, it may give some back */
     struct xb_region *previous;
     struct xb_region *next_readable; /* in the list of all regions of the process (see readers.h) */
     struct xb_region *previous_readable;
@@ -113,8 +114,8 @@ uint32_t xb_region_alloc(xb_region *region, uint32_t pages);
 void xb_region_free_pages(xb_region *region, uint32_t page, uint32_t pages);
 
 /* Gives memory to a new run and to the pages beside it, which count as resident from now on. Then fills the
- * first and the last 16 bytes of the run with traps, and the 16 bytes before and after it if their page was
- * never allocated: then traps surround all code in the run, whatever its neighbours do meanwhile.
+ * first and the last 16 bytes of the run with traps, and the 16 bytes before and after it if their page is
+ * not full of traps: then traps surround all code in the run, whatever its neighbours do meanwhile.
  *
  * Preconditions: the arena is locked. The region is not shared.
  * Returns: success, or the call that failed: there is no memory. Then the caller returns the run. */
@@ -123,27 +124,26 @@ xb_result xb_region_start(xb_region *region, uint32_t page, uint32_t pages);
 /* Fills a whole run with traps.
  *
  * Preconditions: the arena is locked. The region is not shared. */
-void xb_region_fill(const xb_region *region, uint32_t page, uint32_t pages);
-
-/* Returns a run that xb_region_start has begun and xb_region_fill has not filled. The region may be shared.
- */
-void xb_region_abandon(xb_region *region, uint32_t page, uint32_t pages);
+void xb_region_fill(xb_region *region, uint32_t page, uint32_t pages);
 
 /* Replaces the memory of a region by a copy of some pages, at the same addresses. Some more pages are filled
- * with traps. All others are as if they had never been allocated, and have no memory. They are hidden if
- * region->hides is true.
+ * with traps. All others lose their memory. The caller sets the mark.
  *
  * Preconditions: the arena is locked alone.
  * Returns: success, or the call that failed; then nothing has changed.
  * In:  name:   as for xb_region_new.
  *      kept:   the pages.
  *      all:    these and the pages that are filled. Page 0 is one of them.
+ *      hides:  whether all others that may have had code are hidden.
  * Out: old_rw: as for xb_prim_copy_region. */
 xb_result xb_region_copy(xb_region *region, const char *name, const xb_prim_pages *kept,
-                         const xb_prim_pages *all, void **old_rw);
+                         const xb_prim_pages *all, bool hides, void **old_rw);
 
 /* Whether a page is hidden. */
 bool xb_region_is_hidden(const xb_region *region, uint32_t page);
+
+/* Whether a page may have had code since the region was made: a stale call may jump there. */
+bool xb_region_may_be_stale(const xb_region *region, uint32_t page);
 
 /* Marks a region as lost: the process is a child of a fork that did not get its memory. Its addresses are
  * taken, so that no other code comes to be there while old handles and pointers exist. */
@@ -160,15 +160,15 @@ static inline uint32_t xb_region_live(const xb_region *region) {
     return (uint32_t)region->above + region->mark;
 }
 
-/* A region with at least this much memory may give some back; half is enough if it has done so before. So
- * programs that again and again make a thousand functions and free them do not make copies each time. */
-#define XB_SHRINKABLE_SIZE ((size_t)1 << 20)
+/* A region may give memory back if it has at least so much; if it has done so before, 1/16 of the largest
+ * region is enough. So programs that again and again make a thousand functions and free them do not make
+ * copies each time. */
+#define XB_SHRINKS_AT ((size_t)1 << 20)
 
 /* Whether a region may give memory back. Regions that children of a fork do not get stay as they are: their
  * new memory would have to be kept from children as well. */
 static inline bool xb_region_is_shrinkable(const xb_region *region) {
-    return region->resident >= XB_SHRINKABLE_SIZE >> region->hides && !region->views.not_inherited &&
-           xb_prim_hides_pages();
+    return region->resident >= region->shrinks_at && !region->views.not_inherited && xb_prim_hides_pages();
 }
 
 /* Sets the mark of a region. The last free of a region that is not kept has more to do: it removes the

@@ -121,13 +121,12 @@ static void cut_spans(xb_arena *arena, xb_region *region, const needed_pages *ne
 /* Copies a region. */
 static void shrink_region(xb_arena *arena, xb_region *region, const needed_pages *needed, xb_own_rest *rest) {
     const size_t resident = region->resident;
-    const bool hides = region->hides;
-    region->hides = true;
-    xb_result result = xb_region_copy(region, arena->pool->name, &needed->kept, &needed->all, &rest->old_rw);
+    xb_result result =
+        xb_region_copy(region, arena->pool->name, &needed->kept, &needed->all, true, &rest->old_rw);
     if (result.call != NULL) {
-        region->hides = hides;
         return;
     }
+    region->shrinks_at = xb_prim_query().largest_region / 16;
     arena->shrink_credit -= XB_SHRINK_PRICE;
     rest->size = region->size;
     arena->resident -= resident - region->resident;

@@ -248,22 +248,28 @@ static inline void xb_prim_add_page(xb_prim_pages *pages, size_t page) {
     pages->bits[page / 64] |= (uint64_t)1 << page % 64;
 }
 
-/* Replaces the memory of a region by new memory, to which some pages are copied; the others are zero. The
- * executable view is replaced in one step, at the same address, while other threads may run code in it.
- * Nobody writes to the region meanwhile. Instruction caches are flushed, and there was a barrier.
+/* What new memory of a region has. No page is in two sets; those in none have no memory, and are zero. */
+typedef struct xb_prim_content {
+    xb_prim_pages copies; /* pages of the old memory, which can be read */
+    xb_prim_pages traps;  /* pages full of traps */
+    xb_prim_pages hidden; /* pages that cannot be read, so that a stale call gets a signal, as from a trap. On
+                           * AArch64 and RISC-V they can be read, and are zero, which is a trap there */
+} xb_prim_content;
+
+/* Replaces the memory of a region. The executable view is replaced in one step, at the same address, while
+ * other threads may run code in it. Nobody writes to the region meanwhile. Instruction caches are flushed,
+ * and there was a barrier.
  *
  * Fails with the call "copy_region" where the system cannot do this.
  *
  * In: backend, size, name: as the region was mapped with.
- *     pages: what is copied.
- *     hides: whether the other pages are hidden: a thread that jumps to one gets a signal, as from a trap,
- *            and they cannot be read.
+ *     content: of the new memory.
  * In/out: views: on success rw is a new view, with the same key. It may be NULL before, since a child of a
  *                fork has none.
  * Out: old_rw: the writable view of the old memory, which the caller unmaps, or NULL; unchanged on
  *              failure. */
 xb_result xb_prim_copy_region(execbuf_backend backend, size_t size, const char *name,
-                              const xb_prim_pages *pages, bool hides, xb_prim_views *views, void **old_rw);
+                              const xb_prim_content *content, xb_prim_views *views, void **old_rw);
 
 /* Whether xb_prim_copy_region can hide pages, as far as is known: false after the system has refused it for a
  * reason that stays. */

@@ -96,15 +96,22 @@ static void only_the_chosen_pages_are_copied(void) {
         put(2 * page, 2);
         put(5 * page, 5);
         put(region_size - page, 7);
-        xb_prim_pages pages = pages_of(2, 3);
-        xb_prim_add_page(&pages, region_size / page - 1);
-        void *old;
-        CHECK(xb_prim_copy_region(backend, region_size, "copy", &pages, false, &views, &old).call == NULL);
-        CHECK(munmap(old, region_size) == 0);
+        xb_prim_content content = {pages_of(2, 3), {{0}}, {{0}}};
+        xb_prim_add_page(&content.copies, region_size / page - 1);
+        xb_prim_add_page(&content.traps, 4);
+        xb_prim_add_page(&content.traps, 5);
+        CHECK(copy_content(&content).call == NULL);
         CHECK(run_at(2 * page) == 2 && run_at(region_size - page) == 7);
         for (size_t at = 0; at < page; at++) {
-            CHECK(views.rx[page + at] == 0 && views.rx[5 * page + at] == 0);
+            CHECK(views.rx[page + at] == 0 && views.rx[6 * page + at] == 0);
         }
+        CHECK(holds_traps(views.rx + 4 * page, 2 * page));
+        if (can_hide()) {
+            xb_prim_add_page(&content.hidden, 1);
+            CHECK(copy_content(&content).call == NULL && run_at(2 * page) == 2);
+            CHECK(is_gone(views.rx + page, page));
+        }
+        CHECK(holds_traps(views.rx + 4 * page, 2 * page));
         unmap_region();
     }
 }

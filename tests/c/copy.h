@@ -9,6 +9,7 @@
 
 #include "../../csrc/prim/prim.h"
 #include "check.h"
+#include "stale.h"
 
 static const size_t region_size = (size_t)1 << 20;
 static xb_prim_views views;
@@ -84,15 +85,20 @@ static inline xb_prim_pages pages_of(size_t from, size_t last) {
     return pages;
 }
 
-/* Copies the region and unmaps what is left of the old one. */
-static inline xb_result copy(size_t from, size_t last) {
-    xb_prim_pages pages = pages_of(from, last);
+/* Gives the region new memory with this content, and unmaps what is left of the old one. */
+static inline xb_result copy_content(const xb_prim_content *content) {
     void *old = NULL;
-    xb_result result = xb_prim_copy_region(backend, region_size, "copy", &pages, false, &views, &old);
+    xb_result result = xb_prim_copy_region(backend, region_size, "copy", content, &views, &old);
     if (old != NULL) {
         CHECK(munmap(old, region_size) == 0);
     }
     return result;
+}
+
+/* Copies pages. */
+static inline xb_result copy(size_t from, size_t last) {
+    xb_prim_content content = {pages_of(from, last), {{0}}, {{0}}};
+    return copy_content(&content);
 }
 
 /* Checks that a child ended without a failure. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "stale.h"
 
 /* The number of the file that is mapped at an address: another one says that the memory is a copy. */
 static inline unsigned long memory_at(const void *address) {

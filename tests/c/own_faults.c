@@ -11,6 +11,7 @@ static bool in_parent_too; /* whether the parent changes the code as well */
 /* What a process does with the memory that it shares, while calls fail. */
 static void change_code(void) {
     code two = returning(2);
+    CHECK(execbuf_free(&others[0]) == EXECBUF_OK);
     execbuf other;
     execbuf_status status = execbuf_rewrite(&old, 0, two.bytes, two.length, &error);
     CHECK(status == error.status && (status == EXECBUF_OK || status == EXECBUF_E_FROZEN));
@@ -50,6 +51,8 @@ static bool fail(long number, bool all_after) {
     maps before = look_at_code();
     make_pool_with_code();
     CHECK(execbuf_pool_reserve(pool, &buffer, 100, &error) == EXECBUF_OK);
+    CHECK(publish_size(&others[0], 4, 1600) == EXECBUF_OK); /* in a span that a copy does not have */
+    CHECK(stats_of_pool().regions == 1);
     first = number;
     and_all_after = all_after;
     only = "none";
@@ -70,7 +73,7 @@ static bool fail(long number, bool all_after) {
         CHECK(call(&old, 0) == 3);
         change_again();
     }
-    CHECK(execbuf_free(&old) == EXECBUF_OK);
+    CHECK(execbuf_free(&old) == EXECBUF_OK && execbuf_free(&others[0]) == EXECBUF_OK);
     execbuf_pool_free(pool);
     CHECK(execbuf_free(NULL) == EXECBUF_OK); /* unmaps what the system has refused to unmap */
     CHECK(same(before, look_at_code()));
@@ -132,9 +135,75 @@ static void without_a_family_code_is_copied(void) {
     }
 }
 
+enum { COUNT = 256 };
+static execbuf many[COUNT];
+
+static void publish_many(void) {
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK(publish_size(&many[i], i, 64) == EXECBUF_OK);
+    }
+}
+
+static void free_many(void) {
+    for (uint32_t i = 0; i < COUNT; i++) {
+        CHECK(call(&many[i], 0) == (int)i && execbuf_free(&many[i]) == EXECBUF_OK);
+    }
+}
+
+/* Two copies of a region, the second one while no page can be hidden, unless the code is 0: then the system
+ * decides. Where freed code was, there are traps or hidden pages. */
+static void check_copies_of_freed_code(int32_t code_of_second) {
+    static const uint8_t *entries[COUNT];
+    waiting made[2];
+    make_pool_with_code();
+    publish_many();
+    for (uint32_t i = 0; i < COUNT; i++) {
+        entries[i] = (const uint8_t *)many[i].entry;
+    }
+    const size_t resident = stats_of_pool().resident;
+    CHECK(stats_of_pool().regions == 1);
+    for (uint32_t copy = 0; copy < 2; copy++) {
+        made[copy] = fork_waiting(NULL);
+        if (copy == 0) {
+            free_many();
+        } else if (code_of_second != 0) {
+            code_given = code_of_second;
+            arm("madvise(MADV_GUARD_INSTALL)", 0, true);
+        }
+        const unsigned long memory = memory_at(old.entry);
+        code made_code = returning(6 + copy);
+        CHECK(execbuf_rewrite(&old, 0, made_code.bytes, made_code.length, &error) == EXECBUF_OK);
+        CHECK(call(&old, 0) == (int)(6 + copy) && memory_at(old.entry) != memory);
+        disarm();
+        CHECK(stats_of_pool().resident <= resident);
+        for (uint32_t i = 0; i < COUNT; i++) {
+            CHECK(is_gone(entries[i], 64));
+        }
+    }
+    publish_many();
+    free_many();
+    finish(&made[0]);
+    finish(&made[1]);
+    CHECK(execbuf_free(&old) == EXECBUF_OK);
+    execbuf_pool_free(pool);
+}
+
+static void a_copy_has_no_zeros_where_freed_code_was(void) {
+    make_pool_with_code();
+    bool regions = stats_of_pool().regions > 0;
+    clean_up();
+    if (regions) {
+        check_copies_of_freed_code(0);
+        check_copies_of_freed_code(REFUSED);
+        check_copies_of_freed_code(INVALID);
+        check_copies_of_freed_code(0); /* from now on, none is hidden */
+    }
+}
+
 int main(void) {
     RUN(without_a_family_code_is_copied);
     RUN(code_is_changed_or_as_it_was_if_calls_fail);
+    RUN(a_copy_has_no_zeros_where_freed_code_was);
     (void)printf("ok\n");
     return 0;
 }

@@ -44,13 +44,6 @@ static void catch_signals(bool catches) {
     }
 }
 
-/* Whether zeros are instructions, which a stale call would run. */
-#if defined(__x86_64__) || defined(__i386__)
-#define ZEROS_RUN true
-#else
-#define ZEROS_RUN false
-#endif
-
 /* Calls a freed function. */
 static void check_that_call_traps(const void *entry) {
     int_function function;
@@ -73,7 +66,7 @@ static void check_that_stale_calls_trap(uint32_t count, uint32_t step) {
     catch_signals(true);
     for (uint32_t i = 0; i < count; i += step) {
         if (buffers[i].id == 0 && execbuf_pool_lookup(pool, NULL, entries[i]) == EXECBUF_E_NOT_FOUND) {
-            CHECK(is_gone((const uint8_t *)entries[i], 16) || !ZEROS_RUN);
+            CHECK(is_gone((const uint8_t *)entries[i], 16));
             if (!under_thread_sanitizer()) {
                 check_that_call_traps(entries[i]);
             }

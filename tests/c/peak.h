@@ -3,12 +3,12 @@
 #define PEAK_H
 
 #include <stdbool.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "pool_memory.h"
 #include "smaps.h"
+#include "stale.h"
 
 enum { MOST = 1000000, PART = 1000 };
 
@@ -20,20 +20,6 @@ static uint32_t order[MOST];      /* in which they are freed */
 /* Whether this process runs so slowly that a test does less. */
 static inline bool is_slow(void) {
     return is_emulated() || hides_maps();
-}
-
-/* Whether pages can be hidden: on x86 the kernel has to have guards for files, since Linux 6.15. */
-static inline bool can_hide(void) {
-    bool done = true;
-#if defined(__x86_64__) || defined(__i386__)
-    enum { GUARD_INSTALL = 102 };
-    const size_t size = (size_t)sysconf(_SC_PAGESIZE);
-    void *page = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(page != MAP_FAILED);
-    done = madvise(page, size, GUARD_INSTALL) == 0;
-    CHECK(munmap(page, size) == 0);
-#endif
-    return done;
 }
 
 /* Publishes a function of this length that returns value % 2048. */

@@ -2,6 +2,7 @@
  * near a given address. pool_footprint.c tests how much memory pools use. */
 
 #include "pool_memory.h"
+#include "stale.h"
 
 /* Publishes code in an empty pool. There are traps to the end of its last page, and 16 bytes before it. */
 static void check_alone(execbuf_pool *pool, uint32_t value, size_t size) {

@@ -51,33 +51,6 @@ static inline void check_content(const execbuf *buffer, uint32_t value, size_t s
     (void)before;
 }
 
-/* Whether an address cannot be read, since its memory was given back. */
-static inline int is_hidden(const void *address) {
-#if defined(__linux__)
-    int ends[2];
-    CHECK(pipe(ends) == 0);
-    int hidden = write(ends[1], address, 1) != 1;
-    CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
-    return hidden;
-#else
-    (void)address;
-    return 0;
-#endif
-}
-
-/* Whether freed code is traps, or its memory was given back. */
-static inline int is_gone(const uint8_t *entry, size_t size) {
-    for (size_t at = 0; at < size;) {
-        size_t rest = 4096 - (uintptr_t)(entry + at) % 4096;
-        size_t part = rest < size - at ? rest : size - at;
-        if (!holds_traps(entry + at, is_hidden(entry + at) ? 0 : part)) {
-            return 0;
-        }
-        at += part;
-    }
-    return 1;
-}
-
 static inline void publish_of_size(execbuf_pool *pool, execbuf *buffer, uint32_t value, size_t size) {
     CHECK(execbuf_pool_publish(pool, buffer, code_of(value, size), size, NULL) == EXECBUF_OK);
     check_content(buffer, value, size);

@@ -107,7 +107,7 @@ list="program pool-faults$suffix faults pool_faults.c
 program faults$suffix faults faults.c
 program region-faults$suffix faults region_faults.c
 program parking$suffix faults parking.c
-program pool-memory$suffix plain pool_memory.c
+program pool-memory$suffix plain pool_memory.c -D_GNU_SOURCE
 program placement$suffix plain placement.c -D_GNU_SOURCE
 program pool-footprint$suffix plain pool_footprint.c
 program pool-handles$suffix plain pool_handles.c
@@ -235,7 +235,7 @@ program link-unix unix link.c
 program link-faults-unix unix-faults link_faults.c
 program pool-publish-unix unix pool_publish.c
 program pool-handles-unix unix pool_handles.c
-program pool-memory-unix unix pool_memory.c
+program pool-memory-unix unix pool_memory.c -D_GNU_SOURCE
 program pool-footprint-unix unix pool_footprint.c
 program pool-faults-unix unix-faults pool_faults.c
 program region-faults-unix unix-faults region_faults.c

@@ -151,12 +151,11 @@ static void the_contract_refuses_each_call(void) {
           2 * info.page_size); /* nothing is unmapped */
     CHECK(page[0] == 7);
     refuses(xb_prim_take_addresses(page, info.page_size));
-    static xb_prim_pages pages;
+    static xb_prim_content content;
     void *old_rw = page;
     views.rx = page;
     CHECK(!xb_prim_hides_pages());
-    refuses(
-        xb_prim_copy_region(EXECBUF_BACKEND_MEMFD, info.page_size, "name", &pages, true, &views, &old_rw));
+    refuses(xb_prim_copy_region(EXECBUF_BACKEND_MEMFD, info.page_size, "name", &content, &views, &old_rw));
     CHECK(old_rw == page);
     xb_prim_family family = {page, 1, 0, 0, 0};
     refuses(xb_prim_begin_family(&family, 1));
