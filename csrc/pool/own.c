@@ -11,10 +11,15 @@
 #include "pool.h"
 #include "reclaim.h"
 
-/* Publishing copies no region if this writes more: the spans with live code, and if pages cannot be hidden,
- * traps where freed code was. A new region costs as much as to write this many bytes. So, where pages can be
- * hidden, the number of regions is bounded by the size of the live code, whatever the number of forks. */
+/* Publishing copies no region in which spans with live code have more than this: a new region costs as much
+ * as to copy this many bytes. So the number of regions is bounded by the size of the live code, whatever the
+ * number of forks. */
 #define MOST_COPIED ((size_t)64 << 10)
+
+/* If pages cannot be hidden, a copy has traps where freed code was. Publishing copies no region with more of
+ * them than this part of all memory of the arena, or than MOST_COPIED. New regions make the arena larger, so
+ * their number grows with the logarithm of the number of forks. */
+#define TRAPS_PART 4
 
 /* ---- Books ---- */
 
@@ -166,14 +171,14 @@ static uint32_t add_others(const xb_region *region, xb_prim_pages *pages) {
 }
 
 /* Copies the pages of a region that have live code. The others must not become zeros where freed code was:
- * zeros are instructions on x86. They are hidden, or full of traps if that fails. */
+ * zeros are instructions on x86. They are hidden, or full of traps if the system cannot hide them. */
 static xb_result copy_pages(xb_region *region, const char *name, const xb_prim_pages *kept, void **old_rw) {
     const xb_prim_pages least = with_neighbours(region, kept);
     xb_prim_pages all = least;
     uint32_t others = add_others(region, &all);
     if (others > 0 && xb_prim_hides_pages()) {
         xb_result result = xb_region_copy(region, name, kept, &least, true, old_rw);
-        if (result.call == NULL) {
+        if (result.call == NULL || xb_prim_hides_pages()) {
             return result;
         }
     }
@@ -226,20 +231,26 @@ static bool has_slots(const xb_region *region, uint32_t class_) {
     return false;
 }
 
+/* Whether publishing may write the traps that a copy of a region needs, besides pages with live code. */
+static bool has_few_traps(const xb_arena *arena, const xb_region *region, xb_prim_pages *in_use) {
+    const size_t most = arena->resident / TRAPS_PART;
+    size_t size = xb_prim_hides_pages() ? 0 : (size_t)add_others(region, in_use) << region->page_shift;
+    return size <= (most > MOST_COPIED ? most : MOST_COPIED);
+}
+
 /* Finds the region for xb_own_copy_one, or NULL. */
 static xb_region *find_one_with_room(const xb_arena *arena, uint32_t class_, uint32_t pages) {
     xb_region *best = NULL;
     size_t least = MOST_COPIED + 1;
-    const bool hides = xb_prim_hides_pages();
     for (xb_region *region = arena->regions; region != NULL; region = region->next) {
         /* Each taken slot has at least a granule, which spares a look at the spans of large regions. */
         if (region->is_shared && !region->is_stuck && !region->is_lost &&
             (size_t)xb_region_live(region) * XB_GRANULE < least) {
-            xb_prim_pages written;
-            uint32_t count = find_pages_in_use(region, &written);
-            uint32_t traps = hides ? 0 : add_others(region, &written);
-            size_t size = (size_t)(count + traps) << region->page_shift;
-            if (size < least && (region->page_count - 1 - count >= pages || has_slots(region, class_))) {
+            xb_prim_pages in_use;
+            uint32_t count = find_pages_in_use(region, &in_use);
+            size_t size = (size_t)count << region->page_shift;
+            if (size < least && (region->page_count - 1 - count >= pages || has_slots(region, class_)) &&
+                has_few_traps(arena, region, &in_use)) {
                 best = region;
                 least = size;
             }
