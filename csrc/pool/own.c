@@ -16,9 +16,9 @@
  * number of forks. */
 #define MOST_COPIED ((size_t)64 << 10)
 
-/* If pages cannot be hidden, a copy has traps where freed code was. Publishing copies no region with more of
- * them than this part of all memory of the arena, or than MOST_COPIED. New regions make the arena larger, so
- * their number grows with the logarithm of the number of forks. */
+/* If pages cannot be hidden, a copy also has traps where freed code was. Publishing copies no region that
+ * needs more of them than MOST_COPIED and than 1/TRAPS_PART of the arena's memory. The arena gets larger with
+ * each new region, so they become rare. */
 #define TRAPS_PART 4
 
 /* ---- Books ---- */

@@ -160,9 +160,9 @@ static inline uint32_t xb_region_live(const xb_region *region) {
     return (uint32_t)region->above + region->mark;
 }
 
-/* A region may give memory back if it has at least so much; if it has done so before, 1/16 of the largest
- * region is enough. So programs that again and again make a thousand functions and free them do not make
- * copies each time. */
+/* A region may give memory back if it has at least so much; after it has done so, 1/16 of the size of the
+ * largest regions is enough. So programs that again and again make a thousand functions and free them do not
+ * make copies each time. */
 #define XB_SHRINKS_AT ((size_t)1 << 20)
 
 /* Whether a region may give memory back. Regions that children of a fork do not get stay as they are: their

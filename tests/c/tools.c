@@ -100,6 +100,7 @@ static void a_child_has_a_file_of_its_own(void) {
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
+        remove_old_map();
         buffer = publish_named(pool, "child", 5);
         (void)snprintf(text, sizeof text, "%lx %zx child\n", (unsigned long)(uintptr_t)buffer.entry,
                        buffer.length);

@@ -11,6 +11,18 @@
 #include "check.h"
 #include "child.h"
 
+/* The path of the file of a process. */
+static inline const char *map_path(pid_t process) {
+    static char path[40];
+    (void)snprintf(path, sizeof path, "/tmp/perf-%ld.map", (long)process);
+    return path;
+}
+
+/* Removes the file that an earlier process with this number has left, if it was killed. */
+static inline void remove_old_map(void) {
+    (void)unlink(map_path(getpid()));
+}
+
 /* Runs a test in a child, with environment variables; NULL: not set. */
 static inline void in_child(const char *name, void (*test)(void), const char *tools, const char *backends) {
     (void)printf("%s\n", name);
@@ -21,18 +33,12 @@ static inline void in_child(const char *name, void (*test)(void), const char *to
         CHECK((tools != NULL ? setenv("EXECBUF_TOOLS", tools, 1) : unsetenv("EXECBUF_TOOLS")) == 0);
         CHECK((backends != NULL ? setenv("EXECBUF_BACKENDS", backends, 1) : unsetenv("EXECBUF_BACKENDS")) ==
               0);
+        remove_old_map();
         test();
         end_child(true);
     }
     int status;
     CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
-/* The path of the file of a process. */
-static inline const char *map_path(pid_t process) {
-    static char path[40];
-    (void)snprintf(path, sizeof path, "/tmp/perf-%ld.map", (long)process);
-    return path;
 }
 
 /* Whether the file of a process has exactly this text. Removes it. */
