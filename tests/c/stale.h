@@ -64,4 +64,23 @@ static inline bool is_gone(const uint8_t *entry, size_t size) {
     return true;
 }
 
+#if defined(__linux__)
+
+/* Whether an address is in a mapping that can be executed. When a region has ended, its addresses may become
+ * a writable view, or something that is no code. */
+static inline bool is_executable(const void *address) {
+    for (char *line = read_maps(); *line != '\0'; line = strchr(line, '\n') + 1) {
+        unsigned long long start;
+        unsigned long long end;
+        char protection[5];
+        CHECK(sscanf(line, "%llx-%llx %4s", &start, &end, protection) == 3);
+        if (start <= (uintptr_t)address && (uintptr_t)address < end) {
+            return strchr(protection, 'x') != NULL;
+        }
+    }
+    return false;
+}
+
+#endif
+
 #endif
