@@ -38,6 +38,15 @@
  * So whoever has the inner lock is alone, be it a visitor or the owner; and an owner takes the inner lock
  * (xb_lock_slow) to change what guests read.
  *
+ * The inner lock need not be fair: a thread that releases it and comes back at once can have it again before
+ * a thread that waits has woken up. The gate is a second lock of the system against that. Who comes for the
+ * inner lock takes the gate first, and has it until it has the inner lock:
+ *
+ *     lock the gate, lock the inner lock, unlock the gate
+ *
+ * So all that come meanwhile stop at the gate. A thread that waits there can be overtaken only while it wakes
+ * up, because the gate is free most of the time.
+ *
  * A visit takes some microseconds, and leaves the owner as fast as before. Where there is no membarrier, no
  * lock ever has an owner; asked is always 1 in a lock without owner. */
 #ifndef XB_PRIM_LOCK_H
@@ -53,9 +62,10 @@ XB_PRIVATE_BEGIN
 typedef struct xb_biased_lock {
     /* The lower half: how many guests are inside; the rest: see xb_leave_as_guest. */
     uint64_t guests XB_ALIGNED_8;
-    /* The inner lock: a pthread_mutex_t or an SRWLOCK. It is between the two sides, so that guests do not
-     * take the owner's cache line away. */
-    uint64_t space[8];
+    /* The inner lock, a pthread_mutex_t or an SRWLOCK, and the gate, a pthread_mutex_t (SRWLOCKs have none).
+     * They are between the two sides, so that guests do not take the owner's cache line away. */
+    uint64_t inner[8];
+    uint64_t gate[8];
     uintptr_t owner; /* a thread (its xb_this_thread) or XB_NO_OWNER */
     uint32_t busy;   /* written by the owner: it is on its fast path */
     uint32_t asked;  /* 1 while a thread has, or waits for, the inner lock to be alone */

@@ -332,14 +332,12 @@ static void an_arena_ends_once(void) {
 static execbuf stale;
 static atomic_bool is_over;
 
-/* Each attempt holds the arena's lock, which is not fair. Without a pause the other thread could wait for
- * minutes on an idle machine. */
+/* Each attempt holds the arena's lock, and there is no pause between two: the other thread gets it all the
+ * same. */
 static void *free_stale(void *unused) {
-    for (uint32_t attempt = 0; !atomic_load(&is_over); attempt++) {
+    while (!atomic_load(&is_over)) {
         execbuf copy = stale;
         CHECK(execbuf_free(&copy) == EXECBUF_E_STALE);
-        for (volatile uint32_t spin = 0; spin < attempt * 7919 % 20000; spin++) {
-        }
     }
     return unused;
 }

@@ -1,5 +1,5 @@
-/* Biased locks: an owner that takes the lock all the time, two visitors, and the next owner
- * (csrc/prim/lock.h). */
+/* Biased locks (csrc/prim/lock.h): an owner that takes the lock all the time, two visitors, and the next
+ * owner; and fairness. */
 
 #include "../../csrc/prim/lock.h"
 
@@ -78,6 +78,46 @@ static void a_biased_lock_excludes_owner_and_visitors(void) {
         xb_biased_lock_init(&locks[round]);
     }
     in_threads(3, own_or_visit);
+}
+
+/* ---- Fairness ---- */
+
+static atomic_uint arrived; /* the round in which the other thread comes for the lock, from 1 */
+static atomic_uint served;  /* the last round in which it had the lock */
+
+static void *come_once_in_each_round(void *unused) {
+    for (uint32_t round = 1; round <= lock_count; round++) {
+        while (atomic_load(&arrived) < round) {
+            (void)sched_yield();
+        }
+        xb_lock_slow(&locks[0]);
+        atomic_store(&served, round);
+        xb_unlock_slow(&locks[0]);
+    }
+    return unused;
+}
+
+/* A thread that releases the lock and comes back at once is much faster than one that has to wake up first.
+ */
+static void a_thread_that_comes_back_at_once_lets_another_have_its_turn(void) {
+    pthread_mutex_t *gate = (pthread_mutex_t *)(void *)locks[0].gate;
+    xb_biased_lock_init(&locks[0]);
+    lock_count = some(MOST_LOCKS);
+    pthread_t other;
+    CHECK(pthread_create(&other, NULL, come_once_in_each_round, NULL) == 0);
+    for (uint32_t round = 1; round <= lock_count; round++) {
+        xb_lock_slow(&locks[0]);
+        atomic_store(&arrived, round);
+        while (pthread_mutex_trylock(gate) == 0) { /* the other thread has not come yet */
+            CHECK(pthread_mutex_unlock(gate) == 0);
+            (void)sched_yield();
+        }
+        xb_unlock_slow(&locks[0]);
+        xb_lock_slow(&locks[0]);
+        CHECK(atomic_load(&served) == round);
+        xb_unlock_slow(&locks[0]);
+    }
+    CHECK(pthread_join(other, NULL) == 0);
 }
 
 #if defined(__linux__) && !defined(EXECBUF_PRIM_UNIX)
@@ -166,6 +206,7 @@ int main(void) {
     (void)alarm(seconds(120));
     look_at_speed();
     RUN(a_biased_lock_excludes_owner_and_visitors);
+    RUN(a_thread_that_comes_back_at_once_lets_another_have_its_turn);
 #if defined(HAS_FILTERS)
     RUN(a_visit_without_membarrier_outlasts_signals);
 #else

@@ -1,6 +1,7 @@
 //! The biased lock: `csrc/prim/lock.h` and `csrc/prim/posix/biased_lock.inc`. Guests are in it as well.
 //!
-//! Not modelled: locks without owners (they are their inner lock), and forks, which take many locks with one fence.
+//! Not modelled: locks without owners (they are their inner lock), forks, which take many locks with one fence, and the
+//! gate: it only keeps threads from the inner lock, and a thread that has it waits for nothing but that.
 //!
 //! The C code has stronger orders where the properties need none: the read-modify-writes of `xb_enter_as_guest`.
 
