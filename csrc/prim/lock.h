@@ -44,8 +44,8 @@
  *
  *     lock the gate, lock the inner lock, unlock the gate
  *
- * So all that come meanwhile stop at the gate. A thread that waits there can be overtaken only while it wakes
- * up, because the gate is free most of the time.
+ * So nobody passes a thread that waits for the inner lock. A thread that waits for the gate can be passed
+ * while it wakes up. (Windows has no gate: without fences, nobody has the inner lock for long.)
  *
  * A visit takes some microseconds, and leaves the owner as fast as before. Where there is no membarrier, no
  * lock ever has an owner; asked is always 1 in a lock without owner. */
@@ -62,7 +62,7 @@ XB_PRIVATE_BEGIN
 typedef struct xb_biased_lock {
     /* The lower half: how many guests are inside; the rest: see xb_leave_as_guest. */
     uint64_t guests XB_ALIGNED_8;
-    /* The inner lock, a pthread_mutex_t or an SRWLOCK, and the gate, a pthread_mutex_t (SRWLOCKs have none).
+    /* The inner lock, a pthread_mutex_t or an SRWLOCK, and the gate, a pthread_mutex_t (none on Windows).
      * They are between the two sides, so that guests do not take the owner's cache line away. */
     uint64_t inner[8];
     uint64_t gate[8];
